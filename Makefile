@@ -1,0 +1,214 @@
+# Celeriac: the one makefile. `make help` lists what it can do.
+# Sources are found by room, so a new file needs no entry here.
+VERSION := 0.1.0
+
+# --- what is built -----------------------------------------------------------------------------------------------
+COMMON_SRC   := $(wildcard common/*.c common/*/*.c)
+WORKER_SRC   := $(wildcard worker/*.c)
+TASK_SRC     := $(wildcard tasks/*.c)
+BEAT_SRC     := $(wildcard beat/*.c)
+AGENT_SRC    := $(wildcard common/sandbox/agent/*.c)
+AGENT_SHARED :=# sources of common/ that the agent is compiled with a second time
+MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
+SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua))
+TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
+FAKE_SRC     := $(wildcard tests/fake/*.c)
+PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd
+DEB_hiredis := libhiredis-dev
+DEB_jansson := libjansson-dev
+DEB_libpq := libpq-dev
+DEB_libcurl := libcurl4-openssl-dev
+DEB_libarchive := libarchive-dev
+DEB_openssl := libssl-dev
+DEB_libmicrohttpd := libmicrohttpd-dev
+DEB_zlib := zlib1g-dev
+DEB_check := check
+
+# --- where it goes -----------------------------------------------------------------------------------------------
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
+SYSCONFDIR ?= $(PREFIX)/etc
+RUN_DIR    ?= .run
+PYTHON     ?= .run/venv/bin/python
+
+# --- how it is built: SANITIZE=address,undefined|thread COVERAGE=1 WERROR=0 V=1 ----------------------------------
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+WERROR ?= 1
+comma := ,
+MODE := $(or $(subst $(comma),-,$(SANITIZE)),plain)$(if $(COVERAGE),-cov)
+O    := build/$(MODE)
+BIN  := $(if $(filter plain,$(MODE)),build,$O)
+ifndef V
+.SILENT:
+endif
+.DEFAULT_GOAL := all
+say = printf '  %-8s %s\n' $(1) $(2)
+
+WARN := -Wall -Wextra -Wformat=2 -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wwrite-strings -Wcast-qual -Wpointer-arith -Wundef -Wvla -Walloca -Wimplicit-fallthrough -Wswitch-enum \
+	-Wnull-dereference -Wdouble-promotion -Wduplicated-cond -Wduplicated-branches -Wlogical-op -Wtrampolines
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks \
+	-fno-strict-overflow -ftrivial-auto-var-init=zero -fstrict-flex-arrays=3 -fzero-call-used-regs=used-gpr
+FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+
+# Compilers differ in what they know, so every flag is tried once; the answer is kept until this file changes.
+PROBED := build/.probed-$(notdir $(CC))
+KNOWN = $(eval KNOWN := $$(shell mkdir -p build; [ $(PROBED) -nt Makefile ] || { for f in $(WARN) $(HARDEN); do \
+	$(CC) -Werror $$$$f -x c -c -o /dev/null /dev/null 2>/dev/null && printf '%s ' $$$$f; done >$(PROBED); }; \
+	cat $(PROBED)))$(KNOWN)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS) 2>/dev/null))$(PKG_LIBS)
+
+BASE_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(PKG_CFLAGS)
+STRICT = $(KNOWN) $(if $(filter 0,$(WERROR)),,-Werror)
+ifeq ($(SANITIZE),)
+TUNE    = -g -O2 $(FORTIFY) -ffunction-sections -fdata-sections $(if $(COVERAGE),--coverage -O0 -U_FORTIFY_SOURCE)
+LDTUNE  = -Wl,--gc-sections $(if $(COVERAGE),--coverage)
+else
+# -Wnull-dereference and friends guess badly about instrumented code; the plain build keeps them.
+TUNE    = -g -O1 -fno-omit-frame-pointer -U_FORTIFY_SOURCE -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+	-Wno-null-dereference -Wno-maybe-uninitialized $(if $(COVERAGE),--coverage)
+LDTUNE  = -fsanitize=$(SANITIZE) $(if $(COVERAGE),--coverage)
+endif
+ALL_CFLAGS  = $(BASE_CFLAGS) $(STRICT) $(TUNE) -fPIE -pthread $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--as-needed $(LDTUNE) -pthread $(LDFLAGS)
+# Private headers are open to tests, and Check's macros compare through intmax_t.
+TEST_CFLAGS = -iquote . -Wno-conversion -Wno-sign-conversion $(shell pkg-config --cflags check 2>/dev/null)
+TEST_LIBS   = $(shell pkg-config --libs check 2>/dev/null)
+
+obj = $(patsubst %.c,$O/%.o,$(1))
+GEN_OBJ := $(if $(wildcard common/store/migrations.h),$O/gen/migrations.o) $(if $(SCRIPTS),$O/gen/scripts.o) \
+	$(if $(AGENT_SRC),$O/gen/agent.o)
+LIB        := $O/libceleriac.a
+LIB_WORKER := $O/libworker.a
+LIB_BEAT   := $O/libbeat.a
+LIB_FAKE   := $(if $(FAKE_SRC),$O/libfake.a)
+PROGRAMS   := $(if $(WORKER_SRC),$(BIN)/celeriac-worker) $(if $(BEAT_SRC),$(BIN)/celeriac-beat)
+TESTS      := $(patsubst %.c,$O/%,$(TEST_SRC))
+ALL_SRC    := $(COMMON_SRC) $(WORKER_SRC) $(TASK_SRC) $(BEAT_SRC)
+HEADERS    := $(wildcard include/*.h)
+C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
+	beat/*.h tasks/*.h tests/fake/*.h)
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all setup image check check-unit check-integration check-long demo up down lint bench format format-check hdr-check \
+	tidy install uninstall clean help tests FORCE
+all: $(PROGRAMS)   ## build the programs into build/ (the default)
+
+# --- rules -------------------------------------------------------------------------------------------------------
+# Everything compiled depends on this stamp: it names each missing library once, and changes when a flag does.
+$O/.flags: FORCE
+	mkdir -p $(@D)
+	missing=; $(foreach p,$(PKGS),pkg-config --exists $p || { missing=1; \
+		echo "missing library $p: run deploy/setup (or apt-get install $(DEB_$p))" >&2; };) test -z "$$missing"
+	printf '%s\n' '$(CC) $(subst ','\'',$(ALL_CFLAGS)) / $(ALL_LDFLAGS) $(PKG_LIBS)' | cmp -s - $@ || \
+		printf '%s\n' '$(CC) $(subst ','\'',$(ALL_CFLAGS)) / $(ALL_LDFLAGS) $(PKG_LIBS)' >$@
+
+$O/%.o: %.c $O/.flags
+	mkdir -p $(@D); $(call say,CC,$<)
+	$(CC) $(ALL_CFLAGS) $(if $(filter tests/%,$<),$(TEST_CFLAGS)) -MMD -MP -c -o $@ $<
+$O/gen/%.o: $O/gen/%.c $O/.flags
+	$(CC) $(ALL_CFLAGS) -iquote . -MMD -MP -c -o $@ $<
+
+# The schema, the Lua scripts and the sandbox agent travel inside the programs.
+$O/gen/migrations.c: $(MIGRATIONS) deploy/embed
+	mkdir -p $(@D); $(call say,EMBED,deploy/sql); deploy/embed migrations $(MIGRATIONS) >$@
+$O/gen/scripts.c: $(SCRIPTS) deploy/embed
+	mkdir -p $(@D); $(call say,EMBED,$(notdir $(SCRIPTS))); deploy/embed scripts $(SCRIPTS) >$@
+build/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
+	mkdir -p build; $(call say,CC,'$@ (static)')
+	$(CC) -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(STRICT) -Os $(FORTIFY) -ffunction-sections -fdata-sections \
+		-static -s -Wl,--gc-sections,-z,noexecstack,-z,relro -o $@ $(AGENT_SRC) $(AGENT_SHARED)
+$O/gen/agent.o: build/celeriac-agent
+	mkdir -p $(@D)
+	printf '.section .rodata\n.globl celeriac_agent_start, celeriac_agent_end\n.balign 16\nceleriac_agent_start:\n.incbin "%s"\nceleriac_agent_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c -o $@ -
+
+# An archive, so that a program carries only what it calls: beat holds no sandbox code.
+$(LIB): $(call obj,$(COMMON_SRC)) $(GEN_OBJ)
+$(LIB_WORKER): $(filter-out %/main.o,$(call obj,$(WORKER_SRC) $(TASK_SRC)))
+$(LIB_BEAT): $(filter-out %/main.o,$(call obj,$(BEAT_SRC)))
+$O/libfake.a: $(call obj,$(FAKE_SRC))
+$O/lib%.a:
+	$(call say,AR,$@); rm -f $@; ar rcs $@ $^
+
+$(BIN)/celeriac-worker: $(call obj,$(WORKER_SRC) $(TASK_SRC)) $(LIB)
+$(BIN)/celeriac-beat: $(call obj,$(BEAT_SRC)) $(LIB)
+$(BIN)/celeriac-worker $(BIN)/celeriac-beat:
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# A unit test sees the library, and the objects of the room it lies under.
+room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),$(LIB_WORKER))$(if $(findstring /unit/beat/,$(1)),$(LIB_BEAT))
+.SECONDEXPANSION:
+$O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
+
+# --- tests -------------------------------------------------------------------------------------------------------
+tests: $(TESTS)
+check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
+	tests/run unit $(TESTS)
+check-integration: all   ## integration tests against real servers
+	tests/run pytest $(PYTHON) -m 'not long' tests/integration
+check-long: all   ## the slow ones
+	tests/run pytest $(PYTHON) -m long tests/integration
+check:   ## everything, from a machine with nothing installed; ends with one line of counts
+	+tests/run all '$(MAKE)'
+bench: all
+	test -x tests/bench/bench || { echo 'no benchmarks yet (tests/bench/bench)' >&2; exit 1; }
+	$(PYTHON) tests/bench/bench
+
+# --- the local stack ---------------------------------------------------------------------------------------------
+setup:   ## install what is missing (deploy/setup)
+	deploy/setup
+image:   ## build the sandbox image unless it is current
+	deploy/images/sandbox/build
+up:   ## start the private local stack; writes $(RUN_DIR)/env
+	deploy/setup && $(MAKE) --no-print-directory all && deploy/images/sandbox/build && \
+		RUN_DIR='$(RUN_DIR)' BROKER='$(BROKER)' WORKER_ARGS='$(WORKER_ARGS)' deploy/stack start
+down:   ## stop it
+	RUN_DIR='$(RUN_DIR)' deploy/stack stop
+demo:   ## the main job on a fresh machine, shown from end to end
+	+RUN_DIR='$(RUN_DIR)' deploy/demo/run '$(MAKE)'
+
+# --- code care ---------------------------------------------------------------------------------------------------
+lint: all   ## format, static analysis and structure checks
+	+tests/lint/run '$(MAKE)'
+format:   ## rewrite the sources in house style
+	clang-format -i $(C_FILES)
+format-check:
+	clang-format --dry-run -Werror $(C_FILES)
+hdr-check: $(O)/.flags   ## each header compiles alone
+	rc=0; for h in $(HEADERS) $(wildcard common/*/*.h worker/*.h beat/*.h tasks/*.h); do \
+		printf '#include "%s"\n' "$$h" | $(CC) $(BASE_CFLAGS) -iquote . -Wall -Werror -fsyntax-only -x c - || rc=1; done; exit $$rc
+tidy: compile_commands.json
+	tests/lint/tidy $(ALL_SRC)
+compile_commands.json: FORCE   ## for editors and clang-tidy
+	{ echo '['; sep=; for f in $(ALL_SRC) $(AGENT_SRC) $(TEST_SRC); do \
+		printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" "$(CURDIR)" "$$f" \
+		"$$(printf '%s' "$(CC) $(subst ",\",$(BASE_CFLAGS)) -iquote . -c $$f" | sed 's/["\\]/\\&/g')"; sep=",$$(printf '\n_')"; sep="$${sep%_}"; done; \
+		echo; echo ']'; } >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# --- install -----------------------------------------------------------------------------------------------------
+MAN5 := $(wildcard worker/*.5 beat/*.5)
+MAN8 := $(wildcard worker/*.8 beat/*.8)
+CONF := $(wildcard deploy/conf/*.conf)
+install: all   ## install programs, manuals and the sample settings (DESTDIR PREFIX BINDIR MANDIR SYSCONFDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/celeriac
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
+	$(if $(MAN5),install -m 644 $(MAN5) $(DESTDIR)$(MANDIR)/man5)
+	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8)
+	for f in $(CONF); do t=$(DESTDIR)$(SYSCONFDIR)/celeriac/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t; done
+uninstall:   ## remove them again (settings stay)
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
+clean:   ## remove build/ (the stack's state in .run/ stays)
+	rm -rf build compile_commands.json
+help:   ## this list
+	awk -F ':[^#]*##' '/^[a-z-]+(\.json)?:.*##/ {printf "  make %-22s %s\n", $$1, $$2}' Makefile
+	echo '  options: V=1 WERROR=0 SANITIZE=address,undefined|thread COVERAGE=1 RUN_DIR=.run WORKER_ARGS="-c 8"'
+
+-include $(shell find $O -name '*.d' 2>/dev/null)
