@@ -1,0 +1,94 @@
+/*
+ * settings.h: every setting, read once at start from the environment and the command line.
+ *
+ * One table (common/settings.c) drives parsing, --settings, the manual and the sample file; a row is name, type, unit,
+ * bounds, default, flags and one sentence of help. Celery's settings are read from CELERY_<NAME> (and the bare names
+ * Celery users have: BROKER_URL, REDIS_URL …), ours from the name itself. Read only after settings_load. [any]
+ */
+#ifndef CELERIAC_SETTINGS_H
+#define CELERIAC_SETTINGS_H
+
+#include <stdio.h>
+
+#include "base.h"
+#include "err.h"
+
+/* A list of strings: comma-separated in the environment. */
+struct str_list {
+	char **items;
+	size_t count;
+};
+
+struct settings {
+	/* Celery's */
+	const char *broker_url;
+	const char *broker_transport_options; /* JSON object */
+	const char *result_backend;	      /* "" = disabled:// */
+	const char *result_backend_transport_options;
+	usec_t result_expires; /* 0 = never */
+	const char *task_default_queue;
+	struct str_list worker_queues; /* -Q; empty = task_default_queue */
+	int64_t worker_concurrency;    /* 0 = CPU count */
+	int64_t worker_prefetch_multiplier;
+	bool task_acks_late;
+	bool task_ignore_result;
+	bool task_track_started;
+	bool task_store_errors_even_if_ignored;
+	bool result_extended;
+	struct str_list accept_content;
+	const char *worker_hostname; /* -n, with %h %n %d expanded: celery@host */
+	const char *timezone;
+	bool enable_utc;
+	usec_t worker_grace_time; /* how long SIGTERM waits for what runs */
+	usec_t beat_max_loop_interval;
+
+	/* ours */
+	const char *database_url;
+	const char *owner_database_url;
+	int64_t database_connections;
+	const char *docker_host;
+	bool docker_tls_verify;
+	const char *docker_cert_path;
+	const char *docker_api_version;
+	const char *instance;
+	const char *node; /* default: host name */
+	const char *task_aliases;
+	const char *sandbox_image;
+	const char *sandbox_runtime;
+	const char *sandbox_network;
+	struct str_list sandbox_allow_unenforced;
+	int64_t sandbox_memory; /* bytes */
+	double sandbox_cpus;
+	int64_t sandbox_pids;
+	int64_t sandbox_work_size; /* bytes */
+	int64_t sandbox_max;	   /* 0 = from the engine's memory */
+	usec_t sandbox_timeout;
+	usec_t sandbox_max_timeout;
+	usec_t sandbox_idle_timeout;
+	usec_t sandbox_adopt_grace; /* a dead worker's container may wait this long for a new owner */
+	usec_t sandbox_cleanup_interval; /* period of beat's default entry */
+	int64_t sandbox_output_limit;
+	int64_t sandbox_files_max;
+	int64_t sandbox_file_size;
+	int64_t sandbox_files_size;
+	const char *media_dir;
+	const char *metrics; /* host:port, "" = off */
+	const char *log_format; /* celery | json */
+};
+
+/*
+ * Fills `ret` from defaults, then the environment `env` (NULL: the process's own). ERR_INVALID names the setting and
+ * what was wrong with its value, never the value of a secret. Strings live until settings_done. [init]
+ */
+int settings_load(char *const *env, struct settings *ret, struct err *err) must_check;
+
+/* Sets one by name (as -c, -Q … do), remembered as coming from `source` ("-c"). ERR_INVALID, ERR_NOTFOUND. [init] */
+int settings_set(struct settings *s, const char *name, const char *value, const char *source, struct err *err)
+	must_check;
+
+/* Every setting: name, value (secrets hidden, URLs without password), where it came from, help. [init] */
+void settings_print(const struct settings *s, FILE *out);
+
+void settings_done(struct settings *s);
+
+#endif
