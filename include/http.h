@@ -7,6 +7,8 @@
 #ifndef CELERIAC_HTTP_H
 #define CELERIAC_HTTP_H
 
+#include <sys/types.h>
+
 #include "buf.h"
 #include "err.h"
 

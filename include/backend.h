@@ -1,0 +1,56 @@
+/*
+ * backend.h: where results go (celery-wire §4). For now Redis, or nowhere (disabled://).
+ */
+#ifndef CELERIAC_BACKEND_H
+#define CELERIAC_BACKEND_H
+
+#include <jansson.h>
+
+#include "err.h"
+#include "redis.h"
+#include "settings.h"
+
+enum task_state { TASK_STARTED, TASK_SUCCESS, TASK_FAILURE, TASK_RETRY, TASK_REVOKED };
+const char *task_state_name(enum task_state state);
+
+/* One task meta. Borrowed. */
+struct task_meta {
+	const char *task_id;
+	enum task_state state;
+	const json_t *result;	/* the value, or {exc_type, exc_message, exc_module}; NULL = null */
+	const char *traceback;	/* or NULL */
+	const json_t *children; /* array, or NULL = [] */
+	const char *parent_id, *group_id; /* or NULL */
+	/* result_extended; name NULL = off */
+	const char *name, *worker, *queue;
+	const json_t *args, *kwargs;
+	int64_t retries;
+};
+
+/* A meta as one key to be written: the same whichever connection writes it. */
+struct backend_write {
+	char *key;
+	char *value;
+	size_t len;
+	int64_t ttl; /* seconds, 0 = for ever */
+};
+void backend_write_done(struct backend_write *w);
+
+struct backend;
+/* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same Redis. [init] */
+int backend_open(const struct settings *s, const struct redis_address *broker, struct redis_link *broker_link,
+		 struct backend **ret, struct err *err) must_check;
+/* Waits for what was handed over until `deadline`. */
+void backend_close(struct backend *b, usec_t deadline);
+bool backend_ready(const struct backend *b);
+/* True when broker and backend are one Redis: result and ack can be one transaction (broker.h). */
+bool backend_shares_broker(const struct backend *b);
+bool backend_is_disabled(const struct backend *b);
+
+/* The bytes of a meta: pure. ERR_TOOBIG. [any] */
+int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret, struct err *err)
+	must_check;
+/* Writes it, through outages, unless SUCCESS is there already; then calls `done` in the owner thread. `w` is taken. [any] */
+void backend_store(struct backend *b, struct backend_write *w, void (*done)(void *arg, const struct err *err), void *arg);
+
+#endif
