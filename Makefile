@@ -12,7 +12,7 @@ AGENT_SHARED :=# sources of common/ that the agent is compiled with a second tim
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
-FAKE_SRC     := $(wildcard tests/fake/*.c)
+FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
 PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd
 DEB_hiredis := libhiredis-dev
 DEB_jansson := libjansson-dev
@@ -91,7 +91,7 @@ TESTS      := $(patsubst %.c,$O/%,$(TEST_SRC))
 ALL_SRC    := $(COMMON_SRC) $(WORKER_SRC) $(TASK_SRC) $(BEAT_SRC)
 HEADERS    := $(wildcard include/*.h)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -194,16 +194,19 @@ compile_commands.json: FORCE   ## for editors and clang-tidy
 
 # --- install -----------------------------------------------------------------------------------------------------
 MAN5 := $(wildcard worker/*.5 beat/*.5)
+MAN7 := $(wildcard worker/*.7)
 MAN8 := $(wildcard worker/*.8 beat/*.8)
 CONF := $(wildcard deploy/conf/*.conf)
 install: all   ## install programs, manuals and the sample settings (DESTDIR PREFIX BINDIR MANDIR SYSCONFDIR)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/celeriac
+	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/celeriac
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
 	$(if $(MAN5),install -m 644 $(MAN5) $(DESTDIR)$(MANDIR)/man5)
+	$(if $(MAN7),install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7)
 	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8)
 	for f in $(CONF); do t=$(DESTDIR)$(SYSCONFDIR)/celeriac/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t; done
 uninstall:   ## remove them again (settings stay)
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
 clean:   ## remove build/ (the stack's state in .run/ stays)
 	rm -rf build compile_commands.json
