@@ -30,11 +30,14 @@ void buf_append_str(struct buf *b, const char *s);
 void buf_append_char(struct buf *b, char c);
 void buf_append_slice(struct buf *b, struct slice s);
 void buf_appendf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
-void buf_vappendf(struct buf *b, const char *fmt, va_list ap);
+void buf_vappendf(struct buf *b, const char *fmt, va_list ap) printf_like(2, 0);
 
 /* Room for `len` more bytes at data + len, to be counted by buf_added; NULL when failed. */
 char *buf_reserve(struct buf *b, size_t len);
 void buf_added(struct buf *b, size_t len);
+
+/* Makes it failed by hand: for producers that find out by themselves (ERR_TOOBIG, ERR_NOMEM). */
+void buf_fail(struct buf *b, int code);
 
 /* Removes the first `len` bytes. */
 void buf_consume(struct buf *b, size_t len);

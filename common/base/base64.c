@@ -1,0 +1,104 @@
+/*
+ * base64.c: the body encoding of kombu's virtual transports, and of input files.
+ */
+#include "codec.h"
+
+#define SPACE 64
+#define BAD   65
+
+static const char g_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static unsigned value_of(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (unsigned)(c - 'A');
+	if (c >= 'a' && c <= 'z')
+		return (unsigned)(c - 'a') + 26;
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0') + 52;
+	if (c == '+')
+		return 62;
+	if (c == '/')
+		return 63;
+	return c == ' ' || (c >= '\t' && c <= '\r') ? SPACE : BAD;
+}
+
+void base64_encode(const void *data, size_t len, struct buf *out)
+{
+	const unsigned char *in = data;
+	char *to = buf_reserve(out, (len + 2) / 3 * 4);
+	if (!to || len == 0)
+		return;
+	size_t n = 0;
+	size_t i = 0;
+	for (; i + 2 < len; i += 3) {
+		unsigned v = (unsigned)in[i] << 16 | (unsigned)in[i + 1] << 8 | in[i + 2];
+		to[n++] = g_alphabet[v >> 18];
+		to[n++] = g_alphabet[v >> 12 & 63];
+		to[n++] = g_alphabet[v >> 6 & 63];
+		to[n++] = g_alphabet[v & 63];
+	}
+	if (i < len) {
+		bool two = i + 1 < len;
+		unsigned v = (unsigned)in[i] << 16 | (two ? (unsigned)in[i + 1] << 8 : 0u);
+		to[n++] = g_alphabet[v >> 18];
+		to[n++] = g_alphabet[v >> 12 & 63];
+		to[n++] = two ? g_alphabet[v >> 6 & 63] : '=';
+		to[n++] = '=';
+	}
+	buf_added(out, n);
+}
+
+/* Bytes that `text` decodes to if it is valid. */
+static size_t decoded_size(const char *text, size_t len)
+{
+	size_t digits = 0;
+	for (size_t i = 0; i < len; i++)
+		digits += value_of(text[i]) < SPACE;
+	return digits / 4 * 3 + (digits % 4 > 1 ? digits % 4 - 1 : 0);
+}
+
+static int bad(size_t at, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "base64: wrong character or padding at byte %zu", at);
+}
+
+int base64_decode(const char *text, size_t len, struct buf *out, struct err *err)
+{
+	char *to = buf_reserve(out, decoded_size(text, len));
+	if (!to)
+		return buf_status(out, err);
+	unsigned acc = 0;
+	unsigned have = 0; /* digits in the group */
+	unsigned pads = 0;
+	size_t n = 0;
+	for (size_t i = 0; i < len; i++) {
+		unsigned v = value_of(text[i]);
+		if (v == SPACE)
+			continue;
+		if (text[i] == '=' && have >= 2 && have + pads < 4) {
+			pads++;
+			continue;
+		}
+		if (v == BAD || pads)
+			return bad(i, err);
+		acc = acc << 6 | v;
+		if (++have == 4) {
+			to[n++] = (char)(acc >> 16);
+			to[n++] = (char)(acc >> 8);
+			to[n++] = (char)acc;
+			acc = 0;
+			have = 0;
+		}
+	}
+	if (have + pads != (have ? 4u : 0u))
+		return bad(len, err);
+	if (have == 2) {
+		to[n++] = (char)(acc >> 4);
+	} else if (have == 3) {
+		to[n++] = (char)(acc >> 10);
+		to[n++] = (char)(acc >> 2);
+	}
+	buf_added(out, n);
+	return 0;
+}

@@ -1,0 +1,65 @@
+/*
+ * clock.c: the two clocks and their replacement in tests.
+ */
+#include "clock.h"
+
+#include <limits.h>
+
+static usec_t read_clock(clockid_t id)
+{
+	struct timespec ts;
+	if (clock_gettime(id, &ts) < 0)
+		BUG("no clock %d", (int)id);
+	return (usec_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
+}
+
+static usec_t real_wall(void)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
+static usec_t real_mono(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+static usec_t (*g_wall)(void) = real_wall;
+static usec_t (*g_mono)(void) = real_mono;
+
+void clock_hook(usec_t (*wall)(void), usec_t (*mono)(void))
+{
+	g_wall = wall ? wall : real_wall;
+	g_mono = mono ? mono : real_mono;
+}
+
+usec_t clock_wall(void)
+{
+	return g_wall();
+}
+
+usec_t clock_mono(void)
+{
+	return g_mono();
+}
+
+usec_t clock_deadline(usec_t after)
+{
+	usec_t now = clock_mono();
+	usec_t deadline;
+	if (after == USEC_NEVER || __builtin_add_overflow(now, after, &deadline))
+		return USEC_NEVER;
+	return deadline;
+}
+
+int clock_left_ms(usec_t deadline)
+{
+	if (deadline == USEC_NEVER)
+		return -1;
+	usec_t now = clock_mono();
+	if (deadline <= now)
+		return 0;
+	usec_t left = deadline - now;
+	if (left / USEC_PER_MSEC >= INT_MAX)
+		return INT_MAX;
+	return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
