@@ -51,6 +51,7 @@ enum settle_outcome {
 };
 struct settlement {
 	const char *tag;
+	const char *queue; /* of the delivery */
 	enum settle_outcome outcome;
 	struct backend_write *result; /* taken; only when backend_shares_broker; or NULL */
 	const char *reason;	      /* for SETTLE_DEAD */

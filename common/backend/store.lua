@@ -1,0 +1,16 @@
+-- Stores one task meta unless SUCCESS is there already. KEYS: result key. ARGV: meta, ttl in seconds (0 = for ever).
+local function succeeded(meta)
+	local ok, object = pcall(cjson.decode, meta)
+	return ok and type(object) == 'table' and object['status'] == 'SUCCESS'
+end
+local old = redis.call('GET', KEYS[1])
+if old and succeeded(old) then
+	return 0
+end
+if ARGV[2] == '0' then
+	redis.call('SET', KEYS[1], ARGV[1])
+else
+	redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
+end
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1

@@ -1,0 +1,220 @@
+/*
+ * The claiming half: the consumer thread's own connections. One takes messages by script, up to BROKER_WAKE_MAX others sleep in
+ * BLMOVE from a list's right end to the same right end, which changes nothing and returns as soon as there is something to take.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "redis_broker.h"
+
+extern const char script_claim[];
+
+#define CONNECT_TIMEOUT (4 * USEC_PER_SEC)	/* broker_connection_timeout */
+#define SLEEP_SECONDS 5				/* of one BLMOVE: how soon a dead connection is noticed */
+#define POLL_LISTS (100 * USEC_PER_MSEC)	/* lists without a connection of their own */
+#define POLL_OLD_SERVER (20 * USEC_PER_MSEC)	/* all lists, where BLMOVE does not exist */
+#define CLAIM_BYTES "268435456"			/* of one batch: the script stops beyond */
+
+static size_t wake_count(const struct broker *b)
+{
+	if (b->no_blmove)
+		return 0;
+	return b->queues.count < BROKER_WAKE_MAX ? b->queues.count : BROKER_WAKE_MAX;
+}
+
+static void disconnect(struct broker *b)
+{
+	redis_close(b->claiming);
+	b->claiming = NULL;
+	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
+		redis_close(b->waking[i]);
+		b->waking[i] = NULL;
+		b->asked[i] = false;
+	}
+}
+
+int broker_connect(struct broker *b, const struct presence *p, struct err *err)
+{
+	int rc;
+
+	disconnect(b);
+	if (b->tag_prefix == NULL) {
+		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
+		redis_script_init(&b->claim, script_claim);
+	}
+	rc = redis_open(&b->address, "celeriac-consumer", CONNECT_TIMEOUT, &b->claiming, err);
+	for (size_t i = 0; rc == 0 && i < wake_count(b); i++) {
+		rc = redis_open(&b->address, "celeriac-wake", CONNECT_TIMEOUT, &b->waking[i], err);
+	}
+	if (rc < 0)
+		disconnect(b);
+	return rc;
+}
+
+/* The lists in the order of this claim: priority first, then queues beginning with `first_queue`. */
+static size_t ordered_lists(const struct broker *b, const struct broker_list **out)
+{
+	size_t queues = b->queues.count;
+
+	for (size_t i = 0; i < b->list_count; i++) {
+		size_t step = i / queues, queue = (i % queues + b->first_queue) % queues;
+
+		out[i] = &b->lists[step * queues + queue];
+	}
+	return b->list_count;
+}
+
+static int take_deliveries(struct broker *b, const struct redis_reply *reply, const struct broker_list *const *lists,
+			   struct delivery *ret, size_t *ret_count, struct err *err)
+{
+	size_t items = redis_reply_count(reply);
+	size_t count = 0;
+
+	if (items % 3 != 1)
+		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
+	if (redis_reply_int(redis_reply_at(reply, 0)) > 0)
+		log_error("%lld unreadable message(s) moved to %s", (long long)redis_reply_int(redis_reply_at(reply, 0)),
+			  b->dead);
+	for (size_t i = 1; i + 2 < items; i += 3) {
+		struct slice tag = redis_reply_str(redis_reply_at(reply, i));
+		int64_t list = redis_reply_int(redis_reply_at(reply, i + 1));
+		struct slice data = redis_reply_str(redis_reply_at(reply, i + 2));
+		struct delivery *d = &ret[count++];
+
+		if (tag.len >= BROKER_TAG_SIZE || list < 0 || (size_t)list >= b->list_count)
+			BUG("claim script answered tag of %zu bytes, list %lld", tag.len, (long long)list);
+		memcpy(d->tag, tag.data, tag.len);
+		d->tag[tag.len] = '\0';
+		d->queue = b->queues.items[lists[list]->queue];
+		d->data = xstrndup(data.data, data.len);
+		d->len = data.len;
+		if (b->options.round_robin)
+			b->first_queue = (lists[list]->queue + 1) % b->queues.count;
+	}
+	b->next_number += count;
+	*ret_count = count;
+	return 0;
+}
+
+/* keys: 3 and one per list; arguments: 6 and two per list */
+static size_t claim_arguments(struct broker *b, const struct broker_list *const *lists, size_t max, struct slice *args,
+			      char *text, const char *dead_line)
+{
+	size_t n = 0, at = 0;
+	char *number = text, *most = text + 32, *now = text + 64;
+
+	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
+	snprintf(most, 32, "%zu", max);
+	snprintf(now, 40, "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
+	args[n++] = (struct slice){ b->unacked, strlen(b->unacked) };
+	args[n++] = (struct slice){ b->unacked_index, strlen(b->unacked_index) };
+	args[n++] = (struct slice){ b->dead, strlen(b->dead) };
+	for (size_t i = 0; i < b->list_count; i++) {
+		args[n++] = (struct slice){ lists[i]->key, strlen(lists[i]->key) };
+	}
+	args[n++] = (struct slice){ b->tag_prefix, strlen(b->tag_prefix) };
+	args[n++] = (struct slice){ number, strlen(number) };
+	args[n++] = (struct slice){ most, strlen(most) };
+	args[n++] = (struct slice){ CLAIM_BYTES, strlen(CLAIM_BYTES) };
+	args[n++] = (struct slice){ now, strlen(now) };
+	args[n++] = (struct slice){ dead_line, strlen(dead_line) };
+	for (size_t i = 0; i < b->list_count; i++) {
+		const char *ending = b->endings[lists[i]->queue];
+		char *step = text + 128 + at;
+
+		at += (size_t)snprintf(step, 8, "%d", lists[i]->step) + 1;
+		args[n++] = (struct slice){ ending, strlen(ending) };
+		args[n++] = (struct slice){ step, strlen(step) };
+	}
+	return n;
+}
+
+int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count, struct err *err)
+{
+	_cleanup_free_ const struct broker_list **lists = xcalloc(b->list_count, sizeof(struct broker_list *));
+	_cleanup_free_ struct slice *args = xcalloc(9 + 3 * b->list_count, sizeof(*args));
+	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
+	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", "");
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	size_t count;
+	int rc;
+
+	if (max > BOUND_CLAIM_BATCH)
+		max = BOUND_CLAIM_BATCH;
+	ordered_lists(b, lists);
+	count = claim_arguments(b, lists, max, args, text, dead_line);
+	rc = redis_run_script(b->claiming, &b->claim, 3 + b->list_count, args, count, &reply, err);
+	if (rc < 0)
+		return rc;
+	return take_deliveries(b, reply, lists, ret, ret_count, err);
+}
+
+/* Makes sure that a BLMOVE is outstanding on connection `i`. */
+static int ask(struct broker *b, size_t i, struct err *err)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
+	const char *key = b->lists[i].key; /* the first step comes first */
+
+	if (b->asked[i])
+		return 0;
+	redis_command(&commands, "BLMOVE %s %s RIGHT RIGHT %d", key, key, SLEEP_SECONDS);
+	b->asked[i] = true;
+	return redis_send(b->waking[i], &commands, err);
+}
+
+/* 1 when something is there, 0 when the sleep just ended. */
+static int answered(struct broker *b, size_t i, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_receive(b->waking[i], &reply, err);
+
+	if (rc <= 0)
+		return rc;
+	b->asked[i] = false;
+	if (redis_reply_type(reply) == REDIS_ERROR) {
+		struct slice text = redis_reply_str(reply);
+
+		if (text.len < 11 || memcmp(text.data, "ERR unknown", 11) != 0)
+			return err_set(err, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
+		log_warning("this Redis has no BLMOVE (6.2 and later do): lists are polled");
+		b->no_blmove = true;
+		return 1;
+	}
+	return redis_reply_type(reply) != REDIS_NIL;
+}
+
+int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
+{
+	struct pollfd fds[BROKER_WAKE_MAX + 1];
+	size_t count = wake_count(b);
+	usec_t poll_at = clock_deadline(b->no_blmove ? POLL_OLD_SERVER : POLL_LISTS);
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		rc = ask(b, i, err);
+		if (rc < 0)
+			return rc;
+		fds[i] = (struct pollfd){ .fd = redis_fd(b->waking[i]), .events = POLLIN };
+	}
+	fds[count] = (struct pollfd){ .fd = wake_fd, .events = POLLIN };
+	if (deadline > poll_at && b->list_count > count)
+		deadline = poll_at;
+	rc = poll(fds, count + 1, clock_left_ms(deadline));
+	if (rc < 0 && errno != EINTR)
+		return err_set_errno(err, ERR_FAILED, errno, "poll");
+	for (size_t i = 0; rc > 0 && i < count; i++) {
+		if (fds[i].revents == 0)
+			continue;
+		int got = answered(b, i, err);
+
+		if (got < 0)
+			return got;
+	}
+	return 0;
+}

@@ -1,0 +1,49 @@
+-- Takes messages and records them as unacked in one step, without parsing them.
+-- KEYS: unacked, unacked_index, dead, then the lists in the order they are served.
+-- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, then per list the end of its
+-- unacked record and its priority step.
+-- Returns the count of unreadable messages, then per delivery: tag, position of its list (from 0), message.
+-- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
+-- object would break that array, so it goes to the dead at once.
+local out = {0}
+local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local fields, scores = {}, {}
+for i = 4, #KEYS do
+	if left <= 0 or bytes_left <= 0 then
+		break
+	end
+	local at = 6 + 2 * (i - 4)
+	local ending, step = ARGV[at + 1], ARGV[at + 2]
+	local messages = redis.call('RPOP', KEYS[i], left) or {}
+	for n = 1, #messages do
+		local message = messages[n]
+		if bytes_left <= 0 then
+			-- the rest stays queued, in its order
+			for back = #messages, n, -1 do
+				redis.call('RPUSH', KEYS[i], messages[back])
+			end
+			break
+		end
+		bytes_left = bytes_left - #message
+		left = left - 1
+		if string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then
+			local tag = ARGV[1] .. step .. ':' .. string.format('%.0f', number)
+			number = number + 1
+			fields[#fields + 1] = tag
+			fields[#fields + 1] = '[' .. message .. ending
+			scores[#scores + 1] = ARGV[5]
+			scores[#scores + 1] = tag
+			out[#out + 1] = tag
+			out[#out + 1] = i - 4
+			out[#out + 1] = message
+		else
+			redis.call('LPUSH', KEYS[3], ARGV[6] .. '\n' .. message)
+			out[1] = out[1] + 1
+		end
+	end
+end
+if #fields > 0 then
+	redis.call('HSET', KEYS[1], unpack(fields))
+	redis.call('ZADD', KEYS[2], unpack(scores))
+end
+return out

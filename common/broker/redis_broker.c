@@ -1,0 +1,285 @@
+/*
+ * The Redis broker for any thread: opening, settling, publishing, renewing.
+ */
+#include "redis_broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+
+extern const char script_settle[], script_restore[];
+
+#define DEAD_KEY "celeriac:dead"
+#define RENEWALS_PER_TIMEOUT 3
+
+static void json_quote(const char *text, struct buf *out)
+{
+	_cleanup_json_ json_t *value = json_text(text, strlen(text), false);
+
+	json_dump_python(value, out);
+}
+
+static int make_lists(struct broker *b, struct err *err)
+{
+	const struct broker_options *o = &b->options;
+
+	b->lists = xcalloc(b->queues.count * o->step_count, sizeof(*b->lists));
+	b->endings = xcalloc(b->queues.count, sizeof(*b->endings));
+	for (size_t q = 0; q < b->queues.count; q++) {
+		_cleanup_buf_ struct buf ending = BUF_INIT(BOUND_URL_BYTES);
+		int rc;
+
+		buf_append_str(&ending, ", \"\", ");
+		json_quote(b->queues.items[q], &ending);
+		buf_append_char(&ending, ']');
+		rc = buf_take(&ending, &b->endings[q], NULL, err);
+		if (rc < 0)
+			return err_wrap(err, "queue name");
+	}
+	for (size_t s = 0; s < o->step_count; s++) {
+		for (size_t q = 0; q < b->queues.count; q++) {
+			struct broker_list *list = &b->lists[b->list_count++];
+
+			list->queue = q;
+			list->step = o->priority_steps[s];
+			list->key = s == 0 ? xasprintf("%s%s", o->global_keyprefix, b->queues.items[q]) :
+					     xasprintf("%s%s%s%d", o->global_keyprefix, b->queues.items[q], o->sep,
+						       list->step);
+		}
+	}
+	return 0;
+}
+
+static void take_queues(struct broker *b, const struct settings *s)
+{
+	const char *only[] = { s->task_default_queue };
+	size_t count = s->worker_queues.count;
+	const char *const *names = (const char *const *)s->worker_queues.items;
+
+	if (count == 0) {
+		names = only;
+		count = 1;
+	}
+	b->queues.items = xcalloc(count, sizeof(*b->queues.items));
+	for (size_t i = 0; i < count; i++) {
+		b->queues.items[b->queues.count++] = xstrdup(names[i]);
+	}
+}
+
+int broker_open(const struct settings *s, struct broker **ret, struct err *err)
+{
+	struct broker *b = xcalloc(1, sizeof(*b));
+	int rc = redis_address_parse(s->broker_url, &b->address, err);
+
+	if (rc == 0)
+		rc = broker_options_parse(s->broker_transport_options, &b->options, err);
+	if (rc < 0)
+		goto fail;
+	if (s->worker_queues.count > BOUND_QUEUES) {
+		rc = err_set(err, ERR_TOOBIG, "%zu queues; at most %d", s->worker_queues.count, BOUND_QUEUES);
+		goto fail;
+	}
+	free(b->address.key_prefix);
+	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
+	take_queues(b, s);
+	rc = make_lists(b, err);
+	if (rc < 0)
+		goto fail;
+	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
+	b->unacked_index = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
+	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
+	redis_script_init(&b->settle, script_settle);
+	redis_script_init(&b->restore, script_restore);
+	rc = redis_link_new(&b->address, "celeriac-broker", &b->link, err);
+	if (rc < 0)
+		goto fail;
+	redis_link_add_script(b->link, &b->settle);
+	redis_link_add_script(b->link, &b->restore);
+	*ret = b;
+	return 0;
+fail:
+	broker_close(b, 0);
+	return rc;
+}
+
+void broker_close(struct broker *b, usec_t deadline)
+{
+	if (b == NULL)
+		return;
+	if (b->link != NULL)
+		redis_link_free(b->link, deadline);
+	redis_close(b->claiming);
+	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
+		redis_close(b->waking[i]);
+	}
+	for (size_t i = 0; i < b->list_count; i++) {
+		free(b->lists[i].key);
+	}
+	for (size_t i = 0; i < b->queues.count; i++) {
+		free(b->queues.items[i]);
+		if (b->endings != NULL)
+			free(b->endings[i]);
+	}
+	free(b->lists);
+	free(b->endings);
+	free(b->queues.items);
+	free(b->unacked);
+	free(b->unacked_index);
+	free(b->dead);
+	free(b->tag_prefix);
+	broker_options_done(&b->options);
+	redis_address_done(&b->address);
+	free(b);
+}
+
+const struct redis_address *broker_address(const struct broker *b)
+{
+	return &b->address;
+}
+
+struct redis_link *broker_link(struct broker *b)
+{
+	return b->link;
+}
+
+bool broker_ready(const struct broker *b)
+{
+	return redis_link_up(b->link);
+}
+
+char *broker_dead_line(const char *reason, const char *queue)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT(BOUND_ERROR_TEXT * 2);
+	_cleanup_json_ json_t *object = json_pack("{s:o, s:s, s:f}", "reason", json_text(reason, strlen(reason), true),
+						  "queue", queue, "at", (double)clock_wall() / (double)USEC_PER_SEC);
+	struct err err;
+	char *text;
+
+	json_dump_python(object, &line);
+	if (buf_take(&line, &text, NULL, &err) < 0)
+		return xstrdup("{}");
+	return text;
+}
+
+/* The list a delivery came from: its queue, and the priority step that its tag tells. */
+static const struct broker_list *list_of(const struct broker *b, const char *queue, const char *tag)
+{
+	const char *number = strrchr(tag, ':');
+	const char *step = number;
+
+	while (step != NULL && step > tag && step[-1] != ':') {
+		step--;
+	}
+	for (size_t i = 0; i < b->list_count; i++) {
+		const struct broker_list *list = &b->lists[i];
+
+		if (strcmp(b->queues.items[list->queue], queue) == 0 &&
+		    (step == NULL || strtol(step, NULL, 10) == list->step))
+			return list;
+	}
+	BUG("delivery %s of a queue that is not consumed: %s", tag, queue);
+}
+
+struct settling {
+	void (*done)(void *arg, const struct err *err);
+	void *arg;
+};
+
+static void settled(void *arg, struct redis_reply *const *replies, size_t count, const struct err *err)
+{
+	struct settling *settling = arg;
+	struct err failed = { 0 };
+
+	if (count == 1 && redis_reply_type(replies[0]) == REDIS_ERROR) {
+		struct slice text = redis_reply_str(replies[0]);
+
+		err_set(&failed, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
+		err = &failed;
+	}
+	if (settling->done != NULL)
+		settling->done(settling->arg, err);
+	free(settling);
+}
+
+static struct slice text_slice(const char *text)
+{
+	return (struct slice){ text, strlen(text) };
+}
+
+void broker_settle(struct broker *b, const struct settlement *s, void (*done)(void *arg, const struct err *err),
+		   void *arg)
+{
+	static const char *const names[] = { [SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead" };
+	const struct broker_list *list = list_of(b, s->queue, s->tag);
+	_cleanup_free_ char *line = s->outcome == SETTLE_DEAD ? broker_dead_line(s->reason, s->queue) : xstrdup("");
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct settling *settling = xcalloc(1, sizeof(*settling));
+	const struct backend_write *w = s->result;
+	char ttl[24];
+	struct slice argv[13];
+
+	snprintf(ttl, sizeof(ttl), "%lld", w ? (long long)w->ttl : 0);
+	argv[0] = text_slice("EVALSHA");
+	argv[1] = text_slice(b->settle.sha);
+	argv[2] = text_slice("4");
+	argv[3] = text_slice(b->unacked);
+	argv[4] = text_slice(b->unacked_index);
+	argv[5] = text_slice(s->outcome == SETTLE_DEAD ? b->dead : list->key);
+	argv[6] = text_slice(w ? w->key : "");
+	argv[7] = text_slice(s->tag);
+	argv[8] = text_slice(names[s->outcome]);
+	argv[9] = text_slice(b->endings[list->queue]);
+	argv[10] = text_slice(line);
+	argv[11] = w ? (struct slice){ w->value, w->len } : text_slice("");
+	argv[12] = text_slice(ttl);
+	redis_command_argv(&commands, argv, ARRAY_LEN(argv));
+	settling->done = done;
+	settling->arg = arg;
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, settled, settling);
+	if (s->result != NULL)
+		backend_write_done(s->result);
+}
+
+int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope, size_t len, usec_t deadline,
+		   struct err *err)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc;
+
+	buf_append_str(&key, b->options.global_keyprefix);
+	broker_list_key(queue, priority, &key);
+	redis_command(&commands, "LPUSH %b %b", key.data, key.len, envelope, len);
+	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	if (rc < 0)
+		return err_wrap(err, "publish to %s", queue);
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return err_set(err, ERR_FAILED, "publish to %s: %.*s", queue, (int)redis_reply_str(reply).len,
+			       redis_reply_str(reply).data);
+	return 0;
+}
+
+void broker_renew(struct broker *b, const char *const *tags, size_t count)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	size_t sent = 0;
+	char now[40];
+
+	snprintf(now, sizeof(now), "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
+	for (size_t i = 0; i < count; i++) {
+		redis_command(&commands, "ZADD %s XX %s %s", b->unacked_index, now, tags[i]);
+		sent++;
+	}
+	if (sent > 0)
+		redis_link_submit(b->link, &commands, sent, 0, NULL, NULL);
+}
+
+usec_t broker_renew_interval(const struct broker *b)
+{
+	return b->options.visibility_timeout / RENEWALS_PER_TIMEOUT;
+}

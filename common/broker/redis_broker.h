@@ -1,0 +1,60 @@
+/*
+ * redis_broker.h: what the files of the Redis broker share. The claiming half belongs to the consumer thread, the link is for all.
+ */
+#ifndef CELERIAC_REDIS_BROKER_H
+#define CELERIAC_REDIS_BROKER_H
+
+#include "bounds.h"
+#include "broker.h"
+#include "redis.h"
+
+#define BROKER_STEPS_MAX 10 /* priorities are 0-9 */
+#define BROKER_WAKE_MAX 8   /* queues with a blocking connection of their own; the others are polled */
+
+/* kombu's transport options, by their own names. */
+struct broker_options {
+	usec_t visibility_timeout;
+	char *global_keyprefix;
+	char *unacked_key, *unacked_index_key;
+	char *sep;
+	int priority_steps[BROKER_STEPS_MAX];
+	size_t step_count;
+	bool round_robin;
+};
+/* ERR_INVALID names the option. `json` may be "". [init] */
+int broker_options_parse(const char *json, struct broker_options *ret, struct err *err) must_check;
+void broker_options_done(struct broker_options *o);
+
+/* One list: a queue at one priority step. */
+struct broker_list {
+	size_t queue; /* index */
+	int step;
+	char *key;    /* with global_keyprefix */
+};
+
+struct broker {
+	struct redis_address address;
+	struct broker_options options;
+	struct str_list queues;
+	char **endings; /* per queue: `, "", "queue"]`, the end of its unacked record */
+	struct broker_list *lists; /* step-major, then queue */
+	size_t list_count;
+	char *unacked, *unacked_index, *dead; /* keys */
+	struct redis_link *link;
+	struct redis_script settle, restore;
+
+	/* the consumer thread's */
+	struct redis_script claim;
+	struct redis *claiming;
+	struct redis *waking[BROKER_WAKE_MAX];
+	bool asked[BROKER_WAKE_MAX]; /* a BLMOVE is outstanding */
+	bool no_blmove;		     /* a server older than 6.2 */
+	char *tag_prefix;	     /* "celeriac:<owner>:" */
+	uint64_t next_number;
+	size_t first_queue; /* round robin */
+};
+
+/* The line before a dead message: {"reason", "queue", "at"}. Given. */
+char *broker_dead_line(const char *reason, const char *queue);
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * Leases of node names. See presence.h for the keys.
+ */
+#include "presence.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "process.h"
+
+extern const char script_join[], script_renew[], script_leave[];
+
+#define NODE_SUFFIX_MAX 1000 /* workers of one name on one deployment */
+
+struct presence {
+	char *key_prefix, *instance, *node;
+	int64_t epoch;
+	char owner[PRESENCE_OWNER_SIZE];
+	char *lease_key;
+	char *lease_value;
+};
+
+static char *lease_key(const char *key_prefix, const char *instance, const char *node)
+{
+	return xasprintf("%sceleriac:%s:node:%s", key_prefix, instance, node);
+}
+
+/* 1 = ours now, 0 = somebody has it (their lease in ret_held, given), or an error. */
+static int try_join(struct redis *r, struct presence *p, const char *replace, char **ret_held, struct err *err)
+{
+	struct redis_script join = { 0 };
+	_cleanup_free_ char *lease = lease_key(p->key_prefix, p->instance, p->node);
+	_cleanup_free_ char *epoch_key = xasprintf("%sceleriac:%s:epoch:%s", p->key_prefix, p->instance, p->node);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	char identity[PROCESS_IDENTITY_SIZE], ttl[24], now[24];
+	const struct redis_reply *second;
+	struct slice args[6];
+	int rc;
+
+	process_identity(identity);
+	snprintf(ttl, sizeof(ttl), "%lld", (long long)(PRESENCE_TTL / USEC_PER_MSEC));
+	snprintf(now, sizeof(now), "%lld", (long long)(clock_wall() / USEC_PER_SEC));
+	args[0] = (struct slice){ lease, strlen(lease) };
+	args[1] = (struct slice){ epoch_key, strlen(epoch_key) };
+	args[2] = (struct slice){ identity, strlen(identity) };
+	args[3] = (struct slice){ ttl, strlen(ttl) };
+	args[4] = (struct slice){ replace, strlen(replace) };
+	args[5] = (struct slice){ now, strlen(now) };
+	redis_script_init(&join, script_join);
+	rc = redis_run_script(r, &join, 2, args, 6, &reply, err);
+	if (rc < 0)
+		return rc;
+	second = redis_reply_at(reply, 1);
+	if (second == NULL)
+		return err_set(err, ERR_PROTOCOL, "unexpected answer to the node lease");
+	if (redis_reply_int(redis_reply_at(reply, 0)) == 1) {
+		p->epoch = redis_reply_int(second);
+		p->lease_key = TAKE(lease);
+		p->lease_value = xasprintf("%lld %s", (long long)p->epoch, identity);
+		snprintf(p->owner, sizeof(p->owner), "%s@%lld", p->node, (long long)p->epoch);
+		return 1;
+	}
+	*ret_held = xstrndup(redis_reply_str(second).data, redis_reply_str(second).len);
+	return 0;
+}
+
+/* The process part of a lease: what follows its epoch. */
+static const char *lease_identity(const char *lease)
+{
+	const char *space = strchr(lease, ' ');
+
+	return space ? space + 1 : "";
+}
+
+/* Waits for a lease whose holder cannot be seen from here: it expires, or proves to be alive by being renewed. */
+static int join_after_expiry(struct redis *r, struct presence *p, usec_t deadline, struct err *err)
+{
+	usec_t give_up = clock_deadline(PRESENCE_TTL + USEC_PER_SEC);
+	bool said = false;
+
+	for (;;) {
+		_cleanup_free_ char *held = NULL;
+		int rc = try_join(r, p, "", &held, err);
+
+		if (rc != 0)
+			return rc;
+		if (clock_mono() >= give_up)
+			return 0;
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "the lease of node %s is still held", p->node);
+		if (!said)
+			log_info("waiting for the lease of node %s to expire (at most %lld s)", p->node,
+				 (long long)(PRESENCE_TTL / USEC_PER_SEC));
+		said = true;
+		poll(NULL, 0, 500);
+	}
+}
+
+/* 1 joined, 0 the name is taken by a live process, or an error. */
+static int join_as(struct redis *r, struct presence *p, usec_t deadline, struct err *err)
+{
+	_cleanup_free_ char *held = NULL, *again = NULL;
+	int rc = try_join(r, p, "", &held, err);
+
+	if (rc != 0)
+		return rc;
+	switch (process_life(lease_identity(held))) {
+	case PROCESS_GONE:
+		return try_join(r, p, held, &again, err);
+	case PROCESS_ALIVE:
+		return 0;
+	case PROCESS_UNKNOWN:
+		break;
+	}
+	return join_after_expiry(r, p, deadline, err);
+}
+
+int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node, usec_t deadline,
+		  struct presence **ret, struct err *err)
+{
+	struct presence *p = xcalloc(1, sizeof(*p));
+	int rc;
+
+	p->key_prefix = xstrdup(key_prefix);
+	p->instance = xstrdup(instance);
+	for (int n = 1; n < NODE_SUFFIX_MAX; n++) {
+		free(p->node);
+		p->node = n == 1 ? xstrdup(node) : xasprintf("%s-%d", node, n);
+		rc = join_as(r, p, deadline, err);
+		if (rc < 0)
+			goto fail;
+		if (rc == 1) {
+			if (n > 1)
+				log_warning("node name %s is taken by a live worker: this one is %s", node, p->node);
+			*ret = p;
+			return 0;
+		}
+	}
+	rc = err_set(err, ERR_CONFLICT, "every node name from %s to %s is taken", node, p->node);
+fail:
+	presence_free(p);
+	return rc;
+}
+
+const char *presence_node(const struct presence *p)
+{
+	return p->node;
+}
+
+int64_t presence_epoch(const struct presence *p)
+{
+	return p->epoch;
+}
+
+const char *presence_owner(const struct presence *p)
+{
+	return p->owner;
+}
+
+const char *presence_instance(const struct presence *p)
+{
+	return p->instance;
+}
+
+static void renewed(void *arg unused_arg, struct redis_reply *const *replies, size_t count, const struct err *err unused_arg)
+{
+	if (count == 1 && redis_reply_type(replies[0]) == REDIS_INTEGER && redis_reply_int(replies[0]) == 0)
+		log_error("another worker took the lease of this node name; give each its own CELERIAC_NODE");
+}
+
+void presence_renew(const struct presence *p, struct redis_link *link)
+{
+	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
+
+	redis_command(&commands, "EVAL %s 1 %s %s %lld", script_renew, p->lease_key, p->lease_value,
+		      (long long)(PRESENCE_TTL / USEC_PER_MSEC));
+	redis_link_submit(link, &commands, 1, 0, renewed, NULL);
+	buf_done(&commands);
+}
+
+void presence_leave(const struct presence *p, struct redis *r)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err = { 0 };
+
+	if (redis_do(r, &reply, &err, "EVAL %s 1 %s %s", script_leave, p->lease_key, p->lease_value) < 0)
+		log_debug("the node lease stays until it expires: %s", err.msg);
+}
+
+void presence_free(struct presence *p)
+{
+	if (p == NULL)
+		return;
+	free(p->key_prefix);
+	free(p->instance);
+	free(p->node);
+	free(p->lease_key);
+	free(p->lease_value);
+	free(p);
+}
+
+bool presence_owner_parse(const char *owner, char node[128], int64_t *ret_epoch)
+{
+	const char *at = strrchr(owner, '@');
+	char *end;
+	long long epoch;
+
+	if (at == NULL || at == owner || at - owner >= 128 || at[1] < '0' || at[1] > '9')
+		return false;
+	epoch = strtoll(at + 1, &end, 10);
+	if (*end != '\0')
+		return false;
+	memcpy(node, owner, (size_t)(at - owner));
+	node[at - owner] = '\0';
+	*ret_epoch = epoch;
+	return true;
+}
+
+int presence_alive(const struct presence *p, struct redis_link *link, const char *owner, bool *ret_alive, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	_cleanup_free_ char *key = NULL;
+	char node[128];
+	int64_t epoch;
+	struct slice lease;
+	int rc;
+
+	if (strcmp(owner, p->owner) == 0) {
+		*ret_alive = true;
+		return 0;
+	}
+	if (!presence_owner_parse(owner, node, &epoch)) {
+		*ret_alive = false;
+		return 0;
+	}
+	key = lease_key(p->key_prefix, p->instance, node);
+	rc = redis_link_do(link, clock_deadline(5 * USEC_PER_SEC), &reply, err, "GET %s", key);
+	if (rc < 0)
+		return rc;
+	lease = redis_reply_str(reply);
+	*ret_alive = redis_reply_type(reply) == REDIS_STRING && lease.len > 0 && strtoll(lease.data, NULL, 10) == epoch;
+	return 0;
+}

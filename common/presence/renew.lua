@@ -1,0 +1,7 @@
+-- Renews a lease that is still ours, or that nobody has. KEYS: lease. ARGV: its value, ttl in ms.
+local current = redis.call('GET', KEYS[1])
+if current and current ~= ARGV[1] then
+	return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
