@@ -1,0 +1,308 @@
+/*
+ * redis.c: one connection for the thread that owns it: opening, exchanging commands for replies,
+ * scripts.
+ */
+#include "redis_conn.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "mem.h"
+
+/* After a failure the replies may be out of step with the commands: nothing more is tried. Returns
+ * -code. */
+static int give_up(struct redis *r, struct err *err)
+{
+	r->broken = true;
+	return err_wrap(err, "%s", r->safe);
+}
+
+static int check_usable(const struct redis *r, struct err *err)
+{
+	if (r->broken)
+		return err_set(err, ERR_CLOSED, "%s: the connection has failed before", r->safe);
+	return 0;
+}
+
+ssize_t redis_fill(struct redis *r, struct err *err)
+{
+	ssize_t n = redis_socket_read(r, r->data, sizeof(r->data), err);
+
+	if (n > 0) {
+		int rc = redis_reader_feed(r->reader, r->data, (size_t)n, err);
+
+		if (rc < 0)
+			return rc;
+	}
+	return n;
+}
+
+/* Writes all of `data`. Replies are read meanwhile, else two full sockets would wait for each
+ * other. */
+static int write_all(struct redis *r, const struct buf *data, usec_t deadline, struct err *err)
+{
+	size_t done = 0;
+
+	while (done < data->len) {
+		struct iovec v = {.iov_base = data->data + done, .iov_len = data->len - done};
+		ssize_t n = redis_socket_write(r, &v, 1, err);
+
+		if (n < 0)
+			return (int)n;
+		done += (size_t)n;
+		if (n == 0) {
+			int rc = redis_socket_wait(r, POLLIN | POLLOUT, deadline, err);
+			if (rc < 0)
+				return rc;
+			n = redis_fill(r, err);
+			if (n < 0)
+				return (int)n;
+		}
+	}
+	return 0;
+}
+
+static int read_reply(struct redis *r, usec_t deadline, struct redis_reply **ret, struct err *err)
+{
+	for (;;) {
+		int rc = redis_reader_next(r->reader, ret, err);
+		ssize_t n;
+
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+		n = redis_fill(r, err);
+		if (n < 0)
+			return (int)n;
+		if (n == 0) {
+			rc = redis_socket_wait(r, POLLIN, deadline, err);
+			if (rc < 0)
+				return rc;
+		}
+	}
+}
+
+int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct redis_reply **ret,
+		   struct err *err)
+{
+	usec_t deadline = clock_deadline(r->timeout);
+	int rc = check_usable(r, err);
+
+	if (rc == 0)
+		rc = buf_status(commands, err);
+	if (rc < 0) {
+		buf_reset(commands);
+		return rc;
+	}
+	rc = write_all(r, commands, deadline, err);
+	buf_reset(commands);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		struct redis_reply *reply;
+
+		rc = read_reply(r, deadline, &reply, err);
+		if (rc == 0) {
+			ret[i] = reply;
+			continue;
+		}
+		while (i > 0)
+			redis_reply_free(TAKE(ret[--i]));
+		break;
+	}
+	return rc < 0 ? give_up(r, err) : 0;
+}
+
+int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const char *fmt, ...)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	redis_command_va(&out, fmt, ap);
+	va_end(ap);
+	rc = redis_exchange(r, &out, 1, &reply, err);
+	if (rc < 0)
+		return rc;
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return redis_reply_to_err(reply, err);
+	if (ret)
+		*ret = TAKE(reply);
+	return 0;
+}
+
+int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const struct slice *args,
+		     size_t count, struct redis_reply **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc;
+
+	redis_command_evalsha(&out, s, keys, args, count);
+	rc = redis_exchange(r, &out, 1, &reply, err);
+	if (rc == 0 && redis_reply_is_error(reply, "NOSCRIPT")) {
+		rc = redis_do(r, NULL, err, "SCRIPT LOAD %s", s->text);
+		if (rc < 0)
+			return rc;
+		redis_reply_free(TAKE(reply));
+		redis_command_evalsha(&out, s, keys, args, count);
+		rc = redis_exchange(r, &out, 1, &reply, err);
+	}
+	if (rc < 0)
+		return rc;
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return redis_reply_to_err(reply, err);
+	if (ret)
+		*ret = TAKE(reply);
+	return 0;
+}
+
+int redis_send(struct redis *r, struct buf *commands, struct err *err)
+{
+	int rc = check_usable(r, err);
+
+	if (rc == 0)
+		rc = buf_status(commands, err);
+	if (rc == 0 && write_all(r, commands, clock_deadline(r->timeout), err) < 0)
+		rc = give_up(r, err);
+	buf_reset(commands);
+	return rc;
+}
+
+int redis_fd(const struct redis *r)
+{
+	return r->fd;
+}
+
+int redis_receive(struct redis *r, struct redis_reply **ret, struct err *err)
+{
+	int rc = check_usable(r, err);
+
+	if (rc < 0)
+		return rc;
+	for (;;) {
+		ssize_t n;
+
+		rc = redis_reader_next(r->reader, ret, err);
+		if (rc == 1)
+			return 1;
+		if (rc < 0)
+			return give_up(r, err);
+		n = redis_fill(r, err);
+		if (n == 0)
+			return 0;
+		if (n < 0)
+			return give_up(r, err);
+	}
+}
+
+/* The server's words are kept out of an error about AUTH: some servers repeat the arguments there.
+ */
+static int check_handshake(const struct redis_reply *reply, bool is_auth, struct err *err)
+{
+	struct slice text = redis_reply_str(reply);
+	int word = (int)strcspn(text.len ? text.data : "", " ");
+
+	if (redis_reply_type(reply) != REDIS_ERROR)
+		return 0;
+	if (redis_reply_is_outage(reply))
+		return err_set(err, ERR_UNAVAILABLE, "not ready: %.*s", word, text.data);
+	if (redis_reply_is_error(reply, "ERR max number of clients reached"))
+		return err_set(err, ERR_UNAVAILABLE, "the server has too many clients");
+	if (is_auth)
+		return err_set(err, ERR_DENIED, "the server refused the password (%.*s)", word,
+			       text.data);
+	if (redis_reply_is_error(reply, "NOAUTH"))
+		return err_set(err, ERR_DENIED, "the server wants a password");
+	if (redis_reply_is_error(reply, "NOPERM"))
+		return err_set(err, ERR_DENIED, "not permitted");
+	return redis_reply_to_err(reply, err);
+}
+
+/* AUTH, SELECT, CLIENT SETNAME and PING in one round trip; PING tells a server that is still
+ * loading. */
+static int handshake(struct redis *r, const struct redis_address *a, const char *client_name,
+		     struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct redis_reply *replies[4];
+	bool has_auth = a->user[0] != '\0' || a->password[0] != '\0';
+	size_t count = 0, name_at;
+	int rc;
+
+	if (has_auth) {
+		if (a->user[0] != '\0')
+			redis_command(&out, "AUTH %s %s", a->user, a->password);
+		else
+			redis_command(&out, "AUTH %s", a->password);
+		count++;
+	}
+	if (a->db != 0) {
+		redis_command(&out, "SELECT %d", a->db);
+		count++;
+	}
+	name_at = count++;
+	redis_command(&out, "CLIENT SETNAME %s", client_name);
+	redis_command(&out, "PING");
+	count++;
+	rc = redis_exchange(r, &out, count, replies, err);
+	wipe(out.data, out.size); /* held the password */
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++) {
+		/* The name is a courtesy that a server may not allow. */
+		if (rc == 0 && (i != name_at || redis_reply_is_error(replies[i], "NOAUTH")))
+			rc = check_handshake(replies[i], has_auth && i == 0, err);
+		redis_reply_free(replies[i]);
+	}
+	return rc < 0 ? give_up(r, err) : 0;
+}
+
+int redis_open_cancellable(const struct redis_address *a, const char *client_name, usec_t timeout,
+			   int cancel_fd, struct redis **ret, struct err *err)
+{
+	struct redis *r = xcalloc(1, sizeof(*r));
+	usec_t deadline = clock_deadline(timeout);
+	int rc;
+
+	*r = (struct redis){
+		.fd = -1,
+		.cancel_fd = cancel_fd,
+		.safe = xstrdup(a->safe),
+		.reader = redis_reader_new(),
+	};
+	rc = redis_socket_connect(r, a, deadline, err);
+	if (rc < 0) {
+		rc = give_up(r, err);
+	} else {
+		usec_t now = clock_mono();
+
+		r->timeout = deadline == USEC_NEVER ? timeout : deadline > now ? deadline - now : 0;
+		rc = handshake(r, a, client_name, err);
+	}
+	if (rc < 0) {
+		redis_close(r);
+		return rc;
+	}
+	r->timeout = timeout;
+	*ret = r;
+	return 0;
+}
+
+int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout,
+	       struct redis **ret, struct err *err)
+{
+	return redis_open_cancellable(a, client_name, timeout, -1, ret, err);
+}
+
+void redis_close(struct redis *r)
+{
+	if (!r)
+		return;
+	redis_socket_close(r);
+	redis_reader_free(r->reader);
+	free(r->safe);
+	free(r);
+}

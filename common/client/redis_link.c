@@ -1,0 +1,269 @@
+/*
+ * redis_link.c: what callers of a link call, on any thread.
+ */
+#include "redis_link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "mem.h"
+
+/* ---- the queue ---- */
+
+bool link_news_locked(struct redis_link *l)
+{
+	bool wake = l->sleeping;
+
+	l->sleeping = false;
+	return wake;
+}
+
+void link_wake(struct redis_link *l)
+{
+	uint64_t one = 1;
+
+	if (write(l->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		BUG("eventfd: errno %d", errno);
+}
+
+/* Refuses what would pass the bound of the backlog: it goes through the queue all the same, to keep
+ * its place. */
+static void count_backlog(struct redis_link *l, struct link_item *item)
+{
+	size_t len = item->commands.len;
+	size_t before = atomic_fetch_add_explicit(&l->backlog, len, memory_order_relaxed);
+
+	if (item->fault || before + len <= BOUND_LINK_BACKLOG)
+		return;
+	item->fault = xmalloc(sizeof(*item->fault));
+	(void)err_set(item->fault, ERR_UNAVAILABLE, "%s: %zu bytes are waiting already",
+		      l->address.safe, before);
+}
+
+static void enqueue(struct redis_link *l, struct link_item *item)
+{
+	bool wake;
+
+	count_backlog(l, item);
+	mutex_lock(&l->lock);
+	link_list_append(&l->queue, item);
+	wake = link_news_locked(l);
+	mutex_unlock(&l->lock);
+	if (wake)
+		link_wake(l);
+}
+
+void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
+		       redis_link_fn *done, void *arg)
+{
+	struct err err;
+	int rc = buf_status(commands, &err);
+	struct link_item *item;
+
+	if (rc == 0 && (count == 0 || commands->len == 0))
+		BUG("redis_link_submit: nothing to send");
+	item = link_item_new(commands, count, flags);
+	item->done = done;
+	item->arg = arg;
+	if (rc < 0) {
+		item->fault = xmalloc(sizeof(err));
+		*item->fault = err;
+	}
+	enqueue(l, item);
+}
+
+/* True when it was finished before `deadline`; else it is the owner's from now on. */
+static bool await_item(struct link_item *item, usec_t deadline)
+{
+	struct link_waiter *w = item->waiter;
+	bool finished;
+
+	mutex_lock(&w->lock);
+	while (w->state == ITEM_PENDING)
+		if (!cond_wait_until(&w->changed, &w->lock, deadline))
+			break;
+	finished = w->state == ITEM_FINISHED;
+	if (!finished)
+		w->state = ITEM_ABANDONED;
+	mutex_unlock(&w->lock);
+	return finished;
+}
+
+int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
+			usec_t deadline, struct redis_reply **ret, struct err *err)
+{
+	struct link_item *item;
+	int rc = buf_status(commands, err);
+
+	if (rc < 0)
+		return rc;
+	if (count == 0 || commands->len == 0)
+		BUG("redis_link_exchange: nothing to send");
+	if (pthread_equal(pthread_self(), l->owner))
+		BUG("redis_link_exchange: the owner thread would wait for itself");
+	item = link_item_new(commands, count, flags);
+	item->waiter = xcalloc(1, sizeof(*item->waiter));
+	mutex_init(&item->waiter->lock);
+	cond_init(&item->waiter->changed);
+	enqueue(l, item);
+	if (!await_item(item, deadline))
+		return err_set(err, ERR_TIMEOUT, "%s: no reply in time", l->address.safe);
+	if (item->fault) {
+		*err = *item->fault;
+		rc = -err->code;
+	} else {
+		memcpy(ret, item->replies, count * sizeof(ret[0]));
+		item->got = 0;
+	}
+	link_item_free(item);
+	return rc;
+}
+
+int redis_link_do(struct redis_link *l, usec_t deadline, struct redis_reply **ret, struct err *err,
+		  const char *fmt, ...)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	redis_command_va(&out, fmt, ap);
+	va_end(ap);
+	rc = redis_link_exchange(l, &out, 1, 0, deadline, &reply, err);
+	if (rc < 0)
+		return rc;
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return redis_reply_to_err(reply, err);
+	if (ret)
+		*ret = TAKE(reply);
+	return 0;
+}
+
+void redis_link_add_script(struct redis_link *l, struct redis_script *s)
+{
+	struct buf load = BUF_INIT(BOUND_REDIS_COMMAND);
+
+	redis_command(&load, "SCRIPT LOAD %s", s->text);
+	mutex_lock(&l->lock);
+	buf_append(&l->scripts, load.data, load.len);
+	l->script_count++;
+	mutex_unlock(&l->lock);
+	/* A connection that is there, or on its way, may not have seen it. */
+	redis_link_submit(l, &load, 1, REDIS_LINK_KEEP, NULL, NULL);
+}
+
+bool redis_link_up(const struct redis_link *l)
+{
+	return atomic_load_explicit(&l->up, memory_order_relaxed);
+}
+
+/* ---- beginning and end ---- */
+
+static char *copy_or_null(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static int start(struct redis_link *l, struct err *err)
+{
+	_cleanup_free_ char *connector_name = xasprintf("%.9s.conn", l->name);
+	int rc;
+
+	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake_fd < 0 || l->cancel_fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "eventfd");
+	rc = thread_start(&l->connector, connector_name, link_connector_main, l, err);
+	if (rc < 0)
+		return rc;
+	l->has_connector = true;
+	rc = thread_start(&l->owner, l->name, link_owner_main, l, err);
+	if (rc < 0)
+		return rc;
+	l->has_owner = true;
+	return 0;
+}
+
+int redis_link_new(const struct redis_address *a, const char *name, struct redis_link **ret,
+		   struct err *err)
+{
+	struct redis_link *l = xcalloc(1, sizeof(*l));
+	int rc;
+
+	l->address = (struct redis_address){
+		.host = copy_or_null(a->host),
+		.path = copy_or_null(a->path),
+		.port = a->port,
+		.user = xstrdup(a->user),
+		.password = xstrdup(a->password),
+		.db = a->db,
+		.safe = xstrdup(a->safe),
+		.key_prefix = xstrdup(a->key_prefix),
+	};
+	l->name = xstrdup(name);
+	l->wake_fd = l->cancel_fd = -1;
+	l->scripts = BUF_INIT(BOUND_REDIS_COMMAND);
+	mutex_init(&l->lock);
+	cond_init(&l->connector_news);
+	rc = start(l, err);
+	if (rc < 0) {
+		redis_link_free(l, 0);
+		return err_wrap(err, "link %s", name);
+	}
+	*ret = l;
+	return 0;
+}
+
+static void stop_owner(struct redis_link *l, usec_t deadline)
+{
+	bool wake;
+
+	mutex_lock(&l->lock);
+	l->stopping = true;
+	l->stop_at = deadline;
+	wake = link_news_locked(l);
+	mutex_unlock(&l->lock);
+	if (wake)
+		link_wake(l);
+	(void)pthread_join(l->owner, NULL);
+}
+
+static void stop_connector(struct redis_link *l)
+{
+	uint64_t one = 1;
+
+	mutex_lock(&l->lock);
+	l->connect_quit = true;
+	mutex_unlock(&l->lock);
+	cond_signal(&l->connector_news);
+	if (write(l->cancel_fd, &one, sizeof(one)) < 0)
+		BUG("eventfd: errno %d", errno);
+	(void)pthread_join(l->connector, NULL);
+}
+
+void redis_link_free(struct redis_link *l, usec_t deadline)
+{
+	if (!l)
+		return;
+	if (l->has_owner)
+		stop_owner(l, deadline);
+	if (l->has_connector)
+		stop_connector(l);
+	if (l->wake_fd >= 0)
+		(void)close(l->wake_fd);
+	if (l->cancel_fd >= 0)
+		(void)close(l->cancel_fd);
+	redis_close(l->made);
+	free(l->made_error);
+	buf_done(&l->scripts);
+	redis_address_done(&l->address);
+	cond_done(&l->connector_news);
+	mutex_done(&l->lock);
+	free(l->name);
+	free(l);
+}

@@ -1,0 +1,127 @@
+/*
+ * redis_link.h: the inside of a link, shared by its files.
+ *
+ *   redis_link.c          what callers call: hand items over, wait for one, stop
+ *   redis_link_item.c     items and lists of them
+ *   redis_link_owner.c    the owner thread: news, outages, waiting, the end
+ *   redis_link_pump.c     … writes and reads its connection, completes items
+ *   redis_link_connect.c  the connector thread: makes a new connection, as often as it takes
+ *
+ *   submit ─▶ queue ─▶ work ─┬─ written, reply owed ─▶ done(replies)
+ *                            └─ to be written        ─▶ done(error): connection lost without KEEP,
+ * stopped
+ *
+ * The connector is a thread of its own so that the owner can refuse work at once while a connect or
+ * a name lookup takes its time. `lock` is held for list operations only, never during I/O or a
+ * callback.
+ */
+#ifndef CELERIAC_REDIS_LINK_H
+#define CELERIAC_REDIS_LINK_H
+
+#include <stdatomic.h>
+
+#include "redis_conn.h"
+#include "thread.h"
+
+#define LINK_PING_AFTER (25 * USEC_PER_SEC) /* idle for this long: is the server still there? */
+#define LINK_RETRY_MIN                                                                             \
+	(50 * USEC_PER_MSEC) /* pause after a failed connect, doubled each time …                \
+			      */
+#define LINK_RETRY_MAX                                                                             \
+	(2 * USEC_PER_SEC) /* … up to this, so that an outage's end is noticed soon */
+#define LINK_SETTLED_AFTER                                                                         \
+	(10 * USEC_PER_SEC) /* a connection that lived this long forgets the pauses before it */
+
+enum link_item_state { ITEM_PENDING, ITEM_FINISHED, ITEM_ABANDONED };
+
+/* Commands on their way. Owned by the list it is in; one that is waited for by its caller too, see
+ * redis_link.c. */
+struct link_item {
+	struct link_item *next;
+	struct buf commands;
+	size_t sent; /* bytes written on this connection */
+	size_t count, got;
+	unsigned flags; /* enum redis_link_flag */
+	bool internal;	/* ours: ping or script loading; dies with its connection */
+	bool reloaded;	/* has been sent again after NOSCRIPT */
+	redis_link_fn *done;
+	void *arg;
+	struct err *fault;	    /* refused before it was queued, or how it failed; or NULL */
+	struct link_waiter *waiter; /* or NULL */
+	struct redis_reply *replies[];
+};
+
+struct link_waiter {
+	struct mutex lock;
+	struct cond changed;
+	/* guarded by lock */
+	enum link_item_state state;
+};
+
+struct link_list {
+	struct link_item *head, *last;
+};
+
+struct redis_link {
+	struct redis_address address;
+	char *name;
+	int wake_fd;   /* eventfd: there is news for the owner */
+	int cancel_fd; /* eventfd: the connector must give up */
+	pthread_t owner, connector;
+	bool has_owner, has_connector;
+	atomic_bool up;	       /* relaxed: a hint that may be old at once */
+	atomic_size_t backlog; /* bytes of all items not finished; relaxed: a counter */
+
+	struct mutex lock;
+	struct cond connector_news;
+	/* guarded by lock */
+	struct link_list queue;
+	bool sleeping; /* the owner waits and wants to be woken */
+	bool stopping;
+	usec_t stop_at;
+	struct buf scripts; /* SCRIPT LOAD of each */
+	size_t script_count;
+	bool connect_wanted, connect_at_once, connect_quit;
+	struct redis *made;	/* by the connector, for the owner */
+	struct err *made_error; /* or why not */
+
+	/* the owner's own */
+	struct redis *conn;
+	struct link_list work;
+	struct link_item *next_send; /* first in work that is not completely written */
+	usec_t opened_at;
+	usec_t alive_at; /* last sign of life, or since when a reply is owed */
+	bool attempted;	 /* until the first attempt to connect has ended, commands wait for its
+			    outcome */
+	bool told, told_transient; /* the trouble that was logged and is not yet logged as over */
+	bool reloading;		   /* scripts are on their way again */
+};
+
+/* ---- lists ---- */
+void link_list_append(struct link_list *list, struct link_item *item);
+struct link_item *link_list_pop(struct link_list *list);
+
+/* ---- items ---- */
+/* Takes `commands` (emptied). */
+struct link_item *link_item_new(struct buf *commands, size_t count, unsigned flags);
+/* Frees the replies so far: it will be sent from its beginning. */
+void link_item_rewind(struct link_item *item);
+void link_item_free(struct link_item *item);
+/* Completes it with its replies, or with `err` if not NULL, and frees it. No lock held. [owner] */
+void link_item_finish(struct redis_link *l, struct link_item *item, const struct err *err);
+
+/* Marks news for the owner; true when the caller must call link_wake after unlocking. */
+bool link_news_locked(struct redis_link *l) REQUIRES(l->lock);
+void link_wake(struct redis_link *l);
+
+/* ---- the owner's work on a live connection (redis_link_pump.c) ---- */
+void link_add_work(struct redis_link *l, struct link_item *item);
+/* Logs that the trouble is over, if any was logged. */
+void link_tell_over(struct redis_link *l);
+/* Writes and reads what is possible without waiting. An error means that the connection is lost. */
+int link_pump(struct redis_link *l, struct err *err) must_check;
+
+void *link_owner_main(void *arg);
+void *link_connector_main(void *arg);
+
+#endif

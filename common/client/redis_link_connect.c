@@ -1,0 +1,127 @@
+/*
+ * redis_link_connect.c: the connector thread of a link.
+ */
+#include "redis_link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "codec.h"
+#include "mem.h"
+
+/* Between half and all of `delay`, so that the workers of a site do not come back in step. */
+static usec_t jitter(usec_t delay)
+{
+	uint32_t random;
+
+	random_bytes(&random, sizeof(random));
+	return delay / 2 + (usec_t)(random % (uint32_t)(delay / 2 + 1));
+}
+
+static usec_t next_delay(usec_t delay)
+{
+	if (delay == 0)
+		return LINK_RETRY_MIN;
+	return delay * 2 < LINK_RETRY_MAX ? delay * 2 : LINK_RETRY_MAX;
+}
+
+/* Every script is known before the first command of a caller is sent. */
+static int load_scripts(struct redis *r, struct buf *scripts, size_t count, struct err *err)
+{
+	_cleanup_free_ struct redis_reply **replies = NULL;
+	int rc;
+
+	if (count == 0)
+		return 0;
+	replies = xcalloc(count, sizeof(struct redis_reply *));
+	rc = redis_exchange(r, scripts, count, replies, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++) {
+		if (rc == 0 && redis_reply_type(replies[i]) == REDIS_ERROR) {
+			rc = redis_reply_to_err(replies[i], err);
+			rc = err_wrap(err, "script %zu", i);
+		}
+		redis_reply_free(replies[i]);
+	}
+	return rc;
+}
+
+static int connect_once(struct redis_link *l, struct buf *scripts, size_t count, struct redis **ret,
+			struct err *err)
+{
+	struct redis *r;
+	int rc = redis_open_cancellable(&l->address, l->name, REDIS_REPLY_TIMEOUT, l->cancel_fd, &r,
+					err);
+
+	if (rc < 0)
+		return rc;
+	rc = load_scripts(r, scripts, count, err);
+	if (rc < 0) {
+		redis_close(r);
+		return rc;
+	}
+	*ret = r;
+	return 0;
+}
+
+/* Waits until a connection is wanted and the pause is over; false when the link ends. */
+static bool await_order_locked(struct redis_link *l, usec_t *delay) REQUIRES(l->lock);
+static bool await_order_locked(struct redis_link *l, usec_t *delay)
+{
+	usec_t until;
+
+	while (!l->connect_wanted && !l->connect_quit)
+		cond_wait(&l->connector_news, &l->lock);
+	if (l->connect_at_once)
+		*delay = 0;
+	l->connect_at_once = false;
+	until = clock_deadline(*delay > 0 ? jitter(*delay) : 0);
+	while (!l->connect_quit && *delay > 0)
+		if (!cond_wait_until(&l->connector_news, &l->lock, until))
+			break;
+	return !l->connect_quit;
+}
+
+void *link_connector_main(void *arg)
+{
+	struct redis_link *l = arg;
+	struct buf scripts = BUF_INIT(BOUND_REDIS_COMMAND);
+	usec_t delay = 0;
+
+	mutex_lock(&l->lock);
+	while (await_order_locked(l, &delay)) {
+		struct redis *made = NULL;
+		struct err err;
+		size_t count = l->script_count;
+		bool wake;
+		int rc;
+
+		buf_reset(&scripts);
+		buf_append(&scripts, l->scripts.data, l->scripts.len);
+		mutex_unlock(&l->lock);
+
+		rc = connect_once(l, &scripts, count, &made, &err);
+
+		mutex_lock(&l->lock);
+		delay = next_delay(delay);
+		if (rc == 0) {
+			l->made = made;
+			l->connect_wanted = false;
+		} else {
+			if (!l->made_error)
+				l->made_error = xmalloc(sizeof(*l->made_error));
+			*l->made_error = err;
+		}
+		wake = link_news_locked(l);
+		mutex_unlock(&l->lock);
+		if (wake)
+			link_wake(l);
+		mutex_lock(&l->lock);
+	}
+	mutex_unlock(&l->lock);
+	buf_done(&scripts);
+	return NULL;
+}

@@ -1,0 +1,198 @@
+/*
+ * redis_link_owner.c: the owner thread of a link: one loop that takes what was queued, writes it
+ * all at once, reads what came and completes items in order.
+ */
+#include "redis_link.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+/* What happened since the last look. */
+struct news {
+	struct link_list items;
+	struct redis *made;
+	struct err *made_error;
+	bool nothing;
+	bool stopping;
+	usec_t stop_at;
+};
+
+static void take_news(struct redis_link *l, struct news *ret)
+{
+	mutex_lock(&l->lock);
+	*ret = (struct news){
+		.items = l->queue,
+		.made = TAKE(l->made),
+		.made_error = TAKE(l->made_error),
+		.stopping = l->stopping,
+		.stop_at = l->stop_at,
+	};
+	l->queue = (struct link_list){0};
+	ret->nothing = !ret->items.head && !ret->made && !ret->made_error;
+	l->sleeping = ret->nothing;
+	mutex_unlock(&l->lock);
+}
+
+static void order_connection(struct redis_link *l, bool at_once)
+{
+	mutex_lock(&l->lock);
+	l->connect_wanted = true;
+	l->connect_at_once = at_once;
+	mutex_unlock(&l->lock);
+	cond_signal(&l->connector_news);
+}
+
+/* One line when trouble begins or changes its kind, one when it is over. */
+static void tell_trouble(struct redis_link *l, const struct err *err)
+{
+	if (l->told && l->told_transient == err_is_transient(err))
+		return;
+	l->told = true;
+	l->told_transient = err_is_transient(err);
+	log_warning("%s: %s; trying again until it works", l->name, err->msg);
+}
+
+/* Fails what must not wait for a new connection, and keeps the rest in order. */
+static void fail_unkept(struct redis_link *l, struct err *err)
+{
+	struct link_list all = l->work, failed = {0};
+	struct link_item *item;
+
+	(void)err_transient(err);
+	l->work = (struct link_list){0};
+	while ((item = link_list_pop(&all))) {
+		link_item_rewind(item);
+		link_list_append(item->flags & REDIS_LINK_KEEP ? &l->work : &failed, item);
+	}
+	l->next_send = l->work.head;
+	while ((item = link_list_pop(&failed)))
+		link_item_finish(l, item, err);
+}
+
+static void lose_connection(struct redis_link *l, struct err *err)
+{
+	bool settled = clock_mono() - l->opened_at >= LINK_SETTLED_AFTER;
+
+	atomic_store_explicit(&l->up, false, memory_order_relaxed);
+	redis_close(TAKE(l->conn));
+	l->reloading = false;
+	tell_trouble(l, err);
+	order_connection(l, settled);
+	fail_unkept(l, err);
+}
+
+static void adopt_connection(struct redis_link *l, struct redis *made)
+{
+	l->conn = made;
+	l->attempted = true;
+	l->next_send = l->work.head;
+	l->opened_at = l->alive_at = clock_mono();
+	atomic_store_explicit(&l->up, true, memory_order_relaxed);
+	/* With commands waiting, their first answer shows whether the server is of use (-READONLY).
+	 */
+	if (!l->work.head)
+		link_tell_over(l);
+}
+
+static void accept_items(struct redis_link *l, struct link_list *items)
+{
+	struct link_item *item;
+
+	while ((item = link_list_pop(items))) {
+		if (item->fault) {
+			link_item_finish(l, item, item->fault);
+		} else if (l->conn || !l->attempted || (item->flags & REDIS_LINK_KEEP)) {
+			if (!l->work.head)
+				l->alive_at = clock_mono();
+			link_add_work(l, item);
+		} else {
+			struct err err;
+
+			(void)err_set(&err, ERR_UNAVAILABLE, "%s: not connected at the moment",
+				      l->address.safe);
+			link_item_finish(l, item, &err);
+		}
+	}
+}
+
+static void wait_for_news(struct redis_link *l, usec_t until)
+{
+	struct pollfd fds[] = {
+		{.fd = l->wake_fd, .events = POLLIN},
+		{.fd = l->conn ? l->conn->fd : -1, .events = POLLIN},
+	};
+	uint64_t count;
+
+	if (l->conn) {
+		usec_t check = l->alive_at + (l->work.head ? REDIS_REPLY_TIMEOUT : LINK_PING_AFTER);
+
+		if (l->next_send)
+			fds[1].events |= POLLOUT;
+		until = check < until ? check : until;
+	}
+	if (poll(fds, ARRAY_LEN(fds), clock_left_ms(until)) < 0 && errno != EINTR)
+		BUG("poll: errno %d", errno);
+	if (fds[0].revents != 0 && read(l->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		BUG("eventfd: errno %d", errno);
+}
+
+static void cancel_everything(struct redis_link *l)
+{
+	struct err err;
+	struct news news;
+	struct link_item *item;
+
+	atomic_store_explicit(&l->up, false, memory_order_relaxed);
+	(void)err_set(&err, ERR_CANCELLED, "%s: the link was closed", l->address.safe);
+	while ((item = link_list_pop(&l->work)))
+		link_item_finish(l, item, &err);
+	for (;;) {
+		take_news(l, &news);
+		redis_close(news.made);
+		free(news.made_error);
+		if (!news.items.head)
+			return;
+		while ((item = link_list_pop(&news.items)))
+			link_item_finish(l, item, &err);
+	}
+}
+
+void *link_owner_main(void *arg)
+{
+	struct redis_link *l = arg;
+
+	order_connection(l, true);
+	for (;;) {
+		struct news news;
+		struct err err;
+
+		take_news(l, &news);
+		if (news.made_error) {
+			tell_trouble(l, news.made_error);
+			fail_unkept(l, news.made_error);
+			free(news.made_error);
+			l->attempted = true;
+		}
+		if (news.made)
+			adopt_connection(l, news.made);
+		accept_items(l, &news.items);
+		if (l->conn && link_pump(l, &err) < 0)
+			lose_connection(l, &err);
+		if (news.stopping &&
+		    ((news.nothing && !l->work.head) || clock_mono() >= news.stop_at))
+			break;
+		if (news.nothing)
+			wait_for_news(l, news.stopping ? news.stop_at : USEC_NEVER);
+	}
+	cancel_everything(l);
+	redis_close(TAKE(l->conn));
+	return NULL;
+}

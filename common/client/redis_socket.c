@@ -1,0 +1,173 @@
+/*
+ * redis_socket.c: the bytes of one connection: connect, write and read without blocking, wait with
+ * a deadline.
+ */
+#include "redis_conn.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+
+int redis_socket_wait(struct redis *r, short events, usec_t deadline, struct err *err)
+{
+	struct pollfd fds[] = {
+		{.fd = r->fd, .events = events},
+		{.fd = r->cancel_fd, .events = POLLIN},
+	};
+
+	for (;;) {
+		int n = poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
+
+		if (n < 0 && errno != EINTR)
+			return err_set_errno(err, ERR_FAILED, errno, "poll");
+		if (n > 0 && fds[1].revents != 0)
+			return err_set(err, ERR_CANCELLED, "given up");
+		if (n > 0)
+			return 0;
+		if (n == 0)
+			return err_set(err, ERR_TIMEOUT, "no answer in time");
+	}
+}
+
+/* Connects the new socket `fd`, which is r->fd afterwards or closed. */
+static int connect_one(struct redis *r, int fd, const struct sockaddr *sa, socklen_t size,
+		       usec_t deadline, struct err *err)
+{
+	int rc = 0, failure = 0;
+	socklen_t len = sizeof(failure);
+
+	r->fd = fd;
+	if (connect(fd, sa, size) < 0) {
+		failure = errno;
+		/* A unix socket whose queue is full says EAGAIN, and there is nothing to wait for.
+		 */
+		if (failure == EINPROGRESS) {
+			rc = redis_socket_wait(r, POLLOUT, deadline, err);
+			if (rc == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len) < 0)
+				failure = errno;
+		}
+		if (rc == 0 && failure != 0)
+			rc = err_set_errno(err, ERR_UNAVAILABLE, failure, "connect");
+	}
+	if (rc < 0)
+		redis_socket_close(r);
+	return rc;
+}
+
+static int connect_unix(struct redis *r, const char *path, usec_t deadline, struct err *err)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return err_set(err, ERR_TOOBIG, "the path of a socket has at most %zu bytes",
+			       sizeof(sa.sun_path) - 1);
+	memcpy(sa.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set_errno(err, ERR_UNAVAILABLE, errno, "socket");
+	return connect_one(r, fd, (const struct sockaddr *)&sa, sizeof(sa), deadline, err);
+}
+
+/* The time until `deadline` shared out evenly over this and the following addresses. */
+static usec_t share_deadline(const struct addrinfo *ai, usec_t deadline)
+{
+	usec_t now = clock_mono();
+	int count = 0;
+
+	for (; ai; ai = ai->ai_next)
+		count++;
+	return deadline == USEC_NEVER ? deadline : now + (deadline - now) / count;
+}
+
+static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadline,
+		       struct err *err)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	struct addrinfo *list = NULL;
+	char service[16];
+	int rc, on = 1;
+
+	(void)snprintf(service, sizeof(service), "%d", port);
+	rc = getaddrinfo(host, service, &hints, &list);
+	if (rc != 0)
+		return err_set(err, ERR_UNAVAILABLE, "cannot find host \"%s\": %s", host,
+			       gai_strerror(rc));
+	rc = -ERR_UNAVAILABLE;
+	for (const struct addrinfo *ai = list; ai && rc < 0 && rc != -ERR_CANCELLED;
+	     ai = ai->ai_next) {
+		int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+		if (fd < 0) {
+			rc = err_set_errno(err, ERR_UNAVAILABLE, errno, "socket");
+			continue;
+		}
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		rc = connect_one(r, fd, ai->ai_addr, ai->ai_addrlen, share_deadline(ai, deadline),
+				 err);
+	}
+	freeaddrinfo(list);
+	return rc;
+}
+
+int redis_socket_connect(struct redis *r, const struct redis_address *a, usec_t deadline,
+			 struct err *err)
+{
+	if (a->path)
+		return connect_unix(r, a->path, deadline, err);
+	return connect_tcp(r, a->host, a->port, deadline, err);
+}
+
+ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t count, struct err *err)
+{
+	/* sendmsg only reads what msg_iov points at. */
+	union {
+		const struct iovec *in;
+		struct iovec *out;
+	} v = {.in = iov};
+	struct msghdr msg = {.msg_iov = v.out, .msg_iovlen = count};
+	ssize_t n;
+
+	do
+		n = sendmsg(r->fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return n;
+	if (errno == EAGAIN)
+		return 0;
+	return err_set_errno(err, ERR_CLOSED, errno, "send");
+}
+
+ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *err)
+{
+	ssize_t n;
+
+	do
+		n = recv(r->fd, data, size, 0);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return n;
+	if (n == 0)
+		return err_set(err, ERR_CLOSED, "the server closed the connection");
+	if (errno == EAGAIN)
+		return 0;
+	return err_set_errno(err, ERR_CLOSED, errno, "recv");
+}
+
+void redis_socket_close(struct redis *r)
+{
+	if (r->fd >= 0)
+		(void)close(r->fd);
+	r->fd = -1;
+}
