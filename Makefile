@@ -96,7 +96,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup image check check-unit check-integration check-long demo up down lint bench format format-check hdr-check \
+.PHONY: all cppcheck setup image check check-unit check-integration check-long demo up down lint bench format format-check hdr-check \
 	tidy install uninstall clean help tests FORCE
 all: $(PROGRAMS)   ## build the programs into build/ (the default)
 
@@ -186,6 +186,10 @@ hdr-check: $(O)/.flags   ## each header compiles alone
 		printf '#include "%s"\n' "$$h" | $(CC) $(BASE_CFLAGS) -iquote . -Wall -Werror -fsyntax-only -x c - || rc=1; done; exit $$rc
 tidy: compile_commands.json
 	tests/lint/tidy $(ALL_SRC)
+cppcheck:
+	mkdir -p build/cppcheck; cppcheck -q -j2 --std=c11 --language=c --enable=warning,portability,performance --inline-suppr \
+		--suppressions-list=tests/lint/cppcheck.suppress --cppcheck-build-dir=build/cppcheck --error-exitcode=1 -Iinclude \
+		-D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' $(ALL_SRC) $(AGENT_SRC)
 compile_commands.json: FORCE   ## for editors and clang-tidy
 	{ echo '['; sep=; for f in $(ALL_SRC) $(AGENT_SRC) $(TEST_SRC); do \
 		printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" "$(CURDIR)" "$$f" \
