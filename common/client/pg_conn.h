@@ -1,0 +1,47 @@
+/*
+ * pg_conn.h: the inside of the PostgreSQL client, shared by its files.
+ *
+ *   pg.c       the pool: borrow, return, remake
+ *   pg_conn.c  one connection: connect, run a statement with deadlines
+ *   pg_error.c what SQLSTATEs and libpq's words mean for us
+ *   pg_url.c   URLs as SQLAlchemy writes them
+ */
+#ifndef CELERIAC_PG_CONN_H
+#define CELERIAC_PG_CONN_H
+
+#include "pg.h"
+
+#define PG_CONNECT_TIMEOUT (5 * USEC_PER_SEC)
+#define PG_STATEMENT_TIMEOUT                                                                       \
+	(60 * USEC_PER_SEC)		   /* the server's own limit, set on each connection */
+#define PG_ANSWER_GRACE (5 * USEC_PER_SEC) /* a server silent this much longer is gone */
+#define PG_PARAMS_MAX	64		   /* of one statement */
+
+struct pg_conn; /* libpq's own tags: struct pg_conn is PGconn, struct pg_result is PGresult */
+
+struct pg {
+	struct pg_pool *pool;
+	struct pg *next_idle;
+	struct pg_conn *conn; /* NULL: none, or it failed */
+};
+
+/* Connects until the monotonic `deadline`, at most PG_CONNECT_TIMEOUT. `url` is libpq's. */
+int pg_conn_open(struct pg *c, const char *url, const char *application_name, usec_t deadline,
+		 struct err *err) must_check;
+/* False when an idle connection has something to say: that can only be its end. Never blocks. */
+bool pg_conn_is_quiet(const struct pg *c);
+/* Rolls back what is open; closes the connection when that does not work. */
+void pg_conn_clean(struct pg *c);
+void pg_conn_close(struct pg *c);
+
+/* Sets `err` from a failed result (sql: to name the line of a script, or NULL). Returns -code. */
+int pg_error_from_result(const struct pg_result *r, const char *sql, struct err *err);
+/* Sets `err` from libpq's words about a connection. Returns -code. */
+int pg_error_from_text(const char *text, struct err *err);
+/* The code for a SQLSTATE of five characters; `ret_transient` says whether to try again. Pure. */
+enum err_code pg_error_classify(const char *sqlstate, bool *ret_transient);
+
+/* libpq's form of `url`, checked. The caller frees it; it may hold a password. Pure. */
+int pg_url_parse(const char *url, char **ret, struct err *err) must_check;
+
+#endif
