@@ -24,7 +24,8 @@ int pg_get(struct pg_pool *p, usec_t deadline, struct pg **ret, struct err *err)
 /* Returns it; one with an open or failed transaction is rolled back. NULL is fine. */
 void pg_put(struct pg *c);
 
-/* A parameter: data NULL is SQL NULL; `binary` sends bytea as it is, else text. */
+/* A parameter: data NULL is SQL NULL; `binary` sends bytea as it is, else text, which ends with a NUL at data[len]
+ * and holds none (ERR_INVALID). At most 64 in a statement. */
 struct pg_param {
 	const char *data;
 	size_t len;

@@ -26,7 +26,8 @@ static inline void cleanup_redis_reply_p(struct redis_reply **r)
 #define _cleanup_reply_ _cleanup_(cleanup_redis_reply_p)
 
 /* ---- commands as wire bytes, so that they are formatted in the caller's thread ---- */
-/* Appends one command. %s string, %b bytes (pointer, size_t), %d int, %lld, %.17g as in hiredis. [any] */
+/* Appends one command: words of the format are arguments, whatever the values hold. %s string, %b bytes (pointer,
+ * size_t), %d %i %u with l, ll, z, %g %f %.17g and %%; no other conversion. [any] */
 void redis_command(struct buf *out, const char *fmt, ...);
 /* The same from a vector. */
 void redis_command_argv(struct buf *out, const struct slice *argv, size_t argc);
@@ -74,7 +75,8 @@ int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const
 /* Non-blocking halves for a thread that polls: send without waiting, then receive when the fd is readable. */
 int redis_send(struct redis *r, struct buf *commands, struct err *err) must_check;
 int redis_fd(const struct redis *r);
-/* 1 and a reply, 0 when none is complete yet, or an error. */
+/* 1 and a reply, 0 when none is complete yet, or an error. Several may have come at once: to be called until it says 0
+ * before the fd is polled again. */
 int redis_receive(struct redis *r, struct redis_reply **ret, struct err *err) must_check;
 
 /* ---- an owned, pipelined link [any] ---- */
@@ -93,7 +95,9 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 void redis_link_free(struct redis_link *l, usec_t deadline);
 bool redis_link_up(const struct redis_link *l);
 
-/* Hands over `commands` (taken: emptied) with `count` replies. Without KEEP it fails at once while the link is down. */
+/* Hands over `commands` (taken: emptied) with `count` replies, exactly as many as there are commands. Without KEEP it
+ * fails at once while the link is down, but waits for the outcome of the very first attempt to connect. With KEEP, a
+ * reply that says -LOADING, -READONLY, -MASTERDOWN or -TRYAGAIN is an outage too. `done` may be NULL. */
 void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags, redis_link_fn *done,
 		       void *arg);
 /* The same and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may still run). Replies are
@@ -103,7 +107,8 @@ int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count
 /* One command; an error reply is ERR_FAILED. */
 int redis_link_do(struct redis_link *l, usec_t deadline, struct redis_reply **ret, struct err *err, const char *fmt,
 		  ...) must_check;
-/* Loads the script on every new connection, so that EVALSHA in submitted commands is always known. [init] */
+/* Loads the script on every new connection, so that EVALSHA in submitted commands is always known. After a SCRIPT FLUSH
+ * they are loaded and sent once more: with KEEP always, without it only if nothing of them has run. `s` is not kept. */
 void redis_link_add_script(struct redis_link *l, struct redis_script *s);
 
 #endif
