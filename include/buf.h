@@ -13,6 +13,7 @@
 
 #include "base.h"
 #include "err.h"
+#include "mem.h"
 
 struct buf {
 	char *data;

@@ -27,11 +27,17 @@ static inline void cleanup_json_p(json_t **j)
  */
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err) must_check;
 
-/* Strict JSON of other peers (engine, agent): the same limits, no quirks. */
+/* JSON of other peers (engine, agent): the same limits and marks, but NaN and Infinity are ERR_INVALID. */
 int json_load_strict(const char *text, size_t len, json_t **ret, struct err *err) must_check;
 
 /* Appends `value` as Python's json.dumps would read it back: ASCII only, marks turned into their tokens again. */
 void json_dump_python(const json_t *value, struct buf *out);
+
+/*
+ * The same for readers that know only the standard (PostgreSQL's jsonb, an MCP server): NULs and lone surrogates become
+ * U+FFFD, NaN and ±Infinity strings of their names; integers of any size stay.
+ */
+void json_dump_strict(const json_t *value, struct buf *out);
 
 /* True for NaN, ±Infinity and integers beyond 64 bit as json_load_python keeps them. */
 bool json_is_python_number(const json_t *value);
@@ -52,7 +58,13 @@ json_t *json_member(const json_t *object, const char *key);
 /* A string member, or NULL when absent, null or of another type. Borrowed; may hold NULs (json_string_length). */
 const char *json_member_str(const json_t *object, const char *key);
 
-/* A json_string of any bytes: invalid UTF-8 and, with `no_nul`, NULs become U+FFFD. Given. */
+/*
+ * A json_string of any bytes: invalid UTF-8 and, with `no_nul`, NULs become U+FFFD. Given. Text that begins with U+0001 is
+ * escaped, so that it cannot be taken for a marked value; json_text_append undoes that.
+ */
 json_t *json_text(const char *data, size_t len, bool no_nul);
+/* Appends the characters of a string as UTF-8: what it says where json_string_value would show marks. Lone surrogates
+ * become U+FFFD. Nothing for any other type. */
+void json_text_append(const json_t *string, struct buf *out);
 
 #endif

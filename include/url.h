@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "err.h"
+#include "mem.h"
 
 /* All strings owned by the struct, percent-decoded, "" when absent. */
 struct url {

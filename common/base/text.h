@@ -17,4 +17,14 @@ size_t text_escape(const char *text, size_t len, char *out, size_t size);
  * control character. */
 bool text_printable(const char *s, size_t n);
 
+/* The value of a hexadecimal digit, -1 for anything else. */
+static inline int text_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 #endif

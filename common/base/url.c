@@ -8,25 +8,15 @@
 
 #include "bounds.h"
 #include "mem.h"
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "text.h"
 
 /* The byte that "%xx" at text[i] stands for; -1 when it is broken or NUL. */
 static int escape_value(const char *text, size_t len, size_t i)
 {
 	if (i + 2 >= len)
 		return -1;
-	int hi = hex_value(text[i + 1]);
-	int lo = hex_value(text[i + 2]);
+	int hi = text_hex(text[i + 1]);
+	int lo = text_hex(text[i + 2]);
 	return hi < 0 || lo < 0 || (hi | lo) == 0 ? -1 : hi << 4 | lo;
 }
 
