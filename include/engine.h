@@ -47,6 +47,8 @@ void engine_close(struct engine *e);
 /* Reaches the engine, negotiates 1.41 … current, reads /info. */
 int engine_probe(struct engine *e, struct engine_info *ret, struct err *err) must_check;
 bool engine_info_has_runtime(const struct engine_info *info, const char *runtime);
+/* Clears the limits of `info` that `warnings`, as engine_create gave them, say are not enforced. Pure. */
+void engine_info_apply_warnings(struct engine_info *info, const char *warnings);
 
 /* The image's id; ERR_NOTFOUND. Never pulls. */
 int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;

@@ -1,0 +1,176 @@
+/*
+ * engine_container.c: the life of a container: create, start, kill, remove.
+ */
+#include "engine_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+#define REMOVE_PAUSE_MIN (10 * USEC_PER_MSEC)
+#define REMOVE_PAUSE_MAX (500 * USEC_PER_MSEC)
+
+int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
+		    struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(2048);
+	_cleanup_json_ json_t *reply = NULL;
+
+	if (!engine_is_image(image))
+		return err_set(err, ERR_INVALID, "'%.100s' is not an image's name", image);
+	buf_append_str(&path, "/images/");
+	engine_encode(image, "/", &path);
+	buf_append_str(&path, "/json");
+	int rc = buf_status(&path, err);
+	if (rc == 0)
+		rc = engine_call(e, "GET", path.data, NULL, ENGINE_LIMIT_LOOK, &reply, err);
+	if (rc < 0)
+		return rc;
+	const char *id = json_member_str(reply, "Id");
+	if (!id || strlen(id) >= ENGINE_ID_SIZE)
+		return err_set(err, ERR_PROTOCOL, "engine: an image without an id");
+	memcpy(ret_id, id, strlen(id) + 1);
+	return 0;
+}
+
+static char *join_warnings(const json_t *warnings)
+{
+	struct buf all = BUF_INIT(BOUND_ERROR_TEXT);
+	struct err ignored;
+	char *text = NULL;
+	size_t len;
+
+	for (size_t i = 0; i < json_array_size(warnings); i++) {
+		const char *one = json_string_value(json_array_get(warnings, i));
+		if (!one)
+			continue;
+		if (all.len > 0)
+			buf_append_char(&all, '\n');
+		buf_append_str(&all, one);
+	}
+	if (all.len == 0 || buf_take(&all, &text, &len, &ignored) < 0)
+		text = xstrdup("");
+	buf_done(&all);
+	return text;
+}
+
+int engine_create_body(struct engine *e, const char *name, const char *body,
+		       char ret_id[ENGINE_ID_SIZE], char **ret_warnings, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	char path[160];
+
+	if (name && !engine_is_name(name, 79))
+		return err_set(err, ERR_INVALID, "'%.80s' is not a container's name", name);
+	snprintf(path, sizeof(path), "/containers/create%s%s", name ? "?name=" : "",
+		 name ? name : "");
+	int rc = engine_call(e, "POST", path, body, ENGINE_LIMIT_CREATE, &reply, err);
+	if (rc < 0)
+		return rc;
+	const char *id = json_member_str(reply, "Id");
+	if (!id || engine_check_id(id, err) < 0)
+		return err_set(err, ERR_PROTOCOL, "engine: created a container without an id");
+	memcpy(ret_id, id, strlen(id) + 1);
+	if (ret_warnings)
+		*ret_warnings = join_warnings(json_member(reply, "Warnings"));
+	return 0;
+}
+
+int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
+		  char **ret_warnings, struct err *err)
+{
+	_cleanup_free_ char *body = NULL;
+
+	int rc = engine_spec_body(spec, e->instance, &body, err);
+	if (rc < 0)
+		return rc;
+	return engine_create_body(e, spec->name, body, ret_id, ret_warnings, err);
+}
+
+/* POST or DELETE of /containers/{id}{tail}. */
+static int act(struct engine *e, const char *method, const char *id, const char *tail,
+	       enum engine_limit limit, struct err *err)
+{
+	char path[160];
+
+	int rc = engine_check_id(id, err);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/containers/%s%s", id, tail);
+	return engine_call(e, method, path, NULL, limit, NULL, err);
+}
+
+int engine_start(struct engine *e, const char *id, struct err *err)
+{
+	struct engine_container now;
+	struct err look;
+
+	int rc = act(e, "POST", id, "/start", ENGINE_LIMIT_START, err);
+	/* 404 is also said of a missing network or command; the container itself may well be there.
+	 */
+	if (rc == -ERR_NOTFOUND && engine_inspect(e, id, &now, &look) == 0) {
+		char why[sizeof(err->msg)];
+		memcpy(why, err->msg, sizeof(why));
+		return err_set(err, ERR_FAILED, "%s", why);
+	}
+	return rc;
+}
+
+int engine_kill(struct engine *e, const char *id, struct err *err)
+{
+	int rc = act(e, "POST", id, "/kill?signal=KILL", ENGINE_LIMIT_KILL, err);
+
+	return rc == -ERR_CONFLICT ? 0 : rc;
+}
+
+/* What a further try may get over: a removal under way (409), a busy file system (500), a lost
+ * connection. */
+static bool is_worth_a_try(int rc, const struct err *err)
+{
+	return rc == -ERR_CONFLICT || err_is_transient(err);
+}
+
+int engine_remove_any(struct engine *e, const char *id, struct err *err)
+{
+	usec_t deadline = clock_deadline(ENGINE_LIMIT_REMOVE * USEC_PER_SEC);
+	usec_t pause = REMOVE_PAUSE_MIN;
+
+	for (;;) {
+		int rc = act(e, "DELETE", id, "?force=1&v=1", ENGINE_LIMIT_REMOVE, err);
+		if (rc == 0 || rc == -ERR_NOTFOUND)
+			return 0;
+		if (!is_worth_a_try(rc, err) || clock_left_ms(deadline) == 0)
+			return rc;
+		engine_pause(e, pause);
+		pause = pause * 2 < REMOVE_PAUSE_MAX ? pause * 2 : REMOVE_PAUSE_MAX;
+	}
+}
+
+static int check_ours(struct engine *e, const char *id, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	char path[160];
+
+	int rc = engine_check_id(id, err);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/containers/%s/json", id);
+	rc = engine_call(e, "GET", path, NULL, ENGINE_LIMIT_LOOK, &reply, err);
+	if (rc < 0)
+		return rc;
+	const json_t *labels = json_member(json_member(reply, "Config"), "Labels");
+	if (strcmp(engine_label(labels, "instance"), e->instance) != 0)
+		return err_set(err, ERR_DENIED, "container %.12s is not of instance %s", id,
+			       e->instance);
+	return 0;
+}
+
+int engine_remove(struct engine *e, const char *id, struct err *err)
+{
+	int rc = check_ours(e, id, err);
+
+	if (rc == -ERR_NOTFOUND)
+		return 0;
+	return rc < 0 ? rc : engine_remove_any(e, id, err);
+}

@@ -1,0 +1,142 @@
+/*
+ * engine_internal.h: what the files of the engine client share. Private to common/sandbox/engine*.c
+ * and tests.
+ */
+#ifndef CELERIAC_ENGINE_INTERNAL_H
+#define CELERIAC_ENGINE_INTERNAL_H
+
+#include "bounds.h"
+#include "engine.h"
+#include "http.h"
+#include "json.h"
+#include "mem.h"
+#include "thread.h"
+
+/* The versions of Docker's API we were written for: all calls are the same in between. */
+#define ENGINE_API_MIN 41 /* 1.41 = Docker 20.10 */
+#define ENGINE_API_MAX 51
+
+#define ENGINE_LABEL_PREFIX  "celeriac."
+#define ENGINE_AGENT_DIR     "/celeriac"
+#define ENGINE_AGENT_FILE    "agent"
+#define ENGINE_VOLUME_PREFIX "celeriac-agent-"
+
+/* How long each kind of call may take, in seconds, in one place. */
+enum engine_limit {
+	ENGINE_LIMIT_PING = 5,
+	ENGINE_LIMIT_LOOK = 15, /* info, inspect, list, volumes */
+	ENGINE_LIMIT_CREATE = 30,
+	ENGINE_LIMIT_START = 60, /* slow disks, stronger runtimes */
+	ENGINE_LIMIT_KILL = 30,
+	ENGINE_LIMIT_REMOVE = 60,
+	ENGINE_LIMIT_ATTACH = 15,
+	ENGINE_LIMIT_ARCHIVE = 60,
+	ENGINE_LIMIT_DELIVER =
+		120, /* the agent, with waiting for another worker that does the same */
+	ENGINE_LIMIT_STALE =
+		60, /* a helper container older than this was left by somebody who died */
+};
+
+#define ENGINE_IDLE_CLIENTS 8
+
+struct engine {
+	/* const after engine_open */
+	struct http_target target;
+	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
+	char *instance;
+	char pinned[8]; /* "1.43", or "" */
+
+	struct mutex lock;
+	struct cond pause; /* never signalled: waits between tries */
+	/* guarded by lock */
+	char api[8]; /* negotiated, "" = not yet */
+	struct http_client *idle[ENGINE_IDLE_CLIENTS];
+	size_t idle_count;
+};
+
+struct engine_request {
+	const char *method;
+	const char *path; /* after "/v1.41" */
+	const char *content_type;
+	const char *body;
+	size_t body_len;
+	enum engine_limit limit;
+	bool unversioned; /* no "/v1.41" before the path */
+};
+
+#define RESPONSE_INIT                                                                              \
+	{                                                                                          \
+		.body = BUF_INIT(BOUND_ENGINE_BODY)                                                \
+	}
+static inline void cleanup_response(struct http_response *r)
+{
+	buf_done(&r->body);
+}
+#define _cleanup_response_ _cleanup_(cleanup_response)
+
+/* One exchange with any status. `ret->body` initialised; given. */
+int engine_exchange(struct engine *e, const struct engine_request *req, struct http_response *ret,
+		    struct err *err) must_check;
+
+/* One call that must end with 2xx or 304. `body` (JSON text or NULL) is borrowed; the answer's JSON
+ * goes to `ret` (may be NULL; given). */
+int engine_call(struct engine *e, const char *method, const char *path, const char *body,
+		enum engine_limit limit, json_t **ret, struct err *err) must_check;
+
+/* A refusing answer as an error. Only a 404 in the engine's own words is ERR_NOTFOUND. Pure. */
+int engine_reply_error(int status, const char *body, size_t len, struct err *err);
+
+/* Asks the engine for its version unless that is known, or `again`. ret: "1.41". */
+int engine_negotiate(struct engine *e, bool again, char ret[8], struct err *err) must_check;
+/* The version to speak, from what the engine offers at most. Pure. ERR_UNSUPPORTED, ERR_PROTOCOL.
+ */
+int engine_choose_api(const char *offered, char ret[8], struct err *err) must_check;
+/* Fills `ret` from the answer of /info. Pure. */
+void engine_info_parse(const json_t *info, struct engine_info *ret);
+
+/* Between two tries of something. */
+void engine_pause(struct engine *e, usec_t how_long);
+
+/* An id as the engine gives it: 12 to 64 lower-case hex digits. ERR_INVALID. */
+int engine_check_id(const char *id, struct err *err) must_check;
+/* A name as the engine takes it for containers, volumes, networks, runtimes. */
+bool engine_is_name(const char *s, size_t max);
+/* repository[:tag][@digest], or an id. */
+bool engine_is_image(const char *s);
+/* Appends `s` percent-encoded, all but letters, digits, "-._~" and the characters of `keep`. */
+void engine_encode(const char *s, const char *keep, struct buf *out);
+
+/* The label "celeriac.<name>" of a Labels object; "" if absent. Borrowed. */
+const char *engine_label(const json_t *labels, const char *name);
+
+/* Creates from a finished body; `name` and `ret_warnings` may be NULL. */
+int engine_create_body(struct engine *e, const char *name, const char *body,
+		       char ret_id[ENGINE_ID_SIZE], char **ret_warnings,
+		       struct err *err) must_check;
+
+/* The engine's two ways to tell of containers. Pure. ERR_PROTOCOL. `ret` of the list given: free.
+ */
+int engine_parse_inspect(const json_t *reply, struct engine_container *ret,
+			 struct err *err) must_check;
+int engine_parse_list(const json_t *rows, const char *instance, struct engine_container **ret,
+		      size_t *ret_count, struct err *err) must_check;
+
+/* Removes whatever has this id, without a look at its labels, and waits until it is gone. */
+int engine_remove_any(struct engine *e, const char *id, struct err *err) must_check;
+
+#define ENGINE_DEFAULT_UID 10001u
+
+/* Absolute, without empty, "." or ".." parts, and nothing that a mount option could hide in. */
+bool engine_is_path(const char *path);
+/* In the kernel's own trees, where a work directory or mount would mean more than files. */
+bool engine_is_kernel_path(const char *path);
+/* Adds HostConfig to `body`; `fill` makes the agent's volume writable. Pure. */
+int engine_spec_host(json_t *body, const struct engine_spec *spec, bool fill,
+		     struct err *err) must_check;
+
+/* The body of the container that is created, never started, to fill `volume`: the strictest
+ * container there is, but with that volume writable. Pure. Given. */
+int engine_spec_helper_body(const char *image, const char *volume, const char *instance, char **ret,
+			    struct err *err) must_check;
+
+#endif

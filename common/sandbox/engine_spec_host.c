@@ -1,0 +1,210 @@
+/*
+ * engine_spec_host.c: the part of a container's body that says what the host grants it. See
+ * engine_spec.c.
+ */
+#include "engine_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_MEMORY	  (256LL << 20)
+#define DEFAULT_PIDS	  64
+#define DEFAULT_NOFILE	  1024
+#define DEFAULT_FILE_SIZE (1LL << 30)
+#define DEFAULT_SHM_SIZE  (1LL << 20)
+#define DEFAULT_INODES	  65536
+#define DEFAULT_MODE	  0700u
+#define MEMLOCK_BYTES	  65536
+#define MIN_MEMORY	  (6LL << 20) /* Docker's own */
+#define MAX_BYTES	  (1LL << 46)
+#define MAX_PIDS	  (1LL << 20)
+#define MAX_NOFILE	  (1LL << 20)
+#define MAX_CPUS	  1024.0
+#define MAX_TMPFS	  16u
+
+/* `value`, or `otherwise` where it is 0; -1 (unlimited, to an engine) and nonsense are refused by
+ * name. */
+static int64_t number(int64_t value, int64_t otherwise, int64_t min, int64_t max, const char *field,
+		      struct err *err)
+{
+	if (value == 0)
+		value = otherwise;
+	if (value < min || value > max)
+		return err_set(err, ERR_INVALID,
+			       "%s: %" PRId64 " is not between %" PRId64 " and %" PRId64, field,
+			       value, min, max);
+	return value;
+}
+
+bool engine_is_path(const char *path)
+{
+	if (path[0] != '/' || strlen(path) > 255 || strpbrk(path, ",:\\\"\n"))
+		return false;
+	if (!path[1])
+		return true;
+	for (const char *p = path; *p;) {
+		size_t n = strcspn(++p, "/");
+		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+		p += n;
+	}
+	return true;
+}
+
+static bool is_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+bool engine_is_kernel_path(const char *path)
+{
+	return is_below(path, "/proc") || is_below(path, "/sys") || is_below(path, "/dev");
+}
+
+static void add_ulimit(json_t *list, const char *name, int64_t value)
+{
+	json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "Name", name, "Soft",
+					      (json_int_t)value, "Hard", (json_int_t)value));
+}
+
+static int set_limits(json_t *host, const struct engine_spec *spec, struct err *err)
+{
+	int64_t memory, pids, nofile, file_size, shm;
+	double cpus = spec->cpus == 0 ? 1 : spec->cpus;
+
+	if ((memory = number(spec->memory, DEFAULT_MEMORY, MIN_MEMORY, MAX_BYTES, "memory", err)) <
+	    0)
+		return (int)memory;
+	if ((pids = number(spec->pids, DEFAULT_PIDS, 1, MAX_PIDS, "pids", err)) < 0)
+		return (int)pids;
+	if ((nofile = number(spec->nofile, DEFAULT_NOFILE, 16, MAX_NOFILE, "nofile", err)) < 0)
+		return (int)nofile;
+	if ((file_size = number(spec->file_size, DEFAULT_FILE_SIZE, 1, MAX_BYTES, "file_size",
+				err)) < 0)
+		return (int)file_size;
+	if ((shm = number(spec->shm_size, DEFAULT_SHM_SIZE, 4096, MAX_BYTES, "shm_size", err)) < 0)
+		return (int)shm;
+	if (!(cpus >= 0.01 && cpus <= MAX_CPUS))
+		return err_set(err, ERR_INVALID, "cpus: not between 0.01 and %.0f", MAX_CPUS);
+
+	json_object_set_new(host, "Memory", json_integer(memory));
+	json_object_set_new(host, "MemorySwap", json_integer(memory)); /* in all: no swap */
+	json_object_set_new(host, "NanoCpus", json_integer((json_int_t)(cpus * 1e9 + 0.5)));
+	json_object_set_new(host, "PidsLimit", json_integer(pids));
+	json_object_set_new(host, "ShmSize", json_integer(shm));
+	json_t *ulimits = json_array();
+	add_ulimit(ulimits, "nofile", nofile);
+	add_ulimit(ulimits, "core", 0);
+	add_ulimit(ulimits, "fsize", file_size);
+	add_ulimit(ulimits, "memlock", MEMLOCK_BYTES);
+	json_object_set_new(host, "Ulimits", ulimits);
+	return 0;
+}
+
+static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
+			 const struct engine_tmpfs *t, struct err *err)
+{
+	char options[200];
+	int64_t inodes = number(t->inodes, DEFAULT_INODES, 1, 1LL << 30, "tmpfs inodes", err);
+	unsigned mode = t->mode ? t->mode : DEFAULT_MODE;
+
+	if (inodes < 0)
+		return (int)inodes;
+	if (!t->path || !engine_is_path(t->path) || !t->path[1] || engine_is_kernel_path(t->path) ||
+	    is_below(t->path, ENGINE_AGENT_DIR) || json_object_get(tmpfs, t->path))
+		return err_set(err, ERR_INVALID, "tmpfs: path '%.100s'", t->path ? t->path : "");
+	if (t->size < 4096 || t->size > MAX_BYTES)
+		return err_set(err, ERR_INVALID, "tmpfs: size %" PRId64, t->size);
+	if (mode & ~01777u)
+		return err_set(err, ERR_INVALID, "tmpfs: mode %o", mode);
+	/* "exec" must be said: engines add noexec of their own. */
+	snprintf(options, sizeof(options),
+		 "rw,nosuid,nodev,%s,size=%" PRId64 ",nr_inodes=%" PRId64
+		 ",mode=%04o,uid=%u,gid=%u",
+		 t->exec ? "exec" : "noexec", t->size, inodes, mode,
+		 spec->uid ? spec->uid : ENGINE_DEFAULT_UID,
+		 spec->gid ? spec->gid : ENGINE_DEFAULT_UID);
+	json_t *text = json_string(options);
+	if (json_object_set_new(tmpfs, t->path, text) != 0)
+		return err_set(err, ERR_INVALID, "tmpfs: path is not UTF-8");
+	return 0;
+}
+
+static int set_mounts(json_t *host, const struct engine_spec *spec, bool fill, struct err *err)
+{
+	json_t *tmpfs = json_object(), *mounts = json_array();
+
+	json_object_set_new(host, "Tmpfs", tmpfs);
+	json_object_set_new(host, "Mounts", mounts);
+	if (spec->tmpfs_count > MAX_TMPFS)
+		return err_set(err, ERR_INVALID, "tmpfs: more than %u", MAX_TMPFS);
+	for (size_t i = 0; i < spec->tmpfs_count; i++) {
+		int rc = set_one_tmpfs(tmpfs, spec, &spec->tmpfs[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	if (!spec->agent_volume)
+		return 0;
+	if (strncmp(spec->agent_volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) != 0 ||
+	    !engine_is_name(spec->agent_volume, 79))
+		return err_set(err, ERR_INVALID, "agent_volume: '%.80s'", spec->agent_volume);
+	json_array_append_new(mounts,
+			      json_pack("{s:s, s:s, s:s, s:b, s:{s:b}}", "Type", "volume", "Source",
+					spec->agent_volume, "Target", ENGINE_AGENT_DIR, "ReadOnly",
+					!fill, "VolumeOptions", "NoCopy", 1));
+	return 0;
+}
+
+/*
+ * No network by default. Not NetworkDisabled: with that the engine writes no /etc/hosts, and
+ * programs that speak with themselves by the name localhost fail; "none" has no device but loopback
+ * either. Its resolv.conf would be a copy of the host's, with the host's name servers and search
+ * domains: hence a resolver that is nowhere.
+ */
+static int set_network(json_t *host, const char *network, struct err *err)
+{
+	static const char *const shared[] = {"host", "default", "bridge", "nat", "private"};
+
+	if (!network || strcmp(network, "none") == 0) {
+		json_object_set_new(host, "NetworkMode", json_string("none"));
+		json_object_set_new(host, "Dns", json_pack("[s]", "127.0.0.1"));
+		json_object_set_new(host, "DnsSearch", json_pack("[s]", "."));
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+		if (strcmp(network, shared[i]) == 0)
+			return err_set(err, ERR_INVALID, "network: '%s' is not for sandboxes",
+				       network);
+	if (!engine_is_name(network, 128))
+		return err_set(err, ERR_INVALID, "network: '%.100s'", network);
+	json_object_set_new(host, "NetworkMode", json_string(network));
+	return 0;
+}
+
+int engine_spec_host(json_t *body, const struct engine_spec *spec, bool fill, struct err *err)
+{
+	json_t *host = json_object();
+
+	json_object_set_new(body, "HostConfig", host);
+	json_object_set_new(host, "ReadonlyRootfs", json_true());
+	json_object_set_new(host, "CapDrop", json_pack("[s]", "ALL"));
+	json_object_set_new(host, "SecurityOpt", json_pack("[s]", "no-new-privileges"));
+	json_object_set_new(host, "IpcMode", json_string("private"));
+	json_object_set_new(host, "CgroupnsMode", json_string("private"));
+	json_object_set_new(host, "LogConfig", json_pack("{s:s, s:{}}", "Type", "none", "Config"));
+	json_object_set_new(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+	json_object_set_new(host, "Init", json_false());
+	json_object_set_new(host, "AutoRemove", json_false());
+	if (spec->runtime && !engine_is_name(spec->runtime, 64))
+		return err_set(err, ERR_INVALID, "runtime: '%.64s'", spec->runtime);
+	if (spec->runtime)
+		json_object_set_new(host, "Runtime", json_string(spec->runtime));
+	int rc = set_network(host, spec->network, err);
+	if (rc == 0)
+		rc = set_limits(host, spec, err);
+	if (rc == 0)
+		rc = set_mounts(host, spec, fill, err);
+	return rc;
+}
