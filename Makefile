@@ -189,8 +189,7 @@ tidy: compile_commands.json
 cppcheck:
 	mkdir -p build/cppcheck; cppcheck -q -j2 --std=c11 --language=c --enable=warning,portability,performance --inline-suppr \
 		--suppressions-list=tests/lint/cppcheck.suppress --cppcheck-build-dir=build/cppcheck --error-exitcode=1 -Iinclude \
-		-D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' '-Djson_array_foreach(a,i,v)=for(i=0;(v=json_array_get(a,i));i++)' \
-		'-Djson_object_foreach(o,k,v)=for(k=key(o);(v=value(o,k));k=next(o))' '-DHASH_ITER(hh,h,e,t)=for(e=h,t=e;e;e=t)' \
+		-D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' --include=tests/lint/cppcheck.h \
 		$(ALL_SRC) $(AGENT_SRC)
 compile_commands.json: FORCE   ## for editors and clang-tidy
 	{ echo '['; sep=; for f in $(ALL_SRC) $(AGENT_SRC) $(TEST_SRC); do \
