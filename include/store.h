@@ -37,6 +37,9 @@ struct store_task {
 	int retries;
 	const char *worker; /* node */
 	int64_t epoch;
+	/* Tag of this delivery, or NULL: the same delivery may begin or take over again when an answer was lost, another
+	 * delivery of the task in the same process may not. */
+	const char *delivery;
 };
 
 enum store_begin_verdict {
@@ -53,9 +56,11 @@ struct store_begin {
 	int64_t epoch;
 	char container[72]; /* RUNNING: where it ran, "" if not known */
 };
-/* Inserts the row as `running`, or says what is there. A row of an earlier retry (fewer retries) is begun anew. */
+/* Inserts the row as `running`, or says what is there. A row of an earlier retry (fewer retries) is begun anew; a row of a later
+ * one answers for it: RUNNING or FINISHED. */
 int store_begin_task(struct store *s, const struct store_task *t, struct store_begin *ret, struct err *err) must_check;
-/* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody else was faster. */
+/* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody else was faster, or when the
+ * row belongs to a later retry. */
 int store_take_over(struct store *s, const struct store_task *t, const char *old_worker, int64_t old_epoch,
 		    int *ret_attempt, struct err *err) must_check;
 /* Notes the container while the task runs. */
@@ -85,7 +90,9 @@ struct store_finish {
 void store_describe_files(const struct store_task *t, struct store_file *files, size_t count);
 /*
  * Rows and bytes in one transaction: files to conversation_outputs (into MEDIA_DIR by digest when set), the row to finished with
- * `result`. Holds only for the same (worker, epoch): ERR_CONFLICT when the row is somebody else's now, and then nothing was written.
+ * `result`. Holds only for the same (worker, epoch, retries): ERR_CONFLICT when the row is somebody else's now, and then nothing was
+ * written. After a transient error it can be called again, whatever became of the first call. ERR_TOOBIG: `result` as JSON is
+ * longer than BOUND_RESULT_BYTES.
  */
 int store_finish_task(struct store *s, const struct store_task *t, const struct store_finish *f, const json_t *result,
 		      struct err *err) must_check;
