@@ -71,7 +71,9 @@ void broker_renew(struct broker *b, const char *const *tags, size_t count);
 /* How often that is due: a third of the visibility timeout. */
 usec_t broker_renew_interval(const struct broker *b);
 
-/* Puts back what dead workers held (an earlier life of ours included); returns how many. Blocks. [any, one at a time] */
-int broker_restore_dead(struct broker *b, const struct presence *p, int64_t *ret_restored, struct err *err) must_check;
+/* Puts back what dead workers held; returns how many. With `own_only`, only what earlier lives of this node held, of which it is certain
+ * that they are over. Blocks. [any, one at a time] */
+int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only, int64_t *ret_restored,
+			struct err *err) must_check;
 
 #endif

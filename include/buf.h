@@ -14,6 +14,7 @@
 #include "base.h"
 #include "err.h"
 #include "mem.h"
+#include "mem.h"
 
 struct buf {
 	char *data;

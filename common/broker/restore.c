@@ -66,13 +66,21 @@ static int restore_one(struct broker *b, const char *tag, int step, int64_t *res
 	return 0;
 }
 
-static int consider(struct broker *b, const struct presence *p, const char *tag, struct verdict *last, int64_t *restored,
-		    struct err *err)
+static bool is_own_node(const struct presence *p, const char *owner)
+{
+	char node[128];
+	int64_t epoch;
+
+	return presence_owner_parse(owner, node, &epoch) && strcmp(node, presence_node(p)) == 0;
+}
+
+static int consider(struct broker *b, const struct presence *p, bool own_only, const char *tag, struct verdict *last,
+		    int64_t *restored, struct err *err)
 {
 	char owner[PRESENCE_OWNER_SIZE];
 	int step, rc;
 
-	if (!split_tag(tag, owner, &step))
+	if (!split_tag(tag, owner, &step) || (own_only && !is_own_node(p, owner)))
 		return 0;
 	if (strcmp(owner, last->owner) != 0) {
 		rc = presence_alive(p, b->link, owner, &last->alive, err);
@@ -83,7 +91,8 @@ static int consider(struct broker *b, const struct presence *p, const char *tag,
 	return last->alive ? 0 : restore_one(b, tag, step, restored, err);
 }
 
-int broker_restore_dead(struct broker *b, const struct presence *p, int64_t *ret_restored, struct err *err)
+int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only, int64_t *ret_restored,
+			struct err *err)
 {
 	struct verdict last = { "", true };
 	int64_t restored = 0;
@@ -103,7 +112,7 @@ int broker_restore_dead(struct broker *b, const struct presence *p, int64_t *ret
 			struct slice tag = redis_reply_str(redis_reply_at(pairs, i));
 			_cleanup_free_ char *text = xstrndup(tag.data, tag.len);
 
-			rc = consider(b, p, text, &last, &restored, err);
+			rc = consider(b, p, own_only, text, &last, &restored, err);
 			if (rc < 0)
 				return err_wrap(err, "restoring messages of dead workers");
 		}

@@ -1,0 +1,109 @@
+/*
+ * --check: reach every service and say plainly what is wrong. Exit 0 only when the worker would run.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "worker.h"
+
+#define PATIENCE (5 * USEC_PER_SEC)
+
+static void verdict(const char *what, const struct err *err, const char *detail, int *failures)
+{
+	if (err == NULL) {
+		printf("ok    %-12s %s\n", what, detail);
+		return;
+	}
+	printf("FAIL  %-12s %s\n", what, err->msg);
+	(*failures)++;
+}
+
+static int ping(const char *url, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct redis_address address = { 0 };
+	struct redis *r = NULL;
+	int rc = redis_address_parse(url, &address, err);
+
+	if (rc == 0)
+		rc = redis_open(&address, "celeriac-check", PATIENCE, &r, err);
+	if (rc == 0)
+		rc = redis_do(r, &reply, err, "PING");
+	redis_close(r);
+	redis_address_done(&address);
+	return rc;
+}
+
+static void check_redis(const char *what, const char *url, int *failures)
+{
+	struct err err = { 0 };
+	int rc = url && url[0] ? ping(url, &err) : err_set(&err, ERR_INVALID, "not set");
+
+	verdict(what, rc < 0 ? &err : NULL, "answers", failures);
+}
+
+static void check_store(const struct settings *s, int *failures)
+{
+	struct store *store = NULL;
+	struct err err = { 0 };
+	char detail[64];
+	int version = 0;
+	int rc;
+
+	if (s->database_url == NULL || s->database_url[0] == '\0') {
+		printf("note  %-12s DATABASE_URL is not set: sandbox and tool tasks are not offered\n", "database");
+		return;
+	}
+	rc = store_open(s, &store, &err);
+	if (rc == 0)
+		rc = store_check(store, &version, &err);
+	snprintf(detail, sizeof(detail), "schema version %d", version);
+	verdict("database", rc < 0 ? &err : NULL, detail, failures);
+	store_close(store);
+}
+
+static void check_engine(const struct settings *s, int *failures)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct redis_address address = { 0 };
+	struct redis_link *link = NULL;
+	struct sandbox *sandbox = NULL;
+	struct presence *presence = NULL;
+	struct err err = { 0 };
+	int rc = redis_address_parse(s->broker_url, &address, &err);
+
+	if (rc == 0)
+		rc = redis_link_new(&address, "celeriac-check", &link, &err);
+	if (rc == 0)
+		rc = sandbox_open(s, link, address.key_prefix, presence, &sandbox, &err);
+	if (rc == 0)
+		rc = sandbox_prepare(sandbox, &notes, &err);
+	verdict("engine", rc < 0 ? &err : NULL, "answers", failures);
+	for (const char *line = notes.data; *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+
+		printf("      %-12s %.*s\n", "", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+	sandbox_close_all(sandbox);
+	if (link != NULL)
+		redis_link_free(link, 0);
+	redis_address_done(&address);
+}
+
+int check_run(const struct settings *s)
+{
+	int failures = 0;
+
+	check_redis("broker", s->broker_url, &failures);
+	if (s->result_backend != NULL && s->result_backend[0] != '\0' && strncmp(s->result_backend, "disabled", 8) != 0)
+		check_redis("backend", s->result_backend, &failures);
+	check_store(s, &failures);
+	check_engine(s, &failures);
+	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
+	return failures ? 1 : 0;
+}

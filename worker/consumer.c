@@ -1,0 +1,226 @@
+/*
+ * The consumer thread: stations 1 to 4. Claims only as much as there is room for, decodes, and sends each request to its lane or the
+ * pool.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+#include "worker.h"
+
+#define IDLE_WAIT (1 * USEC_PER_SEC)
+#define NOT_READY_WAIT (100 * USEC_PER_MSEC)
+#define BACKOFF_FIRST (100 * USEC_PER_MSEC)
+#define BACKOFF_MOST (2 * USEC_PER_SEC)
+
+void consumer_dispatch(struct request *r)
+{
+	struct worker *w = r->worker;
+
+	if (!r->lane_held && !lanes_enter(&w->lanes, r))
+		return;
+	request_transition(r, REQUEST_RESERVED);
+	pool_apply(&w->pool, r);
+}
+
+/* A message that will never run: to the dead letters, with the reason. */
+static void bury(struct worker *w, struct delivery *d, const char *reason)
+{
+	struct settlement s = { .tag = d->tag, .queue = d->queue, .outcome = SETTLE_DEAD, .reason = reason };
+
+	broker_settle(w->broker, &s, NULL, NULL);
+	free(TAKE(d->data));
+	state_count(&w->state, COUNT_REJECTED);
+}
+
+/* Celery drops a task of unknown name and stores why. */
+static void drop_unknown(struct worker *w, struct delivery *d, struct message *m)
+{
+	_cleanup_json_ json_t *exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message",
+						     m->task, "exc_module", "celery.exceptions");
+	struct task_meta meta = { .task_id = m->id,
+				  .state = TASK_FAILURE,
+				  .result = exception,
+				  .parent_id = m->parent_id,
+				  .group_id = m->group };
+	struct settlement s = { .tag = d->tag, .queue = d->queue, .outcome = SETTLE_ACK };
+	struct backend_write write = { 0 };
+	struct err err = { 0 };
+
+	log_error("Received unregistered task of type '%s'. The message has been ignored and discarded. id=%s", m->task,
+		  m->id);
+	state_count(&w->state, COUNT_UNKNOWN);
+	if (!backend_is_disabled(w->backend) && backend_encode(w->backend, &meta, &write, &err) == 0) {
+		if (backend_shares_broker(w->backend))
+			s.result = &write;
+		else
+			backend_store(w->backend, &write, NULL, NULL);
+	}
+	broker_settle(w->broker, &s, NULL, NULL);
+	free(TAKE(d->data));
+}
+
+/* An alias is "theirs=ours"; the name that was sent stays in results and logs. */
+static const struct task *find_task(const struct worker *w, const char *name)
+{
+	const char *p = w->settings.task_aliases ? w->settings.task_aliases : "";
+	const struct task *t = NULL;
+	size_t len = strlen(name);
+
+	while (*p != '\0') {
+		size_t item = strcspn(p, ",");
+
+		while (item > 0 && *p == ' ') {
+			p++;
+			item--;
+		}
+		if (item > len && strncmp(p, name, len) == 0 && p[len] == '=') {
+			_cleanup_free_ char *ours = xstrndup(p + len + 1, item - len - 1);
+
+			t = task_find(ours);
+			break;
+		}
+		p += item + (p[item] == ',');
+	}
+	if (t == NULL)
+		t = task_find(name);
+	if (t != NULL && (t->flags & TASK_STORED) && w->store == NULL)
+		return NULL;
+	return t;
+}
+
+static void receive(struct worker *w, struct delivery *d)
+{
+	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];
+	struct message *m = NULL;
+	const struct task *t;
+	struct err err = { 0 };
+
+	state_count(&w->state, COUNT_RECEIVED);
+	switch (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err)) {
+	case MESSAGE_OK:
+		break;
+	case MESSAGE_UNDECODABLE:
+		log_error("Can't decode message body: %s (from %s, %zu bytes)", err.msg, d->queue, d->len);
+		bury(w, d, err.msg);
+		return;
+	case MESSAGE_DISALLOWED:
+		log_error("Refusing to deserialize disabled content: %s (task %s[%s])", err.msg, name, id);
+		bury(w, d, err.msg);
+		return;
+	case MESSAGE_INVALID:
+		log_error("Received invalid task message: %s (task %s[%s])", err.msg, name, id);
+		bury(w, d, err.msg);
+		return;
+	}
+	t = find_task(w, m->task);
+	if (t == NULL) {
+		drop_unknown(w, d, m);
+		message_free(m);
+		return;
+	}
+	log_info("Task %s[%s] received", m->task, m->id);
+	if (m->eta > clock_wall())
+		keeper_set_aside(w, request_new(w, d, m, t), clock_deadline(m->eta - clock_wall()));
+	else
+		consumer_dispatch(request_new(w, d, m, t));
+}
+
+/* Until a slot is free, something changes, or the deadline. */
+static void wait_for_wake(struct worker *w, usec_t after)
+{
+	struct pollfd fd = { .fd = w->state.wake_fd, .events = POLLIN };
+
+	poll(&fd, 1, clock_left_ms(clock_deadline(after)));
+}
+
+static void drain_wake(struct worker *w)
+{
+	uint64_t count;
+	ssize_t n = read(w->state.wake_fd, &count, sizeof(count));
+
+	(void)n;
+}
+
+static size_t room(struct worker *w)
+{
+	size_t held = atomic_load(&w->state.held_count), aside = atomic_load(&w->keeper.aside_count);
+
+	held = held > aside ? held - aside : 0; /* what waits for its time takes no slot */
+	return held < w->prefetch_count ? w->prefetch_count - held : 0;
+}
+
+/* Takes what there is and room for; then sleeps until there may be more. */
+static int consume_once(struct worker *w, struct delivery *batch, struct err *err)
+{
+	size_t max, count = 0;
+	int rc;
+
+	drain_wake(w);
+	atomic_store(&w->state.consumer_waits, true);
+	max = room(w);
+	if (max == 0) {
+		wait_for_wake(w, IDLE_WAIT);
+		return 0;
+	}
+	atomic_store(&w->state.consumer_waits, false);
+	state_count(&w->state, COUNT_CLAIMS);
+	rc = broker_claim(w->broker, max, batch, &count, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++) {
+		receive(w, &batch[i]);
+	}
+	return count > 0 ? 0 : broker_wait(w->broker, w->state.wake_fd, clock_deadline(IDLE_WAIT), err);
+}
+
+static int consume(struct worker *w, struct delivery *batch, struct err *err)
+{
+	struct readiness ready;
+	int rc = broker_connect(w->broker, w->presence, err);
+
+	if (rc < 0)
+		return rc;
+	atomic_store(&w->consuming, true);
+	while (rc == 0 && !atomic_load(&w->stopping)) {
+		if (worker_readiness(w, &ready)) {
+			rc = consume_once(w, batch, err);
+		} else {
+			drain_wake(w);
+			wait_for_wake(w, NOT_READY_WAIT);
+		}
+	}
+	return rc;
+}
+
+void *consumer_thread(void *arg)
+{
+	struct worker *w = arg;
+	_cleanup_free_ struct delivery *batch = xcalloc(BOUND_CLAIM_BATCH, sizeof(*batch));
+	usec_t backoff = BACKOFF_FIRST;
+
+	while (!atomic_load(&w->stopping)) {
+		struct err err = { 0 };
+		bool was_up;
+
+		if (consume(w, batch, &err) == 0)
+			continue;
+		was_up = atomic_exchange(&w->consuming, false);
+		if (was_up || backoff == BACKOFF_FIRST)
+			log_error("consumer: Cannot connect to %s: %s. Trying again.", broker_address(w->broker)->safe,
+				  err.msg);
+		backoff = was_up ? BACKOFF_FIRST : backoff * 2;
+		if (backoff > BACKOFF_MOST)
+			backoff = BACKOFF_MOST;
+		drain_wake(w);
+		wait_for_wake(w, backoff);
+	}
+	return NULL;
+}

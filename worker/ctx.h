@@ -1,0 +1,26 @@
+/*
+ * ctx.h: the inside of task_ctx, the world a running task sees (task.h).
+ */
+#ifndef CELERIAC_WORKER_CTX_H
+#define CELERIAC_WORKER_CTX_H
+
+#include "task.h"
+#include "worker.h"
+
+struct task_ctx {
+	struct worker *worker;
+	struct request *request;
+	/* the exception raised, exc_type NULL if none; owned */
+	char *exc_module, *exc_type;
+	json_t *exc_message; /* array of arguments */
+	struct task_record record;
+	struct store_task row;
+};
+
+void task_ctx_done(struct task_ctx *ctx);
+/* Sets the exception; arguments [text]. */
+void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type, const char *text);
+/* {exc_type, exc_message, exc_module} as Celery stores it. Given. */
+json_t *task_ctx_exception(const struct task_ctx *ctx);
+
+#endif

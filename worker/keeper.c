@@ -1,0 +1,188 @@
+/*
+ * The keeper thread: everything that must be said to Redis again and again so that others know that we live and what we hold. It talks to
+ * nothing slow, so that a hung engine can never cost the lease.
+ */
+#include <stdlib.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "worker.h"
+
+#define TICK (500 * USEC_PER_MSEC)
+#define RESTORE_INTERVAL (10 * USEC_PER_SEC)
+
+struct due {
+	usec_t renew_lease, renew_messages, restore;
+	usec_t up_since; /* of the broker's link, 0 = down */
+	bool own_restored;
+};
+
+void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
+{
+	struct keeper *k = &w->keeper;
+
+	mutex_lock(&k->lock);
+	request_transition(r, REQUEST_ASIDE);
+	r->again_at = again_at;
+	r->next = k->aside;
+	k->aside = r;
+	atomic_fetch_add(&k->aside_count, 1);
+	cond_signal(&k->changed);
+	mutex_unlock(&k->lock);
+}
+
+static struct request *take_due(struct keeper *k, usec_t now)
+{
+	struct request *due = NULL, **p;
+
+	mutex_lock(&k->lock);
+	for (p = &k->aside; *p != NULL;) {
+		struct request *r = *p;
+
+		if (r->again_at > now) {
+			p = &r->next;
+			continue;
+		}
+		*p = r->next;
+		r->next = due;
+		due = r;
+		atomic_fetch_sub(&k->aside_count, 1);
+	}
+	mutex_unlock(&k->lock);
+	return due;
+}
+
+struct request *keeper_drain(struct worker *w)
+{
+	return take_due(&w->keeper, USEC_NEVER);
+}
+
+static void dispatch_due(struct worker *w, usec_t now)
+{
+	struct request *r = take_due(&w->keeper, now), *next;
+
+	for (; r != NULL; r = next) {
+		next = r->next;
+		consumer_dispatch(r);
+	}
+}
+
+static void renew_messages(struct worker *w)
+{
+	size_t count;
+	char **tags = state_tags(&w->state, &count);
+
+	broker_renew(w->broker, (const char *const *)tags, count);
+	for (size_t i = 0; i < count; i++) {
+		free(tags[i]);
+	}
+	free(tags);
+}
+
+/*
+ * Our own earlier lives are over for certain; others are given the time to renew their leases, which they could not while Redis was
+ * away.
+ */
+static void restore(struct worker *w, struct due *due, usec_t now)
+{
+	bool own_only = now - due->up_since < PRESENCE_TTL;
+	struct err err = { 0 };
+	int64_t restored = 0;
+
+	if (own_only && due->own_restored)
+		return;
+	if (broker_restore_dead(w->broker, w->presence, own_only, &restored, &err) < 0) {
+		log_warning("%s", err.msg);
+		return;
+	}
+	due->own_restored = true;
+	for (int64_t i = 0; i < restored; i++) {
+		state_count(&w->state, COUNT_RESTORED);
+	}
+	if (restored > 0) {
+		log_warning("Restored %lld message(s) of workers that died", (long long)restored);
+		state_wake_consumer(&w->state);
+	}
+}
+
+static void tick(struct worker *w, struct due *due)
+{
+	usec_t now = clock_mono();
+
+	dispatch_due(w, now);
+	if (!broker_ready(w->broker)) {
+		due->up_since = 0;
+		return;
+	}
+	if (due->up_since == 0) {
+		*due = (struct due){ .up_since = now };
+		presence_renew(w->presence, broker_link(w->broker));
+		due->renew_lease = now + PRESENCE_RENEW;
+	}
+	if (now >= due->renew_lease) {
+		presence_renew(w->presence, broker_link(w->broker));
+		due->renew_lease = now + PRESENCE_RENEW;
+	}
+	if (now >= due->renew_messages) {
+		renew_messages(w);
+		due->renew_messages = now + broker_renew_interval(w->broker);
+	}
+	if (now >= due->restore) {
+		restore(w, due, now);
+		due->restore = now + RESTORE_INTERVAL;
+	}
+}
+
+/* The soonest of a tick and the next request set aside. */
+static usec_t next_wake(const struct keeper *k)
+{
+	usec_t at = clock_deadline(TICK);
+
+	for (const struct request *r = k->aside; r != NULL; r = r->next) {
+		if (r->again_at < at)
+			at = r->again_at;
+	}
+	return at;
+}
+
+static void *keeper_thread(void *arg)
+{
+	struct worker *w = arg;
+	struct keeper *k = &w->keeper;
+	struct due due = { 0 };
+
+	mutex_lock(&k->lock);
+	while (!k->stopping) {
+		mutex_unlock(&k->lock);
+		tick(w, &due);
+		mutex_lock(&k->lock);
+		if (!k->stopping)
+			cond_wait_until(&k->changed, &k->lock, next_wake(k));
+	}
+	mutex_unlock(&k->lock);
+	return NULL;
+}
+
+int keeper_start(struct worker *w, struct err *err)
+{
+	struct keeper *k = &w->keeper;
+	int rc = thread_start(&k->thread, "keeper", keeper_thread, w, err);
+
+	k->started = rc == 0;
+	return rc;
+}
+
+void keeper_stop(struct worker *w)
+{
+	struct keeper *k = &w->keeper;
+
+	if (!k->started)
+		return;
+	mutex_lock(&k->lock);
+	k->stopping = true;
+	cond_signal(&k->changed);
+	mutex_unlock(&k->lock);
+	pthread_join(k->thread, NULL);
+	k->started = false;
+}

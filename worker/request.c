@@ -1,0 +1,127 @@
+/*
+ * The request and its states. See request.h.
+ */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "worker.h"
+
+#define FROM(state) (1u << (state))
+static const unsigned allowed[] = {
+	[REQUEST_RECEIVED] = FROM(REQUEST_WAITING) | FROM(REQUEST_ASIDE) | FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_WAITING] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_ASIDE] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_RESERVED] = FROM(REQUEST_ACTIVE) | FROM(REQUEST_SETTLING),
+	[REQUEST_ACTIVE] = FROM(REQUEST_ASIDE) | FROM(REQUEST_SETTLING),
+	[REQUEST_SETTLING] = 0,
+};
+
+static void take_lane(struct request *r)
+{
+	const struct task *t = r->task;
+	const json_t *value;
+
+	if (t->lane == NULL)
+		return;
+	value = json_object_get(r->message->kwargs, t->lane);
+	for (size_t i = 0; value == NULL && i < t->param_count; i++) {
+		if (strcmp(t->params[i].name, t->lane) == 0)
+			value = json_array_get(r->message->args, i);
+	}
+	if (json_is_string(value))
+		r->lane = xstrndup(json_string_value(value), json_string_length(value));
+}
+
+struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message, const struct task *task)
+{
+	struct request *r = xcalloc(1, sizeof(*r));
+
+	r->worker = w;
+	r->delivery = *delivery;
+	free(TAKE(r->delivery.data)); /* decoded: the broker has the bytes */
+	*delivery = (struct delivery){ 0 };
+	r->message = message;
+	r->task = task;
+	r->id = message->id;
+	r->name = message->task;
+	r->state = REQUEST_RECEIVED;
+	r->received = clock_mono();
+	take_lane(r);
+	state_hold(&w->state, r);
+	return r;
+}
+
+void request_transition(struct request *r, enum request_state to)
+{
+	if ((allowed[r->state] & FROM(to)) == 0)
+		BUG("request %s: state %d to %d", r->id, r->state, to);
+	r->state = to;
+}
+
+static void free_request(struct request *r)
+{
+	message_free(r->message);
+	free(r->lane);
+	free(r);
+}
+
+static void confirmed(void *arg, const struct err *err)
+{
+	struct request *r = arg;
+
+	if (err != NULL)
+		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
+	state_release(&r->worker->state, r);
+	free_request(r);
+}
+
+/* What the broker is told once the result is stored elsewhere. */
+struct acking {
+	struct request *request;
+	enum settle_outcome outcome;
+};
+
+static void ack_after_result(void *arg, const struct err *err)
+{
+	struct acking *acking = arg;
+	struct request *r = acking->request;
+	struct settlement s = { .tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = acking->outcome };
+
+	if (err != NULL)
+		log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
+	broker_settle(r->worker->broker, &s, confirmed, r);
+	free(acking);
+}
+
+void request_settle(struct request *r, enum settle_outcome outcome, const char *reason, struct backend_write *result)
+{
+	struct worker *w = r->worker;
+	struct settlement s = {
+		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = outcome, .reason = reason
+	};
+
+	request_transition(r, REQUEST_SETTLING);
+	if (r->lane_held) {
+		struct request *next = lanes_leave(&w->lanes, r);
+
+		if (next != NULL) {
+			request_transition(next, REQUEST_RESERVED);
+			pool_apply(&w->pool, next);
+		}
+	}
+	if (result != NULL && !backend_shares_broker(w->backend)) {
+		struct acking *acking = xcalloc(1, sizeof(*acking));
+
+		acking->request = r;
+		acking->outcome = outcome;
+		backend_store(w->backend, result, ack_after_result, acking);
+		return;
+	}
+	s.result = result;
+	broker_settle(w->broker, &s, confirmed, r);
+}

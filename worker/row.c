@@ -1,0 +1,203 @@
+/*
+ * Station 7: the store. See row.h.
+ */
+#include "row.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "clock.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+
+#define RETRY_MS 250		/* between two tries during an outage: well within the 5 s of DESIGN §5.4 */
+#define LONG_TEXT 16384		/* bytes; longer parameters are told by their length */
+#define LONG_TEXT_KEPT 1024
+
+static json_t *shortened(const json_t *value)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+	_cleanup_free_ char *note = NULL;
+
+	if (!json_is_string(value) || len <= LONG_TEXT)
+		return json_incref((json_t *)(uintptr_t)value);
+	note = xasprintf("%.*s… (%zu bytes)", LONG_TEXT_KEPT, text, len);
+	return json_text(note, strlen(note), true);
+}
+
+/* One level of list and object is looked into: input files are [{name, content}]. */
+static json_t *shortened_deep(const json_t *value, int depth)
+{
+	const char *key;
+	json_t *member, *copy;
+	size_t i;
+
+	if (depth > 0 && json_is_array(value)) {
+		copy = json_array();
+		json_array_foreach((json_t *)(uintptr_t)value, i, member)
+			json_array_append_new(copy, shortened_deep(member, depth - 1));
+		return copy;
+	}
+	if (depth > 0 && json_is_object(value)) {
+		copy = json_object();
+		json_object_foreach((json_t *)(uintptr_t)value, key, member)
+			json_object_set_new(copy, key, shortened_deep(member, depth - 1));
+		return copy;
+	}
+	return shortened(value);
+}
+
+static bool is_secret(const struct task *t, const char *name)
+{
+	for (const char *const *p = t->secret_params; p != NULL && *p != NULL; p++) {
+		if (strcmp(*p, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+json_t *row_params(const struct task *t, json_t *const *values)
+{
+	json_t *params = json_object();
+
+	for (size_t i = 0; i < t->param_count; i++) {
+		const char *name = t->params[i].name;
+
+		if (values[i] == NULL)
+			continue;
+		json_object_set_new(params, name, is_secret(t, name) ? json_string("**") : shortened_deep(values[i], 3));
+	}
+	return params;
+}
+
+static const char *param_text(const struct task *t, json_t *const *values, const char *name)
+{
+	for (size_t i = 0; i < t->param_count; i++) {
+		if (strcmp(t->params[i].name, name) == 0)
+			return json_string_value(values[i]);
+	}
+	return NULL;
+}
+
+static void describe(struct task_ctx *ctx, json_t *const *values)
+{
+	const struct request *r = ctx->request;
+	struct store_task *row = &ctx->row;
+
+	row->task_id = r->id;
+	row->kind = r->task->kind;
+	row->tool = r->task->name;
+	row->conversation = param_text(r->task, values, "conversation_id");
+	row->project = param_text(r->task, values, "project_id");
+	row->params = row_params(r->task, values);
+	row->retries = (int)r->message->retries;
+	row->worker = presence_node(ctx->worker->presence);
+	row->epoch = presence_epoch(ctx->worker->presence);
+}
+
+/* Waits before the next try; false when the worker stops and the message should go back. */
+static bool wait_out(struct task_ctx *ctx, const struct err *err, bool *said)
+{
+	struct worker *w = ctx->worker;
+
+	if (!*said)
+		log_warning("Task %s[%s]: the database is away, waiting: %s", ctx->request->name, ctx->request->id,
+			    err->msg);
+	*said = true;
+	poll(NULL, 0, RETRY_MS);
+	return !atomic_load(&w->releasing);
+}
+
+/* Is the owner of a running row still at work? */
+static int owner_alive(struct task_ctx *ctx, const struct store_begin *begin, bool *ret, struct err *err)
+{
+	const struct worker *w = ctx->worker;
+	char owner[PRESENCE_OWNER_SIZE];
+
+	snprintf(owner, sizeof(owner), "%s@%lld", begin->worker, (long long)begin->epoch);
+	if (strcmp(owner, presence_owner(w->presence)) == 0) {
+		*ret = state_is_active(&ctx->worker->state, ctx->request, ctx->request->id);
+		return 0;
+	}
+	return presence_alive(w->presence, broker_link(ctx->worker->broker), owner, ret, err);
+}
+
+/* One try. 0 with *ret, or an error. */
+static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_result, bool *ret_failed, struct err *err)
+{
+	struct store_begin begin = { 0 };
+	bool alive = false;
+	int attempt;
+	int rc = store_begin_task(ctx->worker->store, &ctx->row, &begin, err);
+
+	if (rc < 0)
+		return rc;
+	switch (begin.verdict) {
+	case STORE_BEGUN:
+		*ret = ROW_RUN;
+		return 0;
+	case STORE_FINISHED:
+		*ret = ROW_FINISHED;
+		*ret_result = begin.result;
+		*ret_failed = begin.failed;
+		return 0;
+	case STORE_RUNNING:
+		break;
+	}
+	rc = owner_alive(ctx, &begin, &alive, err);
+	if (rc < 0)
+		return rc;
+	if (alive) {
+		*ret = ROW_ASIDE;
+		return 0;
+	}
+	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch, &attempt, err);
+	if (rc == -ERR_CONFLICT) {
+		*ret = ROW_ASIDE; /* somebody else was faster */
+		return 0;
+	}
+	if (rc == 0) {
+		log_warning("Task %s[%s]: its worker %s died, attempt %d", ctx->request->name, ctx->request->id,
+			    begin.worker, attempt);
+		*ret = ROW_RUN;
+	}
+	return rc;
+}
+
+enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, bool *ret_failed)
+{
+	bool said = false;
+
+	describe(ctx, values);
+	for (;;) {
+		struct err err = { 0 };
+		enum row_begin verdict;
+
+		if (begin_once(ctx, &verdict, ret_result, ret_failed, &err) == 0)
+			return verdict;
+		if (!err_is_transient(&err) && !said)
+			log_error("Task %s[%s]: its row cannot be written: %s", ctx->request->name, ctx->request->id,
+				  err.msg);
+		if (!wait_out(ctx, &err, &said))
+			return ROW_ABANDONED;
+	}
+}
+
+enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool failed, struct err *err)
+{
+	bool said = false;
+
+	ctx->record.finish.failed = failed;
+	for (;;) {
+		int rc = store_finish_task(ctx->worker->store, &ctx->row, &ctx->record.finish, result, err);
+
+		if (rc == 0)
+			return ROW_WRITTEN;
+		if (rc == -ERR_CONFLICT)
+			return ROW_LOST;
+		if (!err_is_transient(err) || !wait_out(ctx, err, &said))
+			return ROW_UNKEPT;
+	}
+}

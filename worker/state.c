@@ -1,0 +1,116 @@
+/*
+ * What this worker holds, and what it has done.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "worker.h"
+
+int state_init(struct state *s, struct err *err)
+{
+	mutex_init(&s->lock);
+	cond_init(&s->empty);
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "eventfd");
+	return 0;
+}
+
+void state_done(struct state *s)
+{
+	close(s->wake_fd);
+	cond_done(&s->empty);
+	mutex_done(&s->lock);
+}
+
+void state_hold(struct state *s, struct request *r)
+{
+	mutex_lock(&s->lock);
+	r->held_next = s->held;
+	if (s->held != NULL)
+		s->held->held_prev = r;
+	s->held = r;
+	mutex_unlock(&s->lock);
+	atomic_fetch_add(&s->held_count, 1);
+}
+
+void state_release(struct state *s, struct request *r)
+{
+	mutex_lock(&s->lock);
+	if (r->held_prev != NULL)
+		r->held_prev->held_next = r->held_next;
+	else
+		s->held = r->held_next;
+	if (r->held_next != NULL)
+		r->held_next->held_prev = r->held_prev;
+	if (atomic_fetch_sub(&s->held_count, 1) == 1)
+		cond_broadcast(&s->empty);
+	mutex_unlock(&s->lock);
+	if (atomic_exchange(&s->consumer_waits, false))
+		state_wake_consumer(s);
+}
+
+void state_count(struct state *s, enum counter c)
+{
+	atomic_fetch_add_explicit(&s->counters[c], 1, memory_order_relaxed);
+}
+
+void state_wake_consumer(struct state *s)
+{
+	uint64_t one = 1;
+	ssize_t n = write(s->wake_fd, &one, sizeof(one));
+
+	(void)n; /* full means: already woken */
+}
+
+bool state_wait_empty(struct state *s, usec_t deadline)
+{
+	bool empty;
+
+	mutex_lock(&s->lock);
+	while (s->held != NULL && cond_wait_until(&s->empty, &s->lock, deadline))
+		;
+	empty = s->held == NULL;
+	mutex_unlock(&s->lock);
+	return empty;
+}
+
+bool state_is_active(struct state *s, const struct request *but, const char *task_id)
+{
+	bool found = false;
+
+	mutex_lock(&s->lock);
+	for (const struct request *r = s->held; r != NULL && !found; r = r->held_next) {
+		found = r != but && r->state == REQUEST_ACTIVE && strcmp(r->id, task_id) == 0;
+	}
+	mutex_unlock(&s->lock);
+	return found;
+}
+
+void state_cancel_all(struct state *s)
+{
+	mutex_lock(&s->lock);
+	for (struct request *r = s->held; r != NULL; r = r->held_next) {
+		atomic_store(&r->cancel, true);
+	}
+	mutex_unlock(&s->lock);
+}
+
+char **state_tags(struct state *s, size_t *ret_count)
+{
+	size_t count = 0, size = atomic_load(&s->held_count) + 64;
+	char **tags = xcalloc(size, sizeof(*tags));
+
+	mutex_lock(&s->lock);
+	for (const struct request *r = s->held; r != NULL && count < size; r = r->held_next) {
+		tags[count++] = xstrdup(r->delivery.tag);
+	}
+	mutex_unlock(&s->lock);
+	*ret_count = count;
+	return tags;
+}

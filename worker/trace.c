@@ -1,0 +1,262 @@
+/*
+ * Stations 5 to 9 for one request: bind, begin its row, run, finish its row, encode the result, settle. Nobody else calls a task.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "ctx.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+#include "row.h"
+
+#define ASIDE_INTERVAL (2 * USEC_PER_SEC)
+
+void trace_release(struct request *r)
+{
+	state_count(&r->worker->state, COUNT_REQUEUED);
+	log_info("Task %s[%s] goes back to its queue", r->name, r->id);
+	request_settle(r, SETTLE_REQUEUE, NULL, NULL);
+}
+
+static bool ignores_result(const struct request *r)
+{
+	if (r->message->ignore_result >= 0)
+		return r->message->ignore_result == 1;
+	return r->worker->settings.task_ignore_result;
+}
+
+/* The meta for `state`; false (and nothing to store) when results are off or ignored. */
+static bool encode_meta(struct request *r, enum task_state state, const json_t *result, const char *traceback,
+			struct backend_write *ret, struct err *err)
+{
+	struct worker *w = r->worker;
+	struct task_meta meta = { .task_id = r->id,
+				  .state = state,
+				  .result = result,
+				  .traceback = traceback,
+				  .parent_id = r->message->parent_id,
+				  .group_id = r->message->group,
+				  .name = r->name,
+				  .args = r->message->args,
+				  .kwargs = r->message->kwargs,
+				  .worker = w->settings.worker_hostname,
+				  .retries = r->message->retries,
+				  .queue = r->delivery.queue };
+	bool keep_anyway = state == TASK_FAILURE && w->settings.task_store_errors_even_if_ignored;
+
+	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway))
+		return false;
+	if (backend_encode(w->backend, &meta, ret, err) == 0)
+		return true;
+	log_error("Task %s[%s]: %s", r->name, r->id, err->msg);
+	return false;
+}
+
+static void settle_result(struct request *r, enum task_state state, const json_t *result, const char *traceback)
+{
+	struct backend_write write = { 0 };
+	struct err err = { 0 };
+	bool keep = encode_meta(r, state, result, traceback, &write, &err);
+
+	if (!keep && err.code != 0) {
+		/* a result that cannot be written is a failure that can */
+		_cleanup_json_ json_t *exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "EncodeError", "exc_message",
+							     err.msg, "exc_module", "kombu.exceptions");
+
+		keep = encode_meta(r, TASK_FAILURE, exception, NULL, &write, &err);
+	}
+	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL);
+}
+
+static void log_success(const struct request *r, usec_t runtime, const json_t *result)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES + 64);
+
+	if (!log_enabled(LOG_LEVEL_INFO))
+		return;
+	json_repr(result, BOUND_REPR_BYTES, &text);
+	log_info("Task %s[%s] succeeded in %.6fs: %s", r->name, r->id, (double)runtime / (double)USEC_PER_SEC, text.data);
+}
+
+static void succeed(struct task_ctx *ctx, usec_t runtime, const json_t *result)
+{
+	struct request *r = ctx->request;
+
+	state_count(&r->worker->state, COUNT_SUCCEEDED);
+	log_success(r, runtime, result);
+	settle_result(r, TASK_SUCCESS, result, NULL);
+}
+
+/* One line that reads like the end of a Python traceback: clients print it. */
+static char *make_traceback(const struct task_ctx *ctx)
+{
+	const char *text = json_string_value(json_array_get(ctx->exc_message, 0));
+
+	return xasprintf("Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s: %s\n", ctx->request->name,
+			 ctx->exc_type, text ? text : "");
+}
+
+static void fail(struct task_ctx *ctx)
+{
+	struct request *r = ctx->request;
+	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
+	_cleanup_free_ char *traceback = make_traceback(ctx);
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES + 64);
+
+	state_count(&r->worker->state, COUNT_FAILED);
+	json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
+	log_error("Task %s[%s] raised unexpected: %s(%s)", r->name, r->id, ctx->exc_type, text.data);
+	settle_result(r, TASK_FAILURE, exception, traceback);
+}
+
+/* The row is written before the result, so that a result implies a row. False: the message went back or was dropped. */
+static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
+{
+	struct request *r = ctx->request;
+	struct err err = { 0 };
+
+	if ((r->task->flags & TASK_STORED) == 0)
+		return true;
+	switch (row_finish(ctx, result, failed, &err)) {
+	case ROW_WRITTEN:
+		return true;
+	case ROW_LOST:
+		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped", r->name, r->id);
+		request_settle(r, SETTLE_ACK, NULL, NULL);
+		return false;
+	case ROW_UNKEPT:
+		break;
+	}
+	if (err_is_transient(&err)) {
+		trace_release(r);
+		return false;
+	}
+	log_error("Task %s[%s]: its row was refused: %s", r->name, r->id, err.msg);
+	task_ctx_set_exception(ctx, "celeriac", "StoreError", err.msg);
+	fail(ctx);
+	return false;
+}
+
+/* An error that the task did not turn into an exception itself. */
+static void name_exception(struct task_ctx *ctx, const struct err *err)
+{
+	if (ctx->exc_type != NULL)
+		return;
+	if (err->code == ERR_INVALID || err->code == ERR_TOOBIG)
+		task_ctx_set_exception(ctx, "builtins", "ValueError", err->msg);
+	else if (ctx->request->task->flags & TASK_SANDBOX)
+		task_ctx_set_exception(ctx, "celeriac", "SandboxError", err->msg);
+	else
+		task_ctx_set_exception(ctx, "builtins", "RuntimeError", err->msg);
+}
+
+static void run_task(struct task_ctx *ctx, json_t *const *values)
+{
+	struct request *r = ctx->request;
+	_cleanup_json_ json_t *result = NULL;
+	struct err err = { 0 };
+	usec_t began = clock_mono();
+	int rc = r->task->run(ctx, values, &result, &err);
+
+	if (atomic_load(&r->cancel) && atomic_load(&r->worker->releasing)) {
+		trace_release(r); /* it did not end by itself: another worker runs it again */
+		return;
+	}
+	if (rc < 0) {
+		name_exception(ctx, &err);
+		_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
+
+		ctx->record.finish.error = json_string_value(json_array_get(ctx->exc_message, 0));
+		if (keep_row(ctx, exception, true))
+			fail(ctx);
+		return;
+	}
+	if (keep_row(ctx, result, false))
+		succeed(ctx, clock_mono() - began, result);
+}
+
+/* What a finished row says is what the client gets, again. */
+static void repeat_result(struct request *r, const json_t *result, bool failed)
+{
+	log_info("Task %s[%s] ran before: its result is sent again", r->name, r->id);
+	settle_result(r, failed ? TASK_FAILURE : TASK_SUCCESS, result, NULL);
+}
+
+/* False when the request is somewhere else now. */
+static bool begin(struct task_ctx *ctx, json_t *const *values)
+{
+	struct request *r = ctx->request;
+	_cleanup_json_ json_t *result = NULL;
+	bool failed = false;
+
+	if ((r->task->flags & TASK_STORED) == 0)
+		return true;
+	switch (row_begin(ctx, values, &result, &failed)) {
+	case ROW_RUN:
+		return true;
+	case ROW_FINISHED:
+		repeat_result(r, result, failed);
+		return false;
+	case ROW_ASIDE:
+		keeper_set_aside(r->worker, r, clock_deadline(ASIDE_INTERVAL));
+		return false;
+	case ROW_ABANDONED:
+		trace_release(r);
+		return false;
+	}
+	return false;
+}
+
+static void store_started(struct request *r)
+{
+	struct backend_write write = { 0 };
+	struct err err = { 0 };
+	_cleanup_json_ json_t *who = json_pack("{s:i, s:s}", "pid", (int)getpid(), "hostname",
+					       r->worker->settings.worker_hostname);
+
+	if (r->worker->settings.task_track_started && encode_meta(r, TASK_STARTED, who, NULL, &write, &err))
+		backend_store(r->worker->backend, &write, NULL, NULL);
+}
+
+static bool expired(struct request *r)
+{
+	_cleanup_json_ json_t *exception = NULL;
+
+	if (r->message->expires == 0 || r->message->expires > clock_wall())
+		return false;
+	exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message", "expired", "exc_module",
+			      "celery.exceptions");
+	log_info("Discarding revoked task: %s[%s]", r->name, r->id);
+	state_count(&r->worker->state, COUNT_EXPIRED);
+	settle_result(r, TASK_REVOKED, exception, NULL);
+	return true;
+}
+
+void trace_task(struct request *r)
+{
+	struct task_ctx ctx = { .worker = r->worker, .request = r };
+	_cleanup_free_ json_t **values = xcalloc(r->task->param_count + 1, sizeof(json_t *));
+	struct err err = { 0 };
+
+	if (atomic_load(&r->worker->releasing)) {
+		trace_release(r);
+		return;
+	}
+	if (expired(r))
+		return;
+	log_scope_begin(r->id, r->name);
+	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
+		task_ctx_set_exception(&ctx, "builtins", "TypeError", err.msg);
+		fail(&ctx);
+	} else if (begin(&ctx, values)) {
+		store_started(r);
+		run_task(&ctx, values);
+	}
+	log_scope_end();
+	task_ctx_done(&ctx);
+}
