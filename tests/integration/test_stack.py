@@ -1,0 +1,79 @@
+"""`make up` and `make down`: what they promise in .run/env, and that they leave nothing behind."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+from conftest import ROOT, SERVICES, Stack
+
+NAMES = """CELERY_BROKER_URL CELERY_RESULT_BACKEND DATABASE_URL CELERIAC_OWNER_DATABASE_URL DOCKER_HOST
+    CELERIAC_METRICS_URL PYTHON WORKER_PID BEAT_PID""".split()
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_environment_file_holds_every_name(stack):
+    assert [name for name in NAMES if not stack.env.get(name)] == []
+
+
+def test_python_has_a_current_celery(stack):
+    code = "import celery, redis, psycopg; assert celery.VERSION >= (5, 4)"
+    subprocess.run([stack.env["PYTHON"], "-c", code], check=True)
+
+
+def test_programs_run_without_root_and_without_other_secrets(stack):
+    for name in ("worker", "beat"):
+        status = pathlib.Path(f"/proc/{stack.pid(name)}/status").read_text()
+        uid = int(status.split("Uid:")[1].split()[0])
+        assert uid != 0 or os.stat(ROOT).st_mode & 0o5 != 0o5, f"{name} runs as root"
+        environment = pathlib.Path(f"/proc/{stack.pid(name)}/environ").read_bytes().decode()
+        assert "POSTGRES_PASSWORD" not in environment
+        assert "CELERIAC_APPLICATION_DATABASE_URL" not in environment
+
+
+def test_nothing_listens_on_a_public_address(stack):
+    inodes = set()
+    for name in SERVICES:
+        for fd in pathlib.Path(f"/proc/{stack.pid(name)}/fd").iterdir():
+            try:
+                inodes.add(os.readlink(fd).removeprefix("socket:[").removesuffix("]"))
+            except FileNotFoundError:
+                pass
+    for table, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
+        for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                assert fields[1].split(":")[0] == loopback, line
+
+
+def test_a_second_stack_beside_the_first_leaves_nothing_behind(stack, make_stack):
+    other = make_stack(SANDBOX_POOL="0")
+    assert other.env["CELERIAC_INSTANCE"] != stack.env["CELERIAC_INSTANCE"]
+    assert other.env["CELERY_BROKER_URL"] != stack.env["CELERY_BROKER_URL"]
+    pids = [other.pid(name) for name in SERVICES]
+    other.stop()
+    assert [pid for pid in pids if alive(pid)] == []
+    assert other.containers() == []
+    assert not (other.dir / "env").exists() and not (other.dir / "data").exists()
+    assert all(alive(stack.pid(name)) for name in SERVICES)
+
+
+def test_up_after_everything_was_killed(make_stack):
+    made = make_stack()
+    for name in SERVICES:
+        os.kill(made.pid(name), 9)
+    made.start()
+    assert all(alive(made.pid(name)) for name in SERVICES)
+
+
+def test_another_broker_is_refused_for_now():
+    refused = Stack(BROKER="amqp")
+    said = refused.script("start", check=False)
+    shutil.rmtree(refused.dir)
+    assert "not supported yet" in said
