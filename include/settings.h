@@ -74,6 +74,8 @@ struct settings {
 	const char *media_dir;
 	const char *metrics; /* host:port, "" = off */
 	const char *log_format; /* celery | json */
+
+	struct settings_state *state; /* private: where each value came from */
 };
 
 /*

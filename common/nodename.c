@@ -1,0 +1,98 @@
+/*
+ * nodename.c: who and where we are, in Celery's way of writing it.
+ */
+#include "nodename.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "mem.h"
+
+#define NAME_BYTES  255
+#define LABEL_BYTES 100
+
+static int expand(const char *text, struct buf *out, struct err *err)
+{
+	char host[NAME_BYTES + 1] = "";
+	if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
+		memcpy(host, "localhost", sizeof("localhost"));
+	const char *dot = strchr(host, '.');
+	for (const char *p = text; *p; p++) {
+		if (*p != '%') {
+			buf_append_char(out, *p);
+			continue;
+		}
+		switch (*++p) {
+		case 'h':
+			buf_append_str(out, host);
+			break;
+		case 'n':
+			buf_append(out, host, dot ? (size_t)(dot - host) : strlen(host));
+			break;
+		case 'd':
+			buf_append_str(out, dot ? dot + 1 : "");
+			break;
+		case '%':
+			buf_append_char(out, '%');
+			break;
+		default:
+			return err_set(err, ERR_INVALID, "may have %%h, %%n, %%d and %%%% only");
+		}
+	}
+	return buf_status(out, err);
+}
+
+int nodename_expand(const char *text, char **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(NAME_BYTES);
+	/* As Celery: without '@' it is a host, without a name the name is celery. */
+	const char *at = strchr(text, '@');
+	if (!at)
+		buf_append_str(&out, "celery@");
+	else if (at == text)
+		buf_append_str(&out, "celery");
+	int r = expand(*text ? text : "%h", &out, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < out.len; i++) {
+		if ((unsigned char)out.data[i] <= ' ' || out.data[i] == 0x7f)
+			return err_set(err, ERR_INVALID, "holds a space or control character");
+	}
+	if (out.data[out.len - 1] == '@')
+		return err_set(err, ERR_INVALID, "has no host after the @");
+	size_t len;
+	return buf_take(&out, ret, &len, err);
+}
+
+int nodename_check_label(const char *text, char **ret, struct err *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_.-";
+	size_t len = strlen(text);
+	if (len == 0 || len > LABEL_BYTES || text[strspn(text, allowed)] || strchr("_.-", text[0]))
+		return err_set(
+			err, ERR_INVALID,
+			"is not a name (1 to %d of A-Z a-z 0-9 _ . -, a letter or digit first)",
+			LABEL_BYTES);
+	*ret = xstrdup(text);
+	return 0;
+}
+
+int nodename_expand_label(const char *text, char **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(NAME_BYTES);
+	int r = expand(*text ? text : "%h", &out, err);
+	return r < 0 ? r : nodename_check_label(out.data, ret, err);
+}
+
+int64_t nodename_cpu_count(void)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+		return CPU_COUNT(&set);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online > 0 ? online : 1;
+}

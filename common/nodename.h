@@ -1,0 +1,23 @@
+/*
+ * nodename.h: names that come from the machine we run on. Private to common/.
+ */
+#ifndef CELERIAC_NODENAME_H
+#define CELERIAC_NODENAME_H
+
+#include "base.h"
+#include "err.h"
+
+/* Celery's node names: "celery@%h" → "celery@host", "w1" → "celery@w1". %h host name, %n its first
+ * part, %d its domain, %% a percent sign. Given. ERR_INVALID. */
+int nodename_expand(const char *text, char **ret, struct err *err);
+
+/* A name for keys and container labels: 1 to 100 of [A-Za-z0-9_.-], beginning with a letter or
+ * digit. Given. ERR_INVALID. */
+int nodename_check_label(const char *text, char **ret, struct err *err);
+/* The same after expansion. */
+int nodename_expand_label(const char *text, char **ret, struct err *err);
+
+/* CPUs this process may run on. */
+int64_t nodename_cpu_count(void);
+
+#endif

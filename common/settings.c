@@ -1,0 +1,274 @@
+/*
+ * settings.c: THE table of settings, and its sources: defaults, environment, command line.
+ *
+ * To add one: a member in settings.h, a row here, a line in worker/celeriac.conf.5 and
+ * deploy/conf/celeriac.conf.
+ */
+#include "settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "conf.h"
+#include "mem.h"
+#include "nodename.h"
+
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define SEC 1e6
+#define DAY (86400.0 * SEC)
+
+/* Where a row's value lives; does not compile when the member has another type than the row reads.
+ */
+#define MEMBER(field, ctype)                                                                       \
+	.key = #field,                                                                             \
+	.offset = offsetof(struct settings, field) +                                               \
+		  0 * sizeof(char[_Generic(((struct settings *)0)->field, ctype : 1)])
+#define STRING(field)	      .type = CONF_STRING, MEMBER(field, const char *)
+#define URL(field)	      .type = CONF_URL, MEMBER(field, const char *)
+#define MAP(field)	      .type = CONF_MAP, MEMBER(field, const char *)
+#define BOOL(field)	      .type = CONF_BOOL, MEMBER(field, bool)
+#define INT(field, lo, hi)    .type = CONF_INT, .min = (lo), .max = (hi), MEMBER(field, int64_t)
+#define DOUBLE(field, lo, hi) .type = CONF_DOUBLE, .min = (lo), .max = (hi), MEMBER(field, double)
+#define SPAN(field, lo, hi)   .type = CONF_DURATION, .min = (lo), .max = (hi), MEMBER(field, usec_t)
+#define SIZE(field, lo, hi)   .type = CONF_SIZE, .min = (lo), .max = (hi), MEMBER(field, int64_t)
+#define LIST(field, hi)	      .type = CONF_LIST, .min = 0, .max = (hi), MEMBER(field, struct str_list)
+
+/* clang-format off */
+static const struct conf_row g_rows[] = {
+	/* Celery's */
+	{ "CELERY_BROKER_URL", { "BROKER_URL", "REDIS_URL" }, URL(broker_url), .fallback = "",
+	  .help = "where messages come from: redis://, redis+socket://, amqp://; required" },
+	{ "CELERY_BROKER_TRANSPORT_OPTIONS", { "BROKER_TRANSPORT_OPTIONS" }, MAP(broker_transport_options), .fallback = "",
+	  .help = "visibility_timeout, global_keyprefix, priority_steps … as a JSON object" },
+	{ "CELERY_RESULT_BACKEND", { "RESULT_BACKEND" }, URL(result_backend), .fallback = "",
+	  .help = "where results go; empty = nowhere" },
+	{ "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS", { NULL }, MAP(result_backend_transport_options), .fallback = "",
+	  .help = "global_keyprefix … as a JSON object" },
+	{ "CELERY_RESULT_EXPIRES", { "CELERY_TASK_RESULT_EXPIRES" }, SPAN(result_expires, 0, 36500 * DAY), .fallback = "1d",
+	  .help = "results are forgotten after; 0 = never" },
+	{ "CELERY_TASK_DEFAULT_QUEUE", { "CELERY_DEFAULT_QUEUE" }, STRING(task_default_queue), .fallback = "celery",
+	  .flags = CONF_NOT_EMPTY, .help = "queue of tasks that name none" },
+	{ "CELERY_WORKER_QUEUES", { NULL }, LIST(worker_queues, BOUND_QUEUES), .fallback = "",
+	  .help = "queues to consume, as -Q; empty = the default queue" },
+	{ "CELERY_WORKER_CONCURRENCY", { "CELERYD_CONCURRENCY" }, INT(worker_concurrency, 0, 4096), .fallback = "0",
+	  .help = "pool threads, as -c; 0 = one per CPU" },
+	{ "CELERY_WORKER_PREFETCH_MULTIPLIER", { "CELERYD_PREFETCH_MULTIPLIER" }, INT(worker_prefetch_multiplier, 0, 10000),
+	  .fallback = "4", .help = "messages held per pool thread; 0 = no limit" },
+	{ "CELERY_TASK_ACKS_LATE", { "CELERY_ACKS_LATE" }, BOOL(task_acks_late), .fallback = "false",
+	  .help = "acknowledge after the task instead of before; built-in tasks always are" },
+	{ "CELERY_TASK_IGNORE_RESULT", { "CELERY_IGNORE_RESULT" }, BOOL(task_ignore_result), .fallback = "false",
+	  .help = "store no results unless the message asks for one" },
+	{ "CELERY_TASK_TRACK_STARTED", { "CELERY_TRACK_STARTED" }, BOOL(task_track_started), .fallback = "false",
+	  .help = "report the state STARTED" },
+	{ "CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED", { "CELERY_STORE_ERRORS_EVEN_IF_IGNORED" },
+	  BOOL(task_store_errors_even_if_ignored), .fallback = "false", .help = "store failures even when results are ignored" },
+	{ "CELERY_RESULT_EXTENDED", { NULL }, BOOL(result_extended), .fallback = "false",
+	  .help = "results carry name, args, kwargs, worker, retries and queue" },
+	{ "CELERY_ACCEPT_CONTENT", { NULL }, LIST(accept_content, 16), .fallback = "json",
+	  .help = "content types that are read; only json is built in" },
+	{ "CELERY_WORKER_HOSTNAME", { NULL }, STRING(worker_hostname), .fallback = "celery@%h", .expand = nodename_expand,
+	  .help = "node name, as -n; %h host name, %n its first part, %d its domain" },
+	{ "CELERY_TIMEZONE", { NULL }, STRING(timezone), .fallback = "UTC", .help = "time zone of crontab schedules" },
+	{ "CELERY_ENABLE_UTC", { NULL }, BOOL(enable_utc), .fallback = "true", .help = "dates in messages are in UTC" },
+	{ "CELERIAC_GRACE_TIME", { NULL }, SPAN(worker_grace_time, 0, DAY), .fallback = "30s",
+	  .help = "SIGTERM waits this long for what runs, then returns the rest to the broker" },
+	{ "CELERY_BEAT_MAX_LOOP_INTERVAL", { "CELERYBEAT_MAX_LOOP_INTERVAL" }, SPAN(beat_max_loop_interval, 0.01 * SEC, DAY),
+	  .fallback = "300s", .help = "beat looks at its schedule at least this often" },
+
+	/* ours */
+	{ "DATABASE_URL", { NULL }, URL(database_url), .fallback = "",
+	  .help = "PostgreSQL, as the worker's role; SQLAlchemy's forms are accepted" },
+	{ "CELERIAC_OWNER_DATABASE_URL", { NULL }, URL(owner_database_url), .fallback = "",
+	  .help = "PostgreSQL, as the owner of the schema; used by migrations alone" },
+	{ "CELERIAC_DATABASE_CONNECTIONS", { NULL }, INT(database_connections, 1, 64), .fallback = "4",
+	  .help = "connections to PostgreSQL, whatever the concurrency" },
+	{ "DOCKER_HOST", { NULL }, URL(docker_host), .fallback = "unix:///var/run/docker.sock", .flags = CONF_NOT_EMPTY,
+	  .help = "the engine, or several separated by commas" },
+	{ "DOCKER_TLS_VERIFY", { NULL }, BOOL(docker_tls_verify), .fallback = "false", .help = "TLS with client certificates on TCP" },
+	{ "DOCKER_CERT_PATH", { NULL }, STRING(docker_cert_path), .fallback = "",
+	  .help = "directory of ca.pem, cert.pem and key.pem; empty = ~/.docker" },
+	{ "DOCKER_API_VERSION", { NULL }, STRING(docker_api_version), .fallback = "", .help = "instead of the negotiated one" },
+	{ "CELERIAC_INSTANCE", { NULL }, STRING(instance), .fallback = "default", .expand = nodename_check_label,
+	  .help = "the deployment whose containers and keys are ours" },
+	{ "CELERIAC_NODE", { NULL }, STRING(node), .fallback = "%h", .expand = nodename_expand_label,
+	  .help = "this worker's stable name; default: host name" },
+	{ "CELERIAC_TASK_ALIASES", { NULL }, STRING(task_aliases), .fallback = "",
+	  .help = "the application's task names: app.tasks.run_code=sandbox.execute_code,…" },
+	{ "SANDBOX_IMAGE", { NULL }, STRING(sandbox_image), .fallback = "celeriac-sandbox:latest", .flags = CONF_NOT_EMPTY,
+	  .help = "image for code and plugins" },
+	{ "SANDBOX_RUNTIME", { NULL }, STRING(sandbox_runtime), .fallback = "",
+	  .help = "runtime of the engine, e.g. runsc; empty = its default" },
+	{ "SANDBOX_NETWORK", { NULL }, STRING(sandbox_network), .fallback = "egress", .flags = CONF_NOT_EMPTY,
+	  .help = "what network access means: egress (through the worker only), or the name of a Docker network" },
+	{ "SANDBOX_ALLOW_UNENFORCED", { NULL }, LIST(sandbox_allow_unenforced, 16), .fallback = "",
+	  .help = "limits (memory,pids,cpu,…) that may go unenforced where the engine cannot" },
+	{ "SANDBOX_MEMORY", { NULL }, SIZE(sandbox_memory, 16 * MIB, 1024 * GIB), .fallback = "512MiB",
+	  .help = "memory per container, for its processes" },
+	{ "SANDBOX_CPUS", { NULL }, DOUBLE(sandbox_cpus, 0.01, 1024), .fallback = "1", .help = "CPUs per container" },
+	{ "SANDBOX_PIDS", { NULL }, INT(sandbox_pids, 8, 65536), .fallback = "256", .help = "processes and threads per container" },
+	{ "SANDBOX_WORK_SIZE", { NULL }, SIZE(sandbox_work_size, MIB, 1024 * GIB), .fallback = "256MiB",
+	  .help = "writable space per container, /sandbox and /tmp together" },
+	{ "SANDBOX_MAX", { NULL }, INT(sandbox_max, 0, 100000), .fallback = "0",
+	  .help = "live containers per engine; 0 = from the engine's memory" },
+	{ "SANDBOX_TIMEOUT", { NULL }, SPAN(sandbox_timeout, 0.1 * SEC, DAY), .fallback = "30s", .help = "time limit of a call" },
+	{ "SANDBOX_MAX_TIMEOUT", { NULL }, SPAN(sandbox_max_timeout, 0.1 * SEC, DAY), .fallback = "300s",
+	  .help = "the longest time limit a call may ask for" },
+	{ "SANDBOX_IDLE_TIMEOUT", { NULL }, SPAN(sandbox_idle_timeout, SEC, 365 * DAY), .fallback = "600s",
+	  .help = "idle containers are removed after" },
+	{ "SANDBOX_ADOPT_GRACE", { NULL }, SPAN(sandbox_adopt_grace, SEC, DAY), .fallback = "120s",
+	  .help = "a dead worker's container waits this long for a new owner" },
+	{ "SANDBOX_CLEANUP_INTERVAL", { NULL }, SPAN(sandbox_cleanup_interval, SEC, DAY), .fallback = "300s",
+	  .help = "period of beat's entry sandbox.cleanup" },
+	{ "SANDBOX_OUTPUT_LIMIT", { NULL }, SIZE(sandbox_output_limit, KIB, 64 * MIB), .fallback = "1MiB",
+	  .help = "bytes kept of stdout and of stderr, head and tail" },
+	{ "SANDBOX_FILES_MAX", { NULL }, INT(sandbox_files_max, 0, BOUND_OUTPUT_WALK), .fallback = "64",
+	  .help = "deliverables per call" },
+	{ "SANDBOX_FILE_SIZE", { NULL }, SIZE(sandbox_file_size, 1, GIB), .fallback = "32MiB", .help = "bytes of one deliverable" },
+	{ "SANDBOX_FILES_SIZE", { NULL }, SIZE(sandbox_files_size, 1, GIB), .fallback = "64MiB",
+	  .help = "bytes of all deliverables of a call" },
+	{ "MEDIA_DIR", { NULL }, STRING(media_dir), .fallback = "", .help = "deliverables go here by SHA-256; empty = into the row" },
+	{ "CELERIAC_METRICS", { NULL }, STRING(metrics), .fallback = "127.0.0.1:9808",
+	  .help = "address of /metrics, /healthz and /readyz; empty = off" },
+	{ "CELERIAC_LOG_FORMAT", { NULL }, STRING(log_format), .fallback = "celery", .choices = "celery|json",
+	  .help = "log lines as Celery's, or one JSON object each" },
+};
+/* clang-format on */
+
+#define ROWS ARRAY_LEN(g_rows)
+
+struct settings_state {
+	char *source[ROWS];
+};
+
+static void set_source(struct settings *s, size_t row, const char *source)
+{
+	free(s->state->source[row]);
+	s->state->source[row] = xstrdup(source);
+}
+
+static int set_row(struct settings *s, size_t i, const char *value, const char *label,
+		   const char *source, struct err *err)
+{
+	int r = conf_set(&g_rows[i], s, value, label, err);
+	if (r < 0)
+		return r;
+	if (s->worker_concurrency == 0 &&
+	    g_rows[i].offset == offsetof(struct settings, worker_concurrency))
+		s->worker_concurrency = nodename_cpu_count();
+	set_source(s, i, source);
+	return 0;
+}
+
+static const char *env_get(char *const *env, const char *name)
+{
+	size_t len = strlen(name);
+	for (; *env; env++) {
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+			return *env + len + 1;
+	}
+	return NULL;
+}
+
+/* The first of a row's names that is set; an empty number or switch is as good as none. */
+static const char *env_find(char *const *env, const struct conf_row *row, const char **ret_name)
+{
+	bool text = row->type == CONF_STRING || row->type == CONF_URL || row->type == CONF_MAP;
+	const char *names[1 + ARRAY_LEN(row->alias)] = {row->name};
+	memcpy(names + 1, row->alias, sizeof(row->alias));
+	for (size_t i = 0; i < ARRAY_LEN(names) && names[i]; i++) {
+		const char *value = env_get(env, names[i]);
+		if (!value || (*value == '\0' && !text))
+			continue;
+		*ret_name = names[i];
+		return value;
+	}
+	return NULL;
+}
+
+static int check_together(const struct settings *s, struct err *err)
+{
+	if (s->sandbox_timeout > s->sandbox_max_timeout)
+		return err_set(err, ERR_INVALID, "SANDBOX_TIMEOUT is above SANDBOX_MAX_TIMEOUT");
+	if (s->sandbox_file_size > s->sandbox_files_size)
+		return err_set(err, ERR_INVALID, "SANDBOX_FILE_SIZE is above SANDBOX_FILES_SIZE");
+	return 0;
+}
+
+int settings_load(char *const *env, struct settings *ret, struct err *err)
+{
+	struct settings s = {.state = xcalloc(1, sizeof(*s.state))};
+	int r = 0;
+	if (!env)
+		env = environ;
+	for (size_t i = 0; i < ROWS && r == 0; i++) {
+		struct err bad;
+		if (set_row(&s, i, g_rows[i].fallback, g_rows[i].name, "default", &bad) < 0)
+			BUG("default of %s: %s", g_rows[i].name, bad.msg);
+		const char *name = NULL;
+		const char *value = env_find(env, &g_rows[i], &name);
+		if (value)
+			r = set_row(&s, i, value, name, name, err);
+	}
+	if (r == 0)
+		r = check_together(&s, err);
+	if (r < 0) {
+		settings_done(&s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+static bool has_name(const struct conf_row *row, const char *name)
+{
+	if (strcasecmp(name, row->name) == 0 || strcasecmp(name, row->key) == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(row->alias) && row->alias[i]; i++) {
+		if (strcasecmp(name, row->alias[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+int settings_set(struct settings *s, const char *name, const char *value, const char *source,
+		 struct err *err)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (!has_name(&g_rows[i], name))
+			continue;
+		_cleanup_free_ char *label = xasprintf("%s (%s)", g_rows[i].name, source);
+		return set_row(s, i, value, label, source, err);
+	}
+	return err_set(err, ERR_NOTFOUND, "there is no setting \"%.64s\"", name);
+}
+
+void settings_print(const struct settings *s, FILE *out)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		_cleanup_buf_ struct buf value = BUF_INIT((size_t)64 << 10);
+		conf_show(&g_rows[i], s, &value);
+		for (size_t at = 0; at < value.len; at++) {
+			if ((unsigned char)value.data[at] < ' ' || value.data[at] == 0x7f)
+				value.data[at] = '?';
+		}
+		fprintf(out, "%-40s = %-32s  # %s; %s\n", g_rows[i].name, value.data,
+			s->state->source[i], g_rows[i].help);
+	}
+}
+
+void settings_done(struct settings *s)
+{
+	if (!s || !s->state)
+		return;
+	for (size_t i = 0; i < ROWS; i++) {
+		conf_free(&g_rows[i], s);
+		free(s->state->source[i]);
+	}
+	free(s->state);
+	s->state = NULL;
+}
