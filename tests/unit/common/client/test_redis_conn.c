@@ -1,0 +1,284 @@
+/*
+ * test_redis_conn.c: one connection against a real server.
+ */
+#include <check.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "common/client/redis_conn.h"
+#include "mem.h"
+#include "tests/unit/redis_fixture.h"
+
+static struct redis_server *g_server, *g_locked;
+
+static void start(void)
+{
+	g_server = redis_server_start(NULL);
+	g_locked = redis_server_start("hunter2");
+}
+
+static void stop(void)
+{
+	redis_server_free(g_server);
+	redis_server_free(g_locked);
+}
+
+static int open_url(char *url, usec_t timeout, struct redis **ret, struct err *err)
+{
+	struct redis_address a;
+	int rc;
+
+	ck_assert_int_eq(redis_address_parse(url, &a, err), 0);
+	free(url);
+	rc = redis_open(&a, "test", timeout, ret, err);
+	redis_address_done(&a);
+	return rc;
+}
+
+static struct redis *open_server(const struct redis_server *s)
+{
+	struct redis *r = NULL;
+	struct err err;
+
+	ck_assert_msg(open_url(redis_server_url(s, 1), 5 * USEC_PER_SEC, &r, &err) == 0, "%s",
+		      err.msg);
+	return r;
+}
+
+START_TEST(test_open)
+{
+	struct redis *r = open_server(g_server);
+	struct redis_reply *reply;
+	struct err err;
+
+	ck_assert_int_eq(redis_do(r, &reply, &err, "CLIENT GETNAME"), 0);
+	ck_assert_str_eq(redis_reply_str(reply).data, "test");
+	redis_reply_free(reply);
+	/* Database 1, as the URL says. */
+	ck_assert_int_eq(redis_do(r, NULL, &err, "SET in1 x"), 0);
+	ck_assert_int_eq(redis_do(r, NULL, &err, "SELECT 0"), 0);
+	ck_assert_int_eq(redis_do(r, &reply, &err, "EXISTS in1"), 0);
+	ck_assert_int_eq(redis_reply_int(reply), 0);
+	redis_reply_free(reply);
+	redis_close(r);
+	ck_assert_int_eq(open_url(redis_server_socket_url(g_server, 2), USEC_PER_SEC, &r, &err), 0);
+	redis_close(r);
+	redis_close(NULL);
+}
+END_TEST
+
+START_TEST(test_password)
+{
+	struct redis *r = NULL;
+	struct err err;
+	char *url;
+
+	redis_close(open_server(g_locked));
+	ck_assert_int_eq(open_url(redis_server_socket_url(g_locked, 0), USEC_PER_SEC, &r, &err), 0);
+	redis_close(r);
+	r = NULL;
+
+	url = redis_server_url(g_locked, 0);
+	*strstr(url, "hunter2") = 'X';
+	ck_assert_int_eq(open_url(url, USEC_PER_SEC, &r, &err), -ERR_DENIED);
+	ck_assert(!err_is_transient(&err));
+	ck_assert_ptr_null(strstr(err.msg, "unter2"));
+	ck_assert_ptr_null(r);
+
+	url = redis_server_url(g_locked, 0);
+	memmove(strchr(url, ':') + 3, strchr(url, '@') + 1, strlen(strchr(url, '@')));
+	ck_assert_int_eq(open_url(url, USEC_PER_SEC, &r, &err), -ERR_DENIED);
+	ck_assert_ptr_nonnull(strstr(err.msg, "wants a password"));
+}
+END_TEST
+
+START_TEST(test_unreachable)
+{
+	struct redis *r;
+	struct err err;
+
+	ck_assert_int_eq(open_url(strdup("redis://:hunter2@127.0.0.1:1"), USEC_PER_SEC, &r, &err),
+			 -ERR_UNAVAILABLE);
+	ck_assert(err_is_transient(&err));
+	ck_assert_ptr_null(strstr(err.msg, "hunter2"));
+	ck_assert_int_eq(open_url(strdup("redis+socket:///nonexistent/s"), USEC_PER_SEC, &r, &err),
+			 -ERR_UNAVAILABLE);
+	ck_assert_int_eq(open_url(strdup("redis://no-such-host.invalid"), USEC_PER_SEC, &r, &err),
+			 -ERR_UNAVAILABLE);
+}
+END_TEST
+
+/* A server that accepts and then says nothing. */
+START_TEST(test_silent_server)
+{
+	struct redis_server *s = redis_server_start(NULL);
+	struct redis *r = open_server(s), *other;
+	struct redis_address a;
+	struct err err;
+	usec_t begin = clock_mono();
+	uint64_t one = 1;
+	int cancel = eventfd(0, EFD_CLOEXEC);
+	char *url = redis_server_url(s, 0);
+
+	redis_server_freeze(s);
+	ck_assert_int_eq(open_url(strdup(url), 200 * USEC_PER_MSEC, &other, &err), -ERR_TIMEOUT);
+	ck_assert_int_lt(clock_mono() - begin, 2 * USEC_PER_SEC);
+	ck_assert_int_eq(redis_address_parse(url, &a, &err), 0);
+	ck_assert_int_eq(write(cancel, &one, sizeof(one)), sizeof(one));
+	ck_assert_int_eq(redis_open_cancellable(&a, "x", 10 * USEC_PER_SEC, cancel, &other, &err),
+			 -ERR_CANCELLED);
+	redis_address_done(&a);
+	free(url);
+	close(cancel);
+
+	r->timeout = 200 * USEC_PER_MSEC;
+	ck_assert_int_eq(redis_do(r, NULL, &err, "PING"), -ERR_TIMEOUT);
+	redis_server_thaw(s);
+	/* The late reply must not be taken for that of the next command. */
+	ck_assert_int_eq(redis_do(r, NULL, &err, "PING"), -ERR_CLOSED);
+	redis_close(r);
+	redis_server_free(s);
+}
+END_TEST
+
+START_TEST(test_errors_are_replies)
+{
+	struct redis *r = open_server(g_server);
+	_cleanup_buf_ struct buf b = BUF_INIT(1024);
+	struct redis_reply *replies[2];
+	struct err err;
+
+	redis_command(&b, "NONSENSE");
+	redis_command(&b, "PING");
+	ck_assert_int_eq(redis_exchange(r, &b, 2, replies, &err), 0);
+	ck_assert_uint_eq(b.len, 0);
+	ck_assert_int_eq(redis_reply_type(replies[0]), REDIS_ERROR);
+	ck_assert_int_eq(redis_reply_type(replies[1]), REDIS_STATUS);
+	redis_reply_free(replies[0]);
+	redis_reply_free(replies[1]);
+	ck_assert_int_eq(redis_do(r, NULL, &err, "LPOP"), -ERR_FAILED);
+	ck_assert_ptr_nonnull(strstr(err.msg, "wrong number of arguments"));
+	ck_assert_int_eq(redis_do(r, NULL, &err, "PING"), 0);
+	redis_close(r);
+}
+END_TEST
+
+/* Far more than both sockets hold in each direction. */
+START_TEST(test_huge_pipeline)
+{
+	enum { COUNT = 300 };
+	struct redis *r = open_server(g_server);
+	struct buf b = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct redis_reply *replies[COUNT];
+	struct err err;
+	size_t size = 200000;
+	char *value = malloc(size);
+
+	memset(value, 'v', size);
+	for (int i = 0; i < COUNT; i++)
+		redis_command(&b, "ECHO %b", value, size);
+	ck_assert_msg(redis_exchange(r, &b, COUNT, replies, &err) == 0, "%s", err.msg);
+	for (int i = 0; i < COUNT; i++) {
+		ck_assert_uint_eq(redis_reply_str(replies[i]).len, size);
+		redis_reply_free(replies[i]);
+	}
+	free(value);
+	buf_done(&b);
+	redis_close(r);
+}
+END_TEST
+
+START_TEST(test_run_script)
+{
+	struct redis *r = open_server(g_server);
+	struct redis_script s, bad;
+	const struct slice args[] = {{"script-key", 10}, {"v1", 2}};
+	struct redis_reply *reply;
+	struct err err;
+
+	redis_script_init(&s,
+			  "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
+	redis_script_init(&bad, "return redis.error_reply('ERR said no')");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(redis_do(r, NULL, &err, "SCRIPT FLUSH"), 0);
+		ck_assert_int_eq(redis_run_script(r, &s, 1, args, 2, &reply, &err), 0);
+		ck_assert_str_eq(redis_reply_str(reply).data, "v1");
+		redis_reply_free(reply);
+	}
+	ck_assert_int_eq(redis_run_script(r, &bad, 0, NULL, 0, &reply, &err), -ERR_FAILED);
+	ck_assert_ptr_nonnull(strstr(err.msg, "said no"));
+	redis_close(r);
+}
+END_TEST
+
+START_TEST(test_send_receive)
+{
+	struct redis *r = open_server(g_server);
+	struct redis_reply *reply = NULL;
+	_cleanup_buf_ struct buf b = BUF_INIT(1024);
+	struct pollfd fd = {.fd = redis_fd(r), .events = POLLIN};
+	struct err err;
+	int got = 0;
+
+	redis_command(&b, "BLPOP no-such-list %.17g", 0.05);
+	redis_command(&b, "PING");
+	ck_assert_int_eq(redis_send(r, &b, &err), 0);
+	ck_assert_int_eq(redis_receive(r, &reply, &err), 0);
+	while (got < 2) {
+		ck_assert_int_eq(poll(&fd, 1, 5000), 1);
+		while (redis_receive(r, &reply, &err) == 1) {
+			ck_assert_int_eq(redis_reply_type(reply),
+					 got++ == 0 ? REDIS_NIL : REDIS_STATUS);
+			redis_reply_free(reply);
+		}
+	}
+	redis_close(r);
+}
+END_TEST
+
+START_TEST(test_server_goes_away)
+{
+	struct redis_server *s = redis_server_start(NULL);
+	struct redis *r = open_server(s);
+	struct redis_reply *reply;
+	struct err err;
+
+	redis_server_down(s);
+	ck_assert_int_eq(redis_receive(r, &reply, &err), -ERR_CLOSED);
+	ck_assert(err_is_transient(&err));
+	ck_assert_int_eq(redis_do(r, NULL, &err, "PING"), -ERR_CLOSED);
+	redis_close(r);
+	redis_server_free(s);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("redis connection");
+	TCase *c = tcase_create("real server");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_unchecked_fixture(c, start, stop);
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, test_open);
+	tcase_add_test(c, test_password);
+	tcase_add_test(c, test_unreachable);
+	tcase_add_test(c, test_silent_server);
+	tcase_add_test(c, test_errors_are_replies);
+	tcase_add_test(c, test_huge_pipeline);
+	tcase_add_test(c, test_run_script);
+	tcase_add_test(c, test_send_receive);
+	tcase_add_test(c, test_server_goes_away);
+	suite_add_tcase(s, c);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
