@@ -1,0 +1,98 @@
+"""
+Records what Celery itself puts on a Redis list, as food for the unit tests.
+
+    PYTHON record.py DIRECTORY
+
+Starts a private Redis in a temporary directory, sends one message of each kind with the Celery of that interpreter, and
+writes each envelope, byte for byte, to DIRECTORY/celery-<version>/<name>.json. Only the sender's name and the ids of its
+process are replaced, so that no recording tells where it was made.
+"""
+
+import datetime
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import celery
+import celery.app.amqp
+import celery.beat
+import redis
+
+ID = "3c9bd6a0-4a10-4f5b-9d3c-0f0a54d8b7a%d"
+REPLY_TO = "0a8f3f7e-2f4c-3a5e-8c7b-1d2e3f405162"
+ETA = datetime.datetime(2026, 11, 21, 9, 30, 0, 250000, tzinfo=datetime.timezone.utc)
+
+
+def send(app, name):
+    """Sends the message called `name`."""
+    sig = app.signature
+    calls = {
+        "plain": lambda: app.send_task("celeriac.echo", args=["hello"], task_id=ID % 0),
+        "empty": lambda: app.send_task("sandbox.cleanup", task_id=ID % 1),
+        "kwargs": lambda: app.send_task(
+            "sandbox.execute_code",
+            kwargs={"conversation_id": "c-1", "code": "print('a\\n')\n", "timeout": 2.5, "one_shot": False, "stdin": None},
+            task_id=ID % 2,
+        ),
+        "countdown": lambda: app.send_task(
+            "celeriac.add", args=(1, 2), task_id=ID % 3, eta=ETA, expires=ETA + datetime.timedelta(days=3650), priority=6
+        ),
+        "limits": lambda: app.send_task(
+            "celeriac.sleep", args=(1,), task_id=ID % 4, time_limit=30, soft_time_limit=25.5, ignore_result=True, shadow="nap"
+        ),
+        "numbers": lambda: app.send_task(
+            "celeriac.xsum", args=[[1, 2.5, 10**30, math.nan, -math.inf]], task_id=ID % 5
+        ),
+        "text": lambda: app.send_task(
+            "celeriac.echo", args=["gr\u00fc\u00df \u4f60 \U0001f331 \x00 \ud800 \"'\\"], task_id=ID % 6, headers={"tenant": "t1"}
+        ),
+        "chain": lambda: (sig("celeriac.add", args=(1, 2)) | sig("celeriac.add", args=(3,))).apply_async(
+            task_id=ID % 7, link=sig("celeriac.echo"), link_error=sig("celeriac.fail")
+        ),
+    }
+    calls[name]()
+
+
+def send_beat(app):
+    """What `celery beat` sends for an entry of a task it does not know."""
+    entry = {"task": "sandbox.cleanup", "schedule": 300.0}
+    scheduler = celery.beat.Scheduler(app, schedule={})
+    scheduler.producer  # connects
+    entry = scheduler.Entry(**dict(entry, name="sandbox.cleanup", app=app))
+    scheduler.apply_async(entry, producer=scheduler.producer, advance=False)
+
+
+def main():
+    target = pathlib.Path(sys.argv[1]) / f"celery-{celery.__version__}"
+    target.mkdir(parents=True, exist_ok=True)
+    celery.app.amqp.anon_nodename = lambda *a, **k: "gen4711@client"
+    with tempfile.TemporaryDirectory() as tmp:
+        sock = f"{tmp}/redis.sock"
+        server = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", sock, "--save", "", "--dir", tmp], stdout=subprocess.DEVNULL
+        )
+        try:
+            db = redis.Redis(unix_socket_path=sock)
+            for _ in range(100):
+                try:
+                    db.ping()
+                    break
+                except redis.exceptions.ConnectionError:
+                    time.sleep(0.05)
+            app = celery.Celery(broker=f"redis+socket://{sock}", set_as_current=False)
+            app.conf.broker_connection_retry_on_startup = True
+            type(app).thread_oid = REPLY_TO
+            for name in ["beat", "plain", "empty", "kwargs", "countdown", "limits", "numbers", "text", "chain"]:
+                send_beat(app) if name == "beat" else send(app, name)
+                keys = [k for k in db.keys() if db.type(k) == b"list"]
+                (target / f"{name}.json").write_bytes(db.rpop(keys[0]))
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()
