@@ -1,0 +1,154 @@
+/*
+ * message.c: an envelope becomes a task message, or a verdict says why not.
+ *
+ * Order as in Celery: what may not be deserialized is refused before its body is looked at.
+ */
+#include "message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "codec.h"
+#include "json.h"
+#include "mem.h"
+#include "wire.h"
+
+/* What can be said about a message that will not run: at most `size - 1` bytes, whole characters.
+ */
+static void copy_name(const json_t *object, const char *key, char *out, size_t size)
+{
+	const char *text = json_member_str(object, key);
+	size_t len = 0;
+
+	for (size_t n; text != NULL && text[len] != '\0'; len += n) {
+		n = utf8_valid(text + len, strlen(text + len));
+		if (n == 0 || len + n >= size)
+			break;
+	}
+	if (len > 0)
+		memcpy(out, text, len);
+	out[len] = '\0';
+}
+
+static void copy_names(const json_t *object, char *ret_id, char *ret_task)
+{
+	copy_name(object, "id", ret_id, BOUND_TASK_NAME_BYTES + 1);
+	copy_name(object, "task", ret_task, BOUND_TASK_NAME_BYTES + 1);
+}
+
+/* [args, kwargs, embed] */
+static int read_body(struct message *m, struct err *err)
+{
+	json_t *embed;
+
+	if (!json_is_array(m->body) || json_array_size(m->body) != 3)
+		return err_set(err, ERR_INVALID, "the body is not [args, kwargs, embed]");
+	m->args = json_array_get(m->body, 0);
+	if (!json_is_array(m->args))
+		return err_set(err, ERR_INVALID, "Task args must be a list, not %s",
+			       json_type_name(m->args));
+	m->kwargs = json_array_get(m->body, 1);
+	if (!json_is_object(m->kwargs))
+		return err_set(err, ERR_INVALID, "Task keyword arguments must be a mapping, not %s",
+			       json_type_name(m->kwargs));
+	embed = json_array_get(m->body, 2);
+	if (json_is_null(embed)) {
+		embed = json_object();
+		if (json_array_set_new(m->body, 2, embed) < 0)
+			return err_set(err, ERR_NOMEM, "no memory for a message");
+	}
+	if (!json_is_object(embed))
+		return err_set(err, ERR_INVALID, "the body's third element is a %s, not an object",
+			       json_type_name(embed));
+	m->embed = embed;
+	return 0;
+}
+
+/* Messages without a `task` header are of protocol 1, or none at all. */
+static int refuse_other_protocol(const struct message *m, char *ret_id, char *ret_task,
+				 struct err *err)
+{
+	if (json_member_str(m->body, "task") == NULL)
+		return err_set(err, ERR_INVALID, "there is no header `task`");
+	copy_names(m->body, ret_id, ret_task);
+	return err_set(err, ERR_UNSUPPORTED,
+		       "protocol 1 cannot be read by this build; set task_protocol = 2");
+}
+
+static int read_task(struct message *m, char *ret_id, char *ret_task, struct err *err)
+{
+	int rc;
+
+	if (json_object_size(m->headers) > BOUND_HEADERS)
+		return err_set(err, ERR_TOOBIG, "%zu headers, at most %d are read",
+			       json_object_size(m->headers), BOUND_HEADERS);
+	if (json_member(m->headers, "task") == NULL)
+		return refuse_other_protocol(m, ret_id, ret_task, err);
+	rc = message_read_fields(m, err);
+	if (rc < 0)
+		return rc;
+	return read_body(m, err);
+}
+
+/* Fills m->body. */
+static enum message_verdict open_body(struct envelope *e, const struct str_list *accept,
+				      struct message *m, struct err *err)
+{
+	_cleanup_buf_ struct buf bytes = BUF_INIT(BOUND_BODY_BYTES);
+	const struct content_type *type = NULL;
+	enum message_verdict verdict =
+		content_check(e->content_type, e->content_encoding, accept, &type, err);
+	const json_t *compression = json_member(e->headers, "compression");
+
+	if (verdict != MESSAGE_OK)
+		return verdict;
+	if (compression != NULL && json_string_length(compression) > 0) {
+		(void)err_set(err, ERR_UNSUPPORTED,
+			      "compression %.80s cannot be read by this build",
+			      json_string_value(compression));
+		return MESSAGE_INVALID;
+	}
+	if (envelope_take_body(e, &bytes, err) < 0)
+		return MESSAGE_UNDECODABLE;
+	if (type->read(bytes.data, bytes.len, &m->body, err) < 0) {
+		(void)err_wrap(err, "body");
+		return MESSAGE_UNDECODABLE;
+	}
+	return MESSAGE_OK;
+}
+
+enum message_verdict message_decode(const char *data, size_t len, const struct str_list *accept,
+				    struct message **ret, char *ret_id, char *ret_task,
+				    struct err *err)
+{
+	_cleanup_(envelope_done) struct envelope e = {0};
+	enum message_verdict verdict;
+	struct message *m;
+
+	ret_id[0] = ret_task[0] = '\0';
+	if (envelope_parse(data, len, &e, err) < 0)
+		return MESSAGE_UNDECODABLE;
+	copy_names(e.headers, ret_id, ret_task);
+	m = xcalloc(1, sizeof(*m));
+	m->headers = e.headers;
+	m->properties = e.properties;
+	verdict = open_body(&e, accept, m, err);
+	m->root = TAKE(e.root);
+	if (verdict == MESSAGE_OK && read_task(m, ret_id, ret_task, err) < 0)
+		verdict = MESSAGE_INVALID;
+	if (verdict == MESSAGE_OK)
+		*ret = m;
+	else
+		message_free(m);
+	return verdict;
+}
+
+void message_free(struct message *m)
+{
+	if (m == NULL)
+		return;
+	json_decref(m->root);
+	json_decref(m->body);
+	free(m);
+}

@@ -1,0 +1,173 @@
+/*
+ * message_fields.c: headers and properties of protocol 2 (celery-wire §1.3) into the fields of a
+ * message. What a worker acts upon must be of its type; what is only shown or passed on is taken
+ * when it is text.
+ */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "json.h"
+#include "wire.h"
+
+/* Names become keys, labels and log lines: text without control characters, of a bounded length. */
+static int name_header(const json_t *headers, const char *key, size_t limit, const char **ret,
+		       struct err *err)
+{
+	const json_t *value = json_member(headers, key);
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
+	if (value == NULL)
+		return err_set(err, ERR_INVALID, "there is no header `%s`", key);
+	if (text == NULL || json_is_python_number(value))
+		return err_set(err, ERR_INVALID, "header `%s` is a %s, not a str", key,
+			       json_type_name(value));
+	if (len == 0)
+		return err_set(err, ERR_INVALID, "header `%s` is empty", key);
+	if (len > limit)
+		return err_set(err, ERR_TOOBIG,
+			       "header `%s` has %zu bytes, at most %zu are allowed", key, len,
+			       limit);
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return err_set(err, ERR_INVALID, "header `%s` holds a control character",
+				       key);
+	}
+	*ret = text;
+	return 0;
+}
+
+static int retries_header(const json_t *headers, int64_t *ret, struct err *err)
+{
+	const json_t *value = json_member(headers, "retries");
+
+	if (value == NULL)
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > INT_MAX)
+		return err_set(err, ERR_INVALID, "header `retries` is not a count");
+	*ret = json_integer_value(value);
+	return 0;
+}
+
+static int date_header(const json_t *headers, const char *key, usec_t *ret, struct err *err)
+{
+	const json_t *value = json_member(headers, key);
+	const char *text = json_string_value(value);
+	usec_t wall = 0;
+	int rc;
+
+	if (value == NULL || (text != NULL && text[0] == '\0'))
+		return 0;
+	if (text == NULL)
+		return err_set(err, ERR_INVALID, "invalid %s value: a %s, not an ISO 8601 date",
+			       key, json_type_name(value));
+	rc = clock_parse_iso(text, &wall, err);
+	if (rc < 0)
+		return err_wrap(err, "invalid %s value", key);
+	*ret = wall > 0 ? wall
+			: 1; /* 0 means none; all of 1970 and before is as good as that instant */
+	return 0;
+}
+
+static int limit_value(const json_t *value, const char *what, usec_t *ret, struct err *err)
+{
+	double seconds;
+
+	if (value == NULL || json_is_null(value))
+		return 0;
+	if (!json_is_number(value))
+		return err_set(err, ERR_INVALID,
+			       "header `timelimit`: the %s limit is a %s, not a number", what,
+			       json_type_name(value));
+	seconds = json_number_value(value);
+	if (!(seconds >= 0))
+		return err_set(err, ERR_INVALID, "header `timelimit`: the %s limit is negative",
+			       what);
+	*ret = seconds >= 1e12 ? USEC_NEVER : (usec_t)(seconds * (double)USEC_PER_SEC);
+	return 0;
+}
+
+/* [hard, soft] */
+static int limits_header(struct message *m, struct err *err)
+{
+	const json_t *value = json_member(m->headers, "timelimit");
+	int rc;
+
+	if (value == NULL)
+		return 0;
+	if (!json_is_array(value) || json_array_size(value) != 2)
+		return err_set(err, ERR_INVALID, "header `timelimit` is not [hard, soft]");
+	rc = limit_value(json_array_get(value, 0), "hard", &m->time_limit, err);
+	if (rc < 0)
+		return rc;
+	return limit_value(json_array_get(value, 1), "soft", &m->soft_time_limit, err);
+}
+
+static const char *text_or_null(const json_t *object, const char *key)
+{
+	const char *text = json_member_str(object, key);
+
+	return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static const char *text_or_empty(const json_t *object, const char *key)
+{
+	const char *text = json_member_str(object, key);
+
+	return text != NULL ? text : "";
+}
+
+static int priority_property(const json_t *properties)
+{
+	json_int_t priority = json_integer_value(json_member(properties, "priority"));
+
+	return priority < 0 ? 0 : priority > 9 ? 9 : (int)priority;
+}
+
+static void read_optional(struct message *m)
+{
+	const json_t *delivery = json_member(m->properties, "delivery_info");
+	const json_t *ignore = json_member(m->headers, "ignore_result");
+
+	m->shadow = text_or_null(m->headers, "shadow");
+	m->root_id = text_or_null(m->headers, "root_id");
+	m->parent_id = text_or_null(m->headers, "parent_id");
+	m->group = text_or_null(m->headers, "group");
+	m->reply_to = text_or_null(m->properties, "reply_to");
+	m->exchange = text_or_empty(delivery, "exchange");
+	m->routing_key = text_or_empty(delivery, "routing_key");
+	m->priority = priority_property(m->properties);
+	m->ignore_result = json_is_boolean(ignore) ? json_is_true(ignore) : -1;
+	m->redelivered = json_is_true(json_member(m->headers, "redelivered")) ||
+			 json_is_true(json_member(delivery, "redelivered"));
+}
+
+int message_read_fields(struct message *m, struct err *err)
+{
+	int rc;
+
+	rc = name_header(m->headers, "task", BOUND_TASK_NAME_BYTES, &m->task, err);
+	if (rc < 0)
+		return rc;
+	rc = name_header(m->headers, "id", BOUND_TASK_ID_BYTES, &m->id, err);
+	if (rc < 0)
+		return rc;
+	rc = retries_header(m->headers, &m->retries, err);
+	if (rc < 0)
+		return rc;
+	rc = date_header(m->headers, "eta", &m->eta, err);
+	if (rc < 0)
+		return rc;
+	rc = date_header(m->headers, "expires", &m->expires, err);
+	if (rc < 0)
+		return rc;
+	rc = limits_header(m, err);
+	if (rc < 0)
+		return rc;
+	read_optional(m);
+	return 0;
+}
