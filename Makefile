@@ -8,7 +8,8 @@ WORKER_SRC   := $(wildcard worker/*.c)
 TASK_SRC     := $(wildcard tasks/*.c)
 BEAT_SRC     := $(wildcard beat/*.c)
 AGENT_SRC    := $(wildcard common/sandbox/agent/*.c)
-AGENT_SHARED :=# sources of common/ that the agent is compiled with a second time
+# What both ends of the agent's stream speak is compiled for each.
+AGENT_SHARED := $(wildcard common/sandbox/frame*.c)
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
