@@ -1,9 +1,8 @@
 /*
- * nodename.c: who and where we are, in Celery's way of writing it.
+ * nodename.c: who we are, in Celery's way of writing it.
  */
 #include "nodename.h"
 
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,14 +84,4 @@ int nodename_expand_label(const char *text, char **ret, struct err *err)
 	_cleanup_buf_ struct buf out = BUF_INIT(NAME_BYTES);
 	int r = expand(*text ? text : "%h", &out, err);
 	return r < 0 ? r : nodename_check_label(out.data, ret, err);
-}
-
-int64_t nodename_cpu_count(void)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-		return CPU_COUNT(&set);
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	return online > 0 ? online : 1;
 }

@@ -1,5 +1,5 @@
 /*
- * nodename.h: names that come from the machine we run on. Private to common/.
+ * nodename.h: the names of workers. Private to common/.
  */
 #ifndef CELERIAC_NODENAME_H
 #define CELERIAC_NODENAME_H
@@ -16,8 +16,5 @@ int nodename_expand(const char *text, char **ret, struct err *err);
 int nodename_check_label(const char *text, char **ret, struct err *err);
 /* The same after expansion. */
 int nodename_expand_label(const char *text, char **ret, struct err *err);
-
-/* CPUs this process may run on. */
-int64_t nodename_cpu_count(void);
 
 #endif

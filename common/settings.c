@@ -6,6 +6,7 @@
  */
 #include "settings.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -151,6 +152,25 @@ static void set_source(struct settings *s, size_t row, const char *source)
 	s->state->source[row] = xstrdup(source);
 }
 
+static const char *source_of(const struct settings *s, size_t offset)
+{
+	size_t i = 0;
+	while (g_rows[i].offset != offset)
+		i++;
+	return s->state->source[i];
+}
+
+/* CPUs this process may run on. */
+static int64_t cpu_count(void)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+		return CPU_COUNT(&set);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online > 0 ? online : 1;
+}
+
 static int set_row(struct settings *s, size_t i, const char *value, const char *label,
 		   const char *source, struct err *err)
 {
@@ -159,7 +179,7 @@ static int set_row(struct settings *s, size_t i, const char *value, const char *
 		return r;
 	if (s->worker_concurrency == 0 &&
 	    g_rows[i].offset == offsetof(struct settings, worker_concurrency))
-		s->worker_concurrency = nodename_cpu_count();
+		s->worker_concurrency = cpu_count();
 	set_source(s, i, source);
 	return 0;
 }
@@ -190,12 +210,15 @@ static const char *env_find(char *const *env, const struct conf_row *row, const 
 	return NULL;
 }
 
-static int check_together(const struct settings *s, struct err *err)
+/* A ceiling lowered by itself takes the default below it along; a contradiction that was written is
+ * an error. */
+static int check_together(struct settings *s, struct err *err)
 {
-	if (s->sandbox_timeout > s->sandbox_max_timeout)
+	if (s->sandbox_timeout <= s->sandbox_max_timeout)
+		return 0;
+	if (strcmp(source_of(s, offsetof(struct settings, sandbox_timeout)), "default") != 0)
 		return err_set(err, ERR_INVALID, "SANDBOX_TIMEOUT is above SANDBOX_MAX_TIMEOUT");
-	if (s->sandbox_file_size > s->sandbox_files_size)
-		return err_set(err, ERR_INVALID, "SANDBOX_FILE_SIZE is above SANDBOX_FILES_SIZE");
+	s->sandbox_timeout = s->sandbox_max_timeout;
 	return 0;
 }
 
