@@ -223,6 +223,20 @@ START_TEST(test_take_over_once)
 }
 END_TEST
 
+START_TEST(test_take_over_from_oneself)
+{
+	/* A begin of ours was never answered, and the message comes with another tag. */
+	struct store_task t = sample_task("t-1");
+	int attempt = 0;
+	begin_sample(&t);
+	t.delivery = "delivery-2";
+	ck_assert_int_eq(begin(&t).verdict, STORE_RUNNING);
+	ck_assert_int_eq(take(&t, "node-a", 1, &attempt), 0);
+	ck_assert_int_eq(attempt, 2);
+	finish(&t, "ok", "{}", false);
+}
+END_TEST
+
 START_TEST(test_take_over_of_nothing)
 {
 	struct store_task t = sample_task("t-1");
@@ -346,6 +360,7 @@ int main(void)
 	tcase_add_test(c, test_failed_gives_the_same_exception);
 	tcase_add_test(c, test_retry_begins_anew);
 	tcase_add_test(c, test_take_over_once);
+	tcase_add_test(c, test_take_over_from_oneself);
 	tcase_add_test(c, test_take_over_of_nothing);
 	tcase_add_test(c, test_what_is_refused);
 	tcase_add_test(c, test_race_to_begin);
