@@ -50,7 +50,8 @@ void buf_reset(struct buf *b);
 /* 0, or -ERR_TOOBIG / -ERR_NOMEM if an append failed since BUF_INIT or buf_reset. */
 int buf_status(const struct buf *b, struct err *err) must_check;
 
-/* Gives the bytes, NUL-terminated, to the caller (free); the builder is empty afterwards, also on failure. */
+/* Gives the bytes, NUL-terminated, to the caller (free); the builder is empty afterwards, also on failure. `ret_len` may be
+ * NULL. */
 int buf_take(struct buf *b, char **ret_data, size_t *ret_len, struct err *err) must_check;
 
 /* Frees what it holds. NULL is fine. The builder may be used again. */

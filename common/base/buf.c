@@ -155,7 +155,8 @@ int buf_take(struct buf *b, char **ret_data, size_t *ret_len, struct err *err)
 		buf_reset(b);
 		return r;
 	}
-	*ret_len = b->len;
+	if (ret_len != NULL)
+		*ret_len = b->len;
 	*ret_data = b->size ? b->data : xcalloc(1, 1);
 	b->data = g_buf_empty;
 	b->len = 0;

@@ -1,0 +1,333 @@
+/*
+ * test_broker.c: claiming, settling and restoring against a real Redis, and the keys that kombu shares with us.
+ */
+#include <check.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker.h"
+#include "clock.h"
+#include "tests/unit/redis_fixture.h"
+
+static struct redis_server *g_server;
+static struct settings g_settings;
+static struct broker *g_broker;
+static struct presence *g_presence;
+static struct redis *g_redis;
+static char *g_queues[] = { (char *)(uintptr_t) "celery", (char *)(uintptr_t) "other \"queue\"" };
+
+#define MESSAGE "{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": %d}"
+
+static void open_broker(const char *node)
+{
+	struct err err = { 0 };
+
+	ck_assert_int_eq(broker_open(&g_settings, &g_broker, &err), 0);
+	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err), 0);
+	ck_assert_int_eq(
+		presence_join(g_redis, "", "test", node, clock_deadline(20 * USEC_PER_SEC), &g_presence, &err), 0);
+	ck_assert_msg(broker_connect(g_broker, g_presence, &err) == 0, "%s", err.msg);
+	while (!broker_ready(g_broker)) {
+		usleep(1000);
+	}
+}
+
+static void close_broker(void)
+{
+	presence_leave(g_presence, g_redis);
+	presence_free(g_presence);
+	redis_close(g_redis);
+	broker_close(g_broker, clock_deadline(USEC_PER_SEC));
+}
+
+static void setup(void)
+{
+	g_server = redis_server_start(NULL);
+	g_settings = (struct settings){ .broker_url = redis_server_url(g_server, 0),
+					.broker_transport_options = "",
+					.task_default_queue = "celery",
+					.worker_queues = { g_queues, 2 } };
+	open_broker("a");
+}
+
+static void teardown(void)
+{
+	close_broker();
+	free((char *)(uintptr_t)g_settings.broker_url);
+	redis_server_free(g_server);
+}
+
+static void push(const char *key, const char *message)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err;
+
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "LPUSH %s %s", key, message), 0);
+}
+
+static int64_t ask(const char *command, const char *key)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err = { 0 };
+
+	ck_assert_msg(redis_do(g_redis, &reply, &err, "%s %s", command, key) == 0, "%s", err.msg);
+	return redis_reply_int(reply);
+}
+
+static size_t claim(size_t max, struct delivery *out)
+{
+	struct err err = { 0 };
+	size_t count = 0;
+
+	ck_assert_msg(broker_claim(g_broker, max, out, &count, &err) == 0, "%s", err.msg);
+	return count;
+}
+
+static void drop(struct delivery *d, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(d[i].data);
+	}
+}
+
+static int number_of(const struct delivery *d)
+{
+	return atoi(strstr(d->data, "\"n\": ") + 5);
+}
+
+static void push_number(const char *key, int n)
+{
+	_cleanup_free_ char *text = xasprintf(MESSAGE, n);
+
+	push(key, text);
+}
+
+START_TEST(test_priority_then_order)
+{
+	struct delivery d[8];
+
+	push_number("celery\x06\x16" "9", 1);
+	push_number("celery", 2);
+	push_number("celery", 3);
+	push_number("celery\x06\x16" "3", 4);
+	ck_assert_uint_eq(claim(8, d), 4);
+	ck_assert_int_eq(number_of(&d[0]), 2);
+	ck_assert_int_eq(number_of(&d[1]), 3);
+	ck_assert_int_eq(number_of(&d[2]), 4);
+	ck_assert_int_eq(number_of(&d[3]), 1);
+	ck_assert_str_eq(d[0].queue, "celery");
+	ck_assert_ptr_nonnull(strstr(d[3].tag, ":9:"));
+	drop(d, 4);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 4);
+	ck_assert_int_eq(ask("ZCARD", "unacked_index"), 4);
+}
+END_TEST
+
+START_TEST(test_takes_no_more_than_asked)
+{
+	struct delivery d[8];
+
+	for (int i = 0; i < 5; i++) {
+		push_number("celery", i);
+	}
+	ck_assert_uint_eq(claim(2, d), 2);
+	drop(d, 2);
+	ck_assert_int_eq(ask("LLEN", "celery"), 3);
+}
+END_TEST
+
+START_TEST(test_record_is_what_kombu_restores)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct delivery d[1];
+	struct err err;
+
+	push_number("other \"queue\"", 7);
+	ck_assert_uint_eq(claim(1, d), 1);
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "HGET unacked %s", d[0].tag), 0);
+	ck_assert_str_eq(redis_reply_str(reply).data,
+			 "[{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": 7}, \"\", \"other \\\"queue\\\"\"]");
+	drop(d, 1);
+}
+END_TEST
+
+START_TEST(test_unreadable_goes_to_the_dead)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct delivery d[4];
+	struct err err;
+
+	push("celery", "not json");
+	push("celery", "");
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(4, d), 1);
+	drop(d, 1);
+	ck_assert_int_eq(ask("LLEN", "celeriac:dead"), 2);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 1);
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "LINDEX celeriac:dead -1"), 0);
+	ck_assert_ptr_nonnull(strstr(redis_reply_str(reply).data, "}\nnot json"));
+}
+END_TEST
+
+struct waiting {
+	atomic_int done, failed;
+};
+
+static void count_done(void *arg, const struct err *err)
+{
+	struct waiting *w = arg;
+
+	if (err != NULL)
+		atomic_fetch_add(&w->failed, 1);
+	atomic_fetch_add(&w->done, 1);
+}
+
+static void settle(const struct delivery *d, enum settle_outcome outcome, struct backend_write *result)
+{
+	struct waiting w = { 0, 0 };
+	struct settlement s = {
+		.tag = d->tag, .queue = d->queue, .outcome = outcome, .result = result, .reason = "because"
+	};
+
+	broker_settle(g_broker, &s, count_done, &w);
+	while (atomic_load(&w.done) == 0) {
+		usleep(500);
+	}
+	ck_assert_int_eq(atomic_load(&w.failed), 0);
+}
+
+START_TEST(test_ack_requeue_dead)
+{
+	struct delivery d[3], again[1];
+
+	for (int i = 0; i < 3; i++) {
+		push_number("celery\x06\x16" "3", i);
+	}
+	ck_assert_uint_eq(claim(3, d), 3);
+	settle(&d[0], SETTLE_ACK, NULL);
+	settle(&d[1], SETTLE_REQUEUE, NULL);
+	settle(&d[2], SETTLE_DEAD, NULL);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 0);
+	ck_assert_int_eq(ask("ZCARD", "unacked_index"), 0);
+	ck_assert_int_eq(ask("LLEN", "celery\x06\x16" "3"), 1);
+	ck_assert_int_eq(ask("LLEN", "celeriac:dead"), 1);
+	ck_assert_uint_eq(claim(1, again), 1);
+	ck_assert_str_eq(again[0].data, d[1].data);
+	ck_assert_str_ne(again[0].tag, d[1].tag);
+	drop(again, 1);
+	drop(d, 3);
+}
+END_TEST
+
+static struct backend_write make_write(const char *value)
+{
+	return (struct backend_write){ xstrdup("celery-task-meta-x"), xstrdup(value), strlen(value), 60 };
+}
+
+START_TEST(test_success_is_never_overwritten)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct backend_write first = make_write("{\"status\": \"SUCCESS\", \"result\": 1}");
+	struct backend_write second = make_write("{\"status\": \"FAILURE\", \"result\": 2}");
+	struct delivery d[2];
+	struct err err;
+
+	push_number("celery", 1);
+	push_number("celery", 2);
+	ck_assert_uint_eq(claim(2, d), 2);
+	settle(&d[0], SETTLE_ACK, &first);
+	settle(&d[1], SETTLE_ACK, &second);
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "GET celery-task-meta-x"), 0);
+	ck_assert_ptr_nonnull(strstr(redis_reply_str(reply).data, "SUCCESS"));
+	ck_assert_int_eq(ask("TTL", "celery-task-meta-x") > 50, 1);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 0);
+	drop(d, 2);
+}
+END_TEST
+
+START_TEST(test_dead_owner_is_restored)
+{
+	struct delivery d[3];
+	struct err err = { 0 };
+	int64_t restored = -1;
+
+	for (int i = 0; i < 3; i++) {
+		push_number(i == 2 ? "celery\x06\x16" "6" : "celery", i);
+	}
+	ck_assert_uint_eq(claim(3, d), 3);
+	drop(d, 3);
+	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 0);
+	ck_assert_int_eq(restored, 0); /* we are alive */
+	close_broker();
+	open_broker("b"); /* another life */
+	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, true, &restored, &err), 0);
+	ck_assert_int_eq(restored, 0); /* not of our node */
+	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 0);
+	ck_assert_int_eq(restored, 3);
+	ck_assert_int_eq(ask("LLEN", "celery"), 2);
+	ck_assert_int_eq(ask("LLEN", "celery\x06\x16" "6"), 1);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 0);
+	ck_assert_uint_eq(claim(3, d), 3);
+	ck_assert_int_eq(number_of(&d[0]) + number_of(&d[1]), 1);
+	drop(d, 3);
+}
+END_TEST
+
+START_TEST(test_wait_is_woken_and_takes_nothing)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct err err = { 0 };
+	usec_t began = clock_mono();
+
+	push_number("celery", 1);
+	ck_assert_int_eq(broker_wait(g_broker, fd, clock_deadline(5 * USEC_PER_SEC), &err), 0);
+	ck_assert(clock_mono() - began < 4 * USEC_PER_SEC);
+	ck_assert_int_eq(ask("LLEN", "celery"), 1);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_list_key)
+{
+	static const struct {
+		int priority;
+		const char *key;
+	} rows[] = { { 0, "q" }, { 2, "q" }, { 3, "q\x06\x16" "3" }, { 5, "q\x06\x16" "3" }, { 9, "q\x06\x16" "9" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf key = BUF_INIT(64);
+
+		broker_list_key("q", rows[i].priority, &key);
+		ck_assert_str_eq(key.data, rows[i].key);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("broker");
+	TCase *c = tcase_create("redis");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(c, 40);
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, test_priority_then_order);
+	tcase_add_test(c, test_takes_no_more_than_asked);
+	tcase_add_test(c, test_record_is_what_kombu_restores);
+	tcase_add_test(c, test_unreadable_goes_to_the_dead);
+	tcase_add_test(c, test_ack_requeue_dead);
+	tcase_add_test(c, test_success_is_never_overwritten);
+	tcase_add_test(c, test_dead_owner_is_restored);
+	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
+	tcase_add_test(c, test_list_key);
+	suite_add_tcase(s, c);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
