@@ -2,6 +2,7 @@
  * test_rights.c: what each role may do, tried; the strictest reading of DESIGN §4.
  */
 #include <check.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,40 @@ START_TEST(test_rows_that_make_no_sense)
 }
 END_TEST
 
+/* The payloads that `sql` sends to a listener, joined by commas. */
+static void expect_notice(const char *sql, const char *expected)
+{
+	char got[256] = "";
+	char *url = postgres_url(store_server(), "celeriac_worker", fresh_database());
+	PGconn *c = PQconnectdb(url);
+	free(url);
+	PQclear(PQexec(c, "LISTEN celeriac"));
+	free(postgres_query(store_server(), "postgres", fresh_database(), sql));
+	PQclear(PQexec(c, "SELECT 1")); /* whatever was told before this is here with its answer */
+	for (PGnotify *n = PQnotifies(c); n; n = PQnotifies(c)) {
+		snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", *got ? "," : "",
+			 n->extra);
+		PQfreemem(n);
+	}
+	PQfinish(c);
+	ck_assert_str_eq(got, expected);
+}
+
+START_TEST(test_changes_are_told)
+{
+	expect_notice("INSERT INTO celeriac.sandbox_settings (tool) VALUES ('a'), ('b')",
+		      "sandbox_settings");
+	expect_notice("INSERT INTO celeriac.periodic_tasks (name, task, schedule)"
+		      " VALUES ('e', 'celeriac.echo', '60')",
+		      "periodic_tasks");
+	expect_notice("UPDATE celeriac.periodic_tasks SET last_run_at = now(), total_run_count = 1",
+		      "");
+	expect_notice("UPDATE celeriac.periodic_tasks SET enabled = false", "periodic_tasks");
+	expect_notice("DELETE FROM celeriac.sandbox_settings; TRUNCATE celeriac.policy_rules",
+		      "sandbox_settings,policy_rules");
+}
+END_TEST
+
 START_TEST(test_roles_again)
 {
 	/* A right that somebody gave by hand is gone after roles.sql, and a new password holds. */
@@ -232,6 +267,7 @@ int main(void)
 	tcase_add_test(c, test_beat);
 	tcase_add_test(c, test_application);
 	tcase_add_test(c, test_rows_that_make_no_sense);
+	tcase_add_test(c, test_changes_are_told);
 	tcase_add_test(c, test_roles_again);
 	suite_add_tcase(suite, c);
 
