@@ -30,20 +30,20 @@ static const struct {
 	bool has_length, chunked;
 	uint64_t length;
 } good[] = {
-	{ "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
-	  "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n\1\0\0\0",
-	  109, 101, false, false, 0 },
-	{ "HTTP/1.1 200 OK\r\n\r\nrest", 19, 200, false, false, 0 },
-	{ "HTTP/1.0 200\r\n\r\n", 16, 200, false, false, 0 },
-	{ "HTTP/1.1 200 OK\n\nrest", 17, 200, false, false, 0 },
-	{ "HTTP/1.1 404 Not Found\r\ncontent-LENGTH:  17 \r\n\r\n{}", 48, 404, true, false, 17 },
-	{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 57, 200, true, false,
-	  5 },
-	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", 47, 200, false, true, 0 },
-	{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n"
-	  "HTTP/1.1 101 S\r\n\r\nx",
-	  84, 101, false, false, 0 },
-	{ "HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Tab:\ta\tb\r\n\r\n", 41, 200, false, false, 0 },
+	{"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+	 "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n\1\0\0\0",
+	 109, 101, false, false, 0},
+	{"HTTP/1.1 200 OK\r\n\r\nrest", 19, 200, false, false, 0},
+	{"HTTP/1.0 200\r\n\r\n", 16, 200, false, false, 0},
+	{"HTTP/1.1 200 OK\n\nrest", 17, 200, false, false, 0},
+	{"HTTP/1.1 404 Not Found\r\ncontent-LENGTH:  17 \r\n\r\n{}", 48, 404, true, false, 17},
+	{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 57, 200, true, false,
+	 5},
+	{"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", 47, 200, false, true, 0},
+	{"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n"
+	 "HTTP/1.1 101 S\r\n\r\nx",
+	 84, 101, false, false, 0},
+	{"HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Tab:\ta\tb\r\n\r\n", 41, 200, false, false, 0},
 };
 
 START_TEST(test_good)

@@ -8,9 +8,14 @@
 
 static void frame(struct buf *b, unsigned char type, const void *data, uint32_t len)
 {
-	const unsigned char head[8] = { type,	    0, 0, 0, (unsigned char)(len >> 24),
-					(unsigned char)(len >> 16), (unsigned char)(len >> 8),
-					(unsigned char)len };
+	const unsigned char head[8] = {type,
+				       0,
+				       0,
+				       0,
+				       (unsigned char)(len >> 24),
+				       (unsigned char)(len >> 16),
+				       (unsigned char)(len >> 8),
+				       (unsigned char)len};
 
 	buf_append(b, head, sizeof(head));
 	buf_append(b, data, len);
@@ -75,7 +80,7 @@ END_TEST
 START_TEST(test_largest_frame)
 {
 	static char chunk[1 << 20];
-	const char head[8] = { 1, 0, 0, 0, (char)0xff, (char)0xff, (char)0xff, (char)0xff };
+	const char head[8] = {1, 0, 0, 0, (char)0xff, (char)0xff, (char)0xff, (char)0xff};
 	struct docker_stream d;
 	enum engine_channel channel;
 	struct slice piece;
@@ -135,9 +140,12 @@ END_TEST
 
 START_TEST(test_not_frames)
 {
-	static const char *const bad[] = { "hello world, a terminal's bytes", "\4\0\0\0\0\0\0\1a",
-					   "\1\1\0\0\0\0\0\1a", "\1\0\1\0\0\0\0\1a",
-					   "\1\0\0\1\0\0\0\1a", "\377\0\0\0\0\0\0\0" };
+	static const char *const bad[] = {"hello world, a terminal's bytes",
+					  "\4\0\0\0\0\0\0\1a",
+					  "\1\1\0\0\0\0\0\1a",
+					  "\1\0\1\0\0\0\0\1a",
+					  "\1\0\0\1\0\0\0\1a",
+					  "\377\0\0\0\0\0\0\0"};
 	struct err err;
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

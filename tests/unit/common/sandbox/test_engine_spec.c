@@ -6,7 +6,7 @@
 
 #include "common/sandbox/engine_internal.h"
 
-static const char *const true_argv[] = { "/bin/true", NULL };
+static const char *const true_argv[] = {"/bin/true", NULL};
 
 static const char zero_golden[] =
 	"{\"Image\":\"img:1\",\"User\":\"10001:10001\",\"Entrypoint\":[\"/bin/true\"],\"Cmd\":[],"
@@ -47,13 +47,12 @@ static const char full_golden[] =
 	"\"Source\":\"celeriac-agent-0123456789abcdef\",\"Target\":\"/celeriac\","
 	"\"ReadOnly\":true,\"VolumeOptions\":{\"NoCopy\":true}}]}}";
 
-static const char *const full_argv[] = { "/celeriac/agent", "--x", "a \"b\"\\\n", NULL };
-static const char *const full_env[] = { "A=1", "B=x=y \303\274", NULL };
-static const struct engine_tmpfs full_tmpfs[] = { { "/sandbox", 268435456, 100, 0755, true },
-						  { "/tmp", 67108864, 0, 01777, false } };
-static const struct engine_label full_labels[] = { { "role", "sandbox" },
-						   { "owner", "w1@3" },
-						   { "conversation", "c\"1" } };
+static const char *const full_argv[] = {"/celeriac/agent", "--x", "a \"b\"\\\n", NULL};
+static const char *const full_env[] = {"A=1", "B=x=y \303\274", NULL};
+static const struct engine_tmpfs full_tmpfs[] = {{"/sandbox", 268435456, 100, 0755, true},
+						 {"/tmp", 67108864, 0, 01777, false}};
+static const struct engine_label full_labels[] = {
+	{"role", "sandbox"}, {"owner", "w1@3"}, {"conversation", "c\"1"}};
 static const struct engine_spec full_spec = {
 	.image = "reg.local:5000/a/b@sha256:00",
 	.name = "x",
@@ -76,11 +75,11 @@ static const struct engine_spec full_spec = {
 	.labels = full_labels,
 	.label_count = 3,
 };
-static const struct engine_spec zero_spec = { .image = "img:1", .argv = true_argv };
+static const struct engine_spec zero_spec = {.image = "img:1", .argv = true_argv};
 
 static char *body_of(const struct engine_spec *spec, const char *instance)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	char *body = NULL;
 
 	ck_assert_msg(engine_spec_body(spec, instance, &body, &err) == 0, "%s", err.msg);
@@ -103,8 +102,7 @@ static const char *const never[] = {
 	"Binds",      "VolumesFrom", "GroupAdd",     "PidMode",	       "UTSMode",
 	"UsernsMode", "Sysctls",     "CgroupParent", "MaskedPaths",    "ReadonlyPaths",
 	"ExtraHosts", "Volumes",     "PortBindings", "StorageOpt",     "OomKillDisable",
-	"Cgroup",     "Links",	     "ExposedPorts", "PublishAllPorts"
-};
+	"Cgroup",     "Links",	     "ExposedPorts", "PublishAllPorts"};
 
 START_TEST(test_never)
 {
@@ -127,9 +125,8 @@ START_TEST(test_helper)
 	struct err err;
 	char *text = NULL;
 
-	ck_assert_int_eq(engine_spec_helper_body("img:1", "celeriac-agent-00", "default", &text,
-						 &err),
-			 0);
+	ck_assert_int_eq(
+		engine_spec_helper_body("img:1", "celeriac-agent-00", "default", &text, &err), 0);
 	_cleanup_json_ json_t *body = json_loads(text, 0, NULL);
 	_cleanup_json_ json_t *zero = json_loads(zero_golden, 0, NULL);
 	json_t *host = json_object_get(body, "HostConfig");
@@ -157,7 +154,7 @@ static int try_spec(const struct engine_spec *spec, struct err *err)
 /* `spec` is refused, and the message names `field`. */
 static void refused(const struct engine_spec *spec, const char *field)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 
 	ck_assert_msg(try_spec(spec, &err) == -ERR_INVALID, "%s was taken", field);
 	ck_assert_msg(strstr(err.msg, field) != NULL, "'%s' does not name %s", err.msg, field);
@@ -191,15 +188,15 @@ END_TEST
 
 START_TEST(test_names)
 {
-	static const char *const images[] = { "",      "/abs",	     "a/../../containers/x", "a//b",
-					      "a?x=1", "a b",	     "a%2e%2e",		     "a\n",
-					      "-a",    "a\303\274b", "a/",		     NULL };
-	static const char *const networks[] = { "host",	     "bridge", "default", "container:abc",
-						"ns:/proc/1/ns/net", "",  "a b",	    "-x" };
-	static const char *const runtimes[] = { "", "../runc", "/usr/bin/sh", "a b" };
-	static const char *const volumes[] = { "",	   "app-data",		 "/etc",
-					       "/",	   "celeriac-agent-/etc", "celeriac-agent-a:b",
-					       "docker.sock" };
+	static const char *const images[] = {
+		"",    "/abs", "a/../../containers/x", "a//b", "a?x=1", "a b", "a%2e%2e",
+		"a\n", "-a",   "a\303\274b",	       "a/",   NULL};
+	static const char *const networks[] = {
+		"host", "bridge", "default", "container:abc", "ns:/proc/1/ns/net", "", "a b", "-x"};
+	static const char *const runtimes[] = {"", "../runc", "/usr/bin/sh", "a b"};
+	static const char *const volumes[] = {
+		"",	      "app-data", "/etc", "/", "celeriac-agent-/etc", "celeriac-agent-a:b",
+		"docker.sock"};
 
 	for (size_t i = 0; i < ARRAY_LEN(images); i++)
 		REFUSED("image", image = images[i]);
@@ -214,13 +211,13 @@ END_TEST
 
 START_TEST(test_process)
 {
-	static const char *const dirs[] = { "",	     "sandbox",	       "/a/../b",   "/a//b",
-					    "/a/",   "/proc/self/fd/7", "/sys",	    "/dev/shm",
-					    "/a/./b" };
-	static const char *const no_command[] = { NULL }, *const empty[] = { "", NULL };
-	static const char *const bytes[] = { "/bin/\377", NULL };
-	static const char *const bare[] = { "HOME", NULL }, *const nameless[] = { "=x", NULL },
-				*const bad_env[] = { "A=\377", NULL };
+	static const char *const dirs[] = {"",	    "sandbox",	"/a/../b",
+					   "/a//b", "/a/",	"/proc/self/fd/7",
+					   "/sys",  "/dev/shm", "/a/./b"};
+	static const char *const no_command[] = {NULL}, *const empty[] = {"", NULL};
+	static const char *const bytes[] = {"/bin/\377", NULL};
+	static const char *const bare[] = {"HOME", NULL}, *const nameless[] = {"=x", NULL},
+				 *const bad_env[] = {"A=\377", NULL};
 	const char *many[BOUND_ENV_VARS + 2];
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
@@ -242,26 +239,26 @@ END_TEST
 START_TEST(test_tmpfs)
 {
 	static const struct engine_tmpfs bad[] = {
-		{ .path = NULL, .size = 1 << 20 },
-		{ .path = "/", .size = 1 << 20 },
-		{ .path = "tmp", .size = 1 << 20 },
-		{ .path = "/proc", .size = 1 << 20 },
-		{ .path = "/sys/fs", .size = 1 << 20 },
-		{ .path = "/dev", .size = 1 << 20 },
-		{ .path = "/celeriac", .size = 1 << 20 },
-		{ .path = "/celeriac/x", .size = 1 << 20 },
-		{ .path = "/a/../etc", .size = 1 << 20 },
-		{ .path = "/a,exec", .size = 1 << 20 },
-		{ .path = "/a:b", .size = 1 << 20 },
-		{ .path = "/a\377", .size = 1 << 20 },
-		{ .path = "/a", .size = 0 },
-		{ .path = "/a", .size = -1 },
-		{ .path = "/a", .size = 1 << 20, .inodes = -1 },
-		{ .path = "/a", .size = 1 << 20, .mode = 04755 },
-		{ .path = "/a", .size = 1 << 20, .mode = 02755 },
+		{.path = NULL, .size = 1 << 20},
+		{.path = "/", .size = 1 << 20},
+		{.path = "tmp", .size = 1 << 20},
+		{.path = "/proc", .size = 1 << 20},
+		{.path = "/sys/fs", .size = 1 << 20},
+		{.path = "/dev", .size = 1 << 20},
+		{.path = "/celeriac", .size = 1 << 20},
+		{.path = "/celeriac/x", .size = 1 << 20},
+		{.path = "/a/../etc", .size = 1 << 20},
+		{.path = "/a,exec", .size = 1 << 20},
+		{.path = "/a:b", .size = 1 << 20},
+		{.path = "/a\377", .size = 1 << 20},
+		{.path = "/a", .size = 0},
+		{.path = "/a", .size = -1},
+		{.path = "/a", .size = 1 << 20, .inodes = -1},
+		{.path = "/a", .size = 1 << 20, .mode = 04755},
+		{.path = "/a", .size = 1 << 20, .mode = 02755},
 	};
-	static const struct engine_tmpfs twice[] = { { .path = "/a", .size = 1 << 20 },
-						     { .path = "/a", .size = 1 << 20 } };
+	static const struct engine_tmpfs twice[] = {{.path = "/a", .size = 1 << 20},
+						    {.path = "/a", .size = 1 << 20}};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct engine_spec spec = zero_spec;
@@ -279,10 +276,9 @@ END_TEST
 START_TEST(test_labels)
 {
 	static char long_value[2000];
-	struct engine_label bad[] = { { "instance", "other" }, { "", "x" },
-				      { "a b", "x" },	       { NULL, "x" },
-				      { "a", NULL },	       { "a", long_value },
-				      { "a", "\377" } };
+	struct engine_label bad[] = {{"instance", "other"}, {"", "x"},	 {"a b", "x"},
+				     {NULL, "x"},	    {"a", NULL}, {"a", long_value},
+				     {"a", "\377"}};
 
 	memset(long_value, 'x', sizeof(long_value) - 1);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -298,7 +294,8 @@ END_TEST
 /* A value that looks like JSON stays a value. */
 START_TEST(test_injection)
 {
-	static const char *const argv[] = { "/x\",\"HostConfig\":{\"Privileged\":true},\"a\":\"", NULL };
+	static const char *const argv[] = {"/x\",\"HostConfig\":{\"Privileged\":true},\"a\":\"",
+					   NULL};
 	struct engine_spec spec = zero_spec;
 
 	spec.argv = argv;
