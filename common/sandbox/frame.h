@@ -1,0 +1,221 @@
+/*
+ * frame.h: the frames that the worker and the agent in a sandbox exchange over the container's
+ * attached stream.
+ *
+ * Shared by both sides, needs libc only, knows no descriptors. Everything is little endian. A frame
+ * is a header of FRAME_HEADER bytes type u8 · flags u8 · reserved u16 (0) · epoch u32 · run u32 ·
+ * length u32 and `length` (at most FRAME_PAYLOAD) bytes. `epoch` is the attachment's: the agent
+ * obeys the highest one it has seen a HELLO for and ignores the others, so a worker that was
+ * replaced can say nothing more. `run` names a run, 0 = none.
+ *
+ * A stream can be joined in the middle of a frame, in both directions. Therefore a HELLO and its
+ * answer are preceded by frame_sync_mark, and a worker that joins a container it did not make sends
+ * FRAME_PREAMBLE zero bytes first: they fill whatever frame was half sent, the next header is then
+ * invalid (type 0), and the agent looks for the mark. The worker in turn discards everything until
+ * mark, header and its own nonce (frame_reader_init): nothing a run printed earlier can imitate
+ * that.
+ *
+ * A run is ARGS and ENV (NUL-terminated strings, as many frames as needed), PUT … PUT_DATA per
+ * input file, then RUN; what went wrong with a PUT is said in the EXIT of that run, so all of it is
+ * sent in one go. The agent sends STDOUT and STDERR as they come up to the head's size, the tails
+ * flagged FRAME_TAIL at the end, then EXIT. Standard input has a window: at most FRAME_STDIN_WINDOW
+ * bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the EXIT the worker asks for
+ * HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left out, HARVESTED at the
+ * end.
+ */
+#ifndef CELERIAC_SANDBOX_FRAME_H
+#define CELERIAC_SANDBOX_FRAME_H
+
+#include "base.h"
+#include "bounds.h"
+
+#define FRAME_VERSION	   1
+#define FRAME_HEADER	   16u
+#define FRAME_PAYLOAD	   BOUND_FRAME_BYTES
+#define FRAME_PREAMBLE	   (FRAME_HEADER + FRAME_PAYLOAD)
+#define FRAME_NONCE	   16u
+#define FRAME_NAME_BYTES   1024u	/* a path below /sandbox or /sandbox/output */
+#define FRAME_STDIN_WINDOW (256u << 10) /* bytes the agent keeps for a run that does not read */
+#define FRAME_OUTPUT_MAX   (16u << 20)	/* the largest output limit an agent accepts, per stream */
+#define FRAME_SKIPPED_MAX  64		/* SKIPPED frames of one harvest; more are only counted */
+
+/* Numbers are for ever: an agent may be older than the worker that adopts its container. */
+enum frame_type {
+	/* worker to agent */
+	FRAME_HELLO = 1,    /* nonce[16] · version u32 */
+	FRAME_ARGS = 2,	    /* strings */
+	FRAME_ENV = 3,	    /* strings */
+	FRAME_PUT = 4,	    /* size u64 · mode u32 · name; opens a file below /sandbox */
+	FRAME_PUT_DATA = 5, /* bytes of it; it is closed when `size` have come */
+	FRAME_RUN = 6,	    /* struct frame_run */
+	FRAME_STDIN = 7,    /* bytes; FRAME_LAST = end of input after them */
+	FRAME_CANCEL = 8,   /* ends the run */
+	FRAME_HARVEST = 9,  /* struct frame_harvest */
+	FRAME_RESET = 10,   /* empties /sandbox/output */
+	/* agent to worker */
+	FRAME_WELCOME = 32, /* nonce[16] · struct frame_welcome; answers HELLO, under the epoch of
+			       the HELLO */
+	FRAME_STDOUT = 33,  /* bytes; FRAME_TAIL = of the end, after a gap */
+	FRAME_STDERR = 34,
+	FRAME_STDIN_TAKEN = 35, /* bytes u32 that the run has read or that were thrown away as it
+				   reads no more */
+	FRAME_EXIT = 36,	/* struct frame_exit · text why it could not start */
+	FRAME_FILE = 37,	/* size u64 · name */
+	FRAME_FILE_DATA = 38,
+	FRAME_FILE_END = 39,   /* u32: 0 whole, else enum frame_skip */
+	FRAME_SKIPPED = 40,    /* enum frame_skip u32 · name */
+	FRAME_HARVESTED = 41,  /* struct frame_harvested */
+	FRAME_RESET_DONE = 42, /* entries removed u64 · entries left u64 */
+	FRAME_COMPLAINT = 43,  /* text; the agent could not make sense of a frame, for the log */
+	FRAME_TYPE_END
+};
+
+enum frame_flag {
+	FRAME_TAIL = 1u << 0,
+	FRAME_LAST = 1u << 1,
+};
+
+/* Borrowed: `data` until the next call of the reader it came from. */
+struct frame {
+	uint8_t type, flags;
+	uint32_t epoch, run;
+	uint32_t len;
+	const unsigned char *data;
+};
+
+/* ---- payloads ---- */
+struct frame_run {
+	uint32_t timeout_ms;
+	uint32_t output_limit; /* bytes kept per stream, half head and half tail */
+	uint32_t nofile;       /* 0 = as the container has it */
+	uint32_t flags;	       /* enum frame_run_flag */
+	uint64_t file_size;    /* largest file, 0 = as the container has it */
+};
+enum frame_run_flag {
+	FRAME_RUN_STDIN = 1u << 0, /* STDIN frames follow; else it is /dev/null */
+};
+
+enum frame_end {
+	FRAME_END_EXITED,
+	FRAME_END_TIMEOUT,
+	FRAME_END_CANCELLED,
+	FRAME_END_SUPERSEDED, /* a HELLO of a higher epoch came */
+	FRAME_END_NOT_STARTED,
+};
+enum frame_exit_flag {
+	FRAME_EXIT_TAMPERED =
+		1u << 0, /* the agent's own limits were changed: use no more of this container */
+};
+struct frame_exit {
+	uint32_t end;	      /* enum frame_end */
+	uint32_t exit_code;   /* of the leader, if it was not signalled */
+	uint32_t term_signal; /* 0 = none */
+	uint32_t start_errno; /* NOT_STARTED: why */
+	uint32_t flags;
+	uint32_t left;	    /* processes killed after the leader was gone, or at the limit */
+	uint32_t remaining; /* still there after all rounds: 0 unless the kernel holds them */
+	uint32_t oom_kills; /* by the kernel, in this container, during the run */
+	uint64_t wall_us, cpu_us;
+	uint64_t peak_memory; /* bytes, of the largest process */
+	uint64_t stdout_total, stdout_dropped, stderr_total, stderr_dropped;
+	uint64_t free_bytes, free_inodes; /* of /sandbox when the leader was gone */
+	uint64_t tmp_free_bytes;	  /* of /tmp */
+};
+
+struct frame_harvest {
+	uint32_t files, depth, entries, time_ms;
+	uint64_t file_size, total_size;
+};
+enum frame_skip {
+	FRAME_SKIP_NONE,
+	FRAME_SKIP_SYMLINK,
+	FRAME_SKIP_NOT_REGULAR,
+	FRAME_SKIP_FILE_SIZE,
+	FRAME_SKIP_TOTAL_SIZE,
+	FRAME_SKIP_FILES,
+	FRAME_SKIP_DEPTH,
+	FRAME_SKIP_ENTRIES,
+	FRAME_SKIP_TIME,
+	FRAME_SKIP_NAME,
+	FRAME_SKIP_UNREADABLE,
+	FRAME_SKIP_CHANGED,
+	FRAME_SKIP_OTHER_FS,
+	FRAME_SKIP_COUNT
+};
+struct frame_harvested {
+	uint32_t files, skipped; /* all that were skipped, also those beyond FRAME_SKIPPED_MAX */
+};
+
+enum frame_welcome_flag {
+	FRAME_WELCOME_OBEYS = 1u << 0, /* else this epoch is too low: `epoch` is the one obeyed */
+	FRAME_WELCOME_ENDED = 1u << 1, /* a run was going and has been ended */
+};
+struct frame_welcome {
+	uint32_t version, flags, epoch;
+};
+#define FRAME_WELCOME_SIZE (FRAME_NONCE + 12u)
+
+/* ---- integers in payloads ---- */
+/* Reads past the end, or more than was asked for, make it bad; values are then 0. */
+struct frame_cursor {
+	const unsigned char *data;
+	size_t left;
+	bool bad;
+};
+uint32_t frame_get_u32(struct frame_cursor *c);
+uint64_t frame_get_u64(struct frame_cursor *c);
+/* Writes, into room the caller knows to be there. Returns the end. */
+unsigned char *frame_put_u32(unsigned char *p, uint32_t v);
+unsigned char *frame_put_u64(unsigned char *p, uint64_t v);
+
+/* Fixed payloads to bytes, returning their length, and back: false when the payload is too short.
+ */
+#define FRAME_STRUCT_MAX 128u
+size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUCT_MAX]);
+bool frame_run_decode(const struct frame *f, struct frame_run *ret);
+size_t frame_exit_encode(const struct frame_exit *e, unsigned char out[FRAME_STRUCT_MAX]);
+/* `ret_text`: what follows, borrowed from the frame. */
+bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct slice *ret_text);
+size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX]);
+bool frame_harvest_decode(const struct frame *f, struct frame_harvest *ret);
+
+/* ---- building ---- */
+void frame_header(unsigned char out[FRAME_HEADER], enum frame_type type, unsigned flags,
+		  uint32_t epoch, uint32_t run, uint32_t len);
+extern const unsigned char frame_sync_mark[FRAME_HEADER];
+
+/* ---- reading ---- */
+#define FRAME_NEEDLE (2 * FRAME_HEADER + FRAME_NONCE)
+struct frame_reader {
+	unsigned char bytes[FRAME_HEADER + FRAME_PAYLOAD];
+	size_t have;
+	bool lost;	  /* looking for the needle */
+	uint64_t skipped; /* bytes thrown away while lost */
+	unsigned char needle[FRAME_NEEDLE];
+	uint8_t back[FRAME_NEEDLE]; /* where to go on in the needle after a mismatch */
+	size_t needle_len, matched;
+};
+
+/* The agent's: in step from the start, and when it gets lost it looks for the mark. */
+void frame_reader_init(struct frame_reader *r);
+/* The worker's: throws everything away until the answer to its HELLO of `epoch` with `nonce`, which
+ * is the first frame. */
+void frame_reader_init_joining(struct frame_reader *r, uint32_t epoch,
+			       const unsigned char nonce[FRAME_NONCE]);
+
+/*
+ * Takes bytes from `data` up to the end of one frame. Returns how many were taken (all of them if
+ * no frame ended); *ret_whole says that a frame is in `ret`. A header that cannot be makes the
+ * reader lost; it is found again at the next mark. Never fails, never allocates.
+ */
+size_t frame_read(struct frame_reader *r, const void *data, size_t len, struct frame *ret,
+		  bool *ret_whole);
+
+/*
+ * A relative path of plain components: no empty ones, no "." and "..", no NUL, no control
+ * characters, valid UTF-8, at most FRAME_NAME_BYTES in all, BOUND_FILE_NAME_BYTES each and `depth`
+ * of them.
+ */
+bool frame_name_is_good(const char *name, size_t len, unsigned depth);
+
+#endif

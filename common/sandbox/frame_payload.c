@@ -1,0 +1,147 @@
+/*
+ * What is inside the frames: fixed records and names. Pure; shared with the agent.
+ */
+#include "frame.h"
+
+size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUCT_MAX])
+{
+	unsigned char *p = out;
+
+	p = frame_put_u32(p, r->timeout_ms);
+	p = frame_put_u32(p, r->output_limit);
+	p = frame_put_u32(p, r->nofile);
+	p = frame_put_u32(p, r->flags);
+	p = frame_put_u64(p, r->file_size);
+	return (size_t)(p - out);
+}
+
+bool frame_run_decode(const struct frame *f, struct frame_run *ret)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+
+	ret->timeout_ms = frame_get_u32(&c);
+	ret->output_limit = frame_get_u32(&c);
+	ret->nofile = frame_get_u32(&c);
+	ret->flags = frame_get_u32(&c);
+	ret->file_size = frame_get_u64(&c);
+	return !c.bad;
+}
+
+size_t frame_exit_encode(const struct frame_exit *e, unsigned char out[FRAME_STRUCT_MAX])
+{
+	const uint32_t small[] = {e->end,   e->exit_code, e->term_signal, e->start_errno,
+				  e->flags, e->left,	  e->remaining,	  e->oom_kills};
+	const uint64_t large[] = {e->wall_us,	     e->cpu_us,		e->peak_memory,
+				  e->stdout_total,   e->stdout_dropped, e->stderr_total,
+				  e->stderr_dropped, e->free_bytes,	e->free_inodes,
+				  e->tmp_free_bytes};
+	unsigned char *p = out;
+
+	_Static_assert(sizeof(small) + sizeof(large) <= FRAME_STRUCT_MAX, "an EXIT has to fit");
+	for (size_t i = 0; i < ARRAY_LEN(small); i++)
+		p = frame_put_u32(p, small[i]);
+	for (size_t i = 0; i < ARRAY_LEN(large); i++)
+		p = frame_put_u64(p, large[i]);
+	return (size_t)(p - out);
+}
+
+bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct slice *ret_text)
+{
+	uint32_t *const small[] = {&ret->end,	      &ret->exit_code, &ret->term_signal,
+				   &ret->start_errno, &ret->flags,     &ret->left,
+				   &ret->remaining,   &ret->oom_kills};
+	uint64_t *const large[] = {&ret->wall_us,	 &ret->cpu_us,	       &ret->peak_memory,
+				   &ret->stdout_total,	 &ret->stdout_dropped, &ret->stderr_total,
+				   &ret->stderr_dropped, &ret->free_bytes,     &ret->free_inodes,
+				   &ret->tmp_free_bytes};
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+
+	for (size_t i = 0; i < ARRAY_LEN(small); i++)
+		*small[i] = frame_get_u32(&c);
+	for (size_t i = 0; i < ARRAY_LEN(large); i++)
+		*large[i] = frame_get_u64(&c);
+	*ret_text = (struct slice){.data = (const char *)c.data, .len = c.bad ? 0 : c.left};
+	return !c.bad;
+}
+
+size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX])
+{
+	unsigned char *p = out;
+
+	p = frame_put_u32(p, h->files);
+	p = frame_put_u32(p, h->depth);
+	p = frame_put_u32(p, h->entries);
+	p = frame_put_u32(p, h->time_ms);
+	p = frame_put_u64(p, h->file_size);
+	p = frame_put_u64(p, h->total_size);
+	return (size_t)(p - out);
+}
+
+bool frame_harvest_decode(const struct frame *f, struct frame_harvest *ret)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+
+	ret->files = frame_get_u32(&c);
+	ret->depth = frame_get_u32(&c);
+	ret->entries = frame_get_u32(&c);
+	ret->time_ms = frame_get_u32(&c);
+	ret->file_size = frame_get_u64(&c);
+	ret->total_size = frame_get_u64(&c);
+	return !c.bad;
+}
+
+/* Bytes of the UTF-8 character at `p`, 0 if it is none (over-long, surrogate, beyond U+10FFFF) or a
+ * control character. */
+static size_t character(const unsigned char *p, size_t left)
+{
+	uint32_t code;
+	size_t len;
+
+	if (p[0] < 0x80)
+		return p[0] >= 0x20 && p[0] != 0x7f;
+	len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+	if (p[0] < 0xc2 || p[0] > 0xf4 || left < len)
+		return 0;
+	code = p[0] & (0xffu >> (len + 1));
+	for (size_t i = 1; i < len; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (p[i] & 0x3fu);
+	}
+	if (code < 0xa0 || (len == 3 && code < 0x800) || (len == 4 && code < 0x10000) ||
+	    code > 0x10ffff)
+		return 0;
+	return code >= 0xd800 && code < 0xe000 ? 0 : len;
+}
+
+static bool component_is_good(const char *name, size_t len)
+{
+	size_t step;
+
+	if (len == 0 || len > BOUND_FILE_NAME_BYTES)
+		return false;
+	if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+		return false;
+	for (size_t i = 0; i < len; i += step) {
+		step = character((const unsigned char *)name + i, len - i);
+		if (step == 0)
+			return false;
+	}
+	return true;
+}
+
+bool frame_name_is_good(const char *name, size_t len, unsigned depth)
+{
+	size_t begin = 0;
+
+	if (len > FRAME_NAME_BYTES)
+		return false;
+	for (size_t i = 0; i <= len; i++) {
+		if (i < len && name[i] != '/')
+			continue;
+		if (depth-- == 0 || !component_is_good(name + begin, i - begin))
+			return false;
+		begin = i + 1;
+	}
+	return true;
+}
