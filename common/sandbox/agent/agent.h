@@ -1,0 +1,164 @@
+/*
+ * agent.h: the resident agent, PID 1 of a sandbox, reached over its standard input and output.
+ *
+ * A small static program on libc alone, so that it runs in any image. It shares its user with the
+ * hostile code it starts; what protects it: it is not dumpable (no ptrace, no /proc/1/fd), as PID 1
+ * it gets no signal it does not want, its descriptors are closed on exec, and between two runs
+ * nothing else is alive in its PID namespace. What a run can still do to it (lower its limits, slow
+ * it down) costs only that sandbox, and is reported. One thread, one poll loop.
+ */
+#ifndef CELERIAC_SANDBOX_AGENT_H
+#define CELERIAC_SANDBOX_AGENT_H
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "../frame.h"
+
+#define AGENT_HOME	 "/sandbox"
+#define AGENT_OUTPUT	 "output"
+#define AGENT_QUEUE	 (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
+#define AGENT_ARGS_BYTES (128u << 10) /* argument vector, environment: bytes each */
+#define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
+#define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
+#define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
+#define AGENT_KILL_MS	 3000  /* rounds of killing */
+#define AGENT_SEND_MS	 30000 /* a worker that does not read */
+#define AGENT_RESET_MS	 20000 /* emptying the output directory */
+
+/* NUL-terminated strings one after another. */
+struct strings {
+	char *bytes;
+	size_t len, count;
+	bool bad; /* too many, or not terminated */
+};
+
+/* One of a run's output streams: the head goes out as it comes, the end waits in a ring. */
+struct capture {
+	int fd; /* -1 = at its end */
+	enum frame_type type;
+	size_t head_left;
+	unsigned char *ring;
+	size_t ring_size, ring_len, ring_pos; /* ring_pos: where the next byte goes */
+	uint64_t total, dropped;
+};
+
+/* Standard input on its way to the run. */
+struct feed {
+	int fd; /* -1 = closed */
+	unsigned char *bytes;
+	size_t begin, len;
+	bool last; /* nothing will come after these */
+};
+
+/* What is being put together for the next run, or the run that is going. */
+struct run {
+	uint32_t id;
+	struct strings args, env;
+	int put_fd; /* file being filled, -1 = none */
+	uint64_t put_left;
+	char put_name[FRAME_NAME_BYTES + 1];
+	int start_errno; /* first thing that went wrong before the start */
+	char start_text[FRAME_NAME_BYTES + 256];
+
+	pid_t leader; /* 0 = not running */
+	bool leader_gone;
+	int leader_status;
+	usec_t began, ended, deadline, drain_deadline; /* monotonic */
+	struct capture out, err;
+	struct feed in;
+	uint64_t cpu_us, peak_memory;
+	uint32_t oom_kills_before;
+};
+
+/* A file as it was when it was harvested. Its ctime cannot be set by anyone. */
+struct seen_file {
+	uint64_t ino, size;
+	int64_t ctime_ns;
+};
+
+struct agent {
+	int control_in, control_out, signals;
+	uint32_t epoch; /* 0 = no worker yet */
+	struct frame_reader reader;
+	unsigned char *queue;
+	size_t queue_begin, queue_len;
+	bool stalled; /* the worker did not read for AGENT_SEND_MS */
+	struct run run;
+	struct seen_file *seen; /* sorted */
+	size_t seen_count;
+	struct rlimit limits[RLIM_NLIMITS]; /* as they were at the start */
+	int nice, policy;
+};
+
+/* main.c */
+usec_t now_mono(void);
+
+/* control.c: frames in and out */
+void control_read(struct agent *a);
+/* Appends a whole frame, waiting for room if it must; a worker that does not read for AGENT_SEND_MS
+ * loses it. */
+void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_t run,
+		  const void *data, size_t len);
+void control_flush(struct agent *a);
+/* Room for a full frame and for what ends a run. */
+bool control_has_room(const struct agent *a);
+void control_complain(struct agent *a, const char *text);
+
+/* request.c: what comes before a run */
+bool strings_add(struct strings *s, const struct frame *f);
+void strings_done(struct strings *s);
+/* The vector, NULL-terminated, pointing into `s`; or NULL. */
+char **strings_vector(struct strings *s);
+void put_begin(struct agent *a, const struct frame *f);
+void put_data(struct agent *a, const struct frame *f);
+/* Remembers why the run cannot be started; the first reason counts. */
+void run_spoil(struct run *r, int error, const char *what, const char *name);
+
+/* run.c: one run from start to EXIT */
+void run_prepare(struct agent *a, uint32_t id);
+void run_start(struct agent *a, const struct frame_run *spec);
+void run_end(struct agent *a, enum frame_end end);
+void run_tick(struct agent *a);
+/* Milliseconds until run_tick has something to do, -1 = never. */
+int run_timeout(const struct agent *a);
+void run_stdin(struct agent *a, const struct frame *f);
+void run_feed(struct agent *a);
+
+/* spawn.c: the leader, from fork to exec. 0 or an errno. */
+int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp);
+
+/* capture.c */
+void capture_init(struct capture *c, int fd, enum frame_type type, size_t limit);
+/* Reads once. */
+void capture_read(struct agent *a, struct capture *c);
+/* Reads what is left, sends the end, and forgets everything. All writers must be gone. */
+void capture_finish(struct agent *a, struct capture *c);
+
+/* reap.c: processes that end */
+void reap(struct agent *a);
+/* Ends everything else that is alive here. How many there were, and how many there still are. */
+void reap_everything(struct agent *a, uint32_t *ret_left, uint32_t *ret_remaining);
+
+/* state.c: what the kernel says about this sandbox */
+uint32_t state_oom_kills(void);
+void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes);
+void state_remember(struct agent *a);
+bool state_is_tampered(const struct agent *a);
+
+/* tree.c: paths below a directory that hostile code has filled. No call follows a link. */
+/* The directory /sandbox, usable by us whatever its mode was; -1 and errno. */
+int tree_home(void);
+/* Opens `path` (checked components) below `dir`; no links, no other file system. -1 and errno. */
+int tree_open(int dir, const char *path, int flags);
+/* The directory `name` in `dir`, made if it is not there, replaced if it is something else. -1 and
+ * errno. */
+int tree_make_dir(int dir, const char *name);
+/* Removes everything in `dir`; how much was removed, and what is left at the deadline. */
+void tree_empty(int dir, usec_t deadline, uint64_t *ret_removed, uint64_t *ret_left);
+
+/* harvest.c */
+void harvest(struct agent *a, const struct frame_harvest *limits, uint32_t run);
+void reset_output(struct agent *a, uint32_t run);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * The control stream: frames of the worker are obeyed, ours are queued.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+void control_flush(struct agent *a)
+{
+	ssize_t n;
+
+	while (a->queue_len > 0) {
+		n = write(a->control_out, a->queue + a->queue_begin, a->queue_len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			/* Nobody can read it, now or later. */
+			if (errno != EAGAIN)
+				a->queue_len = 0;
+			return;
+		}
+		a->queue_begin += (size_t)n;
+		a->queue_len -= (size_t)n;
+		a->stalled = false;
+	}
+}
+
+static size_t room(const struct agent *a)
+{
+	return AGENT_QUEUE - a->queue_len;
+}
+
+bool control_has_room(const struct agent *a)
+{
+	return room(a) >= 2 * (FRAME_HEADER + FRAME_PAYLOAD);
+}
+
+static bool wait_for_room(struct agent *a, size_t want)
+{
+	usec_t deadline = now_mono() + (a->stalled ? 0 : AGENT_SEND_MS * USEC_PER_MSEC);
+	struct pollfd fd = {.fd = a->control_out, .events = POLLOUT};
+
+	control_flush(a);
+	while (room(a) < want) {
+		usec_t left = deadline - now_mono();
+
+		if (left <= 0) {
+			a->stalled = true;
+			return false;
+		}
+		poll(&fd, 1, (int)(left / USEC_PER_MSEC) + 1);
+		control_flush(a);
+	}
+	return true;
+}
+
+static void append(struct agent *a, const void *data, size_t len)
+{
+	if (a->queue_begin + a->queue_len + len > AGENT_QUEUE) {
+		memmove(a->queue, a->queue + a->queue_begin, a->queue_len);
+		a->queue_begin = 0;
+	}
+	memcpy(a->queue + a->queue_begin + a->queue_len, data, len);
+	a->queue_len += len;
+}
+
+void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_t run,
+		  const void *data, size_t len)
+{
+	unsigned char header[FRAME_HEADER];
+
+	if (room(a) < FRAME_HEADER + len && !wait_for_room(a, FRAME_HEADER + len))
+		return;
+	frame_header(header, type, flags, a->epoch, run, (uint32_t)len);
+	append(a, header, sizeof(header));
+	if (len > 0)
+		append(a, data, len);
+	control_flush(a);
+}
+
+void control_complain(struct agent *a, const char *text)
+{
+	control_send(a, FRAME_COMPLAINT, 0, a->run.id, text, strlen(text));
+}
+
+/*
+ * A worker introduces itself. The highest epoch is obeyed; a run of an earlier one ends here.
+ * NEEDSWORK: runs that outlive their worker keep output and verdict until they are acknowledged
+ * (FRAME_WELCOME would name the run, and RUN's id be the task's).
+ */
+static void hello(struct agent *a, const struct frame *f)
+{
+	unsigned char answer[2 * FRAME_HEADER + FRAME_WELCOME_SIZE], *p;
+	uint32_t flags = 0;
+
+	if (f->len < FRAME_NONCE + 4)
+		return;
+	if (f->epoch > a->epoch) {
+		flags = FRAME_WELCOME_OBEYS | (a->run.leader ? FRAME_WELCOME_ENDED : 0);
+		a->epoch = f->epoch;
+		run_prepare(a, 0);
+	}
+	if (!wait_for_room(a, sizeof(answer)))
+		return;
+	memcpy(answer, frame_sync_mark, FRAME_HEADER);
+	frame_header(answer + FRAME_HEADER, FRAME_WELCOME, 0, f->epoch, 0, FRAME_WELCOME_SIZE);
+	memcpy(answer + 2 * FRAME_HEADER, f->data, FRAME_NONCE);
+	p = frame_put_u32(answer + 2 * FRAME_HEADER + FRAME_NONCE, FRAME_VERSION);
+	frame_put_u32(frame_put_u32(p, flags), a->epoch);
+	append(a, answer, sizeof(answer));
+	control_flush(a);
+}
+
+/* Frames that make up the next run. Another id than the last one begins a new one. */
+static void request(struct agent *a, const struct frame *f)
+{
+	struct frame_run spec;
+
+	if (a->run.leader)
+		return control_complain(a, "a run is going");
+	if (f->run == 0)
+		return control_complain(a, "a run needs an id");
+	if (f->run != a->run.id)
+		run_prepare(a, f->run);
+	if (f->type == FRAME_PUT)
+		put_begin(a, f);
+	else if (f->type == FRAME_PUT_DATA)
+		put_data(a, f);
+	else if (f->type == FRAME_ARGS || f->type == FRAME_ENV)
+		strings_add(f->type == FRAME_ARGS ? &a->run.args : &a->run.env, f);
+	else if (frame_run_decode(f, &spec))
+		run_start(a, &spec);
+	else
+		control_complain(a, "short RUN");
+}
+
+static void obey(struct agent *a, const struct frame *f)
+{
+	struct frame_harvest limits;
+
+	if (f->type == FRAME_HELLO)
+		return hello(a, f);
+	if (a->epoch == 0 || f->epoch != a->epoch)
+		return;
+	switch (f->type) {
+	case FRAME_ARGS:
+	case FRAME_ENV:
+	case FRAME_PUT:
+	case FRAME_PUT_DATA:
+	case FRAME_RUN:
+		return request(a, f);
+	case FRAME_STDIN:
+		return run_stdin(a, f);
+	case FRAME_CANCEL:
+		if (a->run.leader && f->run == a->run.id)
+			run_end(a, FRAME_END_CANCELLED);
+		return;
+	case FRAME_HARVEST:
+		if (a->run.leader || !frame_harvest_decode(f, &limits))
+			return control_complain(a, "no HARVEST now");
+		return harvest(a, &limits, f->run);
+	case FRAME_RESET:
+		if (a->run.leader)
+			return control_complain(a, "no RESET during a run");
+		return reset_output(a, f->run);
+	default:
+		return control_complain(a, "unknown frame");
+	}
+}
+
+void control_read(struct agent *a)
+{
+	static unsigned char bytes[FRAME_PAYLOAD];
+	struct frame f;
+	bool whole;
+	ssize_t n = read(a->control_in, bytes, sizeof(bytes));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		close(a->control_in);
+		a->control_in = -1;
+		return;
+	}
+	for (size_t used = 0; used < (size_t)n;) {
+		used += frame_read(&a->reader, bytes + used, (size_t)n - used, &f, &whole);
+		if (whole)
+			obey(a, &f);
+	}
+}

@@ -1,0 +1,132 @@
+/*
+ * The agent's start and its loop.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTROL_FD 200 /* far from what programs expect to be open */
+
+usec_t now_mono(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (usec_t)t.tv_sec * USEC_PER_SEC + t.tv_nsec / 1000;
+}
+
+/* A duplicate out of the way, closed on exec, not blocking; -1. */
+static int move_away(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, CONTROL_FD);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (moved < 0 || flags < 0 || fcntl(moved, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -1;
+	return moved;
+}
+
+static int watch_children(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Nothing of what the stream is made of stays where a run could inherit or find it. */
+static bool seclude(struct agent *a)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	int null;
+
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return false;
+	if (sigaction(SIGPIPE, &ignore, NULL) < 0)
+		return false;
+	umask(022);
+	a->control_in = move_away(STDIN_FILENO);
+	a->control_out = move_away(STDOUT_FILENO);
+	a->signals = watch_children();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (a->control_in < 0 || a->control_out < 0 || a->signals < 0 || null < 0)
+		return false;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(null, fd) < 0)
+			return false;
+	if (null > STDERR_FILENO)
+		close(null);
+	return true;
+}
+
+/* What to wait for. Output is left in its pipe while the worker does not take what it has been
+ * given. */
+static int wait_for(struct agent *a, struct pollfd fds[6])
+{
+	struct run *r = &a->run;
+	bool room = control_has_room(a);
+
+	fds[0] = (struct pollfd){.fd = a->control_in, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = a->queue_len > 0 ? a->control_out : -1, .events = POLLOUT};
+	fds[2] = (struct pollfd){.fd = a->signals, .events = POLLIN};
+	fds[3] = (struct pollfd){.fd = r->leader && room ? r->out.fd : -1, .events = POLLIN};
+	fds[4] = (struct pollfd){.fd = r->leader && room ? r->err.fd : -1, .events = POLLIN};
+	fds[5] = (struct pollfd){.fd = r->leader && r->in.len > 0 ? r->in.fd : -1,
+				 .events = POLLOUT};
+	return poll(fds, 6, run_timeout(a));
+}
+
+static void loop(struct agent *a)
+{
+	struct pollfd fds[6];
+
+	while (a->control_in >= 0) {
+		if (wait_for(a, fds) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents)
+			control_flush(a);
+		if (fds[3].revents)
+			capture_read(a, &a->run.out);
+		if (fds[4].revents)
+			capture_read(a, &a->run.err);
+		if (fds[5].revents)
+			run_feed(a);
+		if (fds[2].revents)
+			reap(a);
+		run_tick(a);
+		if (fds[0].revents)
+			control_read(a);
+	}
+}
+
+int main(void)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	uint32_t left, remaining;
+
+	/* It kills everything it can see: nowhere but in a PID namespace of its own. */
+	if (a == NULL || getpid() != 1)
+		return 2;
+	a->queue = malloc(AGENT_QUEUE);
+	if (a->queue == NULL || !seclude(a))
+		return 3;
+	a->run.put_fd = a->run.out.fd = a->run.err.fd = a->run.in.fd = -1;
+	frame_reader_init(&a->reader);
+	state_remember(a);
+	loop(a);
+	/* The stream is at its end: nobody can ever come back. */
+	reap_everything(a, &left, &remaining);
+	return 0;
+}

@@ -1,0 +1,79 @@
+/*
+ * Processes that end, and making them end: whatever a run has started, however it hid it, is alive
+ * in this PID namespace and nowhere else.
+ */
+#include "agent.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void account(struct run *r, const struct rusage *use)
+{
+	uint64_t peak = (uint64_t)use->ru_maxrss * 1024;
+
+	r->cpu_us += (uint64_t)(use->ru_utime.tv_sec + use->ru_stime.tv_sec) * USEC_PER_SEC;
+	r->cpu_us += (uint64_t)(use->ru_utime.tv_usec + use->ru_stime.tv_usec);
+	if (peak > r->peak_memory)
+		r->peak_memory = peak;
+}
+
+void reap(struct agent *a)
+{
+	struct signalfd_siginfo info[16];
+	struct run *r = &a->run;
+	struct rusage use;
+	int status;
+	pid_t pid;
+
+	while (read(a->signals, info, sizeof(info)) > 0)
+		continue;
+	while ((pid = wait4(-1, &status, WNOHANG, &use)) > 0) {
+		account(r, &use);
+		if (pid != r->leader || r->leader_gone)
+			continue;
+		r->leader_gone = true;
+		r->leader_status = status;
+		r->ended = now_mono();
+		r->drain_deadline = r->ended + AGENT_DRAIN_MS * USEC_PER_MSEC;
+	}
+}
+
+/* Every process of the namespace but ourselves, counted from /proc. */
+static uint32_t count_others(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	uint32_t n = 0;
+
+	if (proc == NULL)
+		return kill(-1, 0) == 0 || errno != ESRCH;
+	while ((entry = readdir(proc)) != NULL)
+		if (isdigit((unsigned char)entry->d_name[0]) && strcmp(entry->d_name, "1") != 0)
+			n++;
+	closedir(proc);
+	return n;
+}
+
+void reap_everything(struct agent *a, uint32_t *ret_left, uint32_t *ret_remaining)
+{
+	usec_t deadline = now_mono() + AGENT_KILL_MS * USEC_PER_MSEC;
+	struct pollfd fd = {.fd = a->signals, .events = POLLIN};
+
+	reap(a);
+	*ret_left = *ret_remaining = count_others();
+	while (*ret_remaining > 0 && now_mono() < deadline) {
+		/* One call reaches all of them at once, forking or not: a fork with a signal
+		 * pending fails. */
+		kill(-1, SIGKILL);
+		poll(&fd, 1, 2);
+		reap(a);
+		*ret_remaining = count_others();
+	}
+}

@@ -1,0 +1,80 @@
+/*
+ * What the kernel says about this sandbox: memory killings, free space, and whether somebody
+ * changed our own limits.
+ */
+#include "agent.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* The number after "oom_kill " in a cgroup file; false when the file or the line is not there. */
+static bool read_counter(const char *path, uint32_t *ret)
+{
+	static const char key[] = "oom_kill ";
+	char text[1024];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, key, sizeof(key) - 1) == 0) {
+			*ret = (uint32_t)strtoul(line + sizeof(key) - 1, NULL, 10);
+			return true;
+		}
+	}
+	return false;
+}
+
+uint32_t state_oom_kills(void)
+{
+	uint32_t n = 0;
+
+	if (!read_counter("/sys/fs/cgroup/memory.events", &n))
+		read_counter("/sys/fs/cgroup/memory/memory.oom_control", &n);
+	return n;
+}
+
+void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes)
+{
+	struct statvfs fs;
+
+	*ret_bytes = *ret_inodes = UINT64_MAX;
+	if (statvfs(path, &fs) < 0)
+		return;
+	*ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	/* A file system without a number for them has no limit of them. */
+	if (fs.f_files > 0)
+		*ret_inodes = fs.f_favail;
+}
+
+void state_remember(struct agent *a)
+{
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+		getrlimit((__rlimit_resource_t)i, &a->limits[i]);
+	a->nice = getpriority(PRIO_PROCESS, 0);
+	a->policy = sched_getscheduler(0);
+}
+
+bool state_is_tampered(const struct agent *a)
+{
+	struct rlimit now;
+
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
+		if (getrlimit((__rlimit_resource_t)i, &now) < 0)
+			continue;
+		if (now.rlim_cur != a->limits[i].rlim_cur || now.rlim_max != a->limits[i].rlim_max)
+			return true;
+	}
+	return getpriority(PRIO_PROCESS, 0) != a->nice || sched_getscheduler(0) != a->policy;
+}
