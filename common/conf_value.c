@@ -49,8 +49,11 @@ static bool parse_unit(const char *text, const struct unit *units, size_t count,
 	const char *rest;
 	if (!parse_decimal(text, &value, &rest))
 		return false;
+	size_t len = strcspn(rest, " ");
+	if (rest[len + strspn(rest + len, " ")] != '\0')
+		return false;
 	for (size_t i = 0; i < count; i++) {
-		if (strcasecmp(rest, units[i].name) == 0) {
+		if (len == strlen(units[i].name) && strncasecmp(rest, units[i].name, len) == 0) {
 			value = value * units[i].factor + 0.5;
 			if (!(value < 9e18))
 				return false;
