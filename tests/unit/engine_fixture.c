@@ -94,7 +94,11 @@ static void read_probe(struct engine_fixture *f, const char *program)
 
 struct engine *engine_fixture_open(const char *instance)
 {
-	struct engine_config config = {.host = getenv("DOCKER_HOST"), .instance = instance};
+	const char *tls = getenv("DOCKER_TLS_VERIFY");
+	struct engine_config config = {.host = getenv("DOCKER_HOST"),
+				       .tls_verify = tls && *tls,
+				       .cert_path = getenv("DOCKER_CERT_PATH"),
+				       .instance = instance};
 	struct engine *e = NULL;
 	struct err err;
 
