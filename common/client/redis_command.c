@@ -8,28 +8,37 @@
 #include "redis_conn.h"
 
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "codec.h"
 
 #define HEAD_SIZE 24 /* '*' or '$', 20 digits, CR LF */
 
-static size_t make_head(char kind, size_t n, char out[HEAD_SIZE])
+#define DIGITS_SIZE 20 /* of 2^64 - 1 */
+
+static size_t make_digits(uint64_t n, char out[DIGITS_SIZE])
 {
-	char digits[20];
-	size_t len = 0, at = 0;
+	char reversed[DIGITS_SIZE];
+	size_t len = 0;
 
 	do {
-		digits[len++] = (char)('0' + n % 10);
+		reversed[len++] = (char)('0' + n % 10);
 		n /= 10;
 	} while (n > 0);
-	out[at++] = kind;
-	while (len > 0)
-		out[at++] = digits[--len];
-	out[at++] = '\r';
-	out[at++] = '\n';
-	return at;
+	for (size_t i = 0; i < len; i++)
+		out[i] = reversed[len - 1 - i];
+	return len;
+}
+
+static size_t make_head(char kind, size_t n, char out[HEAD_SIZE])
+{
+	size_t len;
+
+	out[0] = kind;
+	len = 1 + make_digits(n, out + 1);
+	out[len++] = '\r';
+	out[len++] = '\n';
+	return len;
 }
 
 static void append_head(struct buf *out, char kind, size_t n)
@@ -41,9 +50,17 @@ static void append_head(struct buf *out, char kind, size_t n)
 
 static void append_arg(struct buf *out, const void *data, size_t len)
 {
-	append_head(out, '$', len);
-	buf_append(out, data, len);
-	buf_append(out, "\r\n", 2);
+	char head[HEAD_SIZE];
+	size_t head_len = make_head('$', len, head);
+	char *to = buf_reserve(out, head_len + len + 2);
+
+	if (!to)
+		return;
+	memcpy(to, head, head_len);
+	if (len > 0)
+		memcpy(to + head_len, data, len);
+	memcpy(to + head_len + len, "\r\n", 2);
+	buf_added(out, head_len + len + 2);
 }
 
 /* A format being read, with its values. */
@@ -52,10 +69,26 @@ struct format {
 	va_list ap;
 };
 
+static int64_t take_signed(struct format *f, size_t longs)
+{
+	if (longs == 0)
+		return va_arg(f->ap, int);
+	return longs == 1 ? va_arg(f->ap, long) : va_arg(f->ap, long long);
+}
+
+static uint64_t take_unsigned(struct format *f, size_t longs)
+{
+	if (longs == 0)
+		return va_arg(f->ap, unsigned);
+	return longs == 1 ? va_arg(f->ap, unsigned long) : va_arg(f->ap, unsigned long long);
+}
+
 static void append_int(struct format *f, struct buf *out)
 {
 	const char *spec = f->at;
+	char digits[DIGITS_SIZE];
 	size_t longs = 0;
+	int64_t n;
 
 	while (*f->at == 'l' || *f->at == 'z') {
 		longs += *f->at == 'l' ? 1 : 2; /* size_t is as long as long long here */
@@ -64,16 +97,13 @@ static void append_int(struct format *f, struct buf *out)
 	switch (*f->at++) {
 	case 'd':
 	case 'i':
-		buf_appendf(out, "%lld",
-			    longs == 0	 ? (long long)va_arg(f->ap, int)
-			    : longs == 1 ? (long long)va_arg(f->ap, long)
-					 : va_arg(f->ap, long long));
+		n = take_signed(f, longs);
+		if (n < 0)
+			buf_append_char(out, '-');
+		buf_append(out, digits, make_digits(n < 0 ? -(uint64_t)n : (uint64_t)n, digits));
 		break;
 	case 'u':
-		buf_appendf(out, "%llu",
-			    longs == 0	 ? (unsigned long long)va_arg(f->ap, unsigned)
-			    : longs == 1 ? (unsigned long long)va_arg(f->ap, unsigned long)
-					 : va_arg(f->ap, unsigned long long));
+		buf_append(out, digits, make_digits(take_unsigned(f, longs), digits));
 		break;
 	default:
 		BUG("redis_command: unknown conversion %%%s", spec);
@@ -205,12 +235,12 @@ void redis_command_argv(struct buf *out, const struct slice *argv, size_t argc)
 void redis_command_evalsha(struct buf *out, const struct redis_script *s, size_t keys,
 			   const struct slice *args, size_t count)
 {
-	char number[24];
+	char digits[DIGITS_SIZE];
 
 	append_head(out, '*', 3 + count);
 	append_arg(out, "EVALSHA", 7);
 	append_arg(out, s->sha, strlen(s->sha));
-	append_arg(out, number, (size_t)snprintf(number, sizeof(number), "%zu", keys));
+	append_arg(out, digits, make_digits(keys, digits));
 	for (size_t i = 0; i < count; i++)
 		append_arg(out, args[i].data, args[i].len);
 }

@@ -173,6 +173,7 @@ void *link_owner_main(void *arg)
 	for (;;) {
 		struct news news;
 		struct err err;
+		bool drained;
 
 		take_news(l, &news);
 		if (news.made_error) {
@@ -184,12 +185,13 @@ void *link_owner_main(void *arg)
 		if (news.made)
 			adopt_connection(l, news.made);
 		accept_items(l, &news.items);
+		/* Asked before pumping: a callback may hand over more. */
+		drained = news.nothing && !l->work.head;
 		if (l->conn && link_pump(l, &err) < 0)
 			lose_connection(l, &err);
-		if (news.stopping &&
-		    ((news.nothing && !l->work.head) || clock_mono() >= news.stop_at))
+		if (news.stopping && (drained || clock_mono() >= news.stop_at))
 			break;
-		if (news.nothing)
+		if (news.nothing && !(news.stopping && !l->work.head))
 			wait_for_news(l, news.stopping ? news.stop_at : USEC_NEVER);
 	}
 	cancel_everything(l);

@@ -151,14 +151,13 @@ static int take_reply(struct redis_link *l, struct redis_reply *reply, struct er
 
 	if (!item || (item == l->next_send && (item->sent == 0 || item->got + 1 == item->count))) {
 		redis_reply_free(reply);
-		return err_set(err, ERR_PROTOCOL, "%s: a reply that nobody waits for",
-			       l->address.safe);
+		return err_set(err, ERR_PROTOCOL, "a reply that nobody waits for");
 	}
 	if ((item->flags & REDIS_LINK_KEEP) && redis_reply_is_outage(reply)) {
 		struct slice text = redis_reply_str(reply);
 
-		(void)err_set(err, ERR_UNAVAILABLE, "%s: %.*s", l->address.safe,
-			      (int)(text.len > 100 ? 100 : text.len), text.data);
+		(void)err_set(err, ERR_UNAVAILABLE, "%.*s", (int)(text.len > 100 ? 100 : text.len),
+			      text.data);
 		redis_reply_free(reply);
 		return -err->code;
 	}
@@ -205,7 +204,7 @@ static int check_alive(struct redis_link *l, struct err *err)
 	usec_t quiet = clock_mono() - l->alive_at;
 
 	if (l->work.head && quiet >= REDIS_REPLY_TIMEOUT)
-		return err_set(err, ERR_TIMEOUT, "%s: no reply for %lld s", l->address.safe,
+		return err_set(err, ERR_TIMEOUT, "no reply for %lld s",
 			       (long long)(quiet / USEC_PER_SEC));
 	if (!l->work.head && quiet >= LINK_PING_AFTER) {
 		struct buf ping = BUF_INIT(64);
@@ -226,5 +225,5 @@ int link_pump(struct redis_link *l, struct err *err)
 		rc = read_replies(l, err);
 	if (rc == 0)
 		rc = check_alive(l, err);
-	return rc;
+	return rc < 0 ? err_wrap(err, "%s", l->address.safe) : 0;
 }
