@@ -157,7 +157,11 @@ static void append_quoted(struct buf *line, const char *text, size_t len)
 		} else if (n == 1 && (c < 0x20 || c == 0x7f)) {
 			buf_appendf(line, "\\u%04x", c);
 		} else if (!text_printable(text + i, n)) {
-			buf_appendf(line, "\\u%04x", (unsigned char)text[i + 1]);
+			unsigned cp = (unsigned char)text[i + 1];
+			if (n == 3)
+				cp = 0x2000 | (cp & 0x3f) << 6 |
+				     ((unsigned char)text[i + 2] & 0x3f);
+			buf_appendf(line, "\\u%04x", cp);
 		} else {
 			buf_append(line, text + i, n);
 		}

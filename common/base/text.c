@@ -14,7 +14,15 @@ bool text_printable(const char *s, size_t n)
 	if (n == 0 || c < 0x20 || c == 0x7f)
 		return false;
 	/* U+0080 to U+009F are terminal controls too. */
-	return !(n == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0);
+	if (n == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0)
+		return false;
+	/* U+2028 to U+202E and U+2066 to U+2069 end lines and turn text round. */
+	if (n == 3 && c == 0xe2) {
+		unsigned char second = (unsigned char)s[1], third = (unsigned char)s[2];
+		return !(second == 0x80 && third >= 0xa8 && third <= 0xae) &&
+		       !(second == 0x81 && third >= 0xa6 && third <= 0xa9);
+	}
+	return true;
 }
 
 size_t text_escape(const char *text, size_t len, char *out, size_t size)

@@ -13,8 +13,8 @@
  */
 size_t text_escape(const char *text, size_t len, char *out, size_t size);
 
-/* True for the characters that text_escape keeps: `n` bytes of valid UTF-8 at `s` that are no
- * control character. */
+/* True for the characters that text_escape keeps: `n` bytes of valid UTF-8 at `s` that are neither
+ * a control character nor one that ends lines or turns text round. */
 bool text_printable(const char *s, size_t n);
 
 /* The value of a hexadecimal digit, -1 for anything else. */

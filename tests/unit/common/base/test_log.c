@@ -130,20 +130,24 @@ END_TEST
 START_TEST(test_no_forged_lines)
 {
 	open_log(LOG_LEVEL_INFO, _i ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY);
-	log_info("a\n[x: INFO/MainProcess] b\r\x1b[2J\xff\xc2\x85 é %s", "\"}\n{\"");
+	log_info("a\n[x: INFO/MainProcess] b\r\x1b[2J\xff\xc2\x85 é \u2028\u202e\u2066漢 %s",
+		 "\"}\n{\"");
 	const char *text = written();
 	ck_assert_uint_eq(lines(text), 1);
 	for (const char *p = text; *p; p++)
 		ck_assert((unsigned char)*p >= ' ' || p[1] == '\0');
 	if (_i == 0) {
 		ck_assert_ptr_nonnull(strstr(text, "a\\x0a[x"));
-		ck_assert_ptr_nonnull(strstr(text, "b\\x0d\\x1b[2J\\xff\\xc2\\x85 é"));
+		ck_assert_ptr_nonnull(strstr(text,
+					     "b\\x0d\\x1b[2J\\xff\\xc2\\x85 é "
+					     "\\xe2\\x80\\xa8\\xe2\\x80\\xae\\xe2\\x81\\xa6漢"));
 	} else {
 		json_error_t why;
 		json_t *line = json_loads(text, 0, &why);
 		ck_assert_msg(line != NULL, "%s", why.text);
 		ck_assert_str_eq(json_string_value(json_object_get(line, "message")),
-				 "a\n[x: INFO/MainProcess] b\r\x1b[2J\\xff\xc2\x85 é \"}\n{\"");
+				 "a\n[x: INFO/MainProcess] b\r\x1b[2J\\xff\xc2\x85 é "
+				 "\u2028\u202e\u2066漢 \"}\n{\"");
 		json_decref(line);
 	}
 }
