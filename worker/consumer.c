@@ -49,7 +49,13 @@ static void drop_unknown(struct worker *w, struct delivery *d, struct message *m
 				  .state = TASK_FAILURE,
 				  .result = exception,
 				  .parent_id = m->parent_id,
-				  .group_id = m->group };
+				  .group_id = m->group,
+				  .name = m->task,
+				  .args = m->args,
+				  .kwargs = m->kwargs,
+				  .worker = w->settings.worker_hostname,
+				  .retries = m->retries,
+				  .queue = d->queue };
 	struct settlement s = { .tag = d->tag, .queue = d->queue, .outcome = SETTLE_ACK };
 	struct backend_write write = { 0 };
 	struct err err = { 0 };
