@@ -22,6 +22,7 @@
 #define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
 #define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
 #define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
+#define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
 #define AGENT_KILL_MS	 3000  /* rounds of killing */
 #define AGENT_SEND_MS	 30000 /* a worker that does not read */
 #define AGENT_RESET_MS	 20000 /* emptying the output directory */
@@ -137,8 +138,9 @@ void capture_finish(struct agent *a, struct capture *c);
 
 /* reap.c: processes that end */
 void reap(struct agent *a);
-/* Ends everything else that is alive here. How many there were, and how many there still are. */
-void reap_everything(struct agent *a, uint32_t *ret_left, uint32_t *ret_remaining);
+/* Ends everything else that is still alive here after `grace`. How many that were, and how many
+ * there still are. */
+void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining);
 
 /* state.c: what the kernel says about this sandbox */
 uint32_t state_oom_kills(void);

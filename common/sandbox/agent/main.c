@@ -127,6 +127,6 @@ int main(void)
 	state_remember(a);
 	loop(a);
 	/* The stream is at its end: nobody can ever come back. */
-	reap_everything(a, &left, &remaining);
+	reap_everything(a, 0, &left, &remaining);
 	return 0;
 }

@@ -61,13 +61,19 @@ static uint32_t count_others(void)
 	return n;
 }
 
-void reap_everything(struct agent *a, uint32_t *ret_left, uint32_t *ret_remaining)
+void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining)
 {
 	usec_t deadline = now_mono() + AGENT_KILL_MS * USEC_PER_MSEC;
 	struct pollfd fd = {.fd = a->signals, .events = POLLIN};
 
-	reap(a);
-	*ret_left = *ret_remaining = count_others();
+	grace += now_mono();
+	for (;;) {
+		reap(a);
+		*ret_left = *ret_remaining = count_others();
+		if (*ret_left == 0 || now_mono() >= grace)
+			break;
+		poll(&fd, 1, 1);
+	}
 	while (*ret_remaining > 0 && now_mono() < deadline) {
 		/* One call reaches all of them at once, forking or not: a fork with a signal
 		 * pending fails. */

@@ -127,7 +127,8 @@ void run_end(struct agent *a, enum frame_end end)
 
 	state_space(AGENT_HOME, &e.free_bytes, &e.free_inodes);
 	state_space("/tmp", &e.tmp_free_bytes, &ignored);
-	reap_everything(a, &e.left, &e.remaining);
+	reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
+			&e.remaining);
 	capture_finish(a, &r->out);
 	capture_finish(a, &r->err);
 	fill_status(r, &e);
