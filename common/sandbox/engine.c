@@ -137,6 +137,7 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 		return err_set(err, ERR_INVALID,
 			       "CELERIAC_INSTANCE: 1 to 64 letters, digits and _.-");
 	e->instance = xstrdup(config->instance);
+	e->stale = ENGINE_LIMIT_STALE * USEC_PER_SEC;
 	rc = set_host(e, config, err);
 	if (rc == 0)
 		rc = set_pinned(e, config->api_version, err);

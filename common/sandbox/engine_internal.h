@@ -32,9 +32,8 @@ enum engine_limit {
 	ENGINE_LIMIT_ATTACH = 15,
 	ENGINE_LIMIT_ARCHIVE = 60,
 	ENGINE_LIMIT_DELIVER =
-		120, /* the agent, with waiting for another worker that does the same */
-	ENGINE_LIMIT_STALE =
-		60, /* a helper container older than this was left by somebody who died */
+		120,		 /* the agent, with waiting for another worker that does the same */
+	ENGINE_LIMIT_STALE = 20, /* whose helper container is in the way for longer is dead */
 };
 
 #define ENGINE_IDLE_CLIENTS 8
@@ -45,6 +44,7 @@ struct engine {
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
 	char *instance;
 	char pinned[8]; /* "1.43", or "" */
+	usec_t stale;	/* ENGINE_LIMIT_STALE; tests have less time */
 
 	struct mutex lock;
 	struct cond pause; /* never signalled: waits between tries */

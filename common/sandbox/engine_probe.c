@@ -75,7 +75,6 @@ static void read_runtimes(const json_t *info, struct engine_info *ret)
 	json_t *value;
 	size_t len = 0;
 
-	/* NOLINTNEXTLINE: jansson's own way to walk an object */
 	json_object_foreach(json_member(info, "Runtimes"), name, value)
 	{
 		size_t n = strlen(name);

@@ -27,7 +27,9 @@ struct delivery {
 	usec_t deadline;
 	char digest[SHA256_HEX_SIZE];
 	char volume[80];
-	char helper[ENGINE_ID_SIZE];
+	char helper[ENGINE_ID_SIZE]; /* ours: we hold the lock */
+	char holder[ENGINE_ID_SIZE]; /* somebody else's, as seen last */
+	usec_t holder_stale;
 };
 
 static int make_volume(struct delivery *d, struct err *err)
@@ -48,8 +50,12 @@ static int make_volume(struct delivery *d, struct err *err)
 	return engine_call(d->e, "POST", "/volumes/create", text, ENGINE_LIMIT_LOOK, NULL, err);
 }
 
-/* Somebody has the name: removes the holder if nobody can be at work with it any more. */
-static int clear_stale_lock(struct delivery *d, const char *name, struct err *err)
+/*
+ * Somebody has the name. Whoever is at work is done in a moment; one and the same helper seen for
+ * ENGINE_LIMIT_STALE was left by somebody who died, and is removed. By our own clock: the engine's
+ * may be another.
+ */
+static int look_at_holder(struct delivery *d, const char *name, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	struct engine_container holder;
@@ -65,7 +71,12 @@ static int clear_stale_lock(struct delivery *d, const char *name, struct err *er
 		return rc;
 	if (strcmp(holder.role, "helper") != 0)
 		return err_set(err, ERR_CONFLICT, "the container name %s is somebody else's", name);
-	if (clock_wall() - holder.created < ENGINE_LIMIT_STALE * USEC_PER_SEC)
+	if (strcmp(holder.id, d->holder) != 0) {
+		memcpy(d->holder, holder.id, sizeof(d->holder));
+		d->holder_stale = clock_deadline(d->e->stale);
+		return 0;
+	}
+	if (clock_left_ms(d->holder_stale) > 0)
 		return 0;
 	return engine_remove_any(d->e, holder.id, err);
 }
@@ -86,7 +97,7 @@ static int take_lock(struct delivery *d, const char *image, struct err *err)
 			return rc;
 		if (clock_left_ms(d->deadline) == 0)
 			return err_set(err, ERR_TIMEOUT, "another worker delivers for too long");
-		rc = clear_stale_lock(d, name, err);
+		rc = look_at_holder(d, name, err);
 		if (rc < 0)
 			return rc;
 		engine_pause(d->e, LOCK_PAUSE);
@@ -153,11 +164,33 @@ static int fill(struct delivery *d, struct err *err)
 	if (rc < 0 || there)
 		return rc;
 	rc = put(d, err);
+	/* The helper is gone: somebody took us for dead. */
+	if (rc == -ERR_NOTFOUND) {
+		err_set(err, ERR_CONFLICT, "the helper container was removed");
+		return err_transient(err);
+	}
 	if (rc == 0)
 		rc = is_delivered(d, &there, err);
 	if (rc == 0 && !there)
 		return err_set(err, ERR_FAILED, "volume %s does not hold what was put into it",
 			       d->volume);
+	return rc;
+}
+
+static int deliver(struct delivery *d, const char *image, struct err *err)
+{
+	struct err ignored;
+
+	int rc = make_volume(d, err);
+	if (rc == 0)
+		rc = take_lock(d, image, err);
+	if (rc < 0)
+		return rc;
+	rc = fill(d, err);
+	/* Left behind, it would be in the way of others until it is stale; no reason to fail here.
+	 */
+	int removed = engine_remove_any(d->e, d->helper, &ignored);
+	(void)removed;
 	return rc;
 }
 
@@ -170,20 +203,10 @@ int engine_deliver_agent(struct engine *e, const char *image, const void *agent,
 		.len = len,
 		.deadline = clock_deadline(ENGINE_LIMIT_DELIVER * USEC_PER_SEC),
 	};
-	struct err ignored;
 
 	sha256_hex(agent, len, d.digest);
 	snprintf(d.volume, sizeof(d.volume), ENGINE_VOLUME_PREFIX "%.*s", DIGEST_IN_NAME, d.digest);
-	int rc = make_volume(&d, err);
-	if (rc == 0)
-		rc = take_lock(&d, image, err);
-	if (rc < 0)
-		return err_wrap(err, "delivering the agent");
-	rc = fill(&d, err);
-	/* Left behind, it would be in the way of others until it is stale; no reason to fail here.
-	 */
-	int removed = engine_remove_any(e, d.helper, &ignored);
-	(void)removed;
+	int rc = deliver(&d, image, err);
 	if (rc < 0)
 		return err_wrap(err, "delivering the agent");
 	memcpy(ret_volume, d.volume, sizeof(d.volume));

@@ -406,6 +406,28 @@ START_TEST(test_deliver_foreign_name)
 }
 END_TEST
 
+/* A helper that somebody left behind when he died is in the way for a while only. */
+START_TEST(test_deliver_stale_lock)
+{
+	_cleanup_free_ char *body = NULL;
+	struct engine_container c;
+	char volume[80], name[96], id[ENGINE_ID_SIZE];
+
+	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
+				volume, &g_err));
+	OK(engine_spec_helper_body(g_fixture.image, volume, g_other, &body, &g_err));
+	snprintf(name, sizeof(name), "%s-helper", volume);
+	OK(engine_create_body(g_engine, name, body, id, NULL, &g_err));
+	g_engine->stale = USEC_PER_SEC;
+	usec_t before = clock_mono();
+	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
+				volume, &g_err));
+	ck_assert_int_ge(clock_mono() - before, USEC_PER_SEC);
+	FAILS(ERR_NOTFOUND, engine_inspect(g_engine, id, &c, &g_err));
+	engine_fixture_drop_volume(volume);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine_real");
@@ -425,6 +447,7 @@ int main(void)
 	tcase_add_test(t, test_deliver);
 	tcase_add_test(t, test_deliver_repairs);
 	tcase_add_test(t, test_deliver_foreign_name);
+	tcase_add_test(t, test_deliver_stale_lock);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
