@@ -21,6 +21,7 @@ struct task_ctx;
 enum param_type {
 	PARAM_ANY,
 	PARAM_STR,
+	PARAM_ID,     /* a str that becomes keys, labels and rows: 1 to BOUND_CONVERSATION_ID_BYTES bytes, no control characters */
 	PARAM_INT,    /* and, as Python would, bool is refused */
 	PARAM_NUMBER, /* int or float, of any size */
 	PARAM_BOOL,
@@ -57,10 +58,11 @@ struct task {
 
 /* The built-in table (tasks/tasks.c); NULL when there is none of that name. [any] */
 const struct task *task_find(const char *name);
-const struct task *task_table(size_t *ret_count);
+const struct task *const *task_table(size_t *ret_count);
 
-/* Arguments to parameters: positional in order, then by name. On failure a TypeError or ValueError as Python words it, naming the
- * argument. `values` has task->param_count places, borrowed from args and kwargs. [any] */
+/* Arguments to parameters: positional in order, then by name. On failure the text of an exception as Python words it, naming the
+ * argument: of a TypeError for -ERR_INVALID, of a ValueError for -ERR_FAILED. `values` has task->param_count places, borrowed
+ * from args and kwargs. [any] */
 int task_bind(const struct task *t, const json_t *args, const json_t *kwargs, json_t **values, struct err *err)
 	must_check;
 

@@ -251,7 +251,7 @@ void trace_task(struct request *r)
 		return;
 	log_scope_begin(r->id, r->name);
 	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
-		task_ctx_set_exception(&ctx, "builtins", "TypeError", err.msg);
+		task_ctx_set_exception(&ctx, "builtins", err.code == ERR_INVALID ? "TypeError" : "ValueError", err.msg);
 		fail(&ctx);
 	} else if (begin(&ctx, values)) {
 		store_started(r);

@@ -1,0 +1,163 @@
+/*
+ * sandbox.execute_code: runs code in the conversation's container. Code that fails is a task that
+ * succeeded.
+ */
+#include "execute_code.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "mem.h"
+#include "tasks.h"
+
+/* What the row borrows until it is written. */
+struct kept {
+	struct sandbox_outcome outcome;
+	struct store_file *files;
+};
+
+static void kept_free(void *arg)
+{
+	struct kept *k = arg;
+
+	sandbox_outcome_done(&k->outcome);
+	free(k->files);
+	free(k);
+}
+
+/* Fills the row from the outcome; the row keeps it. */
+static void fill_record(struct task_ctx *ctx, const struct sandbox_run *run, struct kept *k)
+{
+	struct task_record *record = task_ctx_record(ctx);
+	const struct sandbox_outcome *o = &k->outcome;
+
+	k->files = xcalloc(o->file_count + 1, sizeof(*k->files));
+	for (size_t i = 0; i < o->file_count; i++) {
+		k->files[i].name = o->files[i].name;
+		k->files[i].data = o->files[i].data;
+		k->files[i].len = o->files[i].len;
+	}
+	store_describe_files(task_ctx_row(ctx), k->files, o->file_count);
+	record->conversation = run->conversation;
+	record->project = run->project;
+	record->finish = (struct store_finish){.status = sandbox_status_text(o->status),
+					       .exit_code = o->exit_code,
+					       .stdout_text = o->stdout_text,
+					       .stderr_text = o->stderr_text,
+					       .container = o->container,
+					       .files = k->files,
+					       .file_count = o->file_count};
+}
+
+static json_t *files_json(const struct kept *k)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < k->outcome.file_count; i++) {
+		const struct store_file *f = &k->files[i];
+
+		json_array_append_new(
+			list, json_pack("{s:s, s:o, s:s, s:I, s:s}", "id", f->id, "name",
+					json_text(f->name, strlen(f->name), true), "mime", f->mime,
+					"size", (json_int_t)f->len, "sha256", f->sha256));
+	}
+	return list;
+}
+
+static json_t *skipped_json(const struct sandbox_outcome *o)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < o->skipped_count; i++) {
+		const struct sandbox_skipped_file *f = &o->skipped[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:o, s:o}", "name",
+						json_text(f->name, strlen(f->name), true), "reason",
+						json_text(f->reason, strlen(f->reason), true)));
+	}
+	return list;
+}
+
+static json_t *output_json(const char *text, size_t len)
+{
+	return json_text(text ? text : "", text ? len : 0, true);
+}
+
+/* DESIGN's run result. */
+static json_t *run_result(const struct kept *k)
+{
+	const struct sandbox_outcome *o = &k->outcome;
+
+	return json_pack("{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:s, s:b, s:b}", "status",
+			 sandbox_status_text(o->status), "exit_code", o->exit_code, "stdout",
+			 output_json(o->stdout_text, o->stdout_len), "stderr",
+			 output_json(o->stderr_text, o->stderr_len), "stdout_dropped",
+			 (json_int_t)o->stdout_dropped, "stderr_dropped",
+			 (json_int_t)o->stderr_dropped, "duration_ms",
+			 (json_int_t)(o->duration / USEC_PER_MSEC), "files", files_json(k),
+			 "files_skipped", skipped_json(o), "sandbox", o->container, "reused",
+			 o->reused, "restarted", o->restarted);
+}
+
+static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json_t **ret_result,
+		       struct err *err)
+{
+	struct sandbox *s = NULL;
+	struct kept *k;
+	int rc = require_sandbox(ctx, &s, err);
+
+	if (rc < 0)
+		return rc;
+	k = xcalloc(1, sizeof(*k));
+	rc = sandbox_execute(s, run, &k->outcome, err);
+	if (rc < 0) {
+		free(k);
+		return raise_sandbox_error(ctx, run->conversation, err);
+	}
+	task_ctx_record(ctx)->cleanup = kept_free;
+	task_ctx_record(ctx)->cleanup_arg = k;
+	if (k->outcome.status == SANDBOX_CANCELLED)
+		return err_set(err, ERR_CANCELLED, "the run was cancelled");
+	fill_record(ctx, run, k);
+	*ret_result = run_result(k);
+	return 0;
+}
+
+static int run_execute_code(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			    struct err *err)
+{
+	_cleanup_(execute_args_done) struct execute_args args;
+	int rc = execute_args_read(ctx, values, &args, err);
+
+	return rc < 0 ? rc : run_checked(ctx, &args.run, ret_result, err);
+}
+
+static const struct task_param params[EXECUTE_PARAMS] = {
+	[EXECUTE_CONVERSATION] = {"conversation_id", PARAM_ID, true},
+	[EXECUTE_CODE] = {"code", PARAM_STR, true},
+	[EXECUTE_LANGUAGE] = {"language", PARAM_STR, false},
+	[EXECUTE_PROJECT] = {"project_id", PARAM_ID, false},
+	[EXECUTE_FILES] = {"files", PARAM_LIST, false},
+	[EXECUTE_PACKAGES] = {"packages", PARAM_LIST, false},
+	[EXECUTE_STDIN] = {"stdin", PARAM_STR, false},
+	[EXECUTE_ENV] = {"env", PARAM_DICT, false},
+	[EXECUTE_TIMEOUT] = {"timeout", PARAM_NUMBER, false},
+	[EXECUTE_ONE_SHOT] = {"one_shot", PARAM_BOOL, false},
+	[EXECUTE_STATEFUL] = {"stateful", PARAM_BOOL, false},
+};
+
+static const char *const secret_params[] = {"env", NULL};
+
+const struct task task_sandbox_execute_code = {
+	.name = "sandbox.execute_code",
+	.run = run_execute_code,
+	.params = params,
+	.param_count = ARRAY_LEN(params),
+	.flags = TASK_ACKS_LATE | TASK_SANDBOX | TASK_STORED,
+	.lane = "conversation_id",
+	.kind = "sandbox",
+	.secret_params = secret_params,
+	.help = "runs code in the conversation's sandbox",
+};

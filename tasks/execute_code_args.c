@@ -1,0 +1,243 @@
+/*
+ * execute_code_args.c: every argument of sandbox.execute_code is looked at before anything is
+ * started; what is wrong with one is said by its name, never by the value of a secret.
+ */
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "execute_code.h"
+#include "json.h"
+#include "mem.h"
+#include "number.h"
+#include "tasks.h"
+
+#define REPLACEMENT "\xef\xbf\xbd"
+
+/* ---- language, packages, stateful: what this build can do ---- */
+
+static int check_language(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+			  struct err *err)
+{
+	static const char *const later[] = {"javascript", "java", "cpp", "go",
+					    "r",	  "bash", "c",	 "typescript"};
+	const char *name = value ? json_string_value(value) : "python";
+
+	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+		if (strcmp(name, later[i]) == 0)
+			return raise_value_error(
+				ctx, err,
+				"language '%s' is not supported by this build, only 'python' is",
+				name);
+	}
+	if (strcmp(name, "python") != 0)
+		return raise_value_error(
+			ctx, err, "language '%.60s' is not known; this build supports 'python'",
+			name);
+	a->run.language = name;
+	return 0;
+}
+
+static int check_unsupported(struct task_ctx *ctx, json_t *const *values, struct err *err)
+{
+	if (json_array_size(values[EXECUTE_PACKAGES]) > 0)
+		return raise_value_error(
+			ctx, err,
+			"packages cannot be installed by this build; use what the image has");
+	if (json_is_true(values[EXECUTE_STATEFUL]))
+		return raise_value_error(
+			ctx, err,
+			"stateful is not supported by this build; variables do not outlive a "
+			"call, files in /sandbox do");
+	return 0;
+}
+
+/* ---- texts ---- */
+
+static size_t count_replacements(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	for (const char *p = text;
+	     (p = memmem(p, (size_t)(text + len - p), REPLACEMENT, 3)) != NULL; p += 3)
+		n++;
+	return n;
+}
+
+/* As UTF-8. A lone surrogate has none, and replacing it would run something else than was sent. */
+static int read_text(struct task_ctx *ctx, const char *name, const json_t *value, size_t limit,
+		     struct buf *out, struct err *err)
+{
+	size_t before = count_replacements(json_string_value(value), json_string_length(value));
+	struct err why = {0};
+
+	*out = BUF_INIT(limit);
+	json_text_append(value, out);
+	if (buf_status(out, &why) < 0)
+		return raise_value_error(ctx, err, "%s has more than %zu bytes", name, limit);
+	if (count_replacements(out->data, out->len) != before)
+		return raise_value_error(ctx, err, "%s holds a lone surrogate, which is no text",
+					 name);
+	return 0;
+}
+
+static int read_code(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+		     struct err *err)
+{
+	int rc = read_text(ctx, "code", value, BOUND_CODE_BYTES, &a->code, err);
+
+	if (rc < 0)
+		return rc;
+	if (memchr(a->code.data, '\0', a->code.len) != NULL)
+		return raise_value_error(ctx, err, "code must not hold null bytes");
+	a->run.code = (struct slice){a->code.data, a->code.len};
+	return 0;
+}
+
+static int read_stdin(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+		      struct err *err)
+{
+	int rc;
+
+	if (value == NULL)
+		return 0;
+	rc = read_text(ctx, "stdin", value, BOUND_STDIN_BYTES, &a->input, err);
+	if (rc == 0)
+		a->run.stdin_data = (struct slice){a->input.data, a->input.len};
+	return rc;
+}
+
+/* ---- env ---- */
+
+static bool is_env_name(const char *name)
+{
+	if (!isalpha((unsigned char)name[0]) && name[0] != '_')
+		return false;
+	for (const char *p = name; *p != '\0'; p++) {
+		if (!isalnum((unsigned char)*p) && *p != '_')
+			return false;
+	}
+	return true;
+}
+
+static int read_variable(struct task_ctx *ctx, const char *name, const json_t *value, size_t *total,
+			 char **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(0);
+	_cleanup_free_ char *label = NULL;
+	int rc;
+
+	if (!is_env_name(name))
+		return raise_value_error(ctx, err, "env: '%.60s' is not the name of a variable",
+					 name);
+	label = xasprintf("env['%.60s']", name);
+	if (!json_is_string(value) || json_is_python_number(value))
+		return raise_type_error(ctx, err, "%s must be str, not %s", label,
+					json_type_name(value));
+	rc = read_text(ctx, label, value, BOUND_ENV_BYTES, &text, err);
+	if (rc < 0)
+		return rc;
+	if (memchr(text.data, '\0', text.len) != NULL)
+		return raise_value_error(ctx, err, "%s must not hold null bytes", label);
+	*total += strlen(name) + text.len + 2;
+	if (*total > BOUND_ENV_BYTES)
+		return raise_value_error(ctx, err, "env has more than %u bytes", BOUND_ENV_BYTES);
+	*ret = xasprintf("%s=%s", name, text.data);
+	return 0;
+}
+
+static int read_env(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+		    struct err *err)
+{
+	size_t count = json_object_size(value), total = 0, i = 0;
+	const char *key;
+	json_t *member;
+
+	if (count > BOUND_ENV_VARS)
+		return raise_value_error(ctx, err, "env has %zu variables, at most %d are allowed",
+					 count, BOUND_ENV_VARS);
+	a->env = xcalloc(count + 1, sizeof(*a->env));
+	a->run.env = (const char *const *)a->env;
+	json_object_foreach((json_t *)(uintptr_t)value, key, member)
+	{
+		int rc = read_variable(ctx, key, member, &total, &a->env[i], err);
+
+		if (rc < 0)
+			return rc;
+		i++;
+	}
+	return 0;
+}
+
+/* ---- timeout ---- */
+
+static int read_timeout(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+			struct err *err)
+{
+	const struct settings *s = task_ctx_settings(ctx);
+	double longest = (double)s->sandbox_max_timeout / (double)USEC_PER_SEC;
+	_cleanup_(number_done) struct number n = {0};
+	struct err why = {0};
+	double seconds = 0;
+
+	a->run.timeout = s->sandbox_timeout;
+	if (value == NULL)
+		return 0;
+	if (number_read(value, &n, &why) < 0 || number_real(&n, &seconds, &why) < 0)
+		seconds = INFINITY;
+	if (!(seconds > 0))
+		return raise_value_error(ctx, err, "timeout must be more than 0 seconds");
+	if (seconds > longest)
+		return raise_value_error(ctx, err,
+					 "timeout must be at most %g seconds (SANDBOX_MAX_TIMEOUT)",
+					 longest);
+	a->run.timeout = (usec_t)(seconds * (double)USEC_PER_SEC);
+	if (a->run.timeout == 0)
+		a->run.timeout = 1;
+	return 0;
+}
+
+/* ---- all ---- */
+
+int execute_args_read(struct task_ctx *ctx, json_t *const *values, struct execute_args *ret,
+		      struct err *err)
+{
+	int rc;
+
+	*ret = (struct execute_args){.code = BUF_INIT(0), .input = BUF_INIT(0)};
+	ret->run.task_id = task_ctx_id(ctx);
+	ret->run.conversation = json_string_value(values[EXECUTE_CONVERSATION]);
+	ret->run.project = json_string_value(values[EXECUTE_PROJECT]);
+	ret->run.one_shot = json_is_true(values[EXECUTE_ONE_SHOT]);
+	ret->run.cancel = task_cancel_flag(ctx);
+	rc = check_language(ctx, values[EXECUTE_LANGUAGE], ret, err);
+	if (rc == 0)
+		rc = check_unsupported(ctx, values, err);
+	if (rc == 0)
+		rc = read_timeout(ctx, values[EXECUTE_TIMEOUT], ret, err);
+	if (rc == 0)
+		rc = read_code(ctx, values[EXECUTE_CODE], ret, err);
+	if (rc == 0)
+		rc = read_env(ctx, values[EXECUTE_ENV], ret, err);
+	if (rc == 0)
+		rc = read_stdin(ctx, values[EXECUTE_STDIN], ret, err);
+	if (rc == 0)
+		rc = execute_files_read(ctx, values[EXECUTE_FILES], ret, err);
+	return rc;
+}
+
+void execute_args_done(struct execute_args *a)
+{
+	for (size_t i = 0; a->env != NULL && a->env[i] != NULL; i++) {
+		wipe(a->env[i], strlen(a->env[i]));
+		free(a->env[i]);
+	}
+	free(a->env);
+	for (size_t i = 0; i < a->run.file_count; i++)
+		free((void *)(uintptr_t)a->files[i].data);
+	free(a->files);
+	buf_done(&a->code);
+	buf_done(&a->input);
+}

@@ -1,0 +1,40 @@
+/*
+ * raise.c: what went wrong below, as the exception a Python task would have raised.
+ */
+#include "tasks.h"
+
+int raise_number_error(struct task_ctx *ctx, int rc, struct err *err)
+{
+	struct err why = *err;
+
+	return task_raise(ctx, err, "builtins", rc == -ERR_FAILED ? "OverflowError" : "ValueError",
+			  "%s", why.msg);
+}
+
+int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err)
+{
+	struct err why = *err;
+
+	switch (why.code) {
+	case ERR_CANCELLED:
+		return -ERR_CANCELLED;
+	case ERR_DENIED:
+		return task_raise(ctx, err, "builtins", "PermissionError", "conversation_id %s: %s",
+				  conversation, why.msg);
+	case ERR_INVALID:
+		return raise_value_error(ctx, err, "%s", why.msg);
+	default:
+		return task_raise(ctx, err, "celeriac", "SandboxError", "%s", why.msg);
+	}
+}
+
+int require_sandbox(struct task_ctx *ctx, struct sandbox **ret, struct err *err)
+{
+	struct sandbox *s = task_ctx_sandbox(ctx);
+
+	if (s == NULL)
+		return task_raise(ctx, err, "celeriac", "SandboxError",
+				  "this worker has no container engine");
+	*ret = s;
+	return 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * tasks.c: the table of built-in tasks, by name.
+ */
+#include "tasks.h"
+
+#include <string.h>
+
+static const struct task *const g_tasks[] = {
+	&task_celeriac_add,   &task_celeriac_echo,	  &task_celeriac_fail,
+	&task_celeriac_sleep, &task_celeriac_xsum,	  &task_sandbox_cleanup,
+	&task_sandbox_close,  &task_sandbox_execute_code, &task_sandbox_reset_output,
+};
+
+const struct task *task_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(g_tasks); i++) {
+		if (strcmp(g_tasks[i]->name, name) == 0)
+			return g_tasks[i];
+	}
+	return NULL;
+}
+
+const struct task *const *task_table(size_t *ret_count)
+{
+	*ret_count = ARRAY_LEN(g_tasks);
+	return g_tasks;
+}

@@ -1,0 +1,34 @@
+/*
+ * tasks.h: what the files of tasks/ share: their rows, and helpers that raise as Python would.
+ *
+ * To add a task: a file with its function and its row, the row here, and in the table of tasks.c.
+ */
+#ifndef CELERIAC_TASKS_H
+#define CELERIAC_TASKS_H
+
+#include "task.h"
+
+extern const struct task task_celeriac_add;
+extern const struct task task_celeriac_echo;
+extern const struct task task_celeriac_fail;
+extern const struct task task_celeriac_sleep;
+extern const struct task task_celeriac_xsum;
+extern const struct task task_sandbox_cleanup;
+extern const struct task task_sandbox_close;
+extern const struct task task_sandbox_execute_code;
+extern const struct task task_sandbox_reset_output;
+
+#define raise_value_error(ctx, err, ...) task_raise(ctx, err, "builtins", "ValueError", __VA_ARGS__)
+#define raise_type_error(ctx, err, ...)	 task_raise(ctx, err, "builtins", "TypeError", __VA_ARGS__)
+
+/* The exception of Python's own arithmetic for what number.h said in `err`. Returns the code to
+ * return. */
+int raise_number_error(struct task_ctx *ctx, int rc, struct err *err);
+
+/* The exception for what common/sandbox said: PermissionError, ValueError or SandboxError; a
+ * cancelled run stays an error for the worker to judge. Returns the code to return. */
+int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err);
+/* ret: never NULL on success; a SandboxError where this worker has no engine. */
+int require_sandbox(struct task_ctx *ctx, struct sandbox **ret, struct err *err) must_check;
+
+#endif

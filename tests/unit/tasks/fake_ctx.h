@@ -1,0 +1,128 @@
+/*
+ * fake_ctx.h: the world of a task without a worker. Defines the functions of task.h, so it is
+ * included once per program.
+ */
+#ifndef CELERIAC_TESTS_FAKE_CTX_H
+#define CELERIAC_TESTS_FAKE_CTX_H
+
+#include <check.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+#include "task.h"
+
+struct task_ctx {
+	struct settings settings;
+	struct sandbox *sandbox;
+	struct task_record record;
+	struct store_task row;
+	atomic_bool cancel;
+	char module[64], type[64], message[BOUND_ERROR_TEXT]; /* what was raised, "" if nothing */
+	usec_t slept_until;
+};
+static struct task_ctx g_ctx;
+
+const char *task_ctx_id(unused_arg const struct task_ctx *ctx)
+{
+	return "task-1";
+}
+const struct settings *task_ctx_settings(const struct task_ctx *ctx)
+{
+	return &ctx->settings;
+}
+struct sandbox *task_ctx_sandbox(struct task_ctx *ctx)
+{
+	return ctx->sandbox;
+}
+bool task_cancelled(const struct task_ctx *ctx)
+{
+	return atomic_load(&ctx->cancel);
+}
+const atomic_bool *task_cancel_flag(const struct task_ctx *ctx)
+{
+	return &ctx->cancel;
+}
+bool task_sleep(struct task_ctx *ctx, usec_t deadline)
+{
+	ctx->slept_until = deadline;
+	return !task_cancelled(ctx);
+}
+int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const char *type,
+	       const char *fmt, ...)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_ERROR_TEXT);
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vappendf(&text, fmt, ap);
+	va_end(ap);
+	snprintf(ctx->module, sizeof(ctx->module), "%s", module);
+	snprintf(ctx->type, sizeof(ctx->type), "%s", type);
+	snprintf(ctx->message, sizeof(ctx->message), "%s", text.data);
+	return err_set(err, ERR_FAILED, "%s: %s", type, text.data);
+}
+struct task_record *task_ctx_record(struct task_ctx *ctx)
+{
+	return &ctx->record;
+}
+const struct store_task *task_ctx_row(const struct task_ctx *ctx)
+{
+	return &ctx->row;
+}
+
+static void fake_ctx_reset(void)
+{
+	if (g_ctx.record.cleanup)
+		g_ctx.record.cleanup(g_ctx.record.cleanup_arg);
+	g_ctx = (struct task_ctx){.row = {.task_id = "task-1"},
+				  .settings = {.sandbox_timeout = 30 * USEC_PER_SEC,
+					       .sandbox_max_timeout = 300 * USEC_PER_SEC}};
+}
+
+static json_t *load(const char *text)
+{
+	struct err err;
+	json_t *value = NULL;
+
+	ck_assert_msg(json_load_python(text, strlen(text), &value, &err) == 0, "%s: %s", text,
+		      err.msg);
+	return value;
+}
+
+/*
+ * Calls the task as the worker does, with `args` and `kwargs` as JSON; in `out` its result as JSON,
+ * or "Type: message" of what it raised.
+ */
+static int call(const char *name, const char *args, const char *kwargs, struct buf *out)
+{
+	const struct task *t = task_find(name);
+	_cleanup_json_ json_t *list = load(args), *object = load(kwargs), *result = NULL;
+	_cleanup_free_ json_t **values = NULL;
+	struct err err = {0};
+	int rc;
+
+	ck_assert_ptr_nonnull(t);
+	values = xcalloc(t->param_count + 1, sizeof(json_t *));
+	g_ctx.type[0] = '\0';
+	buf_reset(out);
+	rc = task_bind(t, list, object, values, &err);
+	if (rc < 0) {
+		buf_appendf(out, "%s: %s", rc == -ERR_INVALID ? "TypeError" : "ValueError",
+			    err.msg);
+		return rc;
+	}
+	rc = t->run(&g_ctx, values, &result, &err);
+	if (rc == 0)
+		json_dump_python(result, out);
+	else
+		buf_appendf(out, "%s: %s", g_ctx.type, g_ctx.type[0] ? g_ctx.message : err.msg);
+	return rc;
+}
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * fake_sandbox.h: common/sandbox by link substitution: no engine, an outcome of the test's choice.
+ */
+#ifndef CELERIAC_TESTS_FAKE_SANDBOX_H
+#define CELERIAC_TESTS_FAKE_SANDBOX_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sandbox.h"
+
+static int g_runs;
+static struct sandbox_run g_run;
+static char g_project[64], g_code[256], g_input[256], g_env[256], g_files[1024];
+static struct sandbox_outcome g_outcome;
+static struct err g_error; /* code 0 = the outcome */
+
+int sandbox_execute(unused_arg struct sandbox *s, const struct sandbox_run *run,
+		    struct sandbox_outcome *ret, struct err *err)
+{
+	g_runs++;
+	g_run = *run;
+	snprintf(g_project, sizeof(g_project), "%s", run->project ? run->project : "");
+	snprintf(g_code, sizeof(g_code), "%.*s", (int)run->code.len, run->code.data);
+	snprintf(g_input, sizeof(g_input), "%.*s", (int)run->stdin_data.len,
+		 run->stdin_data.data ? run->stdin_data.data : "");
+	g_env[0] = g_files[0] = '\0';
+	for (size_t i = 0; run->env && run->env[i]; i++)
+		snprintf(g_env + strlen(g_env), sizeof(g_env) - strlen(g_env), "%s;", run->env[i]);
+	for (size_t i = 0; i < run->file_count; i++)
+		snprintf(g_files + strlen(g_files), sizeof(g_files) - strlen(g_files), "%s=%.*s;",
+			 run->files[i].name, (int)run->files[i].len, run->files[i].data);
+	if (g_error.code) {
+		*err = g_error;
+		return -g_error.code;
+	}
+	*ret = g_outcome;
+	return 0;
+}
+
+static int g_outcomes_freed;
+void sandbox_outcome_done(unused_arg struct sandbox_outcome *o)
+{
+	g_outcomes_freed++;
+}
+
+const char *sandbox_status_text(enum sandbox_status status)
+{
+	return status == SANDBOX_OK ? "ok" : "error";
+}
+
+int sandbox_reset_output(unused_arg struct sandbox *s, const char *conversation,
+			 int64_t *ret_removed, struct err *err)
+{
+	*ret_removed = (int64_t)strlen(conversation);
+	return g_error.code ? (*err = g_error, -g_error.code) : 0;
+}
+
+int sandbox_close(unused_arg struct sandbox *s, unused_arg const char *conversation,
+		  bool *ret_removed, unused_arg struct err *err)
+{
+	*ret_removed = true;
+	return 0;
+}
+
+int sandbox_cleanup(unused_arg struct sandbox *s, struct sandbox_report *ret,
+		    unused_arg struct err *err)
+{
+	*ret = (struct sandbox_report){.idle = 1, .orphans = 2, .kept = 3, .failed = 4};
+	return 0;
+}
+
+#endif
