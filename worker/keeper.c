@@ -15,7 +15,6 @@
 struct due {
 	usec_t renew_lease, renew_messages, restore;
 	usec_t up_since; /* of the broker's link, 0 = down */
-	bool own_restored;
 };
 
 void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
@@ -84,19 +83,16 @@ static void renew_messages(struct worker *w)
  * Our own earlier lives are over for certain; others are given the time to renew their leases, which they could not while Redis was
  * away.
  */
-static void restore(struct worker *w, struct due *due, usec_t now)
+static void restore(struct worker *w, const struct due *due, usec_t now)
 {
 	bool own_only = now - due->up_since < PRESENCE_TTL;
 	struct err err = { 0 };
 	int64_t restored = 0;
 
-	if (own_only && due->own_restored)
-		return;
 	if (broker_restore_dead(w->broker, w->presence, own_only, &restored, &err) < 0) {
 		log_warning("%s", err.msg);
 		return;
 	}
-	due->own_restored = true;
 	for (int64_t i = 0; i < restored; i++) {
 		state_count(&w->state, COUNT_RESTORED);
 	}

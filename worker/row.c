@@ -95,6 +95,7 @@ static void describe(struct task_ctx *ctx, json_t *const *values)
 	row->retries = (int)r->message->retries;
 	row->worker = presence_node(ctx->worker->presence);
 	row->epoch = presence_epoch(ctx->worker->presence);
+	row->delivery = r->delivery.tag;
 }
 
 /* Waits before the next try; false when the worker stops and the message should go back. */
@@ -154,7 +155,7 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 		return 0;
 	}
 	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch, &attempt, err);
-	if (rc == -ERR_CONFLICT) {
+	if (rc == -ERR_CONFLICT && !err_is_transient(err)) {
 		*ret = ROW_ASIDE; /* somebody else was faster */
 		return 0;
 	}
@@ -195,7 +196,7 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 
 		if (rc == 0)
 			return ROW_WRITTEN;
-		if (rc == -ERR_CONFLICT)
+		if (rc == -ERR_CONFLICT && !err_is_transient(err))
 			return ROW_LOST;
 		if (!err_is_transient(err) || !wait_out(ctx, err, &said))
 			return ROW_UNKEPT;
