@@ -65,9 +65,11 @@ int http_easy_error(CURL *curl, CURLcode rc, const char *error_text, struct err 
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
 	switch ((int)rc) {
-	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:
-		return err_set_errno(err, ERR_UNAVAILABLE, (int)os, "%s", text);
+		/* libcurl's own text names a host and port even for a unix socket */
+		return err_set_errno(err, ERR_UNAVAILABLE, (int)os, "cannot connect");
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return err_set(err, ERR_UNAVAILABLE, "%s", text);
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING:

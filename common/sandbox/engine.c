@@ -94,6 +94,8 @@ static int set_host(struct engine *e, const struct engine_config *config, struct
 			       "DOCKER_HOST '%.60s': only unix:///path and tcp://host:port", host);
 	if (rc < 0)
 		return err_wrap(err, "DOCKER_HOST");
+	e->address = e->unix_socket ? xasprintf("unix://%s", e->unix_socket)
+				    : xasprintf("tcp%s", strstr(e->base_url, "://"));
 	e->target = (struct http_target){
 		.base_url = e->base_url,
 		.unix_socket = e->unix_socket,
@@ -160,6 +162,7 @@ void engine_close(struct engine *e)
 	free(e->ca_file);
 	free(e->cert_file);
 	free(e->key_file);
+	free(e->address);
 	free(e->instance);
 	free(e);
 }

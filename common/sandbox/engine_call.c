@@ -59,7 +59,7 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 		http_client_free(c);
 	else
 		return_client(e, c);
-	return rc < 0 ? err_wrap(err, "engine") : 0;
+	return rc < 0 ? err_wrap(err, "engine %s", e->address) : 0;
 }
 
 static bool is_version_complaint(const char *message)

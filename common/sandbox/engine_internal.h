@@ -31,9 +31,8 @@ enum engine_limit {
 	ENGINE_LIMIT_REMOVE = 60,
 	ENGINE_LIMIT_ATTACH = 15,
 	ENGINE_LIMIT_ARCHIVE = 60,
-	ENGINE_LIMIT_DELIVER =
-		120,		 /* the agent, with waiting for another worker that does the same */
-	ENGINE_LIMIT_STALE = 20, /* whose helper container is in the way for longer is dead */
+	ENGINE_LIMIT_DELIVER = 120, /* the agent, with waiting for others who do the same */
+	ENGINE_LIMIT_STALE = 20,    /* whose helper container is in the way for longer is dead */
 };
 
 #define ENGINE_IDLE_CLIENTS 8
@@ -42,6 +41,7 @@ struct engine {
 	/* const after engine_open */
 	struct http_target target;
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
+	char *address; /* for messages: "unix:///path", "tcp://host:port" */
 	char *instance;
 	char pinned[8]; /* "1.43", or "" */
 	usec_t stale;	/* ENGINE_LIMIT_STALE; tests have less time */

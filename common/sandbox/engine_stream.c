@@ -41,7 +41,7 @@ int engine_attach(struct engine *e, const char *id, struct engine_stream **ret, 
 	if (rc == -ERR_NOTFOUND && engine_inspect(e, id, &now, &look) != -ERR_NOTFOUND)
 		return err_set(err, ERR_PROTOCOL, "engine: attach answers 404 for what is there");
 	if (rc < 0)
-		return err_wrap(err, "engine: attach");
+		return err_wrap(err, "engine %s: attach", e->address);
 	struct engine_stream *s = xmalloc(sizeof(*s));
 	s->http = http;
 	s->left = 0;
