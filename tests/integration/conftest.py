@@ -1,117 +1,30 @@
-"""A private stack for tests: the same script that `make up` runs, each in a directory of its own.
+"""What tests ask for by name.
 
-    stack        one for the whole session, with default settings
-    make_stack   a factory for a test that wants its own settings, or that breaks things
+    broker          an empty Redis database as broker and backend, with a deployment (CELERIAC_INSTANCE) of its own
+    postgres        PostgreSQL with our roles and schema, one for the session
+    make_worker     starts a celeriac-worker on `broker`; make_full_worker one with database and engine too
+    make_python_worker, make_redis, make_postgres   more of each, for tests that break things
+    stack, make_stack   the stack of `make up`
+
+Everything that a test started is ended by its pid, and containers of its deployment are removed, also after a failure.
 """
 
-import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
-import urllib.error
-import urllib.request
+import uuid
 
-import celery
-import psycopg
 import pytest
-import redis
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ("redis", "postgres", "worker", "beat")
+from clients import Broker, PythonWorker
+from services import Postgres, Redis, wait_until
+from stack import ROOT, SERVICES, Stack
+from worker import Worker, run_program
 
-
-class Stack:
-    def __init__(self, **settings):
-        # A shell that has sourced another stack's env must not lend it to this one.
-        own = ("CELERIAC_INSTANCE", "CELERIAC_METRICS", "RUN_DIR")
-        self.settings = {**{k: v for k, v in os.environ.items() if k not in own}, **settings}
-        (ROOT / ".run" / "test").mkdir(parents=True, exist_ok=True)
-        self.dir = pathlib.Path(tempfile.mkdtemp(dir=ROOT / ".run" / "test"))
-        self.dir.chmod(0o755)
-        self.settings["RUN_DIR"] = str(self.dir)
-
-    def script(self, *words, check=True):
-        done = subprocess.run(
-            [ROOT / "deploy/stack", *words], env=self.settings, text=True, timeout=120,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        if check and done.returncode:
-            raise AssertionError(f"deploy/stack {' '.join(words)}: {done.stdout}\n{self.log('worker')[-4000:]}")
-        return done.stdout
-
-    def start(self):
-        self.script("start")
-        self.read_env()
-        return self
-
-    def read_env(self):
-        shell = subprocess.run(
-            ["env", "-i", "bash", "-c", f'. "{self.dir}/env" && env -0'], check=True, capture_output=True, text=True
-        )
-        self.env = dict(line.split("=", 1) for line in shell.stdout.split("\0") if "=" in line)
-
-    def stop(self):
-        self.script("stop", check=False)
-
-    def stop_service(self, name, signal="TERM"):
-        self.script("stop-service", name, signal)
-
-    def start_service(self, name):
-        self.script("start-service", name)
-        self.read_env()
-
-    def pid(self, name):
-        return int((self.dir / f"{name}.pid").read_text().split()[0])
-
-    def log(self, name):
-        path = self.dir / "log" / f"{name}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def celery(self, **conf):
-        app = celery.Celery(
-            broker=self.env["CELERY_BROKER_URL"], backend=self.env["CELERY_RESULT_BACKEND"], set_as_current=False
-        )
-        app.conf.update(conf)
-        return app
-
-    def redis(self, **options):
-        return redis.Redis.from_url(self.env["CELERY_BROKER_URL"], **options)
-
-    def sql(self, query, *args, role="CELERIAC_OWNER_DATABASE_URL"):
-        with psycopg.connect(self.env[role], autocommit=True) as connection:
-            cursor = connection.execute(query, args)
-            return cursor.fetchall() if cursor.description else []
-
-    def http(self, path):
-        """(status, text) of a GET on the worker's listener; status 0 if nothing answers."""
-        try:
-            with urllib.request.urlopen(self.env["CELERIAC_METRICS_URL"] + path, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def containers(self):
-        """Ids of this stack's containers."""
-        listed = subprocess.run(
-            ["docker", "ps", "-aq", "--no-trunc", "--filter", f"label=celeriac.instance={self.env['CELERIAC_INSTANCE']}"],
-            check=True, capture_output=True, text=True,
-        )
-        return listed.stdout.split()
-
-
-def wait_until(condition, seconds=30, sentence="it did not happen"):
-    """Waits for a condition rather than for time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{sentence} within {seconds} s"
-        time.sleep(0.02)
+__all__ = ["ROOT", "SERVICES", "Stack", "wait_until"]
+FAILED = pytest.StashKey[bool]()
+STARTED = pytest.StashKey[list]()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -119,14 +32,158 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     item.stash.setdefault(FAILED, False)
     item.stash[FAILED] |= report.failed
-    if report.failed:
-        # What the worker said is most of the story.
-        for value in item.funcargs.values():
-            if isinstance(value, Stack):
-                report.sections.append(("worker log", value.log("worker")[-6000:]))
+    if not report.failed:
+        return
+    # What the programs said is most of the story.
+    for value in item.funcargs.values():
+        if isinstance(value, Stack):
+            report.sections.append(("worker log", value.log("worker")[-6000:]))
+    for started in item.stash.get(STARTED, []):
+        if hasattr(started, "log_path"):
+            report.sections.append((f"log of {started}", started.log()[-6000:]))
 
 
-FAILED = pytest.StashKey[bool]()
+def remove_containers(instance):
+    listed = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={instance}"], capture_output=True, text=True
+    )
+    if listed.stdout.split():
+        subprocess.run(["docker", "rm", "-f", *listed.stdout.split()], capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def session_directory():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def directory(session_directory):
+    """A directory that servers of another user can reach."""
+    path = pathlib.Path(tempfile.mkdtemp(dir=session_directory))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="session")
+def redis_server(session_directory):
+    path = session_directory / "redis"
+    path.mkdir()
+    server = Redis(path).start()
+    yield server
+    server.kill()
+
+
+def created_postgres(path):
+    server = Postgres(path)
+    try:
+        server.create()
+        done = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=server.url("owner"))
+        assert done.returncode == 0, done.stderr
+    except BaseException:
+        server.kill()
+        raise
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres(session_directory):
+    path = session_directory / "postgres"
+    path.mkdir(mode=0o755)
+    server = created_postgres(path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def instance():
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    remove_containers(name)
+
+
+@pytest.fixture
+def ended(request, instance):
+    """A list: every service on it is killed at the end of the test, and only then its containers are removed."""
+    services = []
+    request.node.stash[STARTED] = services
+    yield services
+    for service in reversed(services):
+        service.kill()
+
+
+@pytest.fixture
+def broker(redis_server, instance):
+    return Broker(redis_server.new_url(), instance)
+
+
+@pytest.fixture
+def app(broker):
+    """The newest Celery, in this process."""
+    made = broker.app()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_worker(instance, directory, ended, request):
+    def make(*args, broker=None, node=None, start=True, **settings):
+        broker = broker or request.getfixturevalue("broker")
+        made = Worker(
+            directory, node or f"node-{uuid.uuid4().hex[:8]}", args,
+            **{"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url, "CELERIAC_INSTANCE": instance, **settings},
+        )
+        ended.append(made)
+        return made.start() if start else made
+
+    return make
+
+
+@pytest.fixture
+def worker(make_worker):
+    return make_worker()
+
+
+@pytest.fixture
+def make_full_worker(make_worker, request):
+    def make(*args, **settings):
+        if "DATABASE_URL" not in settings:
+            settings["DATABASE_URL"] = request.getfixturevalue("postgres").url("worker")
+        return make_worker(*args, **settings)
+
+    return make
+
+
+@pytest.fixture
+def make_python_worker(broker, directory, ended):
+    def make(**options):
+        made = PythonWorker(broker, directory, **options)
+        ended.append(made)
+        return made.start()
+
+    return make
+
+
+@pytest.fixture
+def make_redis(directory, ended):
+    def make(**options):
+        made = Redis(directory, **options)
+        ended.append(made)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def make_postgres(directory, ended):
+    def make():
+        made = created_postgres(directory)
+        ended.append(made)
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="session")

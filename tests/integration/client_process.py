@@ -1,0 +1,25 @@
+"""Run by either Python: sends what stdin asks for with its own Celery, prints the results. See clients.Client."""
+
+import json
+import sys
+
+import celery
+
+request = json.load(sys.stdin)
+app = celery.Celery(broker=request["url"], backend=request["url"])
+results = [
+    app.send_task(name, args=args, kwargs=kwargs, **options) for name, args, kwargs, options in request["requests"]
+]
+answers = []
+for result in results:
+    answer = {"id": result.id}
+    try:
+        answer["value"] = result.get(timeout=request["seconds"])
+    except celery.exceptions.TimeoutError:
+        answer["error"] = "timeout"
+    except Exception as error:
+        answer["error"] = type(error).__module__ + "." + type(error).__qualname__
+        answer["message"] = str(error)
+    answer["state"] = result.state
+    answers.append(answer)
+json.dump(answers, sys.stdout)

@@ -1,0 +1,128 @@
+"""Celery clients: the newest one in this process and either one in a process of its own, and real Python workers."""
+
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+import uuid
+
+import celery
+import redis
+
+from services import Service, launch, wait_until
+
+HERE = pathlib.Path(__file__).parent
+PYTHONS = {"debian": "/usr/bin/python3", "newest": sys.executable}
+
+
+class Broker:
+    """One Redis database that is broker and backend."""
+
+    def __init__(self, url, instance):
+        self.url = url
+        self.instance = instance
+        self.redis = redis.Redis.from_url(url)
+
+    def app(self, **conf):
+        app = celery.Celery(broker=self.url, backend=self.url, set_as_current=False)
+        app.conf.update(broker_connection_retry_on_startup=True, **conf)
+        return app
+
+    def push(self, message, queue="celery"):
+        self.redis.lpush(queue, message)
+
+    def meta(self, task_id, seconds=30):
+        """What the result backend holds, once the task is done."""
+        def done():
+            raw = self.redis.get(f"celery-task-meta-{task_id}")
+            return json.loads(raw) if raw and json.loads(raw)["status"] in ("SUCCESS", "FAILURE", "REVOKED") else None
+
+        return wait_until(done, seconds, f"task {task_id} had no result")
+
+    def result_count(self):
+        return sum(1 for _ in self.redis.scan_iter("celery-task-meta-*", count=10000))
+
+    def unacked(self):
+        return self.redis.hlen("unacked"), self.redis.zcard("unacked_index")
+
+    def wait_settled(self, seconds=30):
+        """Nothing queued, nothing held."""
+        keys = ["celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"]
+        wait_until(lambda: sum(map(self.redis.llen, keys)) == 0 and self.unacked() == (0, 0), seconds,
+                   lambda: f"{self.unacked()} (unacked, index) and {self.redis.llen('celery')} queued: not settled")
+
+    def dead(self):
+        """[(what is said about it, the message as it came)], the oldest first."""
+        entries = reversed(self.redis.lrange("celeriac:dead", 0, -1))
+        return [(json.loads(line), message) for line, message in (entry.split(b"\n", 1) for entry in entries)]
+
+
+def envelope(task="celeriac.echo", args=(), kwargs=None, task_id=None, body=None, headers=None, properties=None, **outer):
+    """A protocol-2 message as kombu writes it, with parts replaced or (None) left out. Returns (id, dict)."""
+    task_id = task_id or str(uuid.uuid4())
+    if body is None:
+        body = json.dumps([args, kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    head = {"lang": "py", "task": task, "id": task_id, "root_id": task_id, "parent_id": None, "group": None, "retries": 0,
+            "timelimit": [None, None], "eta": None, "expires": None, "origin": "test", **(headers or {})}
+    props = {"correlation_id": task_id, "reply_to": "", "delivery_mode": 2, "priority": 0, "body_encoding": "base64",
+             "delivery_info": {"exchange": "", "routing_key": "celery"}, "delivery_tag": str(uuid.uuid4()),
+             **(properties or {})}
+    whole = {"body": base64.b64encode(body if isinstance(body, bytes) else body.encode()).decode(),
+             "content-encoding": "utf-8", "content-type": "application/json",
+             "headers": {name: value for name, value in head.items() if value is not Ellipsis},
+             "properties": {name: value for name, value in props.items() if value is not Ellipsis}, **outer}
+    return task_id, {name: value for name, value in whole.items() if value is not Ellipsis}
+
+
+class Client:
+    """A Celery client in another process: `debian` is the distribution's, `newest` the one of the test environment."""
+
+    def __init__(self, which, broker):
+        self.which = which
+        self.broker = broker
+
+    def call(self, requests, seconds=120):
+        """Sends [(name, args, kwargs, options)] one after the other, then waits for each result, in order. Returns
+        [{"id", "state", "value"} or {"id", "state", "error", "message"}]."""
+        request = {"url": self.broker.url, "requests": requests, "seconds": seconds}
+        done = subprocess.run(
+            [PYTHONS[self.which], "-s", HERE / "client_process.py"], input=json.dumps(request), capture_output=True, text=True,
+            timeout=seconds + 30,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout)
+
+
+class PythonWorker(Service):
+    """A real Celery worker with the tasks of python_app.py."""
+
+    def __init__(self, broker, directory, which="newest", args=(), **env):
+        self.name = f"py-{uuid.uuid4().hex[:8]}@test"
+        self.broker = broker
+        self.python = PYTHONS[which]
+        self.log_path = directory / f"{self.name}.log"
+        self.args = args
+        self.env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TEST_REDIS_URL": broker.url, **env}
+
+    def __str__(self):
+        return f"Python worker {self.name}"
+
+    def start(self):
+        self.process = launch(
+            [self.python, "-s", "-m", "celery", "-A", "python_app", "worker", "-l", "INFO", "-c", "2", "-n", self.name,
+             "--without-mingle", "--without-gossip", *self.args],
+            self.log_path, env=self.env, cwd=HERE,
+        )
+        wait_until(lambda: " ready." in self.log_path.read_text(errors="replace"), 60,
+                   lambda: f"{self} was not ready:\n{self.log_path.read_text(errors='replace')[-4000:]}\n")
+        return self
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def stop(self):
+        if self.alive():
+            self.end(15)
+
+

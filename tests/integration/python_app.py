@@ -1,0 +1,44 @@
+"""The tasks of the real Python workers of the tests: some under names that celeriac-worker has too, some their own."""
+
+import os
+import time
+
+import celery
+
+URL = os.environ["TEST_REDIS_URL"]
+app = celery.Celery("python_app", broker=URL, backend=URL)
+app.conf.update(
+    broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=True,
+    result_extended=os.environ.get("TEST_EXTENDED") == "1",
+    task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
+)
+
+
+@app.task(name="celeriac.echo")
+def echo(value):
+    return value
+
+
+@app.task(name="celeriac.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="celeriac.fail")
+def fail(message):
+    raise RuntimeError(message)
+
+
+@app.task(name="celeriac.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+
+
+@app.task(name="python.echo")
+def python_echo(value):
+    return value
+
+
+@app.task(name="python.pid")
+def python_pid():
+    return os.getpid()

@@ -1,0 +1,150 @@
+"""Private servers for tests: each on a free loopback port, in a directory of its own, ended by its pid."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+import psycopg
+import redis
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SQL = ROOT / "deploy/sql"
+
+
+def wait_until(condition, seconds=30, sentence="it did not happen"):
+    """Waits for a condition rather than for time. Errors of connecting count as "not yet"."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            value = condition()
+        except (OSError, redis.exceptions.ConnectionError, psycopg.OperationalError):
+            value = None
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{sentence() if callable(sentence) else sentence} within {seconds} s"
+        time.sleep(0.01)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def launch(argv, log, user=None, **options):
+    """A process of our own that also ends when we are killed."""
+    prefix = ["setpriv", "--pdeathsig", "KILL"]
+    if user and os.getuid() == 0:
+        prefix += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    with open(log, "ab") as out:
+        return subprocess.Popen(
+            [*prefix, "--", *map(str, argv)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            **options,
+        )
+
+
+class Service:
+    process = None
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def end(self, signal, seconds=30):
+        """Sends a signal and waits for the end; returns the exit status (-n = signal n)."""
+        if self.alive():
+            self.process.send_signal(signal)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{self} did not end within {seconds} s of signal {signal}") from None
+
+    def kill(self):
+        if self.process is not None:
+            self.end(9)
+
+
+class Redis(Service):
+    """Redis with an append-only file if `durable`: every answer is on disk, so that a kill forgets nothing."""
+
+    def __init__(self, directory, durable=False):
+        self.directory = pathlib.Path(directory)
+        self.port = free_port()
+        self.options = ["--appendonly", "yes", "--appendfsync", "always"] if durable else []
+        self.databases = 0
+
+    def start(self):
+        self.process = launch(
+            ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.directory, "--save", "",
+             "--databases", "1000", "--proto-max-bulk-len", "1gb", *self.options],
+            self.directory / "redis.log",
+        )
+        client = redis.Redis(port=self.port)
+        wait_until(client.ping, 20, "Redis did not answer")
+        return self
+
+    def url(self, database=0):
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+    def new_url(self):
+        """An empty database."""
+        self.databases += 1
+        return self.url(self.databases)
+
+
+class Postgres(Service):
+    """PostgreSQL with our roles and schema."""
+
+    ROLES = ("owner", "worker", "beat", "application")
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.port = free_port()
+        self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self.user = "postgres" if os.getuid() == 0 else None
+        self.log = self.directory / "postgres.log"
+
+    def create(self):
+        data = self.directory / "data"
+        data.mkdir(mode=0o700)
+        if self.user:
+            subprocess.run(["chown", "postgres:", data], check=True)
+        made = launch([self.bin / "initdb", "-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D", data],
+                      self.log, self.user, cwd="/")
+        assert made.wait(60) == 0, self.log.read_text()
+        self.start()
+        self.sql("CREATE DATABASE celeriac", url=self.admin_url("postgres"))
+        words = [f"-v{role}_password={self.password(role)}" for role in self.ROLES]
+        done = subprocess.run(["psql", "-qX", *words, "-f", SQL / "roles.sql", self.admin_url()], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def start(self):
+        self.process = launch(
+            [self.bin / "postgres", "-D", self.directory / "data", "-c", "listen_addresses=127.0.0.1", "-p", self.port,
+             "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200"],
+            self.log, self.user, cwd="/",
+        )
+        wait_until(lambda: self.sql("SELECT 1", url=self.admin_url("postgres")), 30, "PostgreSQL did not answer")
+        return self
+
+    @staticmethod
+    def password(role):
+        return f"secret-of-{role}"
+
+    def admin_url(self, database="celeriac"):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def url(self, role="worker"):
+        return f"postgresql://celeriac_{role}:{self.password(role)}@127.0.0.1:{self.port}/celeriac"
+
+    def sql(self, query, *args, url=None):
+        with psycopg.connect(url or self.admin_url(), autocommit=True) as connection:
+            cursor = connection.execute(query, args)
+            return cursor.fetchall() if cursor.description else []
+
+    def stop(self):
+        if self.alive():
+            self.end(2)  # fast: does not wait for clients

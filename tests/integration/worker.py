@@ -1,0 +1,98 @@
+"""One celeriac-worker under test."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+from services import ROOT, Service, free_port, launch, wait_until
+
+PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_PROGRAM", ROOT / "build/celeriac-worker"))
+
+
+def program_env(**settings):
+    """Nothing of the caller's own settings reaches a program under test; a None takes a setting away."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, **{name: str(value) for name, value in settings.items() if value is not None}}
+
+
+def run_program(*args, program=PROGRAM, seconds=60, **settings):
+    """Runs to its end; the finished process with stdout and stderr as text."""
+    return subprocess.run([program, *args], env=program_env(**settings), capture_output=True, text=True, timeout=seconds)
+
+
+class Worker(Service):
+    def __init__(self, directory, node, args=(), program=PROGRAM, **settings):
+        self.node = node
+        self.args = [str(arg) for arg in args]
+        self.program = program
+        self.log_path = directory / f"{node}-{free_port()}.log"
+        self.port = free_port()
+        self.settings = {
+            "CELERIAC_NODE": node, "CELERIAC_METRICS": f"127.0.0.1:{self.port}", "CELERY_WORKER_CONCURRENCY": "4", **settings,
+        }
+
+    def __str__(self):
+        return f"worker {self.node}"
+
+    def spawn(self):
+        """Starts without waiting for readiness."""
+        self.process = launch([self.program, "-l", "INFO", *self.args], self.log_path, env=program_env(**self.settings))
+        return self
+
+    def start(self, seconds=60):
+        self.spawn()
+        return self.wait_ready(seconds)
+
+    def wait_ready(self, seconds=60):
+        def ready():
+            assert self.alive(), f"{self} ended with {self.process.returncode}:\n{self.log()[-4000:]}"
+            return self.http("/readyz")[0] == 200
+
+        wait_until(ready, seconds, lambda: f"{self} was not ready: {self.http('/readyz')}\n{self.log()[-4000:]}\n")
+        return self
+
+    def wait_log(self, pattern, seconds=30, count=1):
+        """Waits until `count` lines match."""
+        return wait_until(
+            lambda: (found := self.log_lines(pattern)) if len(self.log_lines(pattern)) >= count else None,
+            seconds, lambda: f"no line {pattern!r} in the log of {self}:\n{self.log()[-4000:]}\n",
+        )
+
+    def http(self, path):
+        """(status, text); status 0 if nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def readiness(self):
+        """What /readyz says of each service; {} if nothing answers."""
+        return dict(line.split(" ", 1) for line in self.http("/readyz")[1].splitlines())
+
+    def metric(self, name):
+        """The value of a metric, or 0 while nothing answers."""
+        found = re.search(rf"^celeriac_{name}(?:{{.*}})? (\S+)$", self.http("/metrics")[1], re.M)
+        return float(found.group(1)) if found else 0
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def log_lines(self, pattern):
+        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+
+    def restart(self):
+        self.kill()
+        return self.start()
+
+    def term(self, seconds=60):
+        return self.end(signal.SIGTERM, seconds)
+
+    def quit(self, seconds=30):
+        return self.end(signal.SIGQUIT, seconds)
