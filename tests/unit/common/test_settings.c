@@ -230,7 +230,8 @@ START_TEST(test_print)
 			 "DATABASE_URL=postgresql://u:hunter2@a:1,b/d",
 			 "CELERY_BROKER_TRANSPORT_OPTIONS={\"sentinel_kwargs\": {\"password\": "
 			 "\"hunter2\"}}",
-			 "SANDBOX_IMAGE=a\nSANDBOX_MAX = 9", "RESULT_BACKEND=redis://:hunter2@r"));
+			 "SANDBOX_IMAGE=a\nSANDBOX_MAX = 9", "RESULT_BACKEND=redis://:hunter2@r",
+			 "CELERY_WORKER_QUEUES=a, b"));
 	struct err err;
 	ck_assert_int_eq(settings_set(&s, "sandbox_timeout", "1500ms", "--limit", &err), 0);
 	char *text = print(&s);
@@ -238,6 +239,7 @@ START_TEST(test_print)
 	ck_assert_ptr_nonnull(strstr(text, "= redis://u:**@h/0 "));
 	ck_assert_ptr_nonnull(strstr(text, "# RESULT_BACKEND; "));
 	ck_assert_ptr_nonnull(strstr(text, "= 1536MiB "));
+	ck_assert_ptr_nonnull(strstr(text, "= a,b "));
 	ck_assert_ptr_nonnull(strstr(text, "= 1500ms "));
 	ck_assert_ptr_nonnull(strstr(text, "# --limit; "));
 	ck_assert_ptr_nonnull(strstr(text, "# default; "));

@@ -1,4 +1,6 @@
 /* The builder: limits, failure that sticks, and memory. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -200,6 +202,22 @@ START_TEST(test_take_and_strings)
 	ck_assert_str_eq(cut, "abc");
 	wipe(cut, 3);
 	ck_assert_int_eq(cut[0] | cut[1] | cut[2], 0);
+	_cleanup_free_ char *copy = xstrdup("copy");
+	ck_assert_str_eq(copy, "copy");
+}
+END_TEST
+
+START_TEST(test_descriptors_are_closed)
+{
+	int number;
+	{
+		_cleanup_fd_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		_cleanup_fd_ int none unused_arg = -1;
+		number = fd;
+		errno = ENOENT;
+	}
+	ck_assert_int_eq(errno, ENOENT); /* closing does not disturb it */
+	ck_assert_int_lt(fcntl(number, F_GETFD), 0);
 }
 END_TEST
 
@@ -224,5 +242,6 @@ int main(void)
 	tcase_add_test_raise_signal(t, test_consume_too_much, SIGABRT);
 	tcase_add_test(t, test_try_alloc);
 	tcase_add_test(t, test_take_and_strings);
+	tcase_add_test(t, test_descriptors_are_closed);
 	return suite_run("buf", t);
 }

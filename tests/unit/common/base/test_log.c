@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -226,6 +227,34 @@ START_TEST(test_reopen)
 }
 END_TEST
 
+START_TEST(test_standard_error_stays)
+{
+	struct stat before, after;
+	struct err err;
+	char other[80];
+	snprintf(other, sizeof(other), "%s.2", g_path);
+	ck_assert_int_eq(fstat(STDERR_FILENO, &before), 0);
+	open_log(LOG_LEVEL_INFO, LOG_FORMAT_CELERY);
+	ck_assert_int_eq(fstat(STDERR_FILENO, &after), 0);
+	ck_assert_uint_eq(before.st_ino, after.st_ino);
+	int fds = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(fds);
+	open_log(LOG_LEVEL_INFO, LOG_FORMAT_CELERY); /* under the same descriptor */
+	int again = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(again);
+	ck_assert_int_eq(again, fds);
+	/* And back: what was the log file is closed, the descriptor free. */
+	ck_assert_int_eq(dup2(open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), STDERR_FILENO),
+			 STDERR_FILENO);
+	ck_assert_int_eq(log_open(NULL, LOG_LEVEL_INFO, LOG_FORMAT_CELERY, &err), 0);
+	log_info("to stderr");
+	ck_assert_int_eq(fstat(STDERR_FILENO, &after), 0);
+	ck_assert_int_gt(after.st_size, 10);
+	ck_assert_uint_eq(lines(written()), 0);
+	unlink(other);
+}
+END_TEST
+
 START_TEST(test_open_fails)
 {
 	struct err err;
@@ -250,6 +279,7 @@ int main(void)
 	tcase_add_loop_test(t, test_long_lines_are_cut, 0, 10);
 	tcase_add_test(t, test_audit);
 	tcase_add_test(t, test_reopen);
+	tcase_add_test(t, test_standard_error_stays);
 	tcase_add_test(t, test_open_fails);
 	return suite_run("log", t);
 }
