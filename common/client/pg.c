@@ -49,6 +49,7 @@ int pg_pool_new(const char *url, size_t connections, const char *application_nam
 	p->count = p->idle_count = connections;
 	for (size_t i = 0; i < connections; i++) {
 		p->slots[i].pool = p;
+		p->slots[i].patience = PG_STATEMENT_TIMEOUT + PG_ANSWER_GRACE;
 		p->slots[i].next_idle = p->idle;
 		p->idle = &p->slots[i];
 	}

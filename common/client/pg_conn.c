@@ -222,7 +222,7 @@ static int collect(struct pg *c, usec_t deadline, PGresult **ret, struct err *er
 static int run(struct pg *c, bool sent, const char *script, PGresult **ret, struct err *err)
 {
 	_cleanup_pg_result_ PGresult *r = NULL;
-	usec_t deadline = clock_deadline(PG_STATEMENT_TIMEOUT + PG_ANSWER_GRACE);
+	usec_t deadline = clock_deadline(c->patience);
 	int rc;
 
 	if (!sent) {

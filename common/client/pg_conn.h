@@ -23,6 +23,7 @@ struct pg {
 	struct pg_pool *pool;
 	struct pg *next_idle;
 	struct pg_conn *conn; /* NULL: none, or it failed */
+	usec_t patience;      /* with one statement */
 };
 
 /* Connects until the monotonic `deadline`, at most PG_CONNECT_TIMEOUT. `url` is libpq's. */
