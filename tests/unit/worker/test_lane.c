@@ -1,0 +1,108 @@
+/*
+ * test_lane.c: calls of one conversation run one at a time, in order, and nobody is forgotten when the worker stops.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "mem.h"
+#include "worker/worker.h"
+
+static struct request *make(const char *lane)
+{
+	struct request *r = xcalloc(1, sizeof(*r));
+
+	r->id = "id";
+	r->lane = lane ? xstrdup(lane) : NULL;
+	return r;
+}
+
+static void drop(struct request *r)
+{
+	free(r->lane);
+	free(r);
+}
+
+START_TEST(test_one_at_a_time_in_order)
+{
+	struct request *a = make("x"), *b = make("x"), *c = make("x"), *other = make("y"), *none = make(NULL);
+	struct lanes l;
+
+	lanes_init(&l);
+	ck_assert(lanes_enter(&l, a));
+	ck_assert(!lanes_enter(&l, b));
+	ck_assert(!lanes_enter(&l, c));
+	ck_assert(lanes_enter(&l, other));
+	ck_assert(lanes_enter(&l, none));
+	ck_assert(!none->lane_held);
+	ck_assert_int_eq(b->state, REQUEST_WAITING);
+	ck_assert_ptr_eq(lanes_leave(&l, a), b);
+	ck_assert_ptr_eq(lanes_leave(&l, b), c);
+	ck_assert_ptr_null(lanes_leave(&l, c));
+	ck_assert_ptr_null(lanes_leave(&l, other));
+	ck_assert(lanes_enter(&l, a)); /* the lane is free again */
+	ck_assert_ptr_null(lanes_leave(&l, a));
+	lanes_done(&l);
+	drop(a);
+	drop(b);
+	drop(c);
+	drop(other);
+	drop(none);
+}
+END_TEST
+
+START_TEST(test_drained_lane_lets_nobody_on)
+{
+	struct request *a = make("x"), *b = make("x"), *c = make("x"), *list;
+	struct lanes l;
+
+	lanes_init(&l);
+	ck_assert(lanes_enter(&l, a));
+	ck_assert(!lanes_enter(&l, b));
+	ck_assert(!lanes_enter(&l, c));
+	list = lanes_drain(&l);
+	ck_assert_ptr_eq(list, b);
+	ck_assert_ptr_eq(list->next, c);
+	ck_assert_ptr_null(list->next->next);
+	ck_assert_ptr_null(lanes_leave(&l, a));
+	lanes_done(&l);
+	drop(a);
+	drop(b);
+	drop(c);
+}
+END_TEST
+
+START_TEST(test_waiting_after_the_drain_is_not_lost)
+{
+	struct request *a = make("x"), *b = make("x"), *list;
+	struct lanes l;
+
+	lanes_init(&l);
+	ck_assert(lanes_enter(&l, a));
+	ck_assert_ptr_null(lanes_drain(&l));
+	ck_assert(!lanes_enter(&l, b));
+	ck_assert_ptr_null(lanes_leave(&l, a)); /* closed: b stays for the next drain */
+	list = lanes_drain(&l);
+	ck_assert_ptr_eq(list, b);
+	lanes_done(&l);
+	drop(a);
+	drop(b);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("lane");
+	TCase *c = tcase_create("lane");
+	SRunner *r;
+	int failed;
+
+	tcase_add_test(c, test_one_at_a_time_in_order);
+	tcase_add_test(c, test_drained_lane_lets_nobody_on);
+	tcase_add_test(c, test_waiting_after_the_drain_is_not_lost);
+	suite_add_tcase(s, c);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
