@@ -37,9 +37,10 @@ struct backend_write {
 void backend_write_done(struct backend_write *w);
 
 struct backend;
-/* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same Redis. [init] */
-int backend_open(const struct settings *s, const struct redis_address *broker, struct redis_link *broker_link,
-		 struct backend **ret, struct err *err) must_check;
+/* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same
+ * Redis. [init] */
+int backend_open(const struct settings *s, const struct redis_address *broker,
+		 struct redis_link *broker_link, struct backend **ret, struct err *err) must_check;
 /* Waits for what was handed over until `deadline`. */
 void backend_close(struct backend *b, usec_t deadline);
 bool backend_ready(const struct backend *b);
@@ -48,9 +49,11 @@ bool backend_shares_broker(const struct backend *b);
 bool backend_is_disabled(const struct backend *b);
 
 /* The bytes of a meta: pure. ERR_TOOBIG. [any] */
-int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret, struct err *err)
-	must_check;
-/* Writes it, through outages, unless SUCCESS is there already; then calls `done` in the owner thread. `w` is taken. [any] */
-void backend_store(struct backend *b, struct backend_write *w, void (*done)(void *arg, const struct err *err), void *arg);
+int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
+		   struct err *err) must_check;
+/* Writes it, through outages, unless SUCCESS is there already; then calls `done` in the owner
+ * thread. `w` is taken. [any] */
+void backend_store(struct backend *b, struct backend_write *w,
+		   void (*done)(void *arg, const struct err *err), void *arg);
 
 #endif

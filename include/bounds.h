@@ -7,40 +7,41 @@
 #define CELERIAC_BOUNDS_H
 
 /* Messages */
-#define BOUND_MESSAGE_BYTES (64u << 20)	   /* one envelope; larger goes to celeriac:dead unread */
-#define BOUND_BODY_BYTES (64u << 20)	   /* a body after base64 and decompression */
-#define BOUND_JSON_DEPTH 512		   /* nesting; Python's own reader gives up near 1000 */
-#define BOUND_TASK_NAME_BYTES 512	   /* a dotted name */
-#define BOUND_TASK_ID_BYTES 255		   /* a uuid4 has 36 */
-#define BOUND_HEADERS 256		   /* members of the header object */
-#define BOUND_REPR_BYTES 1024		   /* Celery cuts argsrepr and result reprs here */
-#define BOUND_RESULT_BYTES (64u << 20)	   /* one task meta */
-#define BOUND_URL_BYTES 4096		   /* a broker, backend or tool URL */
-#define BOUND_QUEUES 256		   /* consumed at once */
-#define BOUND_CLAIM_BATCH 256		   /* messages claimed in one round trip */
+#define BOUND_MESSAGE_BYTES   (64u << 20) /* one envelope; larger goes to celeriac:dead unread */
+#define BOUND_BODY_BYTES      (64u << 20) /* a body after base64 and decompression */
+#define BOUND_JSON_DEPTH      512	  /* nesting; Python's own reader gives up near 1000 */
+#define BOUND_TASK_NAME_BYTES 512	  /* a dotted name */
+#define BOUND_TASK_ID_BYTES   255	  /* a uuid4 has 36 */
+#define BOUND_HEADERS	      256	  /* members of the header object */
+#define BOUND_REPR_BYTES      1024	  /* Celery cuts argsrepr and result reprs here */
+#define BOUND_RESULT_BYTES    (64u << 20) /* one task meta */
+#define BOUND_URL_BYTES	      4096	  /* a broker, backend or tool URL */
+#define BOUND_QUEUES	      256	  /* consumed at once */
+#define BOUND_CLAIM_BATCH     256	  /* messages claimed in one round trip */
 
 /* Text for people */
-#define BOUND_LOG_LINE 8192
+#define BOUND_LOG_LINE	 8192
 #define BOUND_ERROR_TEXT 4096
 
 /* Clients */
-#define BOUND_REDIS_COMMAND (128u << 20)   /* bytes of pipelined commands handed over at once */
-#define BOUND_LINK_BACKLOG (256u << 20)	   /* bytes waiting in one owner thread during an outage */
-#define BOUND_HTTP_HEAD (64u << 10)	   /* status line and headers */
-#define BOUND_ENGINE_BODY (16u << 20)	   /* one JSON answer of a Docker engine */
+#define BOUND_REDIS_COMMAND (128u << 20) /* bytes of pipelined commands handed over at once */
+#define BOUND_LINK_BACKLOG  (256u << 20) /* bytes waiting in one owner thread during an outage */
+#define BOUND_HTTP_HEAD	    (64u << 10)	 /* status line and headers */
+#define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
 
 /* Sandboxes */
-#define BOUND_FRAME_BYTES (64u << 10)	   /* one agent frame: what a re-attach must be able to flush */
-#define BOUND_CODE_BYTES (4u << 20)	   /* source text of one run */
-#define BOUND_STDIN_BYTES (16u << 20)
-#define BOUND_INPUT_FILES 64
-#define BOUND_INPUT_FILE_BYTES (32u << 20)
-#define BOUND_INPUT_BYTES (64u << 20)	   /* all input files of one run */
-#define BOUND_FILE_NAME_BYTES 255	   /* Linux' own */
-#define BOUND_OUTPUT_DEPTH 16		   /* directories below /sandbox/output that are walked */
-#define BOUND_OUTPUT_WALK 4096		   /* directory entries looked at per harvest */
-#define BOUND_ENV_VARS 64
-#define BOUND_ENV_BYTES (64u << 10)
+#define BOUND_FRAME_BYTES (64u << 10) /* one agent frame: what a re-attach must be able to flush   \
+				       */
+#define BOUND_CODE_BYTES	    (4u << 20) /* source text of one run */
+#define BOUND_STDIN_BYTES	    (16u << 20)
+#define BOUND_INPUT_FILES	    64
+#define BOUND_INPUT_FILE_BYTES	    (32u << 20)
+#define BOUND_INPUT_BYTES	    (64u << 20) /* all input files of one run */
+#define BOUND_FILE_NAME_BYTES	    255		/* Linux' own */
+#define BOUND_OUTPUT_DEPTH	    16	 /* directories below /sandbox/output that are walked */
+#define BOUND_OUTPUT_WALK	    4096 /* directory entries looked at per harvest */
+#define BOUND_ENV_VARS		    64
+#define BOUND_ENV_BYTES		    (64u << 10)
 #define BOUND_CONVERSATION_ID_BYTES 255
 
 #endif

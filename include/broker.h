@@ -1,10 +1,11 @@
 /*
  * broker.h: the queue of messages. For now Redis as kombu lays it out (celery-wire §2).
  *
- * Taking a message and recording it as unacked is one atomic step, in a script that never parses it. Each delivery gets a
- * fresh tag of our own, "celeriac:<node>@<epoch>:<priority step>:<number>", so that a later ack can never touch somebody
- * else's delivery, and so that whose it was can be told after a crash.
- * The consumer thread owns the claiming half; settling and publishing go through a link from any thread.
+ * Taking a message and recording it as unacked is one atomic step, in a script that never parses
+ * it. Each delivery gets a fresh tag of our own, "celeriac:<node>@<epoch>:<priority
+ * step>:<number>", so that a later ack can never touch somebody else's delivery, and so that whose
+ * it was can be told after a crash. The consumer thread owns the claiming half; settling and
+ * publishing go through a link from any thread.
  */
 #ifndef CELERIAC_BROKER_H
 #define CELERIAC_BROKER_H
@@ -37,10 +38,12 @@ bool broker_ready(const struct broker *b);
 /* ---- the consumer thread ---- */
 /* Connects for claiming. To be called again after any error below. */
 int broker_connect(struct broker *b, const struct presence *p, struct err *err) must_check;
-/* Takes up to `max` (at most BOUND_CLAIM_BATCH) messages in the order of kombu: priority first, then queue, queues in turn. One round
- * trip. Never waits. */
-int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count, struct err *err) must_check;
-/* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes nothing. */
+/* Takes up to `max` (at most BOUND_CLAIM_BATCH) messages in the order of kombu: priority first,
+ * then queue, queues in turn. One round trip. Never waits. */
+int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		 struct err *err) must_check;
+/* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes
+ * nothing. */
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
 
 /* ---- any thread, through the link ---- */
@@ -56,24 +59,26 @@ struct settlement {
 	struct backend_write *result; /* taken; only when backend_shares_broker; or NULL */
 	const char *reason;	      /* for SETTLE_DEAD */
 };
-/* Result, then outcome, in one step; survives outages; calls `done` (may be NULL) in the link's thread. */
-void broker_settle(struct broker *b, const struct settlement *s, void (*done)(void *arg, const struct err *err),
-		   void *arg);
+/* Result, then outcome, in one step; survives outages; calls `done` (may be NULL) in the link's
+ * thread. */
+void broker_settle(struct broker *b, const struct settlement *s,
+		   void (*done)(void *arg, const struct err *err), void *arg);
 
 /* Puts one envelope on a queue: LPUSH on the list of its priority. Blocks until `deadline`. */
-int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope, size_t len, usec_t deadline,
-		   struct err *err) must_check;
+int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
+		   size_t len, usec_t deadline, struct err *err) must_check;
 /* The list key for a queue and priority, as kombu names it, without global_keyprefix. [any] */
 void broker_list_key(const char *queue, int priority, struct buf *out);
 
-/* Says again that `tags` are held, so that no visibility timeout hands them out. Through the link, not waiting. */
+/* Says again that `tags` are held, so that no visibility timeout hands them out. Through the link,
+ * not waiting. */
 void broker_renew(struct broker *b, const char *const *tags, size_t count);
 /* How often that is due: a third of the visibility timeout. */
 usec_t broker_renew_interval(const struct broker *b);
 
-/* Puts back what dead workers held; returns how many. With `own_only`, only what earlier lives of this node held, of which it is certain
- * that they are over. Blocks. [any, one at a time] */
-int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only, int64_t *ret_restored,
-			struct err *err) must_check;
+/* Puts back what dead workers held; returns how many. With `own_only`, only what earlier lives of
+ * this node held, of which it is certain that they are over. Blocks. [any, one at a time] */
+int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			int64_t *ret_restored, struct err *err) must_check;
 
 #endif

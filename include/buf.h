@@ -1,10 +1,10 @@
 /*
  * buf.h: a byte builder with a ceiling.
  *
- * Invariants: `data` is never NULL and data[len] is NUL, so it can be read as a string at any time (it may hold
- * NULs itself). Appending never reports: passing the limit or running out of memory empties the builder and makes it
- * *failed*, later appends do nothing, and buf_take or buf_status says so once. Thread class of everything here: [any],
- * one thread at a time per builder.
+ * Invariants: `data` is never NULL and data[len] is NUL, so it can be read as a string at any time
+ * (it may hold NULs itself). Appending never reports: passing the limit or running out of memory
+ * empties the builder and makes it *failed*, later appends do nothing, and buf_take or buf_status
+ * says so once. Thread class of everything here: [any], one thread at a time per builder.
  */
 #ifndef CELERIAC_BUF_H
 #define CELERIAC_BUF_H
@@ -25,7 +25,7 @@ struct buf {
 };
 
 extern char g_buf_empty[1];
-#define BUF_INIT(max) ((struct buf){ .data = g_buf_empty, .limit = (max) })
+#define BUF_INIT(max) ((struct buf){.data = g_buf_empty, .limit = (max)})
 
 void buf_append(struct buf *b, const void *data, size_t len);
 void buf_append_str(struct buf *b, const char *s);
@@ -50,8 +50,8 @@ void buf_reset(struct buf *b);
 /* 0, or -ERR_TOOBIG / -ERR_NOMEM if an append failed since BUF_INIT or buf_reset. */
 int buf_status(const struct buf *b, struct err *err) must_check;
 
-/* Gives the bytes, NUL-terminated, to the caller (free); the builder is empty afterwards, also on failure. `ret_len` may be
- * NULL. */
+/* Gives the bytes, NUL-terminated, to the caller (free); the builder is empty afterwards, also on
+ * failure. `ret_len` may be NULL. */
 int buf_take(struct buf *b, char **ret_data, size_t *ret_len, struct err *err) must_check;
 
 /* Frees what it holds. NULL is fine. The builder may be used again. */

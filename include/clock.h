@@ -17,22 +17,23 @@ usec_t clock_mono(void);
 /* A monotonic deadline `after` from now; USEC_NEVER stays what it is. */
 usec_t clock_deadline(usec_t after);
 
-/* What is left until `deadline`, never negative, as poll's milliseconds (rounded up; -1 for USEC_NEVER). */
+/* What is left until `deadline`, never negative, as poll's milliseconds (rounded up; -1 for
+ * USEC_NEVER). */
 int clock_left_ms(usec_t deadline);
 
 /* For tests only: replaces both clocks; NULL restores. [init] */
 void clock_hook(usec_t (*wall)(void), usec_t (*mono)(void));
 
 /*
- * "2026-11-21T09:30:00.123456+00:00", as Python's isoformat() of an aware UTC datetime (no fraction when it is zero).
- * `out` holds at least CLOCK_ISO_SIZE bytes. [any]
+ * "2026-11-21T09:30:00.123456+00:00", as Python's isoformat() of an aware UTC datetime (no fraction
+ * when it is zero). `out` holds at least CLOCK_ISO_SIZE bytes. [any]
  */
 #define CLOCK_ISO_SIZE 40
 void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE]);
 
 /*
- * Reads ISO 8601 as Celery's producers write it: date or date and time, 'T' or space, fraction of 0-9 digits, 'Z' or
- * +hh[:mm] or nothing (then UTC). ERR_INVALID. [any]
+ * Reads ISO 8601 as Celery's producers write it: date or date and time, 'T' or space, fraction of
+ * 0-9 digits, 'Z' or +hh[:mm] or nothing (then UTC). ERR_INVALID. [any]
  */
 int clock_parse_iso(const char *text, usec_t *ret_wall, struct err *err) must_check;
 

@@ -9,7 +9,8 @@
 
 /* Standard alphabet with padding. */
 void base64_encode(const void *data, size_t len, struct buf *out);
-/* Ignores ASCII white space; anything else outside the alphabet, or wrong padding, is ERR_INVALID. Appends to `out`. */
+/* Ignores ASCII white space; anything else outside the alphabet, or wrong padding, is ERR_INVALID.
+ * Appends to `out`. */
 int base64_decode(const char *text, size_t len, struct buf *out, struct err *err) must_check;
 
 void hex_encode(const void *data, size_t len, char *out /* 2 * len + 1 */);
@@ -25,7 +26,8 @@ void random_bytes(void *out, size_t len);
 #define SHA256_HEX_SIZE 65
 void sha256_hex(const void *data, size_t len, char out[SHA256_HEX_SIZE]);
 
-/* Length of the valid UTF-8 sequence at `s` (1-4), 0 if there is none. Surrogates and overlong forms are invalid. */
+/* Length of the valid UTF-8 sequence at `s` (1-4), 0 if there is none. Surrogates and overlong
+ * forms are invalid. */
 size_t utf8_valid(const char *s, size_t len);
 /* Appends `data` with every invalid byte (and NUL if `no_nul`) replaced by U+FFFD. */
 void utf8_clean(const char *data, size_t len, bool no_nul, struct buf *out);

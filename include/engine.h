@@ -1,12 +1,12 @@
 /*
  * engine.h: typed calls to one container engine (Docker's API), and nothing else of it.
  *
- * Callers can create, start, attach, kill, remove, inspect and list what is ours. What cannot be said here cannot be
- * done: there is no exec, no privilege, no host namespace, no mount but those of the specification. The implementation
- * may live in another process; so every argument is plain data.
- * Thread class of all calls: [any]; each blocks at most for its own timeout. Errors: ERR_UNAVAILABLE (nobody answers,
- * transient), ERR_NOTFOUND (the engine says 404: the only thing that means gone), ERR_CONFLICT, ERR_TIMEOUT,
- * ERR_PROTOCOL, ERR_FAILED (the engine's own message).
+ * Callers can create, start, attach, kill, remove, inspect and list what is ours. What cannot be
+ * said here cannot be done: there is no exec, no privilege, no host namespace, no mount but those
+ * of the specification. The implementation may live in another process; so every argument is plain
+ * data. Thread class of all calls: [any]; each blocks at most for its own timeout. Errors:
+ * ERR_UNAVAILABLE (nobody answers, transient), ERR_NOTFOUND (the engine says 404: the only thing
+ * that means gone), ERR_CONFLICT, ERR_TIMEOUT, ERR_PROTOCOL, ERR_FAILED (the engine's own message).
  */
 #ifndef CELERIAC_ENGINE_H
 #define CELERIAC_ENGINE_H
@@ -19,8 +19,9 @@
 struct engine;
 
 struct engine_config {
-	const char *host;	/* unix:///path, tcp://host:port, NULL or "" = unix:///var/run/docker.sock */
-	bool tls_verify;	/* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */
+	const char
+		*host; /* unix:///path, tcp://host:port, NULL or "" = unix:///var/run/docker.sock */
+	bool tls_verify; /* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */
 	const char *cert_path;
 	const char *api_version; /* pins, or NULL */
 	const char *instance;	 /* value of the label celeriac.instance: what is ours */
@@ -41,21 +42,25 @@ struct engine_info {
 };
 
 /* Does not connect. [init] */
-int engine_open(const struct engine_config *config, struct engine **ret, struct err *err) must_check;
+int engine_open(const struct engine_config *config, struct engine **ret,
+		struct err *err) must_check;
 void engine_close(struct engine *e);
 
 /* Reaches the engine, negotiates 1.41 … current, reads /info. */
 int engine_probe(struct engine *e, struct engine_info *ret, struct err *err) must_check;
 bool engine_info_has_runtime(const struct engine_info *info, const char *runtime);
-/* Clears the limits of `info` that `warnings`, as engine_create gave them, say are not enforced. Pure. */
+/* Clears the limits of `info` that `warnings`, as engine_create gave them, say are not enforced.
+ * Pure. */
 void engine_info_apply_warnings(struct engine_info *info, const char *warnings);
 
 /* The image's id; ERR_NOTFOUND. Never pulls. */
-int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
+int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
+		    struct err *err) must_check;
 
 /*
- * What a container may be. The zero value is the strictest: no network, no capabilities, no new privileges, read-only
- * root, no log, no mounts, and finite limits (defaults below). Strings are borrowed for the call.
+ * What a container may be. The zero value is the strictest: no network, no capabilities, no new
+ * privileges, read-only root, no log, no mounts, and finite limits (defaults below). Strings are
+ * borrowed for the call.
  */
 struct engine_label {
 	const char *name; /* without the prefix "celeriac." */
@@ -63,46 +68,48 @@ struct engine_label {
 };
 struct engine_tmpfs {
 	const char *path;
-	int64_t size; /* bytes */
+	int64_t size;	/* bytes */
 	int64_t inodes; /* 0 = 65536 */
-	unsigned mode; /* 0 = 0700 */
+	unsigned mode;	/* 0 = 0700 */
 	bool exec;
 };
 struct engine_spec {
-	const char *image;	/* required */
-	const char *name;	/* or NULL: the engine chooses */
+	const char *image;	 /* required */
+	const char *name;	 /* or NULL: the engine chooses */
 	const char *const *argv; /* NULL-terminated entrypoint and arguments, required */
-	const char *const *env;	/* NULL-terminated "K=V", or NULL */
+	const char *const *env;	 /* NULL-terminated "K=V", or NULL */
 	const char *working_dir; /* NULL = "/" */
-	unsigned uid, gid;	/* 0 = 10001 */
-	const char *runtime;	/* NULL = the engine's default */
-	const char *network;	/* NULL = none */
-	int64_t memory;		/* bytes, 0 = 256 MiB; swap is never more */
-	double cpus;		/* 0 = 1 */
-	int64_t pids;		/* 0 = 64 */
-	int64_t nofile;		/* 0 = 1024 */
-	int64_t file_size;	/* bytes one file may have, 0 = 1 GiB */
-	int64_t shm_size;	/* bytes, 0 = 1 MiB */
+	unsigned uid, gid;	 /* 0 = 10001 */
+	const char *runtime;	 /* NULL = the engine's default */
+	const char *network;	 /* NULL = none */
+	int64_t memory;		 /* bytes, 0 = 256 MiB; swap is never more */
+	double cpus;		 /* 0 = 1 */
+	int64_t pids;		 /* 0 = 64 */
+	int64_t nofile;		 /* 0 = 1024 */
+	int64_t file_size;	 /* bytes one file may have, 0 = 1 GiB */
+	int64_t shm_size;	 /* bytes, 0 = 1 MiB */
 	const struct engine_tmpfs *tmpfs;
 	size_t tmpfs_count;
-	const char *agent_volume; /* named volume with the agent, mounted read-only at /celeriac; or NULL */
+	const char *agent_volume; /* named volume with the agent, mounted read-only at /celeriac; or
+				     NULL */
 	const struct engine_label *labels;
 	size_t label_count;
 };
 
-/* The JSON body of POST /containers/create for `spec`: a pure function. `instance` becomes a label. Given. ERR_INVALID
- * names the field. */
-int engine_spec_body(const struct engine_spec *spec, const char *instance, char **ret, struct err *err) must_check;
+/* The JSON body of POST /containers/create for `spec`: a pure function. `instance` becomes a label.
+ * Given. ERR_INVALID names the field. */
+int engine_spec_body(const struct engine_spec *spec, const char *instance, char **ret,
+		     struct err *err) must_check;
 
-/* Creates, does not start. `ret_warnings` (may be NULL; given, "" if none) holds what the engine will not enforce. ERR_NOTFOUND:
- * no such image; ERR_CONFLICT: the name is taken. */
-int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE], char **ret_warnings,
-		  struct err *err) must_check;
+/* Creates, does not start. `ret_warnings` (may be NULL; given, "" if none) holds what the engine
+ * will not enforce. ERR_NOTFOUND: no such image; ERR_CONFLICT: the name is taken. */
+int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
+		  char **ret_warnings, struct err *err) must_check;
 int engine_start(struct engine *e, const char *id, struct err *err) must_check;
 /* SIGKILL. Not running is success. */
 int engine_kill(struct engine *e, const char *id, struct err *err) must_check;
-/* Removes by force with its anonymous volumes, after a look that its label says it is ours (ERR_DENIED if not), and waits until
- * it is gone. Gone already is success. */
+/* Removes by force with its anonymous volumes, after a look that its label says it is ours
+ * (ERR_DENIED if not), and waits until it is gone. Gone already is success. */
 int engine_remove(struct engine *e, const char *id, struct err *err) must_check;
 
 struct engine_container {
@@ -116,29 +123,34 @@ struct engine_container {
 	/* labels, "" when absent */
 	char role[16], owner[160], conversation[256], project[256], task[256], policy[72];
 };
-int engine_inspect(struct engine *e, const char *id, struct engine_container *ret, struct err *err) must_check;
+int engine_inspect(struct engine *e, const char *id, struct engine_container *ret,
+		   struct err *err) must_check;
 /* Every container of our instance, running or not. `ret` given: free. */
-int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count, struct err *err) must_check;
+int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count,
+		struct err *err) must_check;
 
 /*
- * Fills the named, read-only volume that carries the agent into containers, once per engine and agent: a container that
- * is never started takes the file in by the archive call, so neither a host path nor anything inside the image is needed and
- * remote engines work. The volume's name holds the digest of the bytes. `image` is any image present. Safe to call at
- * the same time from several workers. ret_volume: at least 80 bytes.
+ * Fills the named, read-only volume that carries the agent into containers, once per engine and
+ * agent: a container that is never started takes the file in by the archive call, so neither a host
+ * path nor anything inside the image is needed and remote engines work. The volume's name holds the
+ * digest of the bytes. `image` is any image present. Safe to call at the same time from several
+ * workers. ret_volume: at least 80 bytes.
  */
-int engine_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len, char ret_volume[80],
-			 struct err *err) must_check;
+int engine_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len,
+			 char ret_volume[80], struct err *err) must_check;
 
 /* ---- attached streams ---- */
 struct engine_stream;
 enum engine_channel { ENGINE_STDIN, ENGINE_STDOUT, ENGINE_STDERR, ENGINE_SYSTEM };
 /* stdin, stdout and stderr of PID 1, from now on. Closing does not stop the container. */
-int engine_attach(struct engine *e, const char *id, struct engine_stream **ret, struct err *err) must_check;
-int engine_stream_write(struct engine_stream *s, const void *data, size_t len, usec_t deadline, struct err *err)
-	must_check;
-/* 1 and a piece (borrowed until the next read), 0 at the end of the stream, ERR_TIMEOUT at the monotonic deadline. */
-int engine_stream_read(struct engine_stream *s, usec_t deadline, enum engine_channel *ret_channel, const void **ret_data,
-		       size_t *ret_len, struct err *err) must_check;
+int engine_attach(struct engine *e, const char *id, struct engine_stream **ret,
+		  struct err *err) must_check;
+int engine_stream_write(struct engine_stream *s, const void *data, size_t len, usec_t deadline,
+			struct err *err) must_check;
+/* 1 and a piece (borrowed until the next read), 0 at the end of the stream, ERR_TIMEOUT at the
+ * monotonic deadline. */
+int engine_stream_read(struct engine_stream *s, usec_t deadline, enum engine_channel *ret_channel,
+		       const void **ret_data, size_t *ret_len, struct err *err) must_check;
 int engine_stream_fd(const struct engine_stream *s);
 void engine_stream_close(struct engine_stream *s);
 

@@ -1,8 +1,9 @@
 /*
- * http.h: HTTP requests over TCP, TLS or a unix socket, by libcurl. For engines now; for tools and MCP servers later.
+ * http.h: HTTP requests over TCP, TLS or a unix socket, by libcurl. For engines now; for tools and
+ * MCP servers later.
  *
- * Every request has a deadline and a ceiling for the answer. Proxies from the environment, netrc, redirects and cookies
- * are never used.
+ * Every request has a deadline and a ceiling for the answer. Proxies from the environment, netrc,
+ * redirects and cookies are never used.
  */
 #ifndef CELERIAC_HTTP_H
 #define CELERIAC_HTTP_H
@@ -23,13 +24,13 @@ struct http_target {
 };
 
 struct http_request {
-	const char *method; /* "GET" … */
-	const char *path;   /* begins with a slash, already percent-encoded */
+	const char *method;	  /* "GET" … */
+	const char *path;	  /* begins with a slash, already percent-encoded */
 	const char *content_type; /* of the body, or NULL */
 	const char *body;	  /* borrowed, or NULL */
 	size_t body_len;
-	usec_t timeout;	  /* for the whole exchange */
-	size_t max_body;  /* bytes of answer, then ERR_TOOBIG */
+	usec_t timeout;	 /* for the whole exchange */
+	size_t max_body; /* bytes of answer, then ERR_TOOBIG */
 };
 
 struct http_response {
@@ -43,25 +44,28 @@ struct http_client;
 struct http_client *http_client_new(const struct http_target *target);
 void http_client_free(struct http_client *c);
 
-/* 0 with any HTTP status; ERR_UNAVAILABLE when nobody answers, ERR_TIMEOUT, ERR_TOOBIG, ERR_PROTOCOL. `ret->body` must be
- * an initialised builder (its limit is set here); given. [owner] */
-int http_do(struct http_client *c, const struct http_request *req, struct http_response *ret, struct err *err)
-	must_check;
+/* 0 with any HTTP status; ERR_UNAVAILABLE when nobody answers, ERR_TIMEOUT, ERR_TOOBIG,
+ * ERR_PROTOCOL. `ret->body` must be an initialised builder (its limit is set here); given. [owner]
+ */
+int http_do(struct http_client *c, const struct http_request *req, struct http_response *ret,
+	    struct err *err) must_check;
 
 /* ---- a connection taken over by a stream (Docker's attach) ---- */
 struct http_stream;
-/* Sends `req` with Connection: Upgrade, Upgrade: tcp on a connection made for it alone; succeeds on 101, or on a 200
- * without length. Any other status: ERR_NOTFOUND (404), ERR_CONFLICT (409), else ERR_PROTOCOL, with the body's text. */
-int http_stream_open(const struct http_target *target, const struct http_request *req, struct http_stream **ret,
-		     struct err *err) must_check;
-/* 1..size bytes read, 0 at the end of the stream, or an error; ERR_TIMEOUT at the monotonic `deadline`. One thread may
- * read while another writes. */
-ssize_t http_stream_read(struct http_stream *s, void *data, size_t size, usec_t deadline, struct err *err)
-	must_check;
+/* Sends `req` with Connection: Upgrade, Upgrade: tcp on a connection made for it alone; succeeds on
+ * 101, or on a 200 without length. Any other status: ERR_NOTFOUND (404), ERR_CONFLICT (409), else
+ * ERR_PROTOCOL, with the body's text. */
+int http_stream_open(const struct http_target *target, const struct http_request *req,
+		     struct http_stream **ret, struct err *err) must_check;
+/* 1..size bytes read, 0 at the end of the stream, or an error; ERR_TIMEOUT at the monotonic
+ * `deadline`. One thread may read while another writes. */
+ssize_t http_stream_read(struct http_stream *s, void *data, size_t size, usec_t deadline,
+			 struct err *err) must_check;
 /* All of it or an error. */
-int http_stream_write(struct http_stream *s, const void *data, size_t len, usec_t deadline, struct err *err)
-	must_check;
-/* Pollable; libcurl may hold bytes already read, so read until ERR_TIMEOUT with a deadline in the past. */
+int http_stream_write(struct http_stream *s, const void *data, size_t len, usec_t deadline,
+		      struct err *err) must_check;
+/* Pollable; libcurl may hold bytes already read, so read until ERR_TIMEOUT with a deadline in the
+ * past. */
 int http_stream_fd(const struct http_stream *s);
 void http_stream_close(struct http_stream *s);
 

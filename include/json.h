@@ -1,11 +1,11 @@
 /*
  * json.h: JSON as Python writes and reads it, on top of jansson.
  *
- * jansson knows strict JSON; Celery's messages are what Python's json module makes: NaN and Infinity, integers of any
- * size, lone surrogates, NULs. json_load_python and json_dump_python are each other's inverse for all of that: what
- * jansson cannot hold travels through it as a marked string (json_is_python_number, json_python_number) and comes
- * out again unchanged.
- * A json_t belongs to one thread at a time. All functions [any].
+ * jansson knows strict JSON; Celery's messages are what Python's json module makes: NaN and
+ * Infinity, integers of any size, lone surrogates, NULs. json_load_python and json_dump_python are
+ * each other's inverse for all of that: what jansson cannot hold travels through it as a marked
+ * string (json_is_python_number, json_python_number) and comes out again unchanged. A json_t
+ * belongs to one thread at a time. All functions [any].
  */
 #ifndef CELERIAC_JSON_H
 #define CELERIAC_JSON_H
@@ -22,49 +22,58 @@ static inline void cleanup_json_p(json_t **j)
 #define _cleanup_json_ _cleanup_(cleanup_json_p)
 
 /*
- * Reads one JSON value of any type. Given: the caller decrefs. Duplicate keys: the last wins. Nesting beyond
- * BOUND_JSON_DEPTH is ERR_TOOBIG, found before anything is built; anything else wrong is ERR_INVALID with a position.
+ * Reads one JSON value of any type. Given: the caller decrefs. Duplicate keys: the last wins.
+ * Nesting beyond BOUND_JSON_DEPTH is ERR_TOOBIG, found before anything is built; anything else
+ * wrong is ERR_INVALID with a position.
  */
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err) must_check;
 
-/* JSON of other peers (engine, agent): the same limits and marks, but NaN and Infinity are ERR_INVALID. */
+/* JSON of other peers (engine, agent): the same limits and marks, but NaN and Infinity are
+ * ERR_INVALID. */
 int json_load_strict(const char *text, size_t len, json_t **ret, struct err *err) must_check;
 
-/* Appends `value` as Python's json.dumps would read it back: ASCII only, marks turned into their tokens again. */
+/* Appends `value` as Python's json.dumps would read it back: ASCII only, marks turned into their
+ * tokens again. */
 void json_dump_python(const json_t *value, struct buf *out);
 
 /*
- * The same for readers that know only the standard (PostgreSQL's jsonb, an MCP server): NULs and lone surrogates become
- * U+FFFD, NaN and ±Infinity strings of their names; integers of any size stay.
+ * The same for readers that know only the standard (PostgreSQL's jsonb, an MCP server): NULs and
+ * lone surrogates become U+FFFD, NaN and ±Infinity strings of their names; integers of any size
+ * stay.
  */
 void json_dump_strict(const json_t *value, struct buf *out);
 
 /* True for NaN, ±Infinity and integers beyond 64 bit as json_load_python keeps them. */
 bool json_is_python_number(const json_t *value);
-/* Its token ("NaN", "-123456789012345678901234567890"); borrowed from `value`, NULL for anything else. */
+/* Its token ("NaN", "-123456789012345678901234567890"); borrowed from `value`, NULL for anything
+ * else. */
 const char *json_python_number(const json_t *value);
-/* A value for `token`, which must be NaN, Infinity, -Infinity or a decimal integer: a plain json_integer where it
- * fits. Given. ERR_INVALID. */
+/* A value for `token`, which must be NaN, Infinity, -Infinity or a decimal integer: a plain
+ * json_integer where it fits. Given. ERR_INVALID. */
 int json_make_number(const char *token, json_t **ret, struct err *err) must_check;
 
-/* Appends Python's repr of `value` ({'a': None, 'b': True, 'c': nan}), cut at `limit` bytes with "..." */
+/* Appends Python's repr of `value` ({'a': None, 'b': True, 'c': nan}), cut at `limit` bytes with
+ * "..." */
 void json_repr(const json_t *value, size_t limit, struct buf *out);
 
 /* "str", "int", "float", "bool", "list", "dict", "NoneType": Python's name for its type. */
 const char *json_type_name(const json_t *value);
 
-/* Member access that does not care for NULL objects: NULL when absent, or when it is JSON null. Borrowed. */
+/* Member access that does not care for NULL objects: NULL when absent, or when it is JSON null.
+ * Borrowed. */
 json_t *json_member(const json_t *object, const char *key);
-/* A string member, or NULL when absent, null or of another type. Borrowed; may hold NULs (json_string_length). */
+/* A string member, or NULL when absent, null or of another type. Borrowed; may hold NULs
+ * (json_string_length). */
 const char *json_member_str(const json_t *object, const char *key);
 
 /*
- * A json_string of any bytes: invalid UTF-8 and, with `no_nul`, NULs become U+FFFD. Given. Text that begins with U+0001 is
- * escaped, so that it cannot be taken for a marked value; json_text_append undoes that.
+ * A json_string of any bytes: invalid UTF-8 and, with `no_nul`, NULs become U+FFFD. Given. Text
+ * that begins with U+0001 is escaped, so that it cannot be taken for a marked value;
+ * json_text_append undoes that.
  */
 json_t *json_text(const char *data, size_t len, bool no_nul);
-/* Appends the characters of a string as UTF-8: what it says where json_string_value would show marks. Lone surrogates
- * become U+FFFD. Nothing for any other type. */
+/* Appends the characters of a string as UTF-8: what it says where json_string_value would show
+ * marks. Lone surrogates become U+FFFD. Nothing for any other type. */
 void json_text_append(const json_t *string, struct buf *out);
 
 #endif

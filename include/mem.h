@@ -1,8 +1,9 @@
 /*
  * mem.h: memory and clean-up.
  *
- * Fixed-size things come from xmalloc and friends, which abort when there is no memory: what the process held is
- * delivered again. Sizes that come from outside go through try_alloc with a limit from bounds.h.
+ * Fixed-size things come from xmalloc and friends, which abort when there is no memory: what the
+ * process held is delivered again. Sizes that come from outside go through try_alloc with a limit
+ * from bounds.h.
  */
 #ifndef CELERIAC_MEM_H
 #define CELERIAC_MEM_H
@@ -35,9 +36,9 @@ static inline void cleanup_free_p(void *pp)
 }
 void cleanup_fd_p(int *fd);
 
-#define _cleanup_(fn) __attribute__((cleanup(fn)))
+#define _cleanup_(fn)  __attribute__((cleanup(fn)))
 #define _cleanup_free_ _cleanup_(cleanup_free_p)
-#define _cleanup_fd_ _cleanup_(cleanup_fd_p)
+#define _cleanup_fd_   _cleanup_(cleanup_fd_p)
 
 #define TAKE(p)                                                                                    \
 	({                                                                                         \

@@ -1,8 +1,9 @@
 /*
  * pg.h: PostgreSQL connections for common/store; nobody else writes SQL.
  *
- * A pool of a few connections, each used by one thread at a time between pg_get and pg_put; made on demand, checked and
- * remade after an outage. All values travel as text parameters, never inside the statement.
+ * A pool of a few connections, each used by one thread at a time between pg_get and pg_put; made on
+ * demand, checked and remade after an outage. All values travel as text parameters, never inside
+ * the statement.
  */
 #ifndef CELERIAC_PG_H
 #define CELERIAC_PG_H
@@ -14,33 +15,36 @@ struct pg_pool;
 struct pg;
 struct pg_result;
 
-/* `url`: libpq URI; SQLAlchemy's postgresql+driver:// and postgres:// are understood. Connects lazily. [init] */
-int pg_pool_new(const char *url, size_t connections, const char *application_name, struct pg_pool **ret,
-		struct err *err) must_check;
+/* `url`: libpq URI; SQLAlchemy's postgresql+driver:// and postgres:// are understood. Connects
+ * lazily. [init] */
+int pg_pool_new(const char *url, size_t connections, const char *application_name,
+		struct pg_pool **ret, struct err *err) must_check;
 void pg_pool_free(struct pg_pool *p);
 
-/* Borrows a live connection, waiting until `deadline`. ERR_UNAVAILABLE, ERR_TIMEOUT: transient. [any] */
+/* Borrows a live connection, waiting until `deadline`. ERR_UNAVAILABLE, ERR_TIMEOUT: transient.
+ * [any] */
 int pg_get(struct pg_pool *p, usec_t deadline, struct pg **ret, struct err *err) must_check;
 /* Returns it; one with an open or failed transaction is rolled back. NULL is fine. */
 void pg_put(struct pg *c);
 
-/* A parameter: data NULL is SQL NULL; `binary` sends bytea as it is, else text, which ends with a NUL at data[len]
- * and holds none (ERR_INVALID). At most 64 in a statement. */
+/* A parameter: data NULL is SQL NULL; `binary` sends bytea as it is, else text, which ends with a
+ * NUL at data[len] and holds none (ERR_INVALID). At most 64 in a statement. */
 struct pg_param {
 	const char *data;
 	size_t len;
 	bool binary;
 };
-#define PG_TEXT(s) ((struct pg_param){ .data = (s), .len = (s) ? strlen(s) : 0 })
-#define PG_BYTES(p, n) ((struct pg_param){ .data = (const char *)(p), .len = (n), .binary = true })
-#define PG_NULL ((struct pg_param){ 0 })
+#define PG_TEXT(s)     ((struct pg_param){.data = (s), .len = (s) ? strlen(s) : 0})
+#define PG_BYTES(p, n) ((struct pg_param){.data = (const char *)(p), .len = (n), .binary = true})
+#define PG_NULL	       ((struct pg_param){0})
 
 /*
- * Runs one statement with $1… parameters. Each statement is bounded by the pool's statement timeout. Lost connection,
- * deadlock, serialisation failure, admin shutdown and full disk are transient. `ret` may be NULL. [owner]
+ * Runs one statement with $1… parameters. Each statement is bounded by the pool's statement
+ * timeout. Lost connection, deadlock, serialisation failure, admin shutdown and full disk are
+ * transient. `ret` may be NULL. [owner]
  */
-int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t count, struct pg_result **ret,
-	    struct err *err) must_check;
+int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t count,
+	    struct pg_result **ret, struct err *err) must_check;
 /* Runs a whole file of statements without parameters (migrations). */
 int pg_script(struct pg *c, const char *sql, struct err *err) must_check;
 

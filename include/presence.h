@@ -1,9 +1,10 @@
 /*
- * presence.h: who is alive. A worker holds a lease in Redis under its node name and counts its lives there (epoch), so
- * that others can tell whether the owner of a message, a row or a container still exists.
+ * presence.h: who is alive. A worker holds a lease in Redis under its node name and counts its
+ * lives there (epoch), so that others can tell whether the owner of a message, a row or a container
+ * still exists.
  *
- * Keys: celeriac:<instance>:node:<node> = JSON {epoch, pid, start, pidns}, expires after PRESENCE_TTL;
- * celeriac:<instance>:epoch:<node> = counter. An owner is written "<node>@<epoch>".
+ * Keys: celeriac:<instance>:node:<node> = JSON {epoch, pid, start, pidns}, expires after
+ * PRESENCE_TTL; celeriac:<instance>:epoch:<node> = counter. An owner is written "<node>@<epoch>".
  */
 #ifndef CELERIAC_PRESENCE_H
 #define CELERIAC_PRESENCE_H
@@ -11,33 +12,34 @@
 #include "err.h"
 #include "redis.h"
 
-#define PRESENCE_TTL (15 * USEC_PER_SEC)
-#define PRESENCE_RENEW (5 * USEC_PER_SEC)
+#define PRESENCE_TTL	    (15 * USEC_PER_SEC)
+#define PRESENCE_RENEW	    (5 * USEC_PER_SEC)
 #define PRESENCE_OWNER_SIZE 160
 
 struct presence; /* this process' own life; const after presence_join */
 
 /*
- * Takes the lease for `node`, or, when another live process of this name has it, for "<node>-2" and so on. A lease left by a
- * process of this machine that is gone is taken over at once, any other when it expires. Blocks until `deadline`. ERR_UNAVAILABLE.
+ * Takes the lease for `node`, or, when another live process of this name has it, for "<node>-2" and
+ * so on. A lease left by a process of this machine that is gone is taken over at once, any other
+ * when it expires. Blocks until `deadline`. ERR_UNAVAILABLE.
  */
-int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node, usec_t deadline,
-		  struct presence **ret, struct err *err) must_check;
+int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
+		  usec_t deadline, struct presence **ret, struct err *err) must_check;
 const char *presence_node(const struct presence *p);
 int64_t presence_epoch(const struct presence *p);
 const char *presence_owner(const struct presence *p); /* "<node>@<epoch>" */
 const char *presence_instance(const struct presence *p);
 
-/* Renews the lease through the link, without waiting. To be called every PRESENCE_RENEW. A lease that was lost while Redis was
- * away is taken again unless somebody else has it. */
+/* Renews the lease through the link, without waiting. To be called every PRESENCE_RENEW. A lease
+ * that was lost while Redis was away is taken again unless somebody else has it. */
 void presence_renew(const struct presence *p, struct redis_link *link);
 /* Lets go of it, so that others need not wait. */
 void presence_leave(const struct presence *p, struct redis *r);
 void presence_free(struct presence *p);
 
 /* Is `owner` ("node@epoch") alive? Ourselves: true without asking. [any] */
-int presence_alive(const struct presence *p, struct redis_link *link, const char *owner, bool *ret_alive, struct err *err)
-	must_check;
+int presence_alive(const struct presence *p, struct redis_link *link, const char *owner,
+		   bool *ret_alive, struct err *err) must_check;
 
 /* "node@epoch" → parts; false when it is none. */
 bool presence_owner_parse(const char *owner, char node[128], int64_t *ret_epoch);

@@ -1,8 +1,9 @@
 /*
  * redis.h: Redis connections and their owner threads.
  *
- * Two ways to talk: `struct redis` is one blocking connection for its owner thread; `struct redis_link` is a connection
- * with a thread of its own to which any thread hands commands, which are pipelined, and which outlives outages.
+ * Two ways to talk: `struct redis` is one blocking connection for its owner thread; `struct
+ * redis_link` is a connection with a thread of its own to which any thread hands commands, which
+ * are pipelined, and which outlives outages.
  */
 #ifndef CELERIAC_REDIS_H
 #define CELERIAC_REDIS_H
@@ -14,9 +15,9 @@
 struct redis_reply;
 enum redis_type { REDIS_NIL, REDIS_STRING, REDIS_STATUS, REDIS_ERROR, REDIS_INTEGER, REDIS_ARRAY };
 enum redis_type redis_reply_type(const struct redis_reply *r);
-struct slice redis_reply_str(const struct redis_reply *r);   /* STRING, STATUS, ERROR; else empty */
-int64_t redis_reply_int(const struct redis_reply *r);	      /* INTEGER, or a numeric STRING; else 0 */
-size_t redis_reply_count(const struct redis_reply *r);	      /* ARRAY; else 0 */
+struct slice redis_reply_str(const struct redis_reply *r); /* STRING, STATUS, ERROR; else empty */
+int64_t redis_reply_int(const struct redis_reply *r);  /* INTEGER, or a numeric STRING; else 0 */
+size_t redis_reply_count(const struct redis_reply *r); /* ARRAY; else 0 */
 const struct redis_reply *redis_reply_at(const struct redis_reply *r, size_t i);
 void redis_reply_free(struct redis_reply *r);
 static inline void cleanup_redis_reply_p(struct redis_reply **r)
@@ -26,8 +27,9 @@ static inline void cleanup_redis_reply_p(struct redis_reply **r)
 #define _cleanup_reply_ _cleanup_(cleanup_redis_reply_p)
 
 /* ---- commands as wire bytes, so that they are formatted in the caller's thread ---- */
-/* Appends one command: words of the format are arguments, whatever the values hold. %s string, %b bytes (pointer,
- * size_t), %d %i %u with l, ll, z, %g %f %.17g and %%; no other conversion. [any] */
+/* Appends one command: words of the format are arguments, whatever the values hold. %s string, %b
+ * bytes (pointer, size_t), %d %i %u with l, ll, z, %g %f %.17g and %%; no other conversion. [any]
+ */
 void redis_command(struct buf *out, const char *fmt, ...);
 /* The same from a vector. */
 void redis_command_argv(struct buf *out, const struct slice *argv, size_t argc);
@@ -46,11 +48,11 @@ struct redis_address {
 	int port;
 	char *user, *password;
 	int db;
-	char *safe; /* for messages */
+	char *safe;	  /* for messages */
 	char *key_prefix; /* global_keyprefix, "" if none: whoever builds a key prepends it */
 };
-/* redis://[user[:password]@]host[:port][/db], redis+socket:///path?virtual_host=db; rediss:// is ERR_UNSUPPORTED when
- * the library has no TLS. [any] */
+/* redis://[user[:password]@]host[:port][/db], redis+socket:///path?virtual_host=db; rediss:// is
+ * ERR_UNSUPPORTED when the library has no TLS. [any] */
 int redis_address_parse(const char *url, struct redis_address *ret, struct err *err) must_check;
 void redis_address_done(struct redis_address *a);
 /* The same server and database: results and acks can share a transaction. */
@@ -58,57 +60,65 @@ bool redis_address_equal(const struct redis_address *a, const struct redis_addre
 
 /* ---- one connection [owner] ---- */
 struct redis;
-/* Connects, authenticates, selects, names itself. Takes at most `timeout`, which every later call obeys too. */
-int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout, struct redis **ret,
-	       struct err *err) must_check;
+/* Connects, authenticates, selects, names itself. Takes at most `timeout`, which every later call
+ * obeys too. */
+int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout,
+	       struct redis **ret, struct err *err) must_check;
 void redis_close(struct redis *r);
-/* Sends what `commands` holds (emptied) and reads `count` replies into ret[]; on failure the connection is unusable and
- * must be closed. An error reply is a reply, not a failure. */
-int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct redis_reply **ret, struct err *err)
-	must_check;
+/* Sends what `commands` holds (emptied) and reads `count` replies into ret[]; on failure the
+ * connection is unusable and must be closed. An error reply is a reply, not a failure. */
+int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct redis_reply **ret,
+		   struct err *err) must_check;
 /* One command, one reply; an error reply is ERR_FAILED with its text. */
-int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const char *fmt, ...) must_check;
-/* Runs a script (EVALSHA, loading it once on NOSCRIPT). `args`: keys then arguments. Not to be used between
- * redis_send and redis_receive. */
-int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const struct slice *args, size_t count,
-		     struct redis_reply **ret, struct err *err) must_check;
-/* Non-blocking halves for a thread that polls: send without waiting, then receive when the fd is readable. */
+int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const char *fmt,
+	     ...) must_check;
+/* Runs a script (EVALSHA, loading it once on NOSCRIPT). `args`: keys then arguments. Not to be used
+ * between redis_send and redis_receive. */
+int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const struct slice *args,
+		     size_t count, struct redis_reply **ret, struct err *err) must_check;
+/* Non-blocking halves for a thread that polls: send without waiting, then receive when the fd is
+ * readable. */
 int redis_send(struct redis *r, struct buf *commands, struct err *err) must_check;
 int redis_fd(const struct redis *r);
-/* 1 and a reply, 0 when none is complete yet, or an error. Several may have come at once: to be called until it says 0
- * before the fd is polled again. */
+/* 1 and a reply, 0 when none is complete yet, or an error. Several may have come at once: to be
+ * called until it says 0 before the fd is polled again. */
 int redis_receive(struct redis *r, struct redis_reply **ret, struct err *err) must_check;
 
 /* ---- an owned, pipelined link [any] ---- */
 struct redis_link;
 enum redis_link_flag {
-	REDIS_LINK_KEEP = 1u << 0, /* survives an outage: sent again until it is answered. Only for what may run twice. */
+	REDIS_LINK_KEEP = 1u << 0, /* survives an outage: sent again until it is answered. Only for
+				      what may run twice. */
 };
-/* Called by the owner thread, must not block nor call back into the link except redis_link_submit. `replies` are
- * borrowed; `count` 0 and `err` set when it failed. */
-typedef void redis_link_fn(void *arg, struct redis_reply *const *replies, size_t count, const struct err *err);
+/* Called by the owner thread, must not block nor call back into the link except redis_link_submit.
+ * `replies` are borrowed; `count` 0 and `err` set when it failed. */
+typedef void redis_link_fn(void *arg, struct redis_reply *const *replies, size_t count,
+			   const struct err *err);
 
 /* Starts the thread; connects in the background, with capped and jittered backoff, for ever. */
-int redis_link_new(const struct redis_address *a, const char *name, struct redis_link **ret, struct err *err)
-	must_check;
-/* Waits until what was submitted is done or `deadline`, then stops the thread; what is left fails as CANCELLED. */
+int redis_link_new(const struct redis_address *a, const char *name, struct redis_link **ret,
+		   struct err *err) must_check;
+/* Waits until what was submitted is done or `deadline`, then stops the thread; what is left fails
+ * as CANCELLED. */
 void redis_link_free(struct redis_link *l, usec_t deadline);
 bool redis_link_up(const struct redis_link *l);
 
-/* Hands over `commands` (taken: emptied) with `count` replies, exactly as many as there are commands. Without KEEP it
- * fails at once while the link is down, but waits for the outcome of the very first attempt to connect. With KEEP, a
- * reply that says -LOADING, -READONLY, -MASTERDOWN or -TRYAGAIN is an outage too. `done` may be NULL. */
-void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags, redis_link_fn *done,
-		       void *arg);
-/* The same and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may still run). Replies are
- * given to the caller. */
-int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count, unsigned flags, usec_t deadline,
-			struct redis_reply **ret, struct err *err) must_check;
+/* Hands over `commands` (taken: emptied) with `count` replies, exactly as many as there are
+ * commands. Without KEEP it fails at once while the link is down, but waits for the outcome of the
+ * very first attempt to connect. With KEEP, a reply that says -LOADING, -READONLY, -MASTERDOWN or
+ * -TRYAGAIN is an outage too. `done` may be NULL. */
+void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
+		       redis_link_fn *done, void *arg);
+/* The same and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may
+ * still run). Replies are given to the caller. */
+int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
+			usec_t deadline, struct redis_reply **ret, struct err *err) must_check;
 /* One command; an error reply is ERR_FAILED. */
-int redis_link_do(struct redis_link *l, usec_t deadline, struct redis_reply **ret, struct err *err, const char *fmt,
-		  ...) must_check;
-/* Loads the script on every new connection, so that EVALSHA in submitted commands is always known. After a SCRIPT FLUSH
- * they are loaded and sent once more: with KEEP always, without it only if nothing of them has run. `s` is not kept. */
+int redis_link_do(struct redis_link *l, usec_t deadline, struct redis_reply **ret, struct err *err,
+		  const char *fmt, ...) must_check;
+/* Loads the script on every new connection, so that EVALSHA in submitted commands is always known.
+ * After a SCRIPT FLUSH they are loaded and sent once more: with KEEP always, without it only if
+ * nothing of them has run. `s` is not kept. */
 void redis_link_add_script(struct redis_link *l, struct redis_script *s);
 
 #endif

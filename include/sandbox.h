@@ -1,8 +1,9 @@
 /*
  * sandbox.h: runs of hostile code in containers, one container per conversation.
  *
- * Above the engine, below the tasks. A container's PID 1 is our agent (common/sandbox/agent), reached over one attached
- * stream; it is treated as hostile. Labels on the container are the truth, Redis is the index.
+ * Above the engine, below the tasks. A container's PID 1 is our agent (common/sandbox/agent),
+ * reached over one attached stream; it is treated as hostile. Labels on the container are the
+ * truth, Redis is the index.
  */
 #ifndef CELERIAC_SANDBOX_H
 #define CELERIAC_SANDBOX_H
@@ -18,17 +19,18 @@
 
 struct sandbox;
 
-/* Opens the engine named by the settings; neither engine nor Redis needs to answer yet. `link` carries the index and is
- * borrowed, as is `presence`. [init] */
+/* Opens the engine named by the settings; neither engine nor Redis needs to answer yet. `link`
+ * carries the index and is borrowed, as is `presence`. [init] */
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err) must_check;
 /* Closes streams; containers live on, so that a restart costs no conversation its files. */
 void sandbox_close_all(struct sandbox *s);
 
 /*
- * Reaches the engine, checks that runtime, image and limits are what the settings ask for (ERR_UNSUPPORTED names the limit
- * or runtime that is not there and not in SANDBOX_ALLOW_UNENFORCED), delivers the agent. Called at start and again after an
- * outage. `notes` gets one plain line per fact found ("pids limit: enforced"). [any]
+ * Reaches the engine, checks that runtime, image and limits are what the settings ask for
+ * (ERR_UNSUPPORTED names the limit or runtime that is not there and not in
+ * SANDBOX_ALLOW_UNENFORCED), delivers the agent. Called at start and again after an outage. `notes`
+ * gets one plain line per fact found ("pids limit: enforced"). [any]
  */
 int sandbox_prepare(struct sandbox *s, struct buf *notes, struct err *err) must_check;
 bool sandbox_ready(const struct sandbox *s);
@@ -49,19 +51,19 @@ struct sandbox_run {
 	struct slice stdin_data;
 	const struct sandbox_file *files;
 	size_t file_count;
-	const char *const *env; /* NULL-terminated "K=V", or NULL */
-	usec_t timeout;		/* of the code's own time, > 0 */
-	bool one_shot;		/* a container of its own, removed afterwards */
+	const char *const *env;	   /* NULL-terminated "K=V", or NULL */
+	usec_t timeout;		   /* of the code's own time, > 0 */
+	bool one_shot;		   /* a container of its own, removed afterwards */
 	const atomic_bool *cancel; /* true = end the run now; or NULL */
 };
 
 /* One table (common/sandbox/verdict.c) maps these to names. */
 enum sandbox_status {
 	SANDBOX_OK,
-	SANDBOX_ERROR,	      /* exit code not 0 */
-	SANDBOX_TIMEOUT,      /* 124, and nothing of the run is left */
+	SANDBOX_ERROR,	 /* exit code not 0 */
+	SANDBOX_TIMEOUT, /* 124, and nothing of the run is left */
 	SANDBOX_OOM,
-	SANDBOX_KILLED,	      /* by a signal that was neither ours nor the kernel's memory killer */
+	SANDBOX_KILLED, /* by a signal that was neither ours nor the kernel's memory killer */
 	SANDBOX_DISK_FULL,
 	SANDBOX_START_FAILED, /* 126, 127 */
 	SANDBOX_LOST,	      /* the container vanished in the middle */
@@ -97,24 +99,28 @@ struct sandbox_outcome {
 void sandbox_outcome_done(struct sandbox_outcome *o);
 
 /*
- * Runs code in the conversation's container, made on the first call. Code that fails is success here. ERR_DENIED: the
- * conversation is bound to another project; ERR_INVALID names the argument; ERR_UNAVAILABLE, ERR_TIMEOUT: engine or index
- * away, transient, tried again inside for a while. Blocks for the run. Calls of one conversation must not overlap within
- * this process (the caller's lanes see to it); across processes a lease in Redis does. [any]
+ * Runs code in the conversation's container, made on the first call. Code that fails is success
+ * here. ERR_DENIED: the conversation is bound to another project; ERR_INVALID names the argument;
+ * ERR_UNAVAILABLE, ERR_TIMEOUT: engine or index away, transient, tried again inside for a while.
+ * Blocks for the run. Calls of one conversation must not overlap within this process (the caller's
+ * lanes see to it); across processes a lease in Redis does. [any]
  */
-int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret, struct err *err)
-	must_check;
+int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
+		    struct err *err) must_check;
 
 /* Empties /sandbox/output; no container = 0 removed. */
-int sandbox_reset_output(struct sandbox *s, const char *conversation, int64_t *ret_removed, struct err *err) must_check;
+int sandbox_reset_output(struct sandbox *s, const char *conversation, int64_t *ret_removed,
+			 struct err *err) must_check;
 /* Removes the conversation's container. */
-int sandbox_close(struct sandbox *s, const char *conversation, bool *ret_removed, struct err *err) must_check;
+int sandbox_close(struct sandbox *s, const char *conversation, bool *ret_removed,
+		  struct err *err) must_check;
 
 struct sandbox_report {
 	int64_t idle, orphans, kept, failed;
 };
-/* One sweep: removes containers idle past SANDBOX_IDLE_TIMEOUT and those of our instance whose owner is dead and which
- * nobody adopted within SANDBOX_ADOPT_GRACE. Strangers are never touched. Several workers may sweep at once. */
+/* One sweep: removes containers idle past SANDBOX_IDLE_TIMEOUT and those of our instance whose
+ * owner is dead and which nobody adopted within SANDBOX_ADOPT_GRACE. Strangers are never touched.
+ * Several workers may sweep at once. */
 int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *err) must_check;
 
 /* Takes over the conversations of dead owners; returns how many. */

@@ -1,9 +1,10 @@
 /*
  * settings.h: every setting, read once at start from the environment and the command line.
  *
- * One table (common/settings.c) drives parsing, --settings, the manual and the sample file; a row is name, type, unit,
- * bounds, default, flags and one sentence of help. Celery's settings are read from CELERY_<NAME> (and the bare names
- * Celery users have: BROKER_URL, REDIS_URL …), ours from the name itself. Read only after settings_load. [any]
+ * One table (common/settings.c) drives parsing, --settings, the manual and the sample file; a row
+ * is name, type, unit, bounds, default, flags and one sentence of help. Celery's settings are read
+ * from CELERY_<NAME> (and the bare names Celery users have: BROKER_URL, REDIS_URL …), ours from the
+ * name itself. Read only after settings_load. [any]
  */
 #ifndef CELERIAC_SETTINGS_H
 #define CELERIAC_SETTINGS_H
@@ -65,30 +66,34 @@ struct settings {
 	usec_t sandbox_timeout;
 	usec_t sandbox_max_timeout;
 	usec_t sandbox_idle_timeout;
-	usec_t sandbox_adopt_grace; /* a dead worker's container may wait this long for a new owner */
+	usec_t sandbox_adopt_grace; /* a dead worker's container may wait this long for a new owner
+				     */
 	usec_t sandbox_cleanup_interval; /* period of beat's default entry */
 	int64_t sandbox_output_limit;
 	int64_t sandbox_files_max;
 	int64_t sandbox_file_size;
 	int64_t sandbox_files_size;
 	const char *media_dir;
-	const char *metrics; /* host:port, "" = off */
+	const char *metrics;	/* host:port, "" = off */
 	const char *log_format; /* celery | json */
 
 	struct settings_state *state; /* private: where each value came from */
 };
 
 /*
- * Fills `ret` from defaults, then the environment `env` (NULL: the process's own). ERR_INVALID names the setting and
- * what was wrong with its value, never the value of a secret. Strings live until settings_done. [init]
+ * Fills `ret` from defaults, then the environment `env` (NULL: the process's own). ERR_INVALID
+ * names the setting and what was wrong with its value, never the value of a secret. Strings live
+ * until settings_done. [init]
  */
 int settings_load(char *const *env, struct settings *ret, struct err *err) must_check;
 
-/* Sets one by name (as -c, -Q … do), remembered as coming from `source` ("-c"). ERR_INVALID, ERR_NOTFOUND. [init] */
-int settings_set(struct settings *s, const char *name, const char *value, const char *source, struct err *err)
-	must_check;
+/* Sets one by name (as -c, -Q … do), remembered as coming from `source` ("-c"). ERR_INVALID,
+ * ERR_NOTFOUND. [init] */
+int settings_set(struct settings *s, const char *name, const char *value, const char *source,
+		 struct err *err) must_check;
 
-/* Every setting: name, value (secrets hidden, URLs without password), where it came from, help. [init] */
+/* Every setting: name, value (secrets hidden, URLs without password), where it came from, help.
+ * [init] */
 void settings_print(const struct settings *s, FILE *out);
 
 void settings_done(struct settings *s);

@@ -1,8 +1,9 @@
 /*
  * store.h: what is kept in PostgreSQL: one row per tool or sandbox task, and the files a run made.
  *
- * Schema `celeriac`, migrations in deploy/sql/. Every function [any]; transient errors (outage, deadlock, full disk) are the
- * caller's to retry. NULs and invalid UTF-8 in text are replaced before they get here or refused by name.
+ * Schema `celeriac`, migrations in deploy/sql/. Every function [any]; transient errors (outage,
+ * deadlock, full disk) are the caller's to retry. NULs and invalid UTF-8 in text are replaced
+ * before they get here or refused by name.
  */
 #ifndef CELERIAC_STORE_H
 #define CELERIAC_STORE_H
@@ -19,58 +20,62 @@ struct store;
 int store_open(const struct settings *settings, struct store **ret, struct err *err) must_check;
 void store_close(struct store *s);
 
-/* The newest migration built into this program, and the one the database has; ERR_UNSUPPORTED when the database is older (says how
- * to migrate) or has none. A newer database is fine. */
+/* The newest migration built into this program, and the one the database has; ERR_UNSUPPORTED when
+ * the database is older (says how to migrate) or has none. A newer database is fine. */
 int store_check(struct store *s, int *ret_version, struct err *err) must_check;
 
-/* Brings the schema up to date as the owner, under an advisory lock, each migration in its own transaction. Returns how many ran.
- * [init] */
+/* Brings the schema up to date as the owner, under an advisory lock, each migration in its own
+ * transaction. Returns how many ran. [init] */
 int store_migrate(const char *owner_url, int *ret_applied, struct err *err) must_check;
 
 /* One attempt at one task. Strings borrowed. */
 struct store_task {
 	const char *task_id;
-	const char *kind; /* "sandbox", "plugin", "http", "mcp" */
-	const char *tool; /* our task name */
+	const char *kind;		    /* "sandbox", "plugin", "http", "mcp" */
+	const char *tool;		    /* our task name */
 	const char *conversation, *project; /* or NULL */
-	const json_t *params; /* secrets already redacted */
+	const json_t *params;		    /* secrets already redacted */
 	int retries;
 	const char *worker; /* node */
 	int64_t epoch;
-	/* Tag of this delivery, or NULL: the same delivery may begin or take over again when an answer was lost, another
-	 * delivery of the task in the same process may not. */
+	/* Tag of this delivery, or NULL: the same delivery may begin or take over again when an
+	 * answer was lost, another delivery of the task in the same process may not. */
 	const char *delivery;
 };
 
 enum store_begin_verdict {
 	STORE_BEGUN,	/* the row is ours: run it */
 	STORE_FINISHED, /* it ran before: `result` is what it returned; store it again and ack */
-	STORE_RUNNING	/* (worker, epoch) has it; take it over with store_take_over if that owner is dead */
+	STORE_RUNNING /* (worker, epoch) has it; take it over with store_take_over if that owner is
+			 dead */
 };
 struct store_begin {
 	enum store_begin_verdict verdict;
 	int attempt;
 	json_t *result; /* FINISHED: given */
-	bool failed;	/* FINISHED: `result` is the exception of a FAILURE, {exc_type, exc_message, exc_module} */
+	bool failed;	/* FINISHED: `result` is the exception of a FAILURE, {exc_type, exc_message,
+			   exc_module} */
 	char worker[128];
 	int64_t epoch;
 	char container[72]; /* RUNNING: where it ran, "" if not known */
 };
-/* Inserts the row as `running`, or says what is there. A row of an earlier retry (fewer retries) is begun anew; a row of a later
- * one answers for it: RUNNING or FINISHED. */
-int store_begin_task(struct store *s, const struct store_task *t, struct store_begin *ret, struct err *err) must_check;
-/* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody else was faster, or when the
- * row belongs to a later retry. */
-int store_take_over(struct store *s, const struct store_task *t, const char *old_worker, int64_t old_epoch,
-		    int *ret_attempt, struct err *err) must_check;
+/* Inserts the row as `running`, or says what is there. A row of an earlier retry (fewer retries) is
+ * begun anew; a row of a later one answers for it: RUNNING or FINISHED. */
+int store_begin_task(struct store *s, const struct store_task *t, struct store_begin *ret,
+		     struct err *err) must_check;
+/* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody
+ * else was faster, or when the row belongs to a later retry. */
+int store_take_over(struct store *s, const struct store_task *t, const char *old_worker,
+		    int64_t old_epoch, int *ret_attempt, struct err *err) must_check;
 /* Notes the container while the task runs. */
-int store_note_container(struct store *s, const struct store_task *t, const char *container, struct err *err) must_check;
+int store_note_container(struct store *s, const struct store_task *t, const char *container,
+			 struct err *err) must_check;
 
 struct store_file {
-	char id[37];	  /* filled by store_finish_task: a uuid, the same for the same task and name */
+	char id[37]; /* filled by store_finish_task: a uuid, the same for the same task and name */
 	const char *name;
-	char mime[80];	  /* filled: by name, then by content */
-	char sha256[65];  /* filled */
+	char mime[80];	 /* filled: by name, then by content */
+	char sha256[65]; /* filled */
 	const char *data;
 	size_t len;
 };
@@ -79,7 +84,7 @@ struct store_finish {
 	int exit_code;
 	const char *stdout_text, *stderr_text; /* no NULs */
 	const char *container;
-	const char *error;    /* or NULL */
+	const char *error; /* or NULL */
 	struct store_file *files;
 	size_t file_count;
 	bool failed; /* state 'failed' instead of 'finished': the task is a Celery FAILURE */
@@ -89,13 +94,14 @@ struct store_finish {
  */
 void store_describe_files(const struct store_task *t, struct store_file *files, size_t count);
 /*
- * Rows and bytes in one transaction: files to conversation_outputs (into MEDIA_DIR by digest when set), the row to finished with
- * `result`. Holds only for the same (worker, epoch, retries): ERR_CONFLICT when the row is somebody else's now, and then nothing was
- * written. After a transient error it can be called again, whatever became of the first call. ERR_TOOBIG: `result` as JSON is
+ * Rows and bytes in one transaction: files to conversation_outputs (into MEDIA_DIR by digest when
+ * set), the row to finished with `result`. Holds only for the same (worker, epoch, retries):
+ * ERR_CONFLICT when the row is somebody else's now, and then nothing was written. After a transient
+ * error it can be called again, whatever became of the first call. ERR_TOOBIG: `result` as JSON is
  * longer than BOUND_RESULT_BYTES.
  */
-int store_finish_task(struct store *s, const struct store_task *t, const struct store_finish *f, const json_t *result,
-		      struct err *err) must_check;
+int store_finish_task(struct store *s, const struct store_task *t, const struct store_finish *f,
+		      const json_t *result, struct err *err) must_check;
 
 /* True if the database answered last time. For /readyz. */
 bool store_ready(const struct store *s);

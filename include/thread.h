@@ -36,7 +36,9 @@ void cond_wait(struct cond *c, struct mutex *m) REQUIRES(*m);
 /* False when the monotonic `deadline` passed first. */
 bool cond_wait_until(struct cond *c, struct mutex *m, usec_t deadline) REQUIRES(*m);
 
-/* Starts a joinable thread, named (at most 15 bytes), with every signal blocked and a 512 KiB stack. */
-int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg, struct err *err) must_check;
+/* Starts a joinable thread, named (at most 15 bytes), with every signal blocked and a 512 KiB
+ * stack. */
+int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg,
+		 struct err *err) must_check;
 
 #endif

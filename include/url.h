@@ -1,5 +1,6 @@
 /*
- * url.h: the URLs of brokers, backends, databases and engines; and the only place that hides passwords.
+ * url.h: the URLs of brokers, backends, databases and engines; and the only place that hides
+ * passwords.
  */
 #ifndef CELERIAC_URL_H
 #define CELERIAC_URL_H
@@ -19,8 +20,8 @@ struct url {
 	char *query; /* without '?', not decoded */
 };
 
-/* Strict: scheme://[user[:password]@]host[:port][/path][?query] or scheme:///path. ERR_INVALID, ERR_TOOBIG
- * (BOUND_URL_BYTES); the message never holds the password. [any] */
+/* Strict: scheme://[user[:password]@]host[:port][/path][?query] or scheme:///path. ERR_INVALID,
+ * ERR_TOOBIG (BOUND_URL_BYTES); the message never holds the password. [any] */
 int url_parse(const char *text, struct url *ret, struct err *err) must_check;
 void url_done(struct url *u);
 #define _cleanup_url_ _cleanup_(url_done)
@@ -28,8 +29,8 @@ void url_done(struct url *u);
 /* The value of `key` in the query, decoded; NULL when absent. Given. [any] */
 char *url_query_get(const struct url *u, const char *key);
 
-/* The URL with its password (and passwords of `;`-separated further URLs) as "**", in Celery's way. Never fails: what
- * cannot be parsed becomes "scheme://…". Given. [any] */
+/* The URL with its password (and passwords of `;`-separated further URLs) as "**", in Celery's way.
+ * Never fails: what cannot be parsed becomes "scheme://…". Given. [any] */
 char *url_safe(const char *text);
 
 #endif

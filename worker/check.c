@@ -1,5 +1,6 @@
 /*
- * --check: reach every service and say plainly what is wrong. Exit 0 only when the worker would run.
+ * --check: reach every service and say plainly what is wrong. Exit 0 only when the worker would
+ * run.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static void verdict(const char *what, const struct err *err, const char *detail,
 static int ping(const char *url, struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct redis_address address = { 0 };
+	struct redis_address address = {0};
 	struct redis *r = NULL;
 	int rc = redis_address_parse(url, &address, err);
 
@@ -40,7 +41,7 @@ static int ping(const char *url, struct err *err)
 
 static void check_redis(const char *what, const char *url, int *failures)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int rc = url && url[0] ? ping(url, &err) : err_set(&err, ERR_INVALID, "not set");
 
 	verdict(what, rc < 0 ? &err : NULL, "answers", failures);
@@ -49,13 +50,15 @@ static void check_redis(const char *what, const char *url, int *failures)
 static void check_store(const struct settings *s, int *failures)
 {
 	struct store *store = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 	char detail[64];
 	int version = 0;
 	int rc;
 
 	if (s->database_url == NULL || s->database_url[0] == '\0') {
-		printf("note  %-12s DATABASE_URL is not set: sandbox and tool tasks are not offered\n", "database");
+		printf("note  %-12s DATABASE_URL is not set: sandbox and tool tasks are not "
+		       "offered\n",
+		       "database");
 		return;
 	}
 	rc = store_open(s, &store, &err);
@@ -69,11 +72,11 @@ static void check_store(const struct settings *s, int *failures)
 static void check_engine(const struct settings *s, int *failures)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	struct redis_address address = { 0 };
+	struct redis_address address = {0};
 	struct redis_link *link = NULL;
 	struct sandbox *sandbox = NULL;
 	struct presence *presence = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 	int rc = redis_address_parse(s->broker_url, &address, &err);
 
 	if (rc == 0)
@@ -100,7 +103,8 @@ int check_run(const struct settings *s)
 	int failures = 0;
 
 	check_redis("broker", s->broker_url, &failures);
-	if (s->result_backend != NULL && s->result_backend[0] != '\0' && strncmp(s->result_backend, "disabled", 8) != 0)
+	if (s->result_backend != NULL && s->result_backend[0] != '\0' &&
+	    strncmp(s->result_backend, "disabled", 8) != 0)
 		check_redis("backend", s->result_backend, &failures);
 	check_store(s, &failures);
 	check_engine(s, &failures);

@@ -1,6 +1,6 @@
 /*
- * The consumer thread: stations 1 to 4. Claims only as much as there is room for, decodes, and sends each request to its lane or the
- * pool.
+ * The consumer thread: stations 1 to 4. Claims only as much as there is room for, decodes, and
+ * sends each request to its lane or the pool.
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,10 +15,10 @@
 #include "mem.h"
 #include "worker.h"
 
-#define IDLE_WAIT (1 * USEC_PER_SEC)
+#define IDLE_WAIT      (1 * USEC_PER_SEC)
 #define NOT_READY_WAIT (100 * USEC_PER_MSEC)
-#define BACKOFF_FIRST (100 * USEC_PER_MSEC)
-#define BACKOFF_MOST (2 * USEC_PER_SEC)
+#define BACKOFF_FIRST  (100 * USEC_PER_MSEC)
+#define BACKOFF_MOST   (2 * USEC_PER_SEC)
 
 void consumer_dispatch(struct request *r)
 {
@@ -33,7 +33,8 @@ void consumer_dispatch(struct request *r)
 /* A message that will never run: to the dead letters, with the reason. */
 static void bury(struct worker *w, struct delivery *d, const char *reason)
 {
-	struct settlement s = { .tag = d->tag, .queue = d->queue, .outcome = SETTLE_DEAD, .reason = reason };
+	struct settlement s = {
+		.tag = d->tag, .queue = d->queue, .outcome = SETTLE_DEAD, .reason = reason};
 
 	broker_settle(w->broker, &s, NULL, NULL);
 	free(TAKE(d->data));
@@ -43,27 +44,30 @@ static void bury(struct worker *w, struct delivery *d, const char *reason)
 /* Celery drops a task of unknown name and stores why. */
 static void drop_unknown(struct worker *w, struct delivery *d, struct message *m)
 {
-	_cleanup_json_ json_t *exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message",
-						     m->task, "exc_module", "celery.exceptions");
-	struct task_meta meta = { .task_id = m->id,
-				  .state = TASK_FAILURE,
-				  .result = exception,
-				  .parent_id = m->parent_id,
-				  .group_id = m->group,
-				  .name = m->task,
-				  .args = m->args,
-				  .kwargs = m->kwargs,
-				  .worker = w->settings.worker_hostname,
-				  .retries = m->retries,
-				  .queue = d->queue };
-	struct settlement s = { .tag = d->tag, .queue = d->queue, .outcome = SETTLE_ACK };
-	struct backend_write write = { 0 };
-	struct err err = { 0 };
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message", m->task,
+			  "exc_module", "celery.exceptions");
+	struct task_meta meta = {.task_id = m->id,
+				 .state = TASK_FAILURE,
+				 .result = exception,
+				 .parent_id = m->parent_id,
+				 .group_id = m->group,
+				 .name = m->task,
+				 .args = m->args,
+				 .kwargs = m->kwargs,
+				 .worker = w->settings.worker_hostname,
+				 .retries = m->retries,
+				 .queue = d->queue};
+	struct settlement s = {.tag = d->tag, .queue = d->queue, .outcome = SETTLE_ACK};
+	struct backend_write write = {0};
+	struct err err = {0};
 
-	log_error("Received unregistered task of type '%s'. The message has been ignored and discarded. id=%s", m->task,
-		  m->id);
+	log_error("Received unregistered task of type '%s'. The message has been ignored and "
+		  "discarded. id=%s",
+		  m->task, m->id);
 	state_count(&w->state, COUNT_UNKNOWN);
-	if (!backend_is_disabled(w->backend) && backend_encode(w->backend, &meta, &write, &err) == 0) {
+	if (!backend_is_disabled(w->backend) &&
+	    backend_encode(w->backend, &meta, &write, &err) == 0) {
 		if (backend_shares_broker(w->backend))
 			s.result = &write;
 		else
@@ -107,18 +111,20 @@ static void receive(struct worker *w, struct delivery *d)
 	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];
 	struct message *m = NULL;
 	const struct task *t;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	state_count(&w->state, COUNT_RECEIVED);
 	switch (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err)) {
 	case MESSAGE_OK:
 		break;
 	case MESSAGE_UNDECODABLE:
-		log_error("Can't decode message body: %s (from %s, %zu bytes)", err.msg, d->queue, d->len);
+		log_error("Can't decode message body: %s (from %s, %zu bytes)", err.msg, d->queue,
+			  d->len);
 		bury(w, d, err.msg);
 		return;
 	case MESSAGE_DISALLOWED:
-		log_error("Refusing to deserialize disabled content: %s (task %s[%s])", err.msg, name, id);
+		log_error("Refusing to deserialize disabled content: %s (task %s[%s])", err.msg,
+			  name, id);
 		bury(w, d, err.msg);
 		return;
 	case MESSAGE_INVALID:
@@ -142,7 +148,7 @@ static void receive(struct worker *w, struct delivery *d)
 /* Until a slot is free, something changes, or the deadline. */
 static void wait_for_wake(struct worker *w, usec_t after)
 {
-	struct pollfd fd = { .fd = w->state.wake_fd, .events = POLLIN };
+	struct pollfd fd = {.fd = w->state.wake_fd, .events = POLLIN};
 
 	poll(&fd, 1, clock_left_ms(clock_deadline(after)));
 }
@@ -157,7 +163,8 @@ static void drain_wake(struct worker *w)
 
 static size_t room(struct worker *w)
 {
-	size_t held = atomic_load(&w->state.held_count), aside = atomic_load(&w->keeper.aside_count);
+	size_t held = atomic_load(&w->state.held_count),
+	       aside = atomic_load(&w->keeper.aside_count);
 
 	held = held > aside ? held - aside : 0; /* what waits for its time takes no slot */
 	return held < w->prefetch_count ? w->prefetch_count - held : 0;
@@ -184,7 +191,8 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 	for (size_t i = 0; i < count; i++) {
 		receive(w, &batch[i]);
 	}
-	return count > 0 ? 0 : broker_wait(w->broker, w->state.wake_fd, clock_deadline(IDLE_WAIT), err);
+	return count > 0 ? 0
+			 : broker_wait(w->broker, w->state.wake_fd, clock_deadline(IDLE_WAIT), err);
 }
 
 static int consume(struct worker *w, struct delivery *batch, struct err *err)
@@ -213,15 +221,15 @@ void *consumer_thread(void *arg)
 	usec_t backoff = BACKOFF_FIRST;
 
 	while (!atomic_load(&w->stopping)) {
-		struct err err = { 0 };
+		struct err err = {0};
 		bool was_up;
 
 		if (consume(w, batch, &err) == 0)
 			continue;
 		was_up = atomic_exchange(&w->consuming, false);
 		if (was_up || backoff == BACKOFF_FIRST)
-			log_error("consumer: Cannot connect to %s: %s. Trying again.", broker_address(w->broker)->safe,
-				  err.msg);
+			log_error("consumer: Cannot connect to %s: %s. Trying again.",
+				  broker_address(w->broker)->safe, err.msg);
 		backoff = was_up ? BACKOFF_FIRST : backoff * 2;
 		if (backoff > BACKOFF_MOST)
 			backoff = BACKOFF_MOST;

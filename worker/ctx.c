@@ -53,17 +53,26 @@ bool task_sleep(struct task_ctx *ctx, usec_t deadline)
 	return false;
 }
 
-void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type, const char *text)
+/* Takes `argument`. */
+static void set_exception(struct task_ctx *ctx, const char *module, const char *type,
+			  json_t *argument)
 {
 	free(ctx->exc_module);
 	free(ctx->exc_type);
 	json_decref(ctx->exc_message);
 	ctx->exc_module = xstrdup(module);
 	ctx->exc_type = xstrdup(type);
-	ctx->exc_message = json_pack("[o]", json_text(text, strlen(text), false));
+	ctx->exc_message = json_pack("[o]", argument);
 }
 
-int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const char *type, const char *fmt, ...)
+void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type,
+			    const char *text)
+{
+	set_exception(ctx, module, type, json_text(text, strlen(text), false));
+}
+
+int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const char *type,
+	       const char *fmt, ...)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_ERROR_TEXT);
 	va_list ap;
@@ -73,6 +82,13 @@ int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const 
 	va_end(ap);
 	task_ctx_set_exception(ctx, module, type, text.data);
 	return err_set(err, ERR_FAILED, "%s: %s", type, text.data);
+}
+
+int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, const char *type,
+		     const json_t *value)
+{
+	set_exception(ctx, module, type, json_incref((json_t *)(uintptr_t)value));
+	return err_set(err, ERR_FAILED, "%s", type);
 }
 
 struct task_record *task_ctx_record(struct task_ctx *ctx)
@@ -87,8 +103,8 @@ const struct store_task *task_ctx_row(const struct task_ctx *ctx)
 
 json_t *task_ctx_exception(const struct task_ctx *ctx)
 {
-	return json_pack("{s:s, s:O, s:s}", "exc_type", ctx->exc_type, "exc_message", ctx->exc_message, "exc_module",
-			 ctx->exc_module);
+	return json_pack("{s:s, s:O, s:s}", "exc_type", ctx->exc_type, "exc_message",
+			 ctx->exc_message, "exc_module", ctx->exc_module);
 }
 
 void task_ctx_done(struct task_ctx *ctx)

@@ -19,7 +19,8 @@ struct task_ctx {
 
 void task_ctx_done(struct task_ctx *ctx);
 /* Sets the exception; arguments [text]. */
-void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type, const char *text);
+void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type,
+			    const char *text);
 /* {exc_type, exc_message, exc_module} as Celery stores it. Given. */
 json_t *task_ctx_exception(const struct task_ctx *ctx);
 

@@ -1,6 +1,7 @@
 /*
- * The keeper thread: everything that must be said to Redis again and again so that others know that we live and what we hold. It talks to
- * nothing slow, so that a hung engine can never cost the lease.
+ * The keeper thread: everything that must be said to Redis again and again so that others know that
+ * we live and what we hold. It talks to nothing slow, so that a hung engine can never cost the
+ * lease.
  */
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@
 #include "mem.h"
 #include "worker.h"
 
-#define TICK (500 * USEC_PER_MSEC)
+#define TICK		 (500 * USEC_PER_MSEC)
 #define RESTORE_INTERVAL (10 * USEC_PER_SEC)
 
 struct due {
@@ -80,13 +81,13 @@ static void renew_messages(struct worker *w)
 }
 
 /*
- * Our own earlier lives are over for certain; others are given the time to renew their leases, which they could not while Redis was
- * away.
+ * Our own earlier lives are over for certain; others are given the time to renew their leases,
+ * which they could not while Redis was away.
  */
 static void restore(struct worker *w, const struct due *due, usec_t now)
 {
 	bool own_only = now - due->up_since < PRESENCE_TTL;
-	struct err err = { 0 };
+	struct err err = {0};
 	int64_t restored = 0;
 
 	if (broker_restore_dead(w->broker, w->presence, own_only, &restored, &err) < 0) {
@@ -112,7 +113,7 @@ static void tick(struct worker *w, struct due *due)
 		return;
 	}
 	if (due->up_since == 0) {
-		*due = (struct due){ .up_since = now };
+		*due = (struct due){.up_since = now};
 		presence_renew(w->presence, broker_link(w->broker));
 		due->renew_lease = now + PRESENCE_RENEW;
 	}
@@ -146,7 +147,7 @@ static void *keeper_thread(void *arg)
 {
 	struct worker *w = arg;
 	struct keeper *k = &w->keeper;
-	struct due due = { 0 };
+	struct due due = {0};
 
 	mutex_lock(&k->lock);
 	while (!k->stopping) {

@@ -1,5 +1,6 @@
 /*
- * Lanes: a conversation's calls run one at a time in the order they arrived, and hold no thread while they wait.
+ * Lanes: a conversation's calls run one at a time in the order they arrived, and hold no thread
+ * while they wait.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -18,10 +18,10 @@
 #include "url.h"
 #include "worker.h"
 
-#define JOIN_PATIENCE (2 * USEC_PER_SEC)    /* one try at the node lease, before the log says so */
-#define COLD_PATIENCE (5 * USEC_PER_SEC)    /* for cancelled tasks to end */
-#define SETTLE_PATIENCE (5 * USEC_PER_SEC)  /* for the broker to confirm what was handed over */
-#define RETRY_MS 1000
+#define JOIN_PATIENCE	(2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
+#define COLD_PATIENCE	(5 * USEC_PER_SEC) /* for cancelled tasks to end */
+#define SETTLE_PATIENCE (5 * USEC_PER_SEC) /* for the broker to confirm what was handed over */
+#define RETRY_MS	1000
 
 /* ---- start ---- */
 
@@ -31,9 +31,11 @@ static int open_parts(struct worker *w, struct err *err)
 	int rc;
 
 	if (s->broker_url == NULL || s->broker_url[0] == '\0')
-		return err_set(err, ERR_INVALID, "no broker: set CELERY_BROKER_URL or use --broker");
+		return err_set(err, ERR_INVALID,
+			       "no broker: set CELERY_BROKER_URL or use --broker");
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
-	    (rc = backend_open(s, broker_address(w->broker), broker_link(w->broker), &w->backend, err)) < 0)
+	    (rc = backend_open(s, broker_address(w->broker), broker_link(w->broker), &w->backend,
+			       err)) < 0)
 		return rc;
 	lanes_init(&w->lanes);
 	mutex_init(&w->keeper.lock);
@@ -54,19 +56,21 @@ static int join(struct worker *w, int signals, struct err *err)
 
 	for (;;) {
 		struct redis *r = NULL;
-		int rc = redis_open(broker_address(w->broker), "celeriac-join", JOIN_PATIENCE, &r, err);
+		int rc = redis_open(broker_address(w->broker), "celeriac-join", JOIN_PATIENCE, &r,
+				    err);
 
 		if (rc == 0)
-			rc = presence_join(r, broker_address(w->broker)->key_prefix, w->settings.instance,
-					   w->settings.node, clock_deadline(2 * PRESENCE_TTL), &w->presence, err);
+			rc = presence_join(r, broker_address(w->broker)->key_prefix,
+					   w->settings.instance, w->settings.node,
+					   clock_deadline(2 * PRESENCE_TTL), &w->presence, err);
 		redis_close(r);
 		if (rc == 0 || !err_is_transient(err))
 			return rc;
 		if (!said)
-			log_error("consumer: Cannot connect to %s: %s. Trying again.", broker_address(w->broker)->safe,
-				  err->msg);
+			log_error("consumer: Cannot connect to %s: %s. Trying again.",
+				  broker_address(w->broker)->safe, err->msg);
 		said = true;
-		struct pollfd fd = { .fd = signals, .events = POLLIN };
+		struct pollfd fd = {.fd = signals, .events = POLLIN};
 
 		poll(&fd, 1, RETRY_MS);
 		if (daemon_next_signal(signals) != 0)
@@ -98,8 +102,9 @@ static int start_threads(struct worker *w, struct err *err)
 	int rc;
 
 	w->prefetch_count = multiplier > 0 ? (size_t)(threads * multiplier) : SIZE_MAX / 2;
-	if ((rc = pool_start(&w->pool, w, (size_t)threads, err)) < 0 || (rc = keeper_start(w, err)) < 0 ||
-	    (rc = services_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0)
+	if ((rc = pool_start(&w->pool, w, (size_t)threads, err)) < 0 ||
+	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
+	    (rc = metrics_start(w, &w->metrics, err)) < 0)
 		return rc;
 	return thread_start(&w->consumer, "consumer", consumer_thread, w, err);
 }
@@ -117,8 +122,9 @@ static int start(struct worker *w, int signals, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (w->store != NULL) {
-		rc = sandbox_open(&w->settings, broker_link(w->broker), broker_address(w->broker)->key_prefix,
-				  w->presence, &w->sandbox, err);
+		rc = sandbox_open(&w->settings, broker_link(w->broker),
+				  broker_address(w->broker)->key_prefix, w->presence, &w->sandbox,
+				  err);
 		if (rc < 0)
 			return rc;
 	}
@@ -171,8 +177,10 @@ static void finish(struct worker *w, int signals, bool cold)
 		release_all(keeper_drain(w));
 		if (cold && clock_mono() >= deadline)
 			break;
-		if (!cold && (clock_mono() >= deadline || signal_number == SIGINT || signal_number == SIGQUIT)) {
-			log_warning("worker: Cold shutdown (%s)", signal_number ? "signal" : "grace time over");
+		if (!cold && (clock_mono() >= deadline || signal_number == SIGINT ||
+			      signal_number == SIGQUIT)) {
+			log_warning("worker: Cold shutdown (%s)",
+				    signal_number ? "signal" : "grace time over");
 			cold = true;
 			deadline = clock_deadline(COLD_PATIENCE);
 			cancel(w);
@@ -183,7 +191,7 @@ static void finish(struct worker *w, int signals, bool cold)
 static void leave(struct worker *w)
 {
 	struct redis *r = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	if (redis_open(broker_address(w->broker), "celeriac-leave", JOIN_PATIENCE, &r, &err) == 0)
 		presence_leave(w->presence, r);
@@ -198,7 +206,8 @@ static void stop(struct worker *w, int signals, bool cold)
 	services_stop(w);
 	metrics_stop(w->metrics);
 	if (atomic_load(&w->state.held_count) > 0) {
-		/* a task that does not end: its message stays recorded as ours and is restored once we are gone */
+		/* a task that does not end: its message stays recorded as ours and is restored once
+		 * we are gone */
 		log_error("%zu task(s) did not end; their messages are restored by the next worker",
 			  atomic_load(&w->state.held_count));
 		leave(w);
@@ -220,7 +229,7 @@ static void stop(struct worker *w, int signals, bool cold)
 static bool wait_for_end(int signals)
 {
 	for (;;) {
-		struct pollfd fd = { .fd = signals, .events = POLLIN };
+		struct pollfd fd = {.fd = signals, .events = POLLIN};
 
 		poll(&fd, 1, -1);
 		switch (daemon_next_signal(signals)) {
@@ -241,12 +250,13 @@ static bool wait_for_end(int signals)
 
 static int run(struct worker *w, const struct options *o)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int signals = -1;
 	bool cold;
 
 	if (daemon_signals(&signals, &err) < 0 || http_global_init(&err) < 0 ||
-	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0) || start(w, signals, &err) < 0) {
+	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0) ||
+	    start(w, signals, &err) < 0) {
 		log_critical("%s", err.msg);
 		daemon_pidfile_remove(o->pidfile);
 		return err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -260,7 +270,7 @@ static int run(struct worker *w, const struct options *o)
 
 static int migrate(const struct settings *s)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int applied = 0;
 
 	if (s->owner_database_url == NULL || s->owner_database_url[0] == '\0') {
@@ -277,7 +287,7 @@ static int migrate(const struct settings *s)
 
 static int act(struct worker *w, const struct options *o)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 
 	switch (o->action) {
 	case ACTION_HELP:
@@ -307,12 +317,15 @@ int main(int argc, char **argv)
 {
 	struct worker *w = xcalloc(1, sizeof(*w));
 	struct options options;
-	struct err err = { 0 };
+	struct err err = {0};
 	int rc;
 
-	if (settings_load(NULL, &w->settings, &err) < 0 || options_parse(argc, argv, &w->settings, &options, &err) < 0 ||
+	if (settings_load(NULL, &w->settings, &err) < 0 ||
+	    options_parse(argc, argv, &w->settings, &options, &err) < 0 ||
 	    log_open(options.logfile, options.level,
-		     strcmp(w->settings.log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY, &err) < 0) {
+		     strcmp(w->settings.log_format, "json") == 0 ? LOG_FORMAT_JSON
+								 : LOG_FORMAT_CELERY,
+		     &err) < 0) {
 		fprintf(stderr, "celeriac-worker: %s\n", err.msg);
 		return EXIT_FAILURE;
 	}

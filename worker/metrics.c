@@ -1,5 +1,6 @@
 /*
- * /metrics for Prometheus, /healthz (the process answers) and /readyz (messages may be claimed), on CELERIAC_METRICS.
+ * /metrics for Prometheus, /healthz (the process answers) and /readyz (messages may be claimed), on
+ * CELERIAC_METRICS.
  */
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -14,9 +15,9 @@
 #include "mem.h"
 #include "worker.h"
 
-#define CONNECTIONS 16
+#define CONNECTIONS  16
 #define IDLE_SECONDS 10
-#define PAGE_BYTES (64u << 10)
+#define PAGE_BYTES   (64u << 10)
 
 struct metrics {
 	struct MHD_Daemon *daemon;
@@ -26,15 +27,17 @@ static const struct {
 	enum counter counter;
 	const char *name, *help;
 } counters[] = {
-	{ COUNT_RECEIVED, "celeriac_messages_received_total", "Messages claimed from the broker." },
-	{ COUNT_SUCCEEDED, "celeriac_tasks_succeeded_total", "Tasks that ended in SUCCESS." },
-	{ COUNT_FAILED, "celeriac_tasks_failed_total", "Tasks that ended in FAILURE." },
-	{ COUNT_REJECTED, "celeriac_messages_rejected_total", "Messages that went to the dead letters." },
-	{ COUNT_UNKNOWN, "celeriac_tasks_unregistered_total", "Messages that named an unknown task." },
-	{ COUNT_EXPIRED, "celeriac_tasks_expired_total", "Tasks that came after their expiry." },
-	{ COUNT_REQUEUED, "celeriac_messages_requeued_total", "Messages given back unrun." },
-	{ COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back." },
-	{ COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages." },
+	{COUNT_RECEIVED, "celeriac_messages_received_total", "Messages claimed from the broker."},
+	{COUNT_SUCCEEDED, "celeriac_tasks_succeeded_total", "Tasks that ended in SUCCESS."},
+	{COUNT_FAILED, "celeriac_tasks_failed_total", "Tasks that ended in FAILURE."},
+	{COUNT_REJECTED, "celeriac_messages_rejected_total",
+	 "Messages that went to the dead letters."},
+	{COUNT_UNKNOWN, "celeriac_tasks_unregistered_total",
+	 "Messages that named an unknown task."},
+	{COUNT_EXPIRED, "celeriac_tasks_expired_total", "Tasks that came after their expiry."},
+	{COUNT_REQUEUED, "celeriac_messages_requeued_total", "Messages given back unrun."},
+	{COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back."},
+	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
 };
 
 static void write_metrics(struct worker *w, struct buf *out)
@@ -42,21 +45,29 @@ static void write_metrics(struct worker *w, struct buf *out)
 	struct readiness ready;
 
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
-		buf_appendf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", counters[i].name, counters[i].help,
-			    counters[i].name, counters[i].name,
-			    (unsigned long long)atomic_load(&w->state.counters[counters[i].counter]));
+		buf_appendf(
+			out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", counters[i].name,
+			counters[i].help, counters[i].name, counters[i].name,
+			(unsigned long long)atomic_load(&w->state.counters[counters[i].counter]));
 	}
-	buf_appendf(out, "# HELP celeriac_messages_held Messages held unacked.\n# TYPE celeriac_messages_held gauge\n"
-			 "celeriac_messages_held %zu\n",
+	buf_appendf(out,
+		    "# HELP celeriac_messages_held Messages held unacked.\n# TYPE "
+		    "celeriac_messages_held gauge\n"
+		    "celeriac_messages_held %zu\n",
 		    atomic_load(&w->state.held_count));
-	buf_appendf(out, "# HELP celeriac_tasks_active Tasks running now.\n# TYPE celeriac_tasks_active gauge\n"
-			 "celeriac_tasks_active %zu\n",
+	buf_appendf(out,
+		    "# HELP celeriac_tasks_active Tasks running now.\n# TYPE celeriac_tasks_active "
+		    "gauge\n"
+		    "celeriac_tasks_active %zu\n",
 		    atomic_load(&w->state.active_count));
-	buf_appendf(out, "# HELP celeriac_ready Whether messages are claimed.\n# TYPE celeriac_ready gauge\n"
-			 "celeriac_ready %d\n",
-		    worker_readiness(w, &ready) && ready.consumer ? 1 : 0);
-	buf_appendf(out, "# HELP celeriac_build_info Version.\n# TYPE celeriac_build_info gauge\n"
-			 "celeriac_build_info{version=\"%s\"} 1\n",
+	buf_appendf(
+		out,
+		"# HELP celeriac_ready Whether messages are claimed.\n# TYPE celeriac_ready gauge\n"
+		"celeriac_ready %d\n",
+		worker_readiness(w, &ready) && ready.consumer ? 1 : 0);
+	buf_appendf(out,
+		    "# HELP celeriac_build_info Version.\n# TYPE celeriac_build_info gauge\n"
+		    "celeriac_build_info{version=\"%s\"} 1\n",
 		    CELERIAC_VERSION);
 }
 
@@ -65,9 +76,9 @@ static bool write_readiness(struct worker *w, struct buf *out)
 	struct readiness r;
 	bool ready = worker_readiness(w, &r) && r.consumer && !atomic_load(&w->stopping);
 
-	buf_appendf(out, "broker %s\nbackend %s\ndatabase %s\nengine %s\nconsumer %s\n", r.broker ? "up" : "away",
-		    r.backend ? "up" : "away", r.store ? "up" : "away", r.engine ? "up" : "away",
-		    r.consumer ? "connected" : "not connected");
+	buf_appendf(out, "broker %s\nbackend %s\ndatabase %s\nengine %s\nconsumer %s\n",
+		    r.broker ? "up" : "away", r.backend ? "up" : "away", r.store ? "up" : "away",
+		    r.engine ? "up" : "away", r.consumer ? "connected" : "not connected");
 	return ready;
 }
 
@@ -79,14 +90,16 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 
 	if (response == NULL)
 		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	MHD_add_response_header(response, "Content-Type",
+				"text/plain; version=0.0.4; charset=utf-8");
 	rc = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return rc;
 }
 
-static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-			      const char *version unused_arg, const char *data unused_arg, size_t *size unused_arg,
+static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url,
+			      const char *method, const char *version unused_arg,
+			      const char *data unused_arg, size_t *size unused_arg,
 			      void **state unused_arg)
 {
 	_cleanup_buf_ struct buf page = BUF_INIT(PAGE_BYTES);
@@ -112,15 +125,18 @@ static int parse_listen(const char *text, struct sockaddr_storage *ret, struct e
 {
 	const char *colon = strrchr(text, ':');
 	_cleanup_free_ char *host = NULL;
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				 .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
 
 	if (colon == NULL)
-		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port", text);
-	host = text[0] == '[' && colon > text + 1 ? xstrndup(text + 1, (size_t)(colon - text) - 2) :
-						     xstrndup(text, (size_t)(colon - text));
+		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port",
+			       text);
+	host = text[0] == '[' && colon > text + 1 ? xstrndup(text + 1, (size_t)(colon - text) - 2)
+						  : xstrndup(text, (size_t)(colon - text));
 	if (getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found) != 0)
-		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port", text);
+		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port",
+			       text);
 	memcpy(ret, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
 	return 0;
@@ -128,7 +144,7 @@ static int parse_listen(const char *text, struct sockaddr_storage *ret, struct e
 
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err)
 {
-	struct sockaddr_storage address = { 0 };
+	struct sockaddr_storage address = {0};
 	struct metrics *m;
 	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
 	int rc;
@@ -142,12 +158,14 @@ int metrics_start(struct worker *w, struct metrics **ret, struct err *err)
 	if (address.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	m = xcalloc(1, sizeof(*m));
-	m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, w, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+	m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, w, MHD_OPTION_SOCK_ADDR,
+				     (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
 				     (unsigned)IDLE_SECONDS, MHD_OPTION_END);
 	if (m->daemon == NULL) {
 		free(m);
-		return err_set(err, ERR_FAILED, "cannot listen on CELERIAC_METRICS %s", w->settings.metrics);
+		return err_set(err, ERR_FAILED, "cannot listen on CELERIAC_METRICS %s",
+			       w->settings.metrics);
 	}
 	*ret = m;
 	return 0;

@@ -1,6 +1,6 @@
 /*
- * One row per option: how it is written, what it sets, what it means. An option of `celery worker` that has no meaning here is accepted
- * with a note, so that a command line need not change.
+ * One row per option: how it is written, what it sets, what it means. An option of `celery worker`
+ * that has no meaning here is accepted with a note, so that a command line need not change.
  */
 #include "options.h"
 
@@ -29,27 +29,35 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-	{ 'A', "app", true, KIND_NOTED, "the tasks are built in", 0, "accepted and ignored" },
-	{ 'b', "broker", true, KIND_SETTING, "broker_url", 0, "URL of the broker" },
-	{ 0, "result-backend", true, KIND_SETTING, "result_backend", 0, "URL of the result backend" },
-	{ 'c', "concurrency", true, KIND_SETTING, "worker_concurrency", 0, "pool threads (default: CPUs)" },
-	{ 'Q', "queues", true, KIND_SETTING, "worker_queues", 0, "queues to consume, comma-separated" },
-	{ 'n', "hostname", true, KIND_SETTING, "worker_hostname", 0, "node name, with %h %n %d" },
-	{ 'l', "loglevel", true, KIND_LOGLEVEL, NULL, 0, "DEBUG, INFO, WARNING, ERROR, CRITICAL" },
-	{ 'f', "logfile", true, KIND_LOGFILE, NULL, 0, "file for the log (default: stderr)" },
-	{ 0, "pidfile", true, KIND_PIDFILE, NULL, 0, "file for the process id" },
-	{ 0, "prefetch-multiplier", true, KIND_SETTING, "worker_prefetch_multiplier", 0, "messages held per thread" },
-	{ 'P', "pool", true, KIND_NOTED, "the pool is always threads", 0, "accepted and ignored" },
-	{ 'O', "optimization", true, KIND_NOTED, "messages are claimed only when there is room", 0, "accepted and ignored" },
-	{ 'E', "task-events", false, KIND_NOTED, "events are not built in", 0, "accepted and ignored" },
-	{ 0, "without-gossip", false, KIND_NOTED, NULL, 0, "always so" },
-	{ 0, "without-mingle", false, KIND_NOTED, NULL, 0, "always so" },
-	{ 0, "without-heartbeat", false, KIND_NOTED, NULL, 0, "always so" },
-	{ 0, "check", false, KIND_ACTION, NULL, ACTION_CHECK, "validate settings, reach every service, print a verdict each" },
-	{ 0, "settings", false, KIND_ACTION, NULL, ACTION_SETTINGS, "print every setting and where it came from" },
-	{ 0, "migrate", false, KIND_ACTION, NULL, ACTION_MIGRATE, "bring the database schema up to date" },
-	{ 'h', "help", false, KIND_ACTION, NULL, ACTION_HELP, "print this" },
-	{ 0, "version", false, KIND_ACTION, NULL, ACTION_VERSION, "print the version" },
+	{'A', "app", true, KIND_NOTED, "the tasks are built in", 0, "accepted and ignored"},
+	{'b', "broker", true, KIND_SETTING, "broker_url", 0, "URL of the broker"},
+	{0, "result-backend", true, KIND_SETTING, "result_backend", 0, "URL of the result backend"},
+	{'c', "concurrency", true, KIND_SETTING, "worker_concurrency", 0,
+	 "pool threads (default: CPUs)"},
+	{'Q', "queues", true, KIND_SETTING, "worker_queues", 0,
+	 "queues to consume, comma-separated"},
+	{'n', "hostname", true, KIND_SETTING, "worker_hostname", 0, "node name, with %h %n %d"},
+	{'l', "loglevel", true, KIND_LOGLEVEL, NULL, 0, "DEBUG, INFO, WARNING, ERROR, CRITICAL"},
+	{'f', "logfile", true, KIND_LOGFILE, NULL, 0, "file for the log (default: stderr)"},
+	{0, "pidfile", true, KIND_PIDFILE, NULL, 0, "file for the process id"},
+	{0, "prefetch-multiplier", true, KIND_SETTING, "worker_prefetch_multiplier", 0,
+	 "messages held per thread"},
+	{'P', "pool", true, KIND_NOTED, "the pool is always threads", 0, "accepted and ignored"},
+	{'O', "optimization", true, KIND_NOTED, "messages are claimed only when there is room", 0,
+	 "accepted and ignored"},
+	{'E', "task-events", false, KIND_NOTED, "events are not built in", 0,
+	 "accepted and ignored"},
+	{0, "without-gossip", false, KIND_NOTED, NULL, 0, "always so"},
+	{0, "without-mingle", false, KIND_NOTED, NULL, 0, "always so"},
+	{0, "without-heartbeat", false, KIND_NOTED, NULL, 0, "always so"},
+	{0, "check", false, KIND_ACTION, NULL, ACTION_CHECK,
+	 "validate settings, reach every service, print a verdict each"},
+	{0, "settings", false, KIND_ACTION, NULL, ACTION_SETTINGS,
+	 "print every setting and where it came from"},
+	{0, "migrate", false, KIND_ACTION, NULL, ACTION_MIGRATE,
+	 "bring the database schema up to date"},
+	{'h', "help", false, KIND_ACTION, NULL, ACTION_HELP, "print this"},
+	{0, "version", false, KIND_ACTION, NULL, ACTION_VERSION, "print the version"},
 };
 
 /* "-c8", "-c 8", "--concurrency=8", "--concurrency 8"; *value NULL when none is attached. */
@@ -73,7 +81,8 @@ static const struct option_row *find_row(const char *arg, const char **value)
 	return NULL;
 }
 
-static int apply(const struct option_row *row, const char *value, struct settings *s, struct options *o, struct err *err)
+static int apply(const struct option_row *row, const char *value, struct settings *s,
+		 struct options *o, struct err *err)
 {
 	_cleanup_free_ char *source = NULL;
 
@@ -94,7 +103,8 @@ static int apply(const struct option_row *row, const char *value, struct setting
 		return 0;
 	case KIND_NOTED:
 		if (row->what != NULL)
-			fprintf(stderr, "celeriac-worker: --%s is accepted and ignored: %s\n", row->name, row->what);
+			fprintf(stderr, "celeriac-worker: --%s is accepted and ignored: %s\n",
+				row->name, row->what);
 		return 0;
 	}
 	return 0;
@@ -102,7 +112,7 @@ static int apply(const struct option_row *row, const char *value, struct setting
 
 int options_parse(int argc, char **argv, struct settings *s, struct options *ret, struct err *err)
 {
-	*ret = (struct options){ .level = LOG_LEVEL_WARNING };
+	*ret = (struct options){.level = LOG_LEVEL_WARNING};
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i], *value;
 		const struct option_row *row = find_row(arg, &value);
@@ -116,7 +126,8 @@ int options_parse(int argc, char **argv, struct settings *s, struct options *ret
 			return err_set(err, ERR_INVALID, "option --%s takes no value", row->name);
 		if (row->takes_value && value == NULL) {
 			if (i + 1 >= argc)
-				return err_set(err, ERR_INVALID, "option --%s needs a value", row->name);
+				return err_set(err, ERR_INVALID, "option --%s needs a value",
+					       row->name);
 			value = argv[++i];
 		}
 		rc = apply(row, value, s, ret, err);
@@ -128,7 +139,8 @@ int options_parse(int argc, char **argv, struct settings *s, struct options *ret
 
 void options_help(FILE *out)
 {
-	fprintf(out, "usage: celeriac-worker [options]\n\nA Celery worker for tasks that need the Docker socket.\n\n");
+	fprintf(out, "usage: celeriac-worker [options]\n\nA Celery worker for tasks that need the "
+		     "Docker socket.\n\n");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct option_row *row = &rows[i];
 		char name[48];

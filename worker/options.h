@@ -8,7 +8,14 @@
 #include "log.h"
 #include "settings.h"
 
-enum options_action { ACTION_RUN, ACTION_CHECK, ACTION_SETTINGS, ACTION_MIGRATE, ACTION_HELP, ACTION_VERSION };
+enum options_action {
+	ACTION_RUN,
+	ACTION_CHECK,
+	ACTION_SETTINGS,
+	ACTION_MIGRATE,
+	ACTION_HELP,
+	ACTION_VERSION
+};
 
 struct options {
 	enum options_action action;
@@ -16,8 +23,10 @@ struct options {
 	enum log_level level;
 };
 
-/* Options of the command line over the environment's settings. ERR_INVALID names the option. Strings borrowed from argv. [init] */
-int options_parse(int argc, char **argv, struct settings *s, struct options *ret, struct err *err) must_check;
+/* Options of the command line over the environment's settings. ERR_INVALID names the option.
+ * Strings borrowed from argv. [init] */
+int options_parse(int argc, char **argv, struct settings *s, struct options *ret,
+		  struct err *err) must_check;
 void options_help(FILE *out);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * The threads pool: take a request under the lock, run it outside. The queue is bounded by the prefetch count.
+ * The threads pool: take a request under the lock, run it outside. The queue is bounded by the
+ * prefetch count.
  */
 #include <stdio.h>
 #include <stdlib.h>

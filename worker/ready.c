@@ -1,5 +1,6 @@
 /*
- * May messages be claimed? Everything a task needs must answer; what is away is said once by whoever keeps it.
+ * May messages be claimed? Everything a task needs must answer; what is away is said once by
+ * whoever keeps it.
  */
 #include "worker.h"
 
@@ -8,7 +9,8 @@ bool worker_readiness(struct worker *w, struct readiness *ret)
 	*ret = (struct readiness){
 		.broker = broker_ready(w->broker),
 		.backend = backend_ready(w->backend),
-		.store = w->store == NULL || (atomic_load(&w->store_usable) && store_ready(w->store)),
+		.store = w->store == NULL ||
+			 (atomic_load(&w->store_usable) && store_ready(w->store)),
 		.engine = w->sandbox == NULL || sandbox_ready(w->sandbox),
 		.consumer = atomic_load(&w->consuming),
 	};

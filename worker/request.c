@@ -13,7 +13,8 @@
 
 #define FROM(state) (1u << (state))
 static const unsigned allowed[] = {
-	[REQUEST_RECEIVED] = FROM(REQUEST_WAITING) | FROM(REQUEST_ASIDE) | FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_RECEIVED] = FROM(REQUEST_WAITING) | FROM(REQUEST_ASIDE) | FROM(REQUEST_RESERVED) |
+			     FROM(REQUEST_SETTLING),
 	[REQUEST_WAITING] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
 	[REQUEST_ASIDE] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
 	[REQUEST_RESERVED] = FROM(REQUEST_ACTIVE) | FROM(REQUEST_SETTLING),
@@ -37,14 +38,15 @@ static void take_lane(struct request *r)
 		r->lane = xstrndup(json_string_value(value), json_string_length(value));
 }
 
-struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message, const struct task *task)
+struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message,
+			    const struct task *task)
 {
 	struct request *r = xcalloc(1, sizeof(*r));
 
 	r->worker = w;
 	r->delivery = *delivery;
 	free(TAKE(r->delivery.data)); /* decoded: the broker has the bytes */
-	*delivery = (struct delivery){ 0 };
+	*delivery = (struct delivery){0};
 	r->message = message;
 	r->task = task;
 	r->id = message->id;
@@ -90,7 +92,8 @@ static void ack_after_result(void *arg, const struct err *err)
 {
 	struct acking *acking = arg;
 	struct request *r = acking->request;
-	struct settlement s = { .tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = acking->outcome };
+	struct settlement s = {
+		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = acking->outcome};
 
 	if (err != NULL)
 		log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
@@ -98,12 +101,14 @@ static void ack_after_result(void *arg, const struct err *err)
 	free(acking);
 }
 
-void request_settle(struct request *r, enum settle_outcome outcome, const char *reason, struct backend_write *result)
+void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
+		    struct backend_write *result)
 {
 	struct worker *w = r->worker;
-	struct settlement s = {
-		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = outcome, .reason = reason
-	};
+	struct settlement s = {.tag = r->delivery.tag,
+			       .queue = r->delivery.queue,
+			       .outcome = outcome,
+			       .reason = reason};
 
 	request_transition(r, REQUEST_SETTLING);
 	if (r->lane_held) {

@@ -2,12 +2,13 @@
  * request.h: one message on its way through the worker.
  *
  *  delivery ─▶ RECEIVED ─┬─▶ WAITING (lane) ─┐
- *                        ├─▶ ASIDE  (keeper) ┼─▶ RESERVED (pool queue) ─▶ ACTIVE (a pool thread) ─▶ SETTLING ─▶ gone
- *                        └───────────────────┘                                 │
- *                                     ▲────────────── set aside ───────────────┘
+ *                        ├─▶ ASIDE  (keeper) ┼─▶ RESERVED (pool queue) ─▶ ACTIVE (a pool thread) ─▶
+ * SETTLING ─▶ gone └───────────────────┘                                 │ ▲────────────── set
+ * aside ───────────────┘
  *
- * From RECEIVED until it is settled a request is in the held set of state.h: its message is unacked at the broker and renewed. Being in
- * a state and being on that state's list are the same fact; one thread at a time owns a request, whoever took it off a list.
+ * From RECEIVED until it is settled a request is in the held set of state.h: its message is unacked
+ * at the broker and renewed. Being in a state and being on that state's list are the same fact; one
+ * thread at a time owns a request, whoever took it off a list.
  */
 #ifndef CELERIAC_WORKER_REQUEST_H
 #define CELERIAC_WORKER_REQUEST_H
@@ -21,7 +22,8 @@
 enum request_state {
 	REQUEST_RECEIVED, /* the consumer's, being looked at */
 	REQUEST_WAITING,  /* in its lane, behind another call of the same conversation */
-	REQUEST_ASIDE,	  /* not yet: its eta is to come, or somebody alive has its row; the keeper sends it on at `again_at` */
+	REQUEST_ASIDE,	  /* not yet: its eta is to come, or somebody alive has its row; the keeper
+			     sends it on at `again_at` */
 	REQUEST_RESERVED, /* in the pool's queue */
 	REQUEST_ACTIVE,	  /* a pool thread runs it */
 	REQUEST_SETTLING  /* handed to the broker's link */
@@ -31,10 +33,10 @@ struct request {
 	struct delivery delivery; /* data is freed once decoded */
 	struct message *message;
 	const struct task *task;
-	const char *id, *name; /* of the message */
+	const char *id, *name;		  /* of the message */
 	_Atomic enum request_state state; /* written by the owner, read by state_is_active */
-	usec_t received; /* monotonic */
-	usec_t again_at; /* monotonic, for ASIDE */
+	usec_t received;		  /* monotonic */
+	usec_t again_at;		  /* monotonic, for ASIDE */
 	atomic_bool cancel;
 	char *lane;	/* "" when the task has none */
 	bool lane_held; /* it is at the head of its lane */
@@ -44,11 +46,13 @@ struct request {
 };
 
 /* Takes delivery and message. The caller holds it. */
-struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message, const struct task *task);
+struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message,
+			    const struct task *task);
 /* Moves it on; an impossible step is a BUG. */
 void request_transition(struct request *r, enum request_state to);
-/* Ends it: result (taken, or NULL) and outcome to the broker; the request is freed once the broker has confirmed. The only caller
- * of broker_settle for requests. */
-void request_settle(struct request *r, enum settle_outcome outcome, const char *reason, struct backend_write *result);
+/* Ends it: result (taken, or NULL) and outcome to the broker; the request is freed once the broker
+ * has confirmed. The only caller of broker_settle for requests. */
+void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
+		    struct backend_write *result);
 
 #endif

@@ -11,8 +11,8 @@
 #include "log.h"
 #include "mem.h"
 
-#define RETRY_MS 250		/* between two tries during an outage: well within the 5 s of DESIGN §5.4 */
-#define LONG_TEXT 16384		/* bytes; longer parameters are told by their length */
+#define RETRY_MS       250 /* between two tries during an outage: well within the 5 s of DESIGN §5.4 */
+#define LONG_TEXT      16384 /* bytes; longer parameters are told by their length */
 #define LONG_TEXT_KEPT 1024
 
 static json_t *shortened(const json_t *value)
@@ -67,7 +67,9 @@ json_t *row_params(const struct task *t, json_t *const *values)
 
 		if (values[i] == NULL)
 			continue;
-		json_object_set_new(params, name, is_secret(t, name) ? json_string("**") : shortened_deep(values[i], 3));
+		json_object_set_new(params, name,
+				    is_secret(t, name) ? json_string("**")
+						       : shortened_deep(values[i], 3));
 	}
 	return params;
 }
@@ -104,15 +106,16 @@ static bool wait_out(struct task_ctx *ctx, const struct err *err, bool *said)
 	struct worker *w = ctx->worker;
 
 	if (!*said)
-		log_warning("Task %s[%s]: the database is away, waiting: %s", ctx->request->name, ctx->request->id,
-			    err->msg);
+		log_warning("Task %s[%s]: the database is away, waiting: %s", ctx->request->name,
+			    ctx->request->id, err->msg);
 	*said = true;
 	poll(NULL, 0, RETRY_MS);
 	return !atomic_load(&w->releasing);
 }
 
 /* Is the owner of a running row still at work? */
-static int owner_alive(struct task_ctx *ctx, const struct store_begin *begin, bool *ret, struct err *err)
+static int owner_alive(struct task_ctx *ctx, const struct store_begin *begin, bool *ret,
+		       struct err *err)
 {
 	const struct worker *w = ctx->worker;
 	char owner[PRESENCE_OWNER_SIZE];
@@ -126,9 +129,10 @@ static int owner_alive(struct task_ctx *ctx, const struct store_begin *begin, bo
 }
 
 /* One try. 0 with *ret, or an error. */
-static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_result, bool *ret_failed, struct err *err)
+static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_result,
+		      bool *ret_failed, struct err *err)
 {
-	struct store_begin begin = { 0 };
+	struct store_begin begin = {0};
 	bool alive = false;
 	int attempt;
 	int rc = store_begin_task(ctx->worker->store, &ctx->row, &begin, err);
@@ -154,33 +158,35 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 		*ret = ROW_ASIDE;
 		return 0;
 	}
-	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch, &attempt, err);
+	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch, &attempt,
+			     err);
 	if (rc == -ERR_CONFLICT && !err_is_transient(err)) {
 		*ret = ROW_ASIDE; /* somebody else was faster */
 		return 0;
 	}
 	if (rc == 0) {
-		log_warning("Task %s[%s]: its worker %s died, attempt %d", ctx->request->name, ctx->request->id,
-			    begin.worker, attempt);
+		log_warning("Task %s[%s]: its worker %s died, attempt %d", ctx->request->name,
+			    ctx->request->id, begin.worker, attempt);
 		*ret = ROW_RUN;
 	}
 	return rc;
 }
 
-enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, bool *ret_failed)
+enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			 bool *ret_failed)
 {
 	bool said = false;
 
 	describe(ctx, values);
 	for (;;) {
-		struct err err = { 0 };
+		struct err err = {0};
 		enum row_begin verdict;
 
 		if (begin_once(ctx, &verdict, ret_result, ret_failed, &err) == 0)
 			return verdict;
 		if (!err_is_transient(&err) && !said)
-			log_error("Task %s[%s]: its row cannot be written: %s", ctx->request->name, ctx->request->id,
-				  err.msg);
+			log_error("Task %s[%s]: its row cannot be written: %s", ctx->request->name,
+				  ctx->request->id, err.msg);
 		if (!wait_out(ctx, &err, &said))
 			return ROW_ABANDONED;
 	}
@@ -192,7 +198,8 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 
 	ctx->record.finish.failed = failed;
 	for (;;) {
-		int rc = store_finish_task(ctx->worker->store, &ctx->row, &ctx->record.finish, result, err);
+		int rc = store_finish_task(ctx->worker->store, &ctx->row, &ctx->record.finish,
+					   result, err);
 
 		if (rc == 0)
 			return ROW_WRITTEN;

@@ -7,23 +7,27 @@
 #include "ctx.h"
 
 enum row_begin {
-	ROW_RUN,	/* the row is ours: run the task */
-	ROW_FINISHED,	/* it ran before; *ret_result is what it returned, or its exception */
-	ROW_ASIDE,	/* somebody alive runs it */
-	ROW_ABANDONED	/* the worker stops: give the message back */
+	ROW_RUN,      /* the row is ours: run the task */
+	ROW_FINISHED, /* it ran before; *ret_result is what it returned, or its exception */
+	ROW_ASIDE,    /* somebody alive runs it */
+	ROW_ABANDONED /* the worker stops: give the message back */
 };
 /* Inserts the row, or finds out whose it is; takes over a dead owner's. Waits out an outage. */
-enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, bool *ret_failed);
+enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			 bool *ret_failed);
 
 enum row_finish {
 	ROW_WRITTEN,
-	ROW_LOST,   /* the row is somebody else's now: nothing was written */
-	ROW_UNKEPT  /* the worker stops, or the database refuses for good (err): nothing was written */
+	ROW_LOST,  /* the row is somebody else's now: nothing was written */
+	ROW_UNKEPT /* the worker stops, or the database refuses for good (err): nothing was written
+		    */
 };
 /* Writes row and files. Waits out an outage. */
-enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool failed, struct err *err);
+enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool failed,
+			   struct err *err);
 
-/* Arguments by name with secrets and long texts left out: what a row, a log or an event may show. Pure. Given. */
+/* Arguments by name with secrets and long texts left out: what a row, a log or an event may show.
+ * Pure. Given. */
 json_t *row_params(const struct task *t, json_t *const *values);
 
 #endif

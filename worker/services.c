@@ -1,5 +1,6 @@
 /*
- * The services thread: makes database and engine usable, at the start and again after each outage, and says each change once.
+ * The services thread: makes database and engine usable, at the start and again after each outage,
+ * and says each change once.
  */
 #include <string.h>
 
@@ -21,7 +22,8 @@ static void say(struct said *said, const char *what, bool up, const char *reason
 	if (said->known && said->was_up == up && (up || strcmp(said->reason, reason) == 0))
 		return;
 	if (!up)
-		log_error("%s is not usable: %s. Nothing is claimed until it is; trying again.", what, reason);
+		log_error("%s is not usable: %s. Nothing is claimed until it is; trying again.",
+			  what, reason);
 	else if (said->known)
 		log_info("%s is usable again", what);
 	said->known = true;
@@ -31,7 +33,7 @@ static void say(struct said *said, const char *what, bool up, const char *reason
 
 static void look_at_store(struct worker *w, struct said *said)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int version;
 	bool up;
 
@@ -46,7 +48,7 @@ static void look_at_store(struct worker *w, struct said *said)
 
 static void adopt(struct worker *w)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int64_t adopted = 0;
 
 	if (sandbox_adopt(w->sandbox, &adopted, &err) < 0)
@@ -58,7 +60,7 @@ static void adopt(struct worker *w)
 static void look_at_engine(struct worker *w, struct said *said, bool *adopted)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	struct err err = { 0 };
+	struct err err = {0};
 	bool up;
 
 	if (w->sandbox == NULL || sandbox_ready(w->sandbox))
@@ -81,7 +83,7 @@ static void *services_thread(void *arg)
 {
 	struct worker *w = arg;
 	struct services *s = &w->services;
-	struct said store = { 0 }, engine = { 0 };
+	struct said store = {0}, engine = {0};
 	bool adopted = false;
 
 	mutex_lock(&s->lock);

@@ -1,5 +1,6 @@
 /*
- * Stations 5 to 9 for one request: bind, begin its row, run, finish its row, encode the result, settle. Nobody else calls a task.
+ * Stations 5 to 9 for one request: bind, begin its row, run, finish its row, encode the result,
+ * settle. Nobody else calls a task.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,22 +32,22 @@ static bool ignores_result(const struct request *r)
 }
 
 /* The meta for `state`; false (and nothing to store) when results are off or ignored. */
-static bool encode_meta(struct request *r, enum task_state state, const json_t *result, const char *traceback,
-			struct backend_write *ret, struct err *err)
+static bool encode_meta(struct request *r, enum task_state state, const json_t *result,
+			const char *traceback, struct backend_write *ret, struct err *err)
 {
 	struct worker *w = r->worker;
-	struct task_meta meta = { .task_id = r->id,
-				  .state = state,
-				  .result = result,
-				  .traceback = traceback,
-				  .parent_id = r->message->parent_id,
-				  .group_id = r->message->group,
-				  .name = r->name,
-				  .args = r->message->args,
-				  .kwargs = r->message->kwargs,
-				  .worker = w->settings.worker_hostname,
-				  .retries = r->message->retries,
-				  .queue = r->delivery.queue };
+	struct task_meta meta = {.task_id = r->id,
+				 .state = state,
+				 .result = result,
+				 .traceback = traceback,
+				 .parent_id = r->message->parent_id,
+				 .group_id = r->message->group,
+				 .name = r->name,
+				 .args = r->message->args,
+				 .kwargs = r->message->kwargs,
+				 .worker = w->settings.worker_hostname,
+				 .retries = r->message->retries,
+				 .queue = r->delivery.queue};
 	bool keep_anyway = state == TASK_FAILURE && w->settings.task_store_errors_even_if_ignored;
 
 	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway))
@@ -57,16 +58,18 @@ static bool encode_meta(struct request *r, enum task_state state, const json_t *
 	return false;
 }
 
-static void settle_result(struct request *r, enum task_state state, const json_t *result, const char *traceback)
+static void settle_result(struct request *r, enum task_state state, const json_t *result,
+			  const char *traceback)
 {
-	struct backend_write write = { 0 };
-	struct err err = { 0 };
+	struct backend_write write = {0};
+	struct err err = {0};
 	bool keep = encode_meta(r, state, result, traceback, &write, &err);
 
 	if (!keep && err.code != 0) {
 		/* a result that cannot be written is a failure that can */
-		_cleanup_json_ json_t *exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "EncodeError", "exc_message",
-							     err.msg, "exc_module", "kombu.exceptions");
+		_cleanup_json_ json_t *exception =
+			json_pack("{s:s, s:[s], s:s}", "exc_type", "EncodeError", "exc_message",
+				  err.msg, "exc_module", "kombu.exceptions");
 
 		keep = encode_meta(r, TASK_FAILURE, exception, NULL, &write, &err);
 	}
@@ -80,7 +83,8 @@ static void log_success(const struct request *r, usec_t runtime, const json_t *r
 	if (!log_enabled(LOG_LEVEL_INFO))
 		return;
 	json_repr(result, BOUND_REPR_BYTES, &text);
-	log_info("Task %s[%s] succeeded in %.6fs: %s", r->name, r->id, (double)runtime / (double)USEC_PER_SEC, text.data);
+	log_info("Task %s[%s] succeeded in %.6fs: %s", r->name, r->id,
+		 (double)runtime / (double)USEC_PER_SEC, text.data);
 }
 
 static void succeed(struct task_ctx *ctx, usec_t runtime, const json_t *result)
@@ -97,8 +101,8 @@ static char *make_traceback(const struct task_ctx *ctx)
 {
 	const char *text = json_string_value(json_array_get(ctx->exc_message, 0));
 
-	return xasprintf("Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s: %s\n", ctx->request->name,
-			 ctx->exc_type, text ? text : "");
+	return xasprintf("Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s: %s\n",
+			 ctx->request->name, ctx->exc_type, text ? text : "");
 }
 
 static void fail(struct task_ctx *ctx)
@@ -110,15 +114,17 @@ static void fail(struct task_ctx *ctx)
 
 	state_count(&r->worker->state, COUNT_FAILED);
 	json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
-	log_error("Task %s[%s] raised unexpected: %s(%s)", r->name, r->id, ctx->exc_type, text.data);
+	log_error("Task %s[%s] raised unexpected: %s(%s)", r->name, r->id, ctx->exc_type,
+		  text.data);
 	settle_result(r, TASK_FAILURE, exception, traceback);
 }
 
-/* The row is written before the result, so that a result implies a row. False: the message went back or was dropped. */
+/* The row is written before the result, so that a result implies a row. False: the message went
+ * back or was dropped. */
 static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 {
 	struct request *r = ctx->request;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	if ((r->task->flags & TASK_STORED) == 0)
 		return true;
@@ -126,7 +132,8 @@ static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 	case ROW_WRITTEN:
 		return true;
 	case ROW_LOST:
-		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped", r->name, r->id);
+		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped",
+			    r->name, r->id);
 		request_settle(r, SETTLE_ACK, NULL, NULL);
 		return false;
 	case ROW_UNKEPT:
@@ -159,7 +166,7 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 {
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *result = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 	usec_t began = clock_mono();
 	int rc = r->task->run(ctx, values, &result, &err);
 
@@ -214,12 +221,13 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 
 static void store_started(struct request *r)
 {
-	struct backend_write write = { 0 };
-	struct err err = { 0 };
+	struct backend_write write = {0};
+	struct err err = {0};
 	_cleanup_json_ json_t *who = json_pack("{s:i, s:s}", "pid", (int)getpid(), "hostname",
 					       r->worker->settings.worker_hostname);
 
-	if (r->worker->settings.task_track_started && encode_meta(r, TASK_STARTED, who, NULL, &write, &err))
+	if (r->worker->settings.task_track_started &&
+	    encode_meta(r, TASK_STARTED, who, NULL, &write, &err))
 		backend_store(r->worker->backend, &write, NULL, NULL);
 }
 
@@ -229,8 +237,8 @@ static bool expired(struct request *r)
 
 	if (r->message->expires == 0 || r->message->expires > clock_wall())
 		return false;
-	exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message", "expired", "exc_module",
-			      "celery.exceptions");
+	exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message",
+			      "expired", "exc_module", "celery.exceptions");
 	log_info("Discarding revoked task: %s[%s]", r->name, r->id);
 	state_count(&r->worker->state, COUNT_EXPIRED);
 	settle_result(r, TASK_REVOKED, exception, NULL);
@@ -239,9 +247,9 @@ static bool expired(struct request *r)
 
 void trace_task(struct request *r)
 {
-	struct task_ctx ctx = { .worker = r->worker, .request = r };
+	struct task_ctx ctx = {.worker = r->worker, .request = r};
 	_cleanup_free_ json_t **values = xcalloc(r->task->param_count + 1, sizeof(json_t *));
-	struct err err = { 0 };
+	struct err err = {0};
 
 	if (atomic_load(&r->worker->releasing)) {
 		trace_release(r);
@@ -251,7 +259,9 @@ void trace_task(struct request *r)
 		return;
 	log_scope_begin(r->id, r->name);
 	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
-		task_ctx_set_exception(&ctx, "builtins", err.code == ERR_INVALID ? "TypeError" : "ValueError", err.msg);
+		task_ctx_set_exception(&ctx, "builtins",
+				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
+				       err.msg);
 		fail(&ctx);
 	} else if (begin(&ctx, values)) {
 		store_started(r);

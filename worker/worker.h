@@ -8,9 +8,11 @@
  *   keeper    lease, renewals, restoring what dead workers held, requests set aside (keeper.c)
  *   services  makes database and engine usable, again after an outage (services.c)
  *   metrics   libmicrohttpd's own (metrics.c)
- *   links     one per Redis server, owners of the pipelined connections; station 9 (common/client/redis_link.c)
+ *   links     one per Redis server, owners of the pipelined connections; station 9
+ * (common/client/redis_link.c)
  *
- * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock. None is held while calling a library of ours that blocks.
+ * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock. None is held while
+ * calling a library of ours that blocks.
  */
 #ifndef CELERIAC_WORKER_H
 #define CELERIAC_WORKER_H
@@ -41,7 +43,7 @@ enum counter {
 };
 struct state {
 	struct mutex lock;
-	struct cond empty; /* nothing is held */
+	struct cond empty;    /* nothing is held */
 	struct request *held; /* guarded by lock: every request */
 	atomic_size_t held_count;
 	atomic_size_t active_count;

@@ -1,5 +1,6 @@
 /*
- * Results in Redis as Celery writes them: SETEX and PUBLISH of one JSON meta under celery-task-meta-<id> (celery-wire §4.1).
+ * Results in Redis as Celery writes them: SETEX and PUBLISH of one JSON meta under
+ * celery-task-meta-<id> (celery-wire §4.1).
  */
 #include "backend.h"
 
@@ -25,11 +26,11 @@ struct backend {
 	struct redis_script store;
 };
 
-static const char *const state_names[] = { [TASK_STARTED] = "STARTED",
-					   [TASK_SUCCESS] = "SUCCESS",
-					   [TASK_FAILURE] = "FAILURE",
-					   [TASK_RETRY] = "RETRY",
-					   [TASK_REVOKED] = "REVOKED" };
+static const char *const state_names[] = {[TASK_STARTED] = "STARTED",
+					  [TASK_SUCCESS] = "SUCCESS",
+					  [TASK_FAILURE] = "FAILURE",
+					  [TASK_RETRY] = "RETRY",
+					  [TASK_REVOKED] = "REVOKED"};
 
 const char *task_state_name(enum task_state state)
 {
@@ -40,7 +41,7 @@ void backend_write_done(struct backend_write *w)
 {
 	free(w->key);
 	free(w->value);
-	*w = (struct backend_write){ 0 };
+	*w = (struct backend_write){0};
 }
 
 /* Celery appends "_" to a prefix that does not end in one of ":_-.". */
@@ -69,7 +70,7 @@ static int take_prefix(const char *options, char **ret, struct err *err)
 static int open_redis(struct backend *b, const char *url, const struct redis_address *broker,
 		      struct redis_link *broker_link, struct err *err)
 {
-	struct redis_address address = { 0 };
+	struct redis_address address = {0};
 	int rc = redis_address_parse(url, &address, err);
 
 	if (rc < 0)
@@ -85,8 +86,8 @@ static int open_redis(struct backend *b, const char *url, const struct redis_add
 	return rc;
 }
 
-int backend_open(const struct settings *s, const struct redis_address *broker, struct redis_link *broker_link,
-		 struct backend **ret, struct err *err)
+int backend_open(const struct settings *s, const struct redis_address *broker,
+		 struct redis_link *broker_link, struct backend **ret, struct err *err)
 {
 	struct backend *b = xcalloc(1, sizeof(*b));
 	const char *url = s->result_backend ? s->result_backend : "";
@@ -102,7 +103,8 @@ int backend_open(const struct settings *s, const struct redis_address *broker, s
 	else if (strncmp(url, "redis", 5) == 0)
 		rc = open_redis(b, url, broker, broker_link, err);
 	else
-		rc = err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s is not built in; redis:// is",
+		rc = err_set(err, ERR_UNSUPPORTED,
+			     "result_backend: %.*s is not built in; redis:// is",
 			     (int)strcspn(url, ":"), url);
 	if (rc < 0)
 		goto fail;
@@ -151,7 +153,8 @@ static json_t *shared(const json_t *value, json_t *otherwise)
 	return json_incref((json_t *)(uintptr_t)value);
 }
 
-/* A repr for display, as Celery stores args and kwargs of an extended meta when they are not JSON themselves. */
+/* A repr for display, as Celery stores args and kwargs of an extended meta when they are not JSON
+ * themselves. */
 static void add_extended(json_t *meta, const struct task_meta *m)
 {
 	json_object_set_new(meta, "name", text_or_null(m->name));
@@ -162,12 +165,14 @@ static void add_extended(json_t *meta, const struct task_meta *m)
 	json_object_set_new(meta, "queue", text_or_null(m->queue));
 }
 
-int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret, struct err *err)
+int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
+		   struct err *err)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
 	_cleanup_json_ json_t *meta = json_object();
 	char date[CLOCK_ISO_SIZE];
-	bool ready = m->state == TASK_SUCCESS || m->state == TASK_FAILURE || m->state == TASK_REVOKED;
+	bool ready =
+		m->state == TASK_SUCCESS || m->state == TASK_FAILURE || m->state == TASK_REVOKED;
 	int rc;
 
 	clock_iso(clock_wall(), date);
@@ -197,10 +202,11 @@ struct storing {
 	void *arg;
 };
 
-static void stored(void *arg, struct redis_reply *const *replies, size_t count, const struct err *err)
+static void stored(void *arg, struct redis_reply *const *replies, size_t count,
+		   const struct err *err)
 {
 	struct storing *storing = arg;
-	struct err failed = { 0 };
+	struct err failed = {0};
 
 	if (count == 1 && redis_reply_type(replies[0]) == REDIS_ERROR) {
 		struct slice text = redis_reply_str(replies[0]);
@@ -213,7 +219,8 @@ static void stored(void *arg, struct redis_reply *const *replies, size_t count, 
 	free(storing);
 }
 
-void backend_store(struct backend *b, struct backend_write *w, void (*done)(void *arg, const struct err *err), void *arg)
+void backend_store(struct backend *b, struct backend_write *w,
+		   void (*done)(void *arg, const struct err *err), void *arg)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	struct storing *storing;
@@ -227,7 +234,8 @@ void backend_store(struct backend *b, struct backend_write *w, void (*done)(void
 	storing = xcalloc(1, sizeof(*storing));
 	storing->done = done;
 	storing->arg = arg;
-	redis_command(&commands, "EVALSHA %s 1 %s %b %lld", b->store.sha, w->key, w->value, w->len, (long long)w->ttl);
+	redis_command(&commands, "EVALSHA %s 1 %s %b %lld", b->store.sha, w->key, w->value, w->len,
+		      (long long)w->ttl);
 	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, stored, storing);
 	backend_write_done(w);
 }

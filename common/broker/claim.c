@@ -1,6 +1,7 @@
 /*
- * The claiming half: the consumer thread's own connections. One takes messages by script, up to BROKER_WAKE_MAX others sleep in
- * BLMOVE from a list's right end to the same right end, which changes nothing and returns as soon as there is something to take.
+ * The claiming half: the consumer thread's own connections. One takes messages by script, up to
+ * BROKER_WAKE_MAX others sleep in BLMOVE from a list's right end to the same right end, which
+ * changes nothing and returns as soon as there is something to take.
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,11 +16,11 @@
 
 extern const char script_claim[];
 
-#define CONNECT_TIMEOUT (4 * USEC_PER_SEC)	/* broker_connection_timeout */
-#define SLEEP_SECONDS 5				/* of one BLMOVE: how soon a dead connection is noticed */
-#define POLL_LISTS (100 * USEC_PER_MSEC)	/* lists without a connection of their own */
-#define POLL_OLD_SERVER (20 * USEC_PER_MSEC)	/* all lists, where BLMOVE does not exist */
-#define CLAIM_BYTES "268435456"			/* of one batch: the script stops beyond */
+#define CONNECT_TIMEOUT (4 * USEC_PER_SEC) /* broker_connection_timeout */
+#define SLEEP_SECONDS	5 /* of one BLMOVE: how soon a dead connection is noticed */
+#define POLL_LISTS	(100 * USEC_PER_MSEC) /* lists without a connection of their own */
+#define POLL_OLD_SERVER (20 * USEC_PER_MSEC)  /* all lists, where BLMOVE does not exist */
+#define CLAIM_BYTES	"268435456"	      /* of one batch: the script stops beyond */
 
 static size_t wake_count(const struct broker *b)
 {
@@ -57,7 +58,8 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err)
 	return rc;
 }
 
-/* The lists in the order of this claim: priority first, then queues beginning with `first_queue`. */
+/* The lists in the order of this claim: priority first, then queues beginning with `first_queue`.
+ */
 static size_t ordered_lists(const struct broker *b, const struct broker_list **out)
 {
 	size_t queues = b->queues.count;
@@ -70,8 +72,9 @@ static size_t ordered_lists(const struct broker *b, const struct broker_list **o
 	return b->list_count;
 }
 
-static int take_deliveries(struct broker *b, const struct redis_reply *reply, const struct broker_list *const *lists,
-			   struct delivery *ret, size_t *ret_count, struct err *err)
+static int take_deliveries(struct broker *b, const struct redis_reply *reply,
+			   const struct broker_list *const *lists, struct delivery *ret,
+			   size_t *ret_count, struct err *err)
 {
 	size_t items = redis_reply_count(reply);
 	size_t count = 0;
@@ -79,8 +82,8 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, co
 	if (items % 3 != 1)
 		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
 	if (redis_reply_int(redis_reply_at(reply, 0)) > 0)
-		log_error("%lld unreadable message(s) moved to %s", (long long)redis_reply_int(redis_reply_at(reply, 0)),
-			  b->dead);
+		log_error("%lld unreadable message(s) moved to %s",
+			  (long long)redis_reply_int(redis_reply_at(reply, 0)), b->dead);
 	for (size_t i = 1; i + 2 < items; i += 3) {
 		struct slice tag = redis_reply_str(redis_reply_at(reply, i));
 		int64_t list = redis_reply_int(redis_reply_at(reply, i + 1));
@@ -88,7 +91,8 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, co
 		struct delivery *d = &ret[count++];
 
 		if (tag.len >= BROKER_TAG_SIZE || list < 0 || (size_t)list >= b->list_count)
-			BUG("claim script answered tag of %zu bytes, list %lld", tag.len, (long long)list);
+			BUG("claim script answered tag of %zu bytes, list %lld", tag.len,
+			    (long long)list);
 		memcpy(d->tag, tag.data, tag.len);
 		d->tag[tag.len] = '\0';
 		d->queue = b->queues.items[lists[list]->queue];
@@ -103,8 +107,8 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, co
 }
 
 /* keys: 3 and one per list; arguments: 6 and two per list */
-static size_t claim_arguments(struct broker *b, const struct broker_list *const *lists, size_t max, struct slice *args,
-			      char *text, const char *dead_line)
+static size_t claim_arguments(struct broker *b, const struct broker_list *const *lists, size_t max,
+			      struct slice *args, char *text, const char *dead_line)
 {
 	size_t n = 0, at = 0;
 	char *number = text, *most = text + 32, *now = text + 64;
@@ -112,32 +116,34 @@ static size_t claim_arguments(struct broker *b, const struct broker_list *const 
 	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
 	snprintf(most, 32, "%zu", max);
 	snprintf(now, 40, "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
-	args[n++] = (struct slice){ b->unacked, strlen(b->unacked) };
-	args[n++] = (struct slice){ b->unacked_index, strlen(b->unacked_index) };
-	args[n++] = (struct slice){ b->dead, strlen(b->dead) };
+	args[n++] = (struct slice){b->unacked, strlen(b->unacked)};
+	args[n++] = (struct slice){b->unacked_index, strlen(b->unacked_index)};
+	args[n++] = (struct slice){b->dead, strlen(b->dead)};
 	for (size_t i = 0; i < b->list_count; i++) {
-		args[n++] = (struct slice){ lists[i]->key, strlen(lists[i]->key) };
+		args[n++] = (struct slice){lists[i]->key, strlen(lists[i]->key)};
 	}
-	args[n++] = (struct slice){ b->tag_prefix, strlen(b->tag_prefix) };
-	args[n++] = (struct slice){ number, strlen(number) };
-	args[n++] = (struct slice){ most, strlen(most) };
-	args[n++] = (struct slice){ CLAIM_BYTES, strlen(CLAIM_BYTES) };
-	args[n++] = (struct slice){ now, strlen(now) };
-	args[n++] = (struct slice){ dead_line, strlen(dead_line) };
+	args[n++] = (struct slice){b->tag_prefix, strlen(b->tag_prefix)};
+	args[n++] = (struct slice){number, strlen(number)};
+	args[n++] = (struct slice){most, strlen(most)};
+	args[n++] = (struct slice){CLAIM_BYTES, strlen(CLAIM_BYTES)};
+	args[n++] = (struct slice){now, strlen(now)};
+	args[n++] = (struct slice){dead_line, strlen(dead_line)};
 	for (size_t i = 0; i < b->list_count; i++) {
 		const char *ending = b->endings[lists[i]->queue];
 		char *step = text + 128 + at;
 
 		at += (size_t)snprintf(step, 8, "%d", lists[i]->step) + 1;
-		args[n++] = (struct slice){ ending, strlen(ending) };
-		args[n++] = (struct slice){ step, strlen(step) };
+		args[n++] = (struct slice){ending, strlen(ending)};
+		args[n++] = (struct slice){step, strlen(step)};
 	}
 	return n;
 }
 
-int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count, struct err *err)
+int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		 struct err *err)
 {
-	_cleanup_free_ const struct broker_list **lists = xcalloc(b->list_count, sizeof(struct broker_list *));
+	_cleanup_free_ const struct broker_list **lists =
+		xcalloc(b->list_count, sizeof(struct broker_list *));
 	_cleanup_free_ struct slice *args = xcalloc(9 + 3 * b->list_count, sizeof(*args));
 	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
 	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", "");
@@ -200,9 +206,9 @@ int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 		rc = ask(b, i, err);
 		if (rc < 0)
 			return rc;
-		fds[i] = (struct pollfd){ .fd = redis_fd(b->waking[i]), .events = POLLIN };
+		fds[i] = (struct pollfd){.fd = redis_fd(b->waking[i]), .events = POLLIN};
 	}
-	fds[count] = (struct pollfd){ .fd = wake_fd, .events = POLLIN };
+	fds[count] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
 	if (deadline > poll_at && b->list_count > count)
 		deadline = poll_at;
 	rc = poll(fds, count + 1, clock_left_ms(deadline));

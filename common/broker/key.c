@@ -1,10 +1,11 @@
 /*
- * The names of kombu's lists: the queue's own for the first priority step, queue + separator + step for the others.
+ * The names of kombu's lists: the queue's own for the first priority step, queue + separator + step
+ * for the others.
  */
 #include "broker.h"
 
 #define DEFAULT_SEPARATOR "\x06\x16"
-static const int default_steps[] = { 0, 3, 6, 9 };
+static const int default_steps[] = {0, 3, 6, 9};
 
 void broker_list_key(const char *queue, int priority, struct buf *out)
 {

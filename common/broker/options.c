@@ -1,5 +1,6 @@
 /*
- * kombu's transport options for Redis (celery-wire §2.1), as CELERY_BROKER_TRANSPORT_OPTIONS gives them.
+ * kombu's transport options for Redis (celery-wire §2.1), as CELERY_BROKER_TRANSPORT_OPTIONS gives
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +9,16 @@
 #include "mem.h"
 #include "redis_broker.h"
 
-static const int default_steps[] = { 0, 3, 6, 9 };
+static const int default_steps[] = {0, 3, 6, 9};
 
-static int take_string(const json_t *object, const char *name, const char *fallback, char **ret, struct err *err)
+static int take_string(const json_t *object, const char *name, const char *fallback, char **ret,
+		       struct err *err)
 {
 	const json_t *value = json_object_get(object, name);
 
 	if (value != NULL && !json_is_string(value))
-		return err_set(err, ERR_INVALID, "broker_transport_options: %s must be a string", name);
+		return err_set(err, ERR_INVALID, "broker_transport_options: %s must be a string",
+			       name);
 	*ret = xstrdup(value ? json_string_value(value) : fallback);
 	return 0;
 }
@@ -31,15 +34,20 @@ static int take_steps(const json_t *object, struct broker_options *o, struct err
 		o->step_count = ARRAY_LEN(default_steps);
 		return 0;
 	}
-	if (!json_is_array(steps) || json_array_size(steps) == 0 || json_array_size(steps) > BROKER_STEPS_MAX)
-		return err_set(err, ERR_INVALID, "broker_transport_options: priority_steps must be 1 to %d numbers",
+	if (!json_is_array(steps) || json_array_size(steps) == 0 ||
+	    json_array_size(steps) > BROKER_STEPS_MAX)
+		return err_set(err, ERR_INVALID,
+			       "broker_transport_options: priority_steps must be 1 to %d numbers",
 			       BROKER_STEPS_MAX);
-	json_array_foreach(steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		json_int_t n = json_integer_value(step);
 
-		if (!json_is_integer(step) || n < 0 || n > 9 || (i > 0 && n <= o->priority_steps[i - 1]))
-			return err_set(err, ERR_INVALID,
-				       "broker_transport_options: priority_steps must rise from 0 to 9");
+		if (!json_is_integer(step) || n < 0 || n > 9 ||
+		    (i > 0 && n <= o->priority_steps[i - 1]))
+			return err_set(
+				err, ERR_INVALID,
+				"broker_transport_options: priority_steps must rise from 0 to 9");
 		o->priority_steps[i] = (int)n;
 	}
 	o->step_count = json_array_size(steps);
@@ -58,12 +66,14 @@ static int take_all(const json_t *object, struct broker_options *o, struct err *
 
 		if (!json_is_number(visibility) || !(seconds >= 1 && seconds <= 1e9))
 			return err_set(err, ERR_INVALID,
-				       "broker_transport_options: visibility_timeout must be at least 1 second");
+				       "broker_transport_options: visibility_timeout must be at "
+				       "least 1 second");
 		o->visibility_timeout = (usec_t)(seconds * (double)USEC_PER_SEC);
 	}
 	if ((rc = take_string(object, "global_keyprefix", "", &o->global_keyprefix, err)) < 0 ||
 	    (rc = take_string(object, "unacked_key", "unacked", &o->unacked_key, err)) < 0 ||
-	    (rc = take_string(object, "unacked_index_key", "unacked_index", &o->unacked_index_key, err)) < 0 ||
+	    (rc = take_string(object, "unacked_index_key", "unacked_index", &o->unacked_index_key,
+			      err)) < 0 ||
 	    (rc = take_string(object, "sep", "\x06\x16", &o->sep, err)) < 0 ||
 	    (rc = take_string(object, "queue_order_strategy", "round_robin", &order, err)) < 0)
 		return rc;
@@ -74,7 +84,7 @@ static int take_all(const json_t *object, struct broker_options *o, struct err *
 int broker_options_parse(const char *json, struct broker_options *ret, struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
-	struct broker_options o = { 0 };
+	struct broker_options o = {0};
 	int rc;
 
 	if (json == NULL || json[0] == '\0')

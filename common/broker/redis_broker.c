@@ -13,7 +13,7 @@
 
 extern const char script_settle[], script_restore[];
 
-#define DEAD_KEY "celeriac:dead"
+#define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
 
 static void json_quote(const char *text, struct buf *out)
@@ -46,9 +46,10 @@ static int make_lists(struct broker *b, struct err *err)
 
 			list->queue = q;
 			list->step = o->priority_steps[s];
-			list->key = s == 0 ? xasprintf("%s%s", o->global_keyprefix, b->queues.items[q]) :
-					     xasprintf("%s%s%s%d", o->global_keyprefix, b->queues.items[q], o->sep,
-						       list->step);
+			list->key =
+				s == 0 ? xasprintf("%s%s", o->global_keyprefix, b->queues.items[q])
+				       : xasprintf("%s%s%s%d", o->global_keyprefix,
+						   b->queues.items[q], o->sep, list->step);
 		}
 	}
 	return 0;
@@ -56,7 +57,7 @@ static int make_lists(struct broker *b, struct err *err)
 
 static void take_queues(struct broker *b, const struct settings *s)
 {
-	const char *only[] = { s->task_default_queue };
+	const char *only[] = {s->task_default_queue};
 	size_t count = s->worker_queues.count;
 	const char *const *names = (const char *const *)s->worker_queues.items;
 
@@ -80,7 +81,8 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	if (rc < 0)
 		goto fail;
 	if (s->worker_queues.count > BOUND_QUEUES) {
-		rc = err_set(err, ERR_TOOBIG, "%zu queues; at most %d", s->worker_queues.count, BOUND_QUEUES);
+		rc = err_set(err, ERR_TOOBIG, "%zu queues; at most %d", s->worker_queues.count,
+			     BOUND_QUEUES);
 		goto fail;
 	}
 	free(b->address.key_prefix);
@@ -90,7 +92,8 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	if (rc < 0)
 		goto fail;
 	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
-	b->unacked_index = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
+	b->unacked_index =
+		xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->restore, script_restore);
@@ -154,8 +157,9 @@ bool broker_ready(const struct broker *b)
 char *broker_dead_line(const char *reason, const char *queue)
 {
 	_cleanup_buf_ struct buf line = BUF_INIT(BOUND_ERROR_TEXT * 2);
-	_cleanup_json_ json_t *object = json_pack("{s:o, s:s, s:f}", "reason", json_text(reason, strlen(reason), true),
-						  "queue", queue, "at", (double)clock_wall() / (double)USEC_PER_SEC);
+	_cleanup_json_ json_t *object =
+		json_pack("{s:o, s:s, s:f}", "reason", json_text(reason, strlen(reason), true),
+			  "queue", queue, "at", (double)clock_wall() / (double)USEC_PER_SEC);
 	struct err err;
 	char *text;
 
@@ -189,10 +193,11 @@ struct settling {
 	void *arg;
 };
 
-static void settled(void *arg, struct redis_reply *const *replies, size_t count, const struct err *err)
+static void settled(void *arg, struct redis_reply *const *replies, size_t count,
+		    const struct err *err)
 {
 	struct settling *settling = arg;
-	struct err failed = { 0 };
+	struct err failed = {0};
 
 	if (count == 1 && redis_reply_type(replies[0]) == REDIS_ERROR) {
 		struct slice text = redis_reply_str(replies[0]);
@@ -207,15 +212,17 @@ static void settled(void *arg, struct redis_reply *const *replies, size_t count,
 
 static struct slice text_slice(const char *text)
 {
-	return (struct slice){ text, strlen(text) };
+	return (struct slice){text, strlen(text)};
 }
 
-void broker_settle(struct broker *b, const struct settlement *s, void (*done)(void *arg, const struct err *err),
-		   void *arg)
+void broker_settle(struct broker *b, const struct settlement *s,
+		   void (*done)(void *arg, const struct err *err), void *arg)
 {
-	static const char *const names[] = { [SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead" };
+	static const char *const names[] = {
+		[SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead"};
 	const struct broker_list *list = list_of(b, s->queue, s->tag);
-	_cleanup_free_ char *line = s->outcome == SETTLE_DEAD ? broker_dead_line(s->reason, s->queue) : xstrdup("");
+	_cleanup_free_ char *line =
+		s->outcome == SETTLE_DEAD ? broker_dead_line(s->reason, s->queue) : xstrdup("");
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	struct settling *settling = xcalloc(1, sizeof(*settling));
 	const struct backend_write *w = s->result;
@@ -234,7 +241,7 @@ void broker_settle(struct broker *b, const struct settlement *s, void (*done)(vo
 	argv[8] = text_slice(names[s->outcome]);
 	argv[9] = text_slice(b->endings[list->queue]);
 	argv[10] = text_slice(line);
-	argv[11] = w ? (struct slice){ w->value, w->len } : text_slice("");
+	argv[11] = w ? (struct slice){w->value, w->len} : text_slice("");
 	argv[12] = text_slice(ttl);
 	redis_command_argv(&commands, argv, ARRAY_LEN(argv));
 	settling->done = done;
@@ -244,8 +251,8 @@ void broker_settle(struct broker *b, const struct settlement *s, void (*done)(vo
 		backend_write_done(s->result);
 }
 
-int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope, size_t len, usec_t deadline,
-		   struct err *err)
+int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
+		   size_t len, usec_t deadline, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
@@ -259,8 +266,8 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 	if (rc < 0)
 		return err_wrap(err, "publish to %s", queue);
 	if (redis_reply_type(reply) == REDIS_ERROR)
-		return err_set(err, ERR_FAILED, "publish to %s: %.*s", queue, (int)redis_reply_str(reply).len,
-			       redis_reply_str(reply).data);
+		return err_set(err, ERR_FAILED, "publish to %s: %.*s", queue,
+			       (int)redis_reply_str(reply).len, redis_reply_str(reply).data);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /*
- * redis_broker.h: what the files of the Redis broker share. The claiming half belongs to the consumer thread, the link is for all.
+ * redis_broker.h: what the files of the Redis broker share. The claiming half belongs to the
+ * consumer thread, the link is for all.
  */
 #ifndef CELERIAC_REDIS_BROKER_H
 #define CELERIAC_REDIS_BROKER_H
@@ -9,7 +10,8 @@
 #include "redis.h"
 
 #define BROKER_STEPS_MAX 10 /* priorities are 0-9 */
-#define BROKER_WAKE_MAX 8   /* queues with a blocking connection of their own; the others are polled */
+#define BROKER_WAKE_MAX                                                                            \
+	8 /* queues with a blocking connection of their own; the others are polled */
 
 /* kombu's transport options, by their own names. */
 struct broker_options {
@@ -29,14 +31,14 @@ void broker_options_done(struct broker_options *o);
 struct broker_list {
 	size_t queue; /* index */
 	int step;
-	char *key;    /* with global_keyprefix */
+	char *key; /* with global_keyprefix */
 };
 
 struct broker {
 	struct redis_address address;
 	struct broker_options options;
 	struct str_list queues;
-	char **endings; /* per queue: `, "", "queue"]`, the end of its unacked record */
+	char **endings;		   /* per queue: `, "", "queue"]`, the end of its unacked record */
 	struct broker_list *lists; /* step-major, then queue */
 	size_t list_count;
 	char *unacked, *unacked_index, *dead; /* keys */

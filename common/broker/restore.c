@@ -1,6 +1,7 @@
 /*
- * Putting back what dead workers held. Whose a delivery was is told by its tag, "celeriac:<node>@<epoch>:<step>:<number>"; tags of
- * Python workers are left to the visibility timeout.
+ * Putting back what dead workers held. Whose a delivery was is told by its tag,
+ * "celeriac:<node>@<epoch>:<step>:<number>"; tags of Python workers are left to the visibility
+ * timeout.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 #include "redis_broker.h"
 
 #define CALL_TIMEOUT (5 * USEC_PER_SEC)
-#define TAG_START "celeriac:"
-#define SCAN_COUNT 512
+#define TAG_START    "celeriac:"
+#define SCAN_COUNT   512
 
 /* The verdict on the owner asked for last: tags of one owner come in runs. */
 struct verdict {
@@ -47,7 +48,8 @@ static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret
 	return true;
 }
 
-static int restore_one(struct broker *b, const char *tag, int step, int64_t *restored, struct err *err)
+static int restore_one(struct broker *b, const char *tag, int step, int64_t *restored,
+		       struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	char suffix[80] = "";
@@ -55,14 +57,16 @@ static int restore_one(struct broker *b, const char *tag, int step, int64_t *res
 
 	if (step != b->options.priority_steps[0])
 		snprintf(suffix, sizeof(suffix), "%s%d", b->options.sep, step);
-	rc = redis_link_do(b->link, clock_deadline(CALL_TIMEOUT), &reply, err, "EVALSHA %s 2 %s %s %s %s %s",
-			   b->restore.sha, b->unacked, b->unacked_index, tag, b->options.global_keyprefix, suffix);
+	rc = redis_link_do(b->link, clock_deadline(CALL_TIMEOUT), &reply, err,
+			   "EVALSHA %s 2 %s %s %s %s %s", b->restore.sha, b->unacked,
+			   b->unacked_index, tag, b->options.global_keyprefix, suffix);
 	if (rc < 0)
 		return rc;
 	if (redis_reply_int(reply) == 1)
 		(*restored)++;
 	if (redis_reply_int(reply) == -1)
-		log_error("delivery %s has a record that cannot be restored; it stays in %s", tag, b->unacked);
+		log_error("delivery %s has a record that cannot be restored; it stays in %s", tag,
+			  b->unacked);
 	return 0;
 }
 
@@ -74,8 +78,8 @@ static bool is_own_node(const struct presence *p, const char *owner)
 	return presence_owner_parse(owner, node, &epoch) && strcmp(node, presence_node(p)) == 0;
 }
 
-static int consider(struct broker *b, const struct presence *p, bool own_only, const char *tag, struct verdict *last,
-		    int64_t *restored, struct err *err)
+static int consider(struct broker *b, const struct presence *p, bool own_only, const char *tag,
+		    struct verdict *last, int64_t *restored, struct err *err)
 {
 	char owner[PRESENCE_OWNER_SIZE];
 	int step, rc;
@@ -91,10 +95,10 @@ static int consider(struct broker *b, const struct presence *p, bool own_only, c
 	return last->alive ? 0 : restore_one(b, tag, step, restored, err);
 }
 
-int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only, int64_t *ret_restored,
-			struct err *err)
+int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			int64_t *ret_restored, struct err *err)
 {
-	struct verdict last = { "", true };
+	struct verdict last = {"", true};
 	int64_t restored = 0;
 	_cleanup_free_ char *cursor = xstrdup("0");
 
@@ -103,7 +107,8 @@ int broker_restore_dead(struct broker *b, const struct presence *p, bool own_onl
 		const struct redis_reply *pairs;
 		struct slice next;
 		int rc = redis_link_do(b->link, clock_deadline(CALL_TIMEOUT), &reply, err,
-				       "ZSCAN %s %s MATCH " TAG_START "* COUNT %d", b->unacked_index, cursor, SCAN_COUNT);
+				       "ZSCAN %s %s MATCH " TAG_START "* COUNT %d",
+				       b->unacked_index, cursor, SCAN_COUNT);
 
 		if (rc < 0)
 			return err_wrap(err, "restoring messages of dead workers");

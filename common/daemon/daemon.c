@@ -16,8 +16,8 @@
 
 int daemon_signals(int *ret_fd, struct err *err)
 {
-	static const int ours[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	static const int ours[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	sigset_t set;
 	int fd;
 
@@ -60,7 +60,8 @@ int daemon_pidfile_write(const char *path, struct err *err)
 	int len;
 
 	if (there > 0 && there != getpid() && (kill(there, 0) == 0 || errno == EPERM))
-		return err_set(err, ERR_CONFLICT, "pidfile %s names process %d, which is running", path, (int)there);
+		return err_set(err, ERR_CONFLICT, "pidfile %s names process %d, which is running",
+			       path, (int)there);
 	if (there > 0)
 		unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -78,7 +79,7 @@ void daemon_pidfile_remove(const char *path)
 
 void daemon_limits(void)
 {
-	struct rlimit core = { 0, 0 }, files;
+	struct rlimit core = {0, 0}, files;
 
 	setrlimit(RLIMIT_CORE, &core);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -32,11 +32,13 @@ static char *lease_key(const char *key_prefix, const char *instance, const char 
 }
 
 /* 1 = ours now, 0 = somebody has it (their lease in ret_held, given), or an error. */
-static int try_join(struct redis *r, struct presence *p, const char *replace, char **ret_held, struct err *err)
+static int try_join(struct redis *r, struct presence *p, const char *replace, char **ret_held,
+		    struct err *err)
 {
-	struct redis_script join = { 0 };
+	struct redis_script join = {0};
 	_cleanup_free_ char *lease = lease_key(p->key_prefix, p->instance, p->node);
-	_cleanup_free_ char *epoch_key = xasprintf("%sceleriac:%s:epoch:%s", p->key_prefix, p->instance, p->node);
+	_cleanup_free_ char *epoch_key =
+		xasprintf("%sceleriac:%s:epoch:%s", p->key_prefix, p->instance, p->node);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	char identity[PROCESS_IDENTITY_SIZE], ttl[24], now[24];
 	const struct redis_reply *second;
@@ -46,12 +48,12 @@ static int try_join(struct redis *r, struct presence *p, const char *replace, ch
 	process_identity(identity);
 	snprintf(ttl, sizeof(ttl), "%lld", (long long)(PRESENCE_TTL / USEC_PER_MSEC));
 	snprintf(now, sizeof(now), "%lld", (long long)(clock_wall() / USEC_PER_SEC));
-	args[0] = (struct slice){ lease, strlen(lease) };
-	args[1] = (struct slice){ epoch_key, strlen(epoch_key) };
-	args[2] = (struct slice){ identity, strlen(identity) };
-	args[3] = (struct slice){ ttl, strlen(ttl) };
-	args[4] = (struct slice){ replace, strlen(replace) };
-	args[5] = (struct slice){ now, strlen(now) };
+	args[0] = (struct slice){lease, strlen(lease)};
+	args[1] = (struct slice){epoch_key, strlen(epoch_key)};
+	args[2] = (struct slice){identity, strlen(identity)};
+	args[3] = (struct slice){ttl, strlen(ttl)};
+	args[4] = (struct slice){replace, strlen(replace)};
+	args[5] = (struct slice){now, strlen(now)};
 	redis_script_init(&join, script_join);
 	rc = redis_run_script(r, &join, 2, args, 6, &reply, err);
 	if (rc < 0)
@@ -78,7 +80,8 @@ static const char *lease_identity(const char *lease)
 	return space ? space + 1 : "";
 }
 
-/* Waits for a lease whose holder cannot be seen from here: it expires, or proves to be alive by being renewed. */
+/* Waits for a lease whose holder cannot be seen from here: it expires, or proves to be alive by
+ * being renewed. */
 static int join_after_expiry(struct redis *r, struct presence *p, usec_t deadline, struct err *err)
 {
 	usec_t give_up = clock_deadline(PRESENCE_TTL + USEC_PER_SEC);
@@ -93,10 +96,11 @@ static int join_after_expiry(struct redis *r, struct presence *p, usec_t deadlin
 		if (clock_mono() >= give_up)
 			return 0;
 		if (clock_mono() >= deadline)
-			return err_set(err, ERR_TIMEOUT, "the lease of node %s is still held", p->node);
+			return err_set(err, ERR_TIMEOUT, "the lease of node %s is still held",
+				       p->node);
 		if (!said)
-			log_info("waiting for the lease of node %s to expire (at most %lld s)", p->node,
-				 (long long)(PRESENCE_TTL / USEC_PER_SEC));
+			log_info("waiting for the lease of node %s to expire (at most %lld s)",
+				 p->node, (long long)(PRESENCE_TTL / USEC_PER_SEC));
 		said = true;
 		poll(NULL, 0, 500);
 	}
@@ -121,8 +125,8 @@ static int join_as(struct redis *r, struct presence *p, usec_t deadline, struct 
 	return join_after_expiry(r, p, deadline, err);
 }
 
-int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node, usec_t deadline,
-		  struct presence **ret, struct err *err)
+int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
+		  usec_t deadline, struct presence **ret, struct err *err)
 {
 	struct presence *p = xcalloc(1, sizeof(*p));
 	int rc;
@@ -137,7 +141,9 @@ int presence_join(struct redis *r, const char *key_prefix, const char *instance,
 			goto fail;
 		if (rc == 1) {
 			if (n > 1)
-				log_warning("node name %s is taken by a live worker: this one is %s", node, p->node);
+				log_warning(
+					"node name %s is taken by a live worker: this one is %s",
+					node, p->node);
 			*ret = p;
 			return 0;
 		}
@@ -168,10 +174,13 @@ const char *presence_instance(const struct presence *p)
 	return p->instance;
 }
 
-static void renewed(void *arg unused_arg, struct redis_reply *const *replies, size_t count, const struct err *err unused_arg)
+static void renewed(void *arg unused_arg, struct redis_reply *const *replies, size_t count,
+		    const struct err *err unused_arg)
 {
-	if (count == 1 && redis_reply_type(replies[0]) == REDIS_INTEGER && redis_reply_int(replies[0]) == 0)
-		log_error("another worker took the lease of this node name; give each its own CELERIAC_NODE");
+	if (count == 1 && redis_reply_type(replies[0]) == REDIS_INTEGER &&
+	    redis_reply_int(replies[0]) == 0)
+		log_error("another worker took the lease of this node name; give each its own "
+			  "CELERIAC_NODE");
 }
 
 void presence_renew(const struct presence *p, struct redis_link *link)
@@ -187,9 +196,10 @@ void presence_renew(const struct presence *p, struct redis_link *link)
 void presence_leave(const struct presence *p, struct redis *r)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 
-	if (redis_do(r, &reply, &err, "EVAL %s 1 %s %s", script_leave, p->lease_key, p->lease_value) < 0)
+	if (redis_do(r, &reply, &err, "EVAL %s 1 %s %s", script_leave, p->lease_key,
+		     p->lease_value) < 0)
 		log_debug("the node lease stays until it expires: %s", err.msg);
 }
 
@@ -222,7 +232,8 @@ bool presence_owner_parse(const char *owner, char node[128], int64_t *ret_epoch)
 	return true;
 }
 
-int presence_alive(const struct presence *p, struct redis_link *link, const char *owner, bool *ret_alive, struct err *err)
+int presence_alive(const struct presence *p, struct redis_link *link, const char *owner,
+		   bool *ret_alive, struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	_cleanup_free_ char *key = NULL;
@@ -244,6 +255,7 @@ int presence_alive(const struct presence *p, struct redis_link *link, const char
 	if (rc < 0)
 		return rc;
 	lease = redis_reply_str(reply);
-	*ret_alive = redis_reply_type(reply) == REDIS_STRING && lease.len > 0 && strtoll(lease.data, NULL, 10) == epoch;
+	*ret_alive = redis_reply_type(reply) == REDIS_STRING && lease.len > 0 &&
+		     strtoll(lease.data, NULL, 10) == epoch;
 	return 0;
 }

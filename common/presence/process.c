@@ -27,7 +27,8 @@ static size_t read_text(const char *path, char *out, size_t size)
 	return (size_t)n;
 }
 
-/* Field 22 of /proc/<pid>/stat, counted after the closing parenthesis of the name; 0 when there is no such process. */
+/* Field 22 of /proc/<pid>/stat, counted after the closing parenthesis of the name; 0 when there is
+ * no such process. */
 static unsigned long long start_time(long pid)
 {
 	char path[64], text[1024];

@@ -1,5 +1,6 @@
 /*
- * process.h: how a process is named so that another one on the same machine can tell whether it still lives.
+ * process.h: how a process is named so that another one on the same machine can tell whether it
+ * still lives.
  */
 #ifndef CELERIAC_PRESENCE_PROCESS_H
 #define CELERIAC_PRESENCE_PROCESS_H

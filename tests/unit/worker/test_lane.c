@@ -1,5 +1,6 @@
 /*
- * test_lane.c: calls of one conversation run one at a time, in order, and nobody is forgotten when the worker stops.
+ * test_lane.c: calls of one conversation run one at a time, in order, and nobody is forgotten when
+ * the worker stops.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static void drop(struct request *r)
 
 START_TEST(test_one_at_a_time_in_order)
 {
-	struct request *a = make("x"), *b = make("x"), *c = make("x"), *other = make("y"), *none = make(NULL);
+	struct request *a = make("x"), *b = make("x"), *c = make("x"), *other = make("y"),
+		       *none = make(NULL);
 	struct lanes l;
 
 	lanes_init(&l);

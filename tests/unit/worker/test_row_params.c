@@ -9,17 +9,17 @@
 #include "mem.h"
 #include "worker/row.h"
 
-static const struct task_param params[] = { { "code", PARAM_STR, true },
-					    { "env", PARAM_DICT, false },
-					    { "files", PARAM_LIST, false } };
-static const char *const secrets[] = { "env", NULL };
-static const struct task task = { .name = "t", .params = params, .param_count = 3, .secret_params = secrets };
+static const struct task_param params[] = {
+	{"code", PARAM_STR, true}, {"env", PARAM_DICT, false}, {"files", PARAM_LIST, false}};
+static const char *const secrets[] = {"env", NULL};
+static const struct task task = {
+	.name = "t", .params = params, .param_count = 3, .secret_params = secrets};
 
 START_TEST(test_secrets_and_absent)
 {
 	_cleanup_json_ json_t *env = json_pack("{s:s}", "TOKEN", "hush");
 	_cleanup_json_ json_t *code = json_string("print(1)");
-	json_t *values[] = { code, env, NULL };
+	json_t *values[] = {code, env, NULL};
 	_cleanup_json_ json_t *shown = row_params(&task, values);
 	_cleanup_free_ char *text = json_dumps(shown, 0);
 
@@ -37,7 +37,7 @@ START_TEST(test_long_texts_are_told_by_length)
 	big[40000] = '\0';
 	_cleanup_json_ json_t *code = json_string("c");
 	_cleanup_json_ json_t *files = json_pack("[{s:s, s:s}]", "name", "a.csv", "content", big);
-	json_t *values[] = { code, NULL, files };
+	json_t *values[] = {code, NULL, files};
 	_cleanup_json_ json_t *shown = row_params(&task, values);
 	json_t *file = json_array_get(json_object_get(shown, "files"), 0);
 	const char *content = json_member_str(file, "content");
@@ -45,7 +45,9 @@ START_TEST(test_long_texts_are_told_by_length)
 	ck_assert_str_eq(json_member_str(file, "name"), "a.csv");
 	ck_assert_uint_lt(strlen(content), 2000);
 	ck_assert_ptr_nonnull(strstr(content, "(40000 bytes)"));
-	ck_assert_uint_eq(strlen(json_string_value(json_object_get(json_array_get(files, 0), "content"))), 40000);
+	ck_assert_uint_eq(
+		strlen(json_string_value(json_object_get(json_array_get(files, 0), "content"))),
+		40000);
 }
 END_TEST
 

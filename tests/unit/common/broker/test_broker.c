@@ -1,5 +1,6 @@
 /*
- * test_broker.c: claiming, settling and restoring against a real Redis, and the keys that kombu shares with us.
+ * test_broker.c: claiming, settling and restoring against a real Redis, and the keys that kombu
+ * shares with us.
  */
 #include <check.h>
 #include <stdatomic.h>
@@ -17,18 +18,20 @@ static struct settings g_settings;
 static struct broker *g_broker;
 static struct presence *g_presence;
 static struct redis *g_redis;
-static char *g_queues[] = { (char *)(uintptr_t) "celery", (char *)(uintptr_t) "other \"queue\"" };
+static char *g_queues[] = {(char *)(uintptr_t) "celery", (char *)(uintptr_t) "other \"queue\""};
 
 #define MESSAGE "{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": %d}"
 
 static void open_broker(const char *node)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 
 	ck_assert_int_eq(broker_open(&g_settings, &g_broker, &err), 0);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err), 0);
-	ck_assert_int_eq(
-		presence_join(g_redis, "", "test", node, clock_deadline(20 * USEC_PER_SEC), &g_presence, &err), 0);
+	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
+			 0);
+	ck_assert_int_eq(presence_join(g_redis, "", "test", node, clock_deadline(20 * USEC_PER_SEC),
+				       &g_presence, &err),
+			 0);
 	ck_assert_msg(broker_connect(g_broker, g_presence, &err) == 0, "%s", err.msg);
 	while (!broker_ready(g_broker)) {
 		usleep(1000);
@@ -46,10 +49,10 @@ static void close_broker(void)
 static void setup(void)
 {
 	g_server = redis_server_start(NULL);
-	g_settings = (struct settings){ .broker_url = redis_server_url(g_server, 0),
-					.broker_transport_options = "",
-					.task_default_queue = "celery",
-					.worker_queues = { g_queues, 2 } };
+	g_settings = (struct settings){.broker_url = redis_server_url(g_server, 0),
+				       .broker_transport_options = "",
+				       .task_default_queue = "celery",
+				       .worker_queues = {g_queues, 2}};
 	open_broker("a");
 }
 
@@ -71,7 +74,7 @@ static void push(const char *key, const char *message)
 static int64_t ask(const char *command, const char *key)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	ck_assert_msg(redis_do(g_redis, &reply, &err, "%s %s", command, key) == 0, "%s", err.msg);
 	return redis_reply_int(reply);
@@ -79,7 +82,7 @@ static int64_t ask(const char *command, const char *key)
 
 static size_t claim(size_t max, struct delivery *out)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	size_t count = 0;
 
 	ck_assert_msg(broker_claim(g_broker, max, out, &count, &err) == 0, "%s", err.msg);
@@ -109,10 +112,14 @@ START_TEST(test_priority_then_order)
 {
 	struct delivery d[8];
 
-	push_number("celery\x06\x16" "9", 1);
+	push_number("celery\x06\x16"
+		    "9",
+		    1);
 	push_number("celery", 2);
 	push_number("celery", 3);
-	push_number("celery\x06\x16" "3", 4);
+	push_number("celery\x06\x16"
+		    "3",
+		    4);
 	ck_assert_uint_eq(claim(8, d), 4);
 	ck_assert_int_eq(number_of(&d[0]), 2);
 	ck_assert_int_eq(number_of(&d[1]), 3);
@@ -149,7 +156,8 @@ START_TEST(test_record_is_what_kombu_restores)
 	ck_assert_uint_eq(claim(1, d), 1);
 	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "HGET unacked %s", d[0].tag), 0);
 	ck_assert_str_eq(redis_reply_str(reply).data,
-			 "[{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": 7}, \"\", \"other \\\"queue\\\"\"]");
+			 "[{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": 7}, "
+			 "\"\", \"other \\\"queue\\\"\"]");
 	drop(d, 1);
 }
 END_TEST
@@ -185,12 +193,15 @@ static void count_done(void *arg, const struct err *err)
 	atomic_fetch_add(&w->done, 1);
 }
 
-static void settle(const struct delivery *d, enum settle_outcome outcome, struct backend_write *result)
+static void settle(const struct delivery *d, enum settle_outcome outcome,
+		   struct backend_write *result)
 {
-	struct waiting w = { 0, 0 };
-	struct settlement s = {
-		.tag = d->tag, .queue = d->queue, .outcome = outcome, .result = result, .reason = "because"
-	};
+	struct waiting w = {0, 0};
+	struct settlement s = {.tag = d->tag,
+			       .queue = d->queue,
+			       .outcome = outcome,
+			       .result = result,
+			       .reason = "because"};
 
 	broker_settle(g_broker, &s, count_done, &w);
 	while (atomic_load(&w.done) == 0) {
@@ -204,7 +215,9 @@ START_TEST(test_ack_requeue_dead)
 	struct delivery d[3], again[1];
 
 	for (int i = 0; i < 3; i++) {
-		push_number("celery\x06\x16" "3", i);
+		push_number("celery\x06\x16"
+			    "3",
+			    i);
 	}
 	ck_assert_uint_eq(claim(3, d), 3);
 	settle(&d[0], SETTLE_ACK, NULL);
@@ -212,7 +225,9 @@ START_TEST(test_ack_requeue_dead)
 	settle(&d[2], SETTLE_DEAD, NULL);
 	ck_assert_int_eq(ask("HLEN", "unacked"), 0);
 	ck_assert_int_eq(ask("ZCARD", "unacked_index"), 0);
-	ck_assert_int_eq(ask("LLEN", "celery\x06\x16" "3"), 1);
+	ck_assert_int_eq(ask("LLEN", "celery\x06\x16"
+				     "3"),
+			 1);
 	ck_assert_int_eq(ask("LLEN", "celeriac:dead"), 1);
 	ck_assert_uint_eq(claim(1, again), 1);
 	ck_assert_str_eq(again[0].data, d[1].data);
@@ -224,7 +239,8 @@ END_TEST
 
 static struct backend_write make_write(const char *value)
 {
-	return (struct backend_write){ xstrdup("celery-task-meta-x"), xstrdup(value), strlen(value), 60 };
+	return (struct backend_write){xstrdup("celery-task-meta-x"), xstrdup(value), strlen(value),
+				      60};
 }
 
 START_TEST(test_success_is_never_overwritten)
@@ -251,11 +267,14 @@ END_TEST
 START_TEST(test_dead_owner_is_restored)
 {
 	struct delivery d[3];
-	struct err err = { 0 };
+	struct err err = {0};
 	int64_t restored = -1;
 
 	for (int i = 0; i < 3; i++) {
-		push_number(i == 2 ? "celery\x06\x16" "6" : "celery", i);
+		push_number(i == 2 ? "celery\x06\x16"
+				     "6"
+				   : "celery",
+			    i);
 	}
 	ck_assert_uint_eq(claim(3, d), 3);
 	drop(d, 3);
@@ -268,7 +287,9 @@ START_TEST(test_dead_owner_is_restored)
 	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 0);
 	ck_assert_int_eq(restored, 3);
 	ck_assert_int_eq(ask("LLEN", "celery"), 2);
-	ck_assert_int_eq(ask("LLEN", "celery\x06\x16" "6"), 1);
+	ck_assert_int_eq(ask("LLEN", "celery\x06\x16"
+				     "6"),
+			 1);
 	ck_assert_int_eq(ask("HLEN", "unacked"), 0);
 	ck_assert_uint_eq(claim(3, d), 3);
 	ck_assert_int_eq(number_of(&d[0]) + number_of(&d[1]), 1);
@@ -279,7 +300,7 @@ END_TEST
 START_TEST(test_wait_is_woken_and_takes_nothing)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct err err = { 0 };
+	struct err err = {0};
 	usec_t began = clock_mono();
 
 	push_number("celery", 1);
@@ -295,7 +316,14 @@ START_TEST(test_list_key)
 	static const struct {
 		int priority;
 		const char *key;
-	} rows[] = { { 0, "q" }, { 2, "q" }, { 3, "q\x06\x16" "3" }, { 5, "q\x06\x16" "3" }, { 9, "q\x06\x16" "9" } };
+	} rows[] = {{0, "q"},
+		    {2, "q"},
+		    {3, "q\x06\x16"
+			"3"},
+		    {5, "q\x06\x16"
+			"3"},
+		    {9, "q\x06\x16"
+			"9"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf key = BUF_INIT(64);

@@ -20,7 +20,7 @@ static struct redis_link *g_link;
 static void setup(void)
 {
 	_cleanup_free_ char *url = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	g_server = redis_server_start(NULL);
 	url = redis_server_url(g_server, 0);
@@ -43,16 +43,17 @@ static void teardown(void)
 static struct presence *join(const char *node)
 {
 	struct presence *p = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 
-	ck_assert_msg(presence_join(g_redis, "", "i", node, clock_deadline(20 * USEC_PER_SEC), &p, &err) == 0, "%s",
-		      err.msg);
+	ck_assert_msg(presence_join(g_redis, "", "i", node, clock_deadline(20 * USEC_PER_SEC), &p,
+				    &err) == 0,
+		      "%s", err.msg);
 	return p;
 }
 
 static bool alive(const struct presence *p, const char *owner)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	bool ret = false;
 
 	ck_assert_msg(presence_alive(p, g_link, owner, &ret, &err) == 0, "%s", err.msg);
@@ -170,7 +171,8 @@ START_TEST(test_process_life)
 	ck_assert_int_eq(process_life("garbage"), PROCESS_UNKNOWN);
 	*strrchr(me, ' ') = '\0';
 	{
-		_cleanup_free_ char *other = xasprintf("%s 1", me); /* the pid, started at another time */
+		_cleanup_free_ char *other =
+			xasprintf("%s 1", me); /* the pid, started at another time */
 
 		ck_assert_int_eq(process_life(other), PROCESS_GONE);
 	}
