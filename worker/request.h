@@ -1,10 +1,10 @@
 /*
  * request.h: one message on its way through the worker.
  *
- *  delivery ─▶ RECEIVED ─┬─▶ WAITING (lane) ─┐
- *                        ├─▶ ASIDE  (keeper) ┼─▶ RESERVED (pool queue) ─▶ ACTIVE (a pool thread) ─▶
- * SETTLING ─▶ gone └───────────────────┘                                 │ ▲────────────── set
- * aside ───────────────┘
+ *   RECEIVED ──┬─────────────────┐
+ *              ├─▶ WAITING (lane) ├─▶ RESERVED ─▶ ACTIVE ─▶ SETTLING ─▶ gone
+ *              └─▶ ASIDE (keeper) ┘   (queue)    (thread)
+ *                     ▲────────────────────────────┘ its row is somebody's
  *
  * From RECEIVED until it is settled a request is in the held set of state.h: its message is unacked
  * at the broker and renewed. Being in a state and being on that state's list are the same fact; one

@@ -1,159 +1,16 @@
 /* Requests and streams against a server that says exactly what a test wants, right or wrong. */
 #include <check.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "bounds.h"
 #include "clock.h"
 #include "http.h"
-#include "mem.h"
+#include "tests/unit/http_fixture.h"
 
-enum after { CLOSE, KEEP, HOLD, ECHO };
-
-/* What is sent after a whole request came in, and then. */
-struct reply {
-	const char *text;
-	enum after after;
-	size_t repeat; /* the text this often; 0 = once */
-};
-
-struct server {
-	int fd;
-	pthread_t thread;
-	char path[64], url[64];
-	struct reply replies[4];
-	size_t next;
-	pthread_mutex_t lock;
-	/* guarded by lock */
-	size_t connections;
-	char request[8192]; /* the last one */
-};
-
-static struct server g_server = {.lock = PTHREAD_MUTEX_INITIALIZER};
-static struct http_target g_target;
 static struct err g_err;
-
-static void send_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-		if (n <= 0)
-			return;
-		data += n;
-		len -= (size_t)n;
-	}
-}
-
-/* Does the last request hold this text? */
-static bool asked(const char *text)
-{
-	pthread_mutex_lock(&g_server.lock);
-	bool found = strstr(g_server.request, text) != NULL;
-	pthread_mutex_unlock(&g_server.lock);
-	return found;
-}
-
-static bool read_request(struct server *s, int fd)
-{
-	char in[sizeof(s->request)];
-	size_t have = 0;
-
-	for (;;) {
-		ssize_t n = recv(fd, in + have, sizeof(in) - 1 - have, 0);
-		if (n <= 0)
-			return false;
-		have += (size_t)n;
-		in[have] = '\0';
-		const char *end = strstr(in, "\r\n\r\n");
-		const char *length = strstr(in, "Content-Length: ");
-		size_t body = length ? strtoul(length + 16, NULL, 10) : 0;
-		if (!end || have < (size_t)(end - in) + 4 + body)
-			continue;
-		pthread_mutex_lock(&s->lock);
-		memcpy(s->request, in, sizeof(in));
-		pthread_mutex_unlock(&s->lock);
-		return true;
-	}
-}
-
-static void echo(int fd)
-{
-	char piece[4096];
-	ssize_t n;
-
-	while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
-		send_all(fd, piece, (size_t)n);
-}
-
-static void *serve(void *arg)
-{
-	struct server *s = arg;
-	int fd;
-
-	while ((fd = accept(s->fd, NULL, NULL)) >= 0) {
-		pthread_mutex_lock(&s->lock);
-		s->connections++;
-		pthread_mutex_unlock(&s->lock);
-		enum after after = KEEP;
-		while (after == KEEP && read_request(s, fd)) {
-			const struct reply *r = &s->replies[s->next++ % ARRAY_LEN(s->replies)];
-			for (size_t i = 0; i < (r->repeat ? r->repeat : 1); i++)
-				send_all(fd, r->text, strlen(r->text));
-			after = r->after;
-		}
-		if (after == ECHO)
-			echo(fd);
-		if (after == HOLD)
-			pause();
-		close(fd);
-	}
-	return NULL;
-}
-
-/* A server in this (forked) process; it ends with it. */
-static void run(bool tcp, const struct reply *replies, size_t count)
-{
-	struct server *s = &g_server;
-
-	memcpy(s->replies, replies, count * sizeof(*replies));
-	if (tcp) {
-		struct sockaddr_in in = {.sin_family = AF_INET,
-					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-		socklen_t size = sizeof(in);
-		s->fd = socket(AF_INET, SOCK_STREAM, 0);
-		ck_assert_int_eq(bind(s->fd, (struct sockaddr *)&in, size), 0);
-		ck_assert_int_eq(getsockname(s->fd, (struct sockaddr *)&in, &size), 0);
-		snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", ntohs(in.sin_port));
-		g_target = (struct http_target){.base_url = s->url};
-	} else {
-		struct sockaddr_un un = {.sun_family = AF_UNIX};
-		snprintf(s->path, sizeof(s->path), "/tmp/celeriac-http-%d.sock", (int)getpid());
-		memcpy(un.sun_path, s->path, sizeof(s->path));
-		s->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-		ck_assert_int_eq(bind(s->fd, (struct sockaddr *)&un, sizeof(un)), 0);
-		g_target = (struct http_target){.base_url = "http://localhost",
-						.unix_socket = s->path};
-	}
-	ck_assert_int_eq(listen(s->fd, 8), 0);
-	ck_assert_int_eq(pthread_create(&s->thread, NULL, serve, s), 0);
-}
-
-static void clean(void)
-{
-	if (g_server.path[0])
-		unlink(g_server.path);
-}
-
-#define RUN(...)                                                                                   \
-	run(false, (struct reply[]){__VA_ARGS__},                                                  \
-	    sizeof((struct reply[]){__VA_ARGS__}) / sizeof(struct reply))
 
 static const struct http_request get = {
 	.method = "GET", .path = "/x", .timeout = 5 * USEC_PER_SEC, .max_body = 1000};
@@ -161,7 +18,7 @@ static const struct http_request get = {
 /* One request by a client of its own; the body is thrown away. */
 static int once(const struct http_request *req, int *ret_status)
 {
-	struct http_client *c = http_client_new(&g_target);
+	struct http_client *c = http_client_new(http_fixture_target());
 	struct http_response response = {.body = BUF_INIT(10)};
 	int rc = http_do(c, req, &response, &g_err);
 
@@ -175,17 +32,19 @@ START_TEST(test_requests)
 {
 	struct http_response response = {.body = BUF_INIT(10)};
 
-	RUN({"HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Length: 5\r\n\r\nhello", KEEP, 0},
-	    {"HTTP/1.1 201 C\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", KEEP, 0},
-	    {"HTTP/1.1 204 N\r\napi-version:1.51\r\n\r\n", KEEP, 0},
-	    {"HTTP/1.1 302 F\r\nLocation: http://localhost/evil\r\nContent-Length: 0\r\n\r\n", KEEP,
-	     0});
-	struct http_client *c = http_client_new(&g_target);
+	HTTP_RUN(
+		{"HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Length: 5\r\n\r\nhello", KEEP, 0},
+		{"HTTP/1.1 201 C\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", KEEP,
+		 0},
+		{"HTTP/1.1 204 N\r\napi-version:1.51\r\n\r\n", KEEP, 0},
+		{"HTTP/1.1 302 F\r\nLocation: http://localhost/evil\r\nContent-Length: 0\r\n\r\n",
+		 KEEP, 0});
+	struct http_client *c = http_client_new(http_fixture_target());
 	ck_assert_int_eq(http_do(c, &get, &response, &g_err), 0);
 	ck_assert_int_eq(response.status, 200);
 	ck_assert_str_eq(response.body.data, "hello");
 	ck_assert_str_eq(response.api_version, "1.43");
-	ck_assert(asked("GET /x HTTP/1.1\r\nHost: localhost\r\n"));
+	ck_assert(http_fixture_asked("GET /x HTTP/1.1\r\nHost: localhost\r\n"));
 
 	struct http_request post = get;
 	post.method = "POST";
@@ -197,11 +56,11 @@ START_TEST(test_requests)
 	ck_assert_int_eq(response.status, 201);
 	ck_assert_str_eq(response.body.data, "abc");
 	ck_assert_str_eq(response.api_version, "");
-	ck_assert(asked("POST /a%20b?c=%7B%7D HTTP/1.1\r\n"));
-	ck_assert(asked("Content-Type: application/json\r\n"));
-	ck_assert(asked("Content-Length: 7\r\n"));
-	ck_assert(!asked("Expect"));
-	ck_assert(asked("\r\n\r\n{\"a\":1}"));
+	ck_assert(http_fixture_asked("POST /a%20b?c=%7B%7D HTTP/1.1\r\n"));
+	ck_assert(http_fixture_asked("Content-Type: application/json\r\n"));
+	ck_assert(http_fixture_asked("Content-Length: 7\r\n"));
+	ck_assert(!http_fixture_asked("Expect"));
+	ck_assert(http_fixture_asked("\r\n\r\n{\"a\":1}"));
 
 	struct http_request del = get;
 	del.method = "DELETE";
@@ -209,18 +68,16 @@ START_TEST(test_requests)
 	ck_assert_int_eq(response.status, 204);
 	ck_assert_uint_eq(response.body.len, 0);
 	ck_assert_str_eq(response.api_version, "1.51");
-	ck_assert(!asked("Content-"));
+	ck_assert(!http_fixture_asked("Content-"));
 
 	post.body = NULL;
 	post.body_len = 0;
 	post.content_type = NULL;
 	ck_assert_int_eq(http_do(c, &post, &response, &g_err), 0);
 	ck_assert_int_eq(response.status, 302);
-	ck_assert(asked("Content-Length: 0\r\n"));
-	ck_assert(!asked("Content-Type"));
-	pthread_mutex_lock(&g_server.lock);
-	ck_assert_uint_eq(g_server.connections, 1);
-	pthread_mutex_unlock(&g_server.lock);
+	ck_assert(http_fixture_asked("Content-Length: 0\r\n"));
+	ck_assert(!http_fixture_asked("Content-Type"));
+	ck_assert_uint_eq(http_fixture_connections(), 1);
 	buf_done(&response.body);
 	http_client_free(c);
 }
@@ -228,13 +85,14 @@ END_TEST
 
 START_TEST(test_no_environment)
 {
-	const struct reply replies[] = {{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", KEEP, 0}};
+	const struct http_reply replies[] = {
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", KEEP, 0}};
 	int status;
 
 	setenv("http_proxy", "http://127.0.0.1:1", 1);
 	setenv("HTTP_PROXY", "http://127.0.0.1:1", 1);
 	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
-	run(true, replies, ARRAY_LEN(replies));
+	http_fixture_run(true, replies, ARRAY_LEN(replies));
 	ck_assert_int_eq(once(&get, &status), 0);
 	ck_assert_int_eq(status, 200);
 }
@@ -244,7 +102,7 @@ START_TEST(test_too_big)
 {
 	int status;
 
-	RUN({"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", HOLD, 0}, {"", CLOSE, 0});
+	HTTP_RUN({"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", HOLD, 0}, {"", CLOSE, 0});
 	struct http_request small = get;
 	small.timeout = USEC_PER_SEC;
 	/* announced only: nothing to store yet, so it is the time that ends it */
@@ -256,7 +114,7 @@ START_TEST(test_too_big_body)
 {
 	int status;
 
-	RUN({"HTTP/1.1 200 OK\r\n\r\n0123456789012345678901234567890123456789", CLOSE, 100});
+	HTTP_RUN({"HTTP/1.1 200 OK\r\n\r\n0123456789012345678901234567890123456789", CLOSE, 100});
 	ck_assert_int_eq(once(&get, &status), -ERR_TOOBIG);
 	ck_assert_ptr_nonnull(strstr(g_err.msg, "1000"));
 }
@@ -266,8 +124,9 @@ START_TEST(test_too_big_head)
 {
 	int status;
 
-	RUN({"HTTP/1.1 200 OK\r\nA: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nB: b",
-	     CLOSE, 5000});
+	HTTP_RUN(
+		{"HTTP/1.1 200 OK\r\nA: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nB: b",
+		 CLOSE, 5000});
 	ck_assert_int_eq(once(&get, &status), -ERR_TOOBIG);
 }
 END_TEST
@@ -276,8 +135,8 @@ START_TEST(test_trouble)
 {
 	int status;
 
-	RUN({"", CLOSE, 0}, {"hello\n", CLOSE, 0},
-	    {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", CLOSE, 0}, {"", HOLD, 0});
+	HTTP_RUN({"", CLOSE, 0}, {"hello\n", CLOSE, 0},
+		 {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", CLOSE, 0}, {"", HOLD, 0});
 	ck_assert_int_eq(once(&get, &status), -ERR_UNAVAILABLE);
 	ck_assert(err_is_transient(&g_err));
 	ck_assert_int_eq(once(&get, &status), -ERR_PROTOCOL);
@@ -296,12 +155,13 @@ START_TEST(test_nobody)
 	struct http_stream *s;
 	int status;
 
-	g_target = (struct http_target){.base_url = "http://localhost",
-					.unix_socket = "/tmp/celeriac-no-such.sock"};
+	*http_fixture_target() = (struct http_target){.base_url = "http://localhost",
+						      .unix_socket = "/tmp/celeriac-no-such.sock"};
 	ck_assert_int_eq(once(&get, &status), -ERR_UNAVAILABLE);
 	ck_assert(err_is_transient(&g_err));
-	ck_assert_int_eq(http_stream_open(&g_target, &get, &s, &g_err), -ERR_UNAVAILABLE);
-	g_target = (struct http_target){.base_url = "http://127.0.0.1:1"};
+	ck_assert_int_eq(http_stream_open(http_fixture_target(), &get, &s, &g_err),
+			 -ERR_UNAVAILABLE);
+	*http_fixture_target() = (struct http_target){.base_url = "http://127.0.0.1:1"};
 	ck_assert_int_eq(once(&get, &status), -ERR_UNAVAILABLE);
 }
 END_TEST
@@ -313,7 +173,8 @@ static struct http_stream *open_stream(void)
 {
 	struct http_stream *s = NULL;
 
-	ck_assert_msg(http_stream_open(&g_target, &upgrade, &s, &g_err) == 0, "%s", g_err.msg);
+	ck_assert_msg(http_stream_open(http_fixture_target(), &upgrade, &s, &g_err) == 0, "%s",
+		      g_err.msg);
 	return s;
 }
 
@@ -335,13 +196,14 @@ START_TEST(test_stream)
 {
 	char c;
 
-	RUN({"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly", ECHO, 0},
-	    {"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nold", CLOSE,
-	     0});
+	HTTP_RUN({"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly", ECHO,
+		  0},
+		 {"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nold",
+		  CLOSE, 0});
 	struct http_stream *s = open_stream();
-	ck_assert(asked("POST /attach?stdin=1 HTTP/1.1\r\n"));
-	ck_assert(asked("Host: localhost\r\n"));
-	ck_assert(asked("Upgrade: tcp\r\n"));
+	ck_assert(http_fixture_asked("POST /attach?stdin=1 HTTP/1.1\r\n"));
+	ck_assert(http_fixture_asked("Host: localhost\r\n"));
+	ck_assert(http_fixture_asked("Upgrade: tcp\r\n"));
 	expect(s, "ear");
 	expect(s, "ly");
 	ck_assert_int_eq(http_stream_write(s, "ping", 4, clock_deadline(USEC_PER_SEC), &g_err), 0);
@@ -364,12 +226,13 @@ START_TEST(test_stream_refused)
 	static const int codes[] = {ERR_NOTFOUND, ERR_CONFLICT, ERR_PROTOCOL, ERR_PROTOCOL};
 	struct http_stream *s = NULL;
 
-	RUN({"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\r\nno such one", KEEP, 0},
-	    {"HTTP/1.1 409 C\r\n\r\nis paused", CLOSE, 0},
-	    {"HTTP/1.1 500 E\r\nContent-Length: 4\r\n\r\noops", CLOSE, 0},
-	    {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine", KEEP, 0});
+	HTTP_RUN({"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\r\nno such one", KEEP, 0},
+		 {"HTTP/1.1 409 C\r\n\r\nis paused", CLOSE, 0},
+		 {"HTTP/1.1 500 E\r\nContent-Length: 4\r\n\r\noops", CLOSE, 0},
+		 {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine", KEEP, 0});
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-		ck_assert_int_eq(http_stream_open(&g_target, &upgrade, &s, &g_err), -codes[i]);
+		ck_assert_int_eq(http_stream_open(http_fixture_target(), &upgrade, &s, &g_err),
+				 -codes[i]);
 		ck_assert(err_is_transient(&g_err) == (i == 2));
 		ck_assert_ptr_null(s);
 		if (i == 0)
@@ -377,7 +240,7 @@ START_TEST(test_stream_refused)
 	}
 	struct http_request bad = upgrade;
 	bad.path = "/x HTTP/1.1\r\nEvil: 1";
-	ck_assert_int_eq(http_stream_open(&g_target, &bad, &s, &g_err), -ERR_INVALID);
+	ck_assert_int_eq(http_stream_open(http_fixture_target(), &bad, &s, &g_err), -ERR_INVALID);
 }
 END_TEST
 
@@ -386,11 +249,13 @@ START_TEST(test_stream_trouble)
 	struct http_stream *s = NULL;
 	struct http_request quick = upgrade;
 
-	RUN({"", CLOSE, 0}, {"SSH-2.0\r\n", CLOSE, 0}, {"HTTP/1.1 200", HOLD, 0});
-	ck_assert_int_eq(http_stream_open(&g_target, &upgrade, &s, &g_err), -ERR_UNAVAILABLE);
-	ck_assert_int_eq(http_stream_open(&g_target, &upgrade, &s, &g_err), -ERR_PROTOCOL);
+	HTTP_RUN({"", CLOSE, 0}, {"SSH-2.0\r\n", CLOSE, 0}, {"HTTP/1.1 200", HOLD, 0});
+	ck_assert_int_eq(http_stream_open(http_fixture_target(), &upgrade, &s, &g_err),
+			 -ERR_UNAVAILABLE);
+	ck_assert_int_eq(http_stream_open(http_fixture_target(), &upgrade, &s, &g_err),
+			 -ERR_PROTOCOL);
 	quick.timeout = 200 * USEC_PER_MSEC;
-	ck_assert_int_eq(http_stream_open(&g_target, &quick, &s, &g_err), -ERR_TIMEOUT);
+	ck_assert_int_eq(http_stream_open(http_fixture_target(), &quick, &s, &g_err), -ERR_TIMEOUT);
 }
 END_TEST
 
@@ -416,7 +281,7 @@ START_TEST(test_stream_both_ways)
 	void *failed;
 	size_t have = 0;
 
-	RUN({"HTTP/1.1 101 UPGRADED\r\n\r\n", ECHO, 0});
+	HTTP_RUN({"HTTP/1.1 101 UPGRADED\r\n\r\n", ECHO, 0});
 	struct http_stream *s = open_stream();
 	ck_assert_int_eq(pthread_create(&writer, NULL, write_much, s), 0);
 	while (have < BOTH_WAYS) {
@@ -442,7 +307,7 @@ int main(void)
 	if (http_global_init(&err) < 0)
 		return EXIT_FAILURE;
 	tcase_set_timeout(t, 60);
-	tcase_add_checked_fixture(t, NULL, clean);
+	tcase_add_checked_fixture(t, NULL, http_fixture_clean);
 	tcase_add_test(t, test_requests);
 	tcase_add_test(t, test_no_environment);
 	tcase_add_test(t, test_too_big);
