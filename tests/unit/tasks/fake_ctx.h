@@ -24,6 +24,7 @@ struct task_ctx {
 	struct store_task row;
 	atomic_bool cancel;
 	char module[64], type[64], message[BOUND_ERROR_TEXT]; /* what was raised, "" if nothing */
+	json_t *value; /* with task_raise_value, borrowed from the arguments */
 	usec_t slept_until;
 };
 static struct task_ctx g_ctx;
@@ -66,6 +67,13 @@ int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const 
 	snprintf(ctx->type, sizeof(ctx->type), "%s", type);
 	snprintf(ctx->message, sizeof(ctx->message), "%s", text.data);
 	return err_set(err, ERR_FAILED, "%s: %s", type, text.data);
+}
+int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, const char *type,
+		     const json_t *value)
+{
+	ctx->value = (json_t *)(uintptr_t)value;
+	return task_raise(ctx, err, module, type, "%.*s", BOUND_ERROR_TEXT - 1,
+			  json_string_value(value));
 }
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
