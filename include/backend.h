@@ -1,5 +1,5 @@
 /*
- * backend.h: where results go (celery-wire §4). For now Redis, or nowhere (disabled://).
+ * backend.h: where results go. For now Redis, or nowhere (disabled://).
  */
 #ifndef CELERIAC_BACKEND_H
 #define CELERIAC_BACKEND_H

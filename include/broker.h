@@ -1,5 +1,5 @@
 /*
- * broker.h: the queue of messages. For now Redis as kombu lays it out (celery-wire §2).
+ * broker.h: the queue of messages. For now Redis as kombu lays it out (kombu/transport/redis.py).
  *
  * Taking a message and recording it as unacked is one atomic step, in a script that never parses
  * it. Each delivery gets a fresh tag of our own, "celeriac:<node>@<epoch>:<priority

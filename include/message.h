@@ -1,6 +1,6 @@
 /*
- * message.h: one task message of Celery: protocol 2 inside kombu's virtual envelope (celery-wire
- * §1).
+ * message.h: one task message of Celery: protocol 2 inside kombu's virtual envelope
+ * (celery/app/amqp.py, kombu/transport/virtual/base.py).
  *
  * Pure: bytes in, structure out, and back. Nothing here touches a broker. A message belongs to one
  * thread at a time.

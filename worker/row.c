@@ -11,7 +11,7 @@
 #include "log.h"
 #include "mem.h"
 
-#define RETRY_MS       250 /* between two tries during an outage: well within the 5 s of DESIGN §5.4 */
+#define RETRY_MS       250 /* between two tries during an outage: it is over within 5 s of the return */
 #define LONG_TEXT      16384 /* bytes; longer parameters are told by their length */
 #define LONG_TEXT_KEPT 1024
 

@@ -1,5 +1,5 @@
 /*
- * row.h: the row of one request in tool_results, seen from the worker (DESIGN §5.2).
+ * row.h: the row of one request in tool_results, seen from the worker.
  */
 #ifndef CELERIAC_WORKER_ROW_H
 #define CELERIAC_WORKER_ROW_H

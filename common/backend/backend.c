@@ -1,6 +1,6 @@
 /*
  * Results in Redis as Celery writes them: SETEX and PUBLISH of one JSON meta under
- * celery-task-meta-<id> (celery-wire §4.1).
+ * celery-task-meta-<id>.
  */
 #include "backend.h"
 

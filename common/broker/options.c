@@ -1,5 +1,5 @@
 /*
- * kombu's transport options for Redis (celery-wire §2.1), as CELERY_BROKER_TRANSPORT_OPTIONS gives
+ * kombu's transport options for Redis, as CELERY_BROKER_TRANSPORT_OPTIONS gives
  * them.
  */
 #include <stdlib.h>

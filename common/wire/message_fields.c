@@ -1,5 +1,5 @@
 /*
- * message_fields.c: headers and properties of protocol 2 (celery-wire §1.3) into the fields of a
+ * message_fields.c: headers and properties of protocol 2 into the fields of a
  * message. What a worker acts upon must be of its type; what is only shown or passed on is taken
  * when it is text.
  */

@@ -11,7 +11,7 @@
 #include "err.h"
 #include "message.h"
 
-/* ---- envelope.c: the outer JSON object of kombu's virtual transports (celery-wire §1.1) ---- */
+/* ---- envelope.c: the outer JSON object of kombu's virtual transports (kombu/transport/virtual/base.py) ---- */
 struct envelope {
 	json_t *root;				     /* owns what is borrowed below */
 	json_t *headers;			     /* object, made when absent */
@@ -29,7 +29,7 @@ void envelope_done(struct envelope *e);
 int envelope_write(const char *content_type, const json_t *headers, json_t *properties,
 		   struct slice body, struct buf *out, struct err *err) must_check;
 
-/* ---- content.c: content types (celery-wire §1.5) ---- */
+/* ---- content.c: content types (kombu/serialization.py) ---- */
 struct content_type {
 	const char *name; /* of the serializer, as accept_content may call it */
 	const char *mime;

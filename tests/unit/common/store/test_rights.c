@@ -1,5 +1,5 @@
 /*
- * test_rights.c: what each role may do, tried; the strictest reading of DESIGN §4.
+ * test_rights.c: what each role may do, tried.
  */
 #include <check.h>
 #include <libpq-fe.h>
