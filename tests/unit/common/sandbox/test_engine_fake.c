@@ -1,0 +1,241 @@
+/* The engine client against engines that answer what a real one only does on a bad day. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/sandbox/engine_internal.h"
+#include "tests/unit/http_fixture.h"
+
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define PING(version)                                                                              \
+	{                                                                                          \
+		"HTTP/1.1 200 OK\r\nApi-Version: " version "\r\n\r\nOK", CLOSE, 0                  \
+	}
+#define SAYS(status, body)                                                                         \
+	{                                                                                          \
+		"HTTP/1.1 " status " X\r\n\r\n" body, CLOSE, 0                                     \
+	}
+#define MESSAGE(status, text) SAYS(status, "{\"message\":\"" text "\"}")
+#define INSPECT(instance)                                                                          \
+	SAYS("200", "{\"Id\":\"" ID "\",\"Created\":\"2026-11-21T09:39:00Z\",\"State\":{},"        \
+		    "\"Config\":{\"Labels\":{\"celeriac.instance\":\"" instance "\"}}}")
+
+static struct engine *g_engine;
+static struct engine_container g_container;
+static struct err g_err;
+
+static const char *const argv[] = {"/x", NULL};
+static const struct engine_spec spec = {.image = "img", .argv = argv};
+
+/* To be called after HTTP_RUN. */
+static void connect_pinned(const char *version)
+{
+	char host[100];
+
+	snprintf(host, sizeof(host), "unix://%s", http_fixture_target()->unix_socket);
+	struct engine_config config = {.host = host, .instance = "mine", .api_version = version};
+	ck_assert_msg(engine_open(&config, &g_engine, &g_err) == 0, "%s", g_err.msg);
+}
+
+static void connect_engine(void)
+{
+	connect_pinned(NULL);
+}
+
+static void done(void)
+{
+	engine_close(g_engine);
+	http_fixture_clean();
+}
+
+START_TEST(test_newer_engine)
+{
+	HTTP_RUN(PING("1.56"), MESSAGE("404", "No such container: 0123456789ab"),
+		 MESSAGE("404", "page not found"));
+	connect_engine();
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), -ERR_NOTFOUND);
+	ck_assert(http_fixture_asked("GET /v1.51/containers/" ID "/json HTTP/1.1\r\n"));
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), -ERR_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(test_older_engine)
+{
+	HTTP_RUN(PING("1.40"), SAYS("200", "OK"), SAYS("200", "<html>"), MESSAGE("500", "no"));
+	connect_engine();
+	ck_assert_int_eq(engine_kill(g_engine, ID, &g_err), -ERR_UNSUPPORTED);
+	ck_assert_int_eq(engine_kill(g_engine, ID, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_eq(engine_kill(g_engine, ID, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_eq(engine_kill(g_engine, ID, &g_err), -ERR_FAILED);
+	ck_assert(err_is_transient(&g_err));
+}
+END_TEST
+
+/* An engine that was exchanged for another while we run. */
+START_TEST(test_exchanged_engine)
+{
+	HTTP_RUN(PING("1.48"), INSPECT("mine"),
+		 MESSAGE("400",
+			 "client version 1.48 is too new. Maximum supported API version is 1.42"),
+		 PING("1.42"), INSPECT("mine"));
+	connect_engine();
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), 0);
+	ck_assert(http_fixture_asked("GET /v1.48/"));
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), -ERR_UNSUPPORTED);
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), 0);
+	ck_assert(http_fixture_asked("GET /v1.42/"));
+}
+END_TEST
+
+START_TEST(test_pinned)
+{
+	HTTP_RUN(PING("1.51"), INSPECT("mine"));
+	connect_pinned("1.43");
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), 0);
+	ck_assert(http_fixture_asked("GET /v1.43/"));
+}
+END_TEST
+
+START_TEST(test_remove_is_patient)
+{
+	HTTP_RUN(PING("1.41"), INSPECT("mine"),
+		 MESSAGE("409", "removal of container x is already in progress"),
+		 MESSAGE("500", "device or resource busy"), MESSAGE("404", "No such container: x"));
+	connect_engine();
+	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), 0);
+	ck_assert(http_fixture_asked("DELETE /v1.41/containers/" ID "?force=1&v=1 HTTP/1.1\r\n"));
+	ck_assert_uint_eq(http_fixture_requests(), 5);
+}
+END_TEST
+
+/* Nothing is deleted that is not known to be ours; and only the engine's own word means gone. */
+START_TEST(test_remove_is_careful)
+{
+	HTTP_RUN(PING("1.41"), INSPECT("mine2"), SAYS("404", "<html>not found</html>"),
+		 SAYS("200", "{\"Id\":\"" ID "\",\"Config\":{\"Labels\":null}}"),
+		 MESSAGE("404", "No such container: x"));
+	connect_engine();
+	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), -ERR_DENIED);
+	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), -ERR_DENIED);
+	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), 0);
+	ck_assert_uint_eq(http_fixture_requests(), 5);
+	ck_assert(!http_fixture_asked("DELETE"));
+}
+END_TEST
+
+START_TEST(test_create)
+{
+	char id[ENGINE_ID_SIZE] = "untouched", *warnings = NULL;
+
+	HTTP_RUN(PING("1.41"), SAYS("201", "{\"Id\":\"" ID "\",\"Warnings\":[\"one\",\"two\"]}"),
+		 SAYS("201", "{\"Id\":\"../../etc\",\"Warnings\":null}"), SAYS("201", "{}"),
+		 SAYS("201", "created!"), MESSAGE("404", "No such image: img"),
+		 MESSAGE("409", "Conflict. The container name is already in use"),
+		 MESSAGE("500", "storage driver"));
+	connect_engine();
+	for (int i = 0; i < 2; i++) {
+		/* the second answer's id would be a path */
+		int rc = engine_create(g_engine, &spec, id, &warnings, &g_err);
+		ck_assert_int_eq(rc, i ? -ERR_PROTOCOL : 0);
+		ck_assert_str_eq(id, ID);
+		ck_assert_str_eq(warnings, "one\ntwo");
+	}
+	ck_assert_int_eq(engine_create(g_engine, &spec, id, NULL, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_lt(engine_create(g_engine, &spec, id, NULL, &g_err), 0);
+	ck_assert_int_eq(engine_create(g_engine, &spec, id, NULL, &g_err), -ERR_NOTFOUND);
+	ck_assert_int_eq(engine_create(g_engine, &spec, id, NULL, &g_err), -ERR_CONFLICT);
+	ck_assert_int_eq(engine_create(g_engine, &spec, id, NULL, &g_err), -ERR_FAILED);
+	ck_assert(err_is_transient(&g_err));
+	free(warnings);
+}
+END_TEST
+
+START_TEST(test_start_and_kill)
+{
+	HTTP_RUN(PING("1.41"), SAYS("304", ""), MESSAGE("404", "network celeriac-x not found"),
+		 INSPECT("mine"), MESSAGE("404", "No such container: x"),
+		 MESSAGE("404", "No such container: x"),
+		 MESSAGE("409", "Container x is not running"));
+	connect_engine();
+	ck_assert_int_eq(engine_start(g_engine, ID, &g_err), 0);
+	ck_assert_int_eq(engine_start(g_engine, ID, &g_err), -ERR_FAILED);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "network celeriac-x not found"));
+	ck_assert_int_eq(engine_start(g_engine, ID, &g_err), -ERR_NOTFOUND);
+	ck_assert_int_eq(engine_kill(g_engine, ID, &g_err), 0);
+}
+END_TEST
+
+START_TEST(test_monstrous_answers)
+{
+	static char wide[1001], deep[10001];
+	struct engine_container *all = NULL;
+	struct engine_info info;
+	size_t count;
+
+	memset(wide, ' ', sizeof(wide) - 1);
+	memset(deep, '[', sizeof(deep) - 1);
+	memcpy(deep, "HTTP/1.1 200 X\r\n\r\n", 18);
+	memcpy(wide, "HTTP/1.1 200 X\r\n\r\n", 18);
+	HTTP_RUN(PING("1.41"), {wide, CLOSE, 20000}, {deep, CLOSE, 0}, SAYS("200", "{}"),
+		 PING("1.41"), SAYS("200", "[]"));
+	connect_engine();
+	ck_assert_int_eq(engine_list(g_engine, &all, &count, &g_err), -ERR_TOOBIG);
+	ck_assert_int_lt(engine_list(g_engine, &all, &count, &g_err), 0);
+	ck_assert_int_eq(engine_list(g_engine, &all, &count, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_eq(engine_probe(g_engine, &info, &g_err), -ERR_PROTOCOL);
+	ck_assert_ptr_null(all);
+}
+END_TEST
+
+START_TEST(test_attach)
+{
+	struct engine_stream *s = NULL;
+	enum engine_channel channel;
+	const void *data;
+	size_t len;
+
+	/* the second: a proxy's 404, and the engine says that the container is there */
+	HTTP_RUN(PING("1.41"), MESSAGE("404", "No such container: x"),
+		 MESSAGE("404", "No such container: x"), SAYS("404", "<html>"), INSPECT("mine"),
+		 MESSAGE("409", "container is paused"),
+		 {"HTTP/1.1 101 U\r\n\r\nthis is a terminal's output", CLOSE, 0});
+	connect_engine();
+	ck_assert_int_eq(engine_attach(g_engine, ID, &s, &g_err), -ERR_NOTFOUND);
+	ck_assert_int_eq(engine_attach(g_engine, ID, &s, &g_err), -ERR_PROTOCOL);
+	ck_assert_int_eq(engine_attach(g_engine, ID, &s, &g_err), -ERR_CONFLICT);
+	ck_assert_int_eq(engine_attach(g_engine, ID, &s, &g_err), 0);
+	ck_assert(http_fixture_asked("?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\n"));
+	ck_assert_int_eq(engine_stream_read(s, USEC_NEVER, &channel, &data, &len, &g_err),
+			 -ERR_PROTOCOL);
+	engine_stream_close(s);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine_fake");
+	TCase *t = tcase_create("engine");
+	struct err err;
+
+	if (http_global_init(&err) < 0)
+		return EXIT_FAILURE;
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, NULL, done);
+	tcase_add_test(t, test_newer_engine);
+	tcase_add_test(t, test_older_engine);
+	tcase_add_test(t, test_exchanged_engine);
+	tcase_add_test(t, test_pinned);
+	tcase_add_test(t, test_remove_is_patient);
+	tcase_add_test(t, test_remove_is_careful);
+	tcase_add_test(t, test_create);
+	tcase_add_test(t, test_start_and_kill);
+	tcase_add_test(t, test_monstrous_answers);
+	tcase_add_test(t, test_attach);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
