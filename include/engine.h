@@ -125,7 +125,8 @@ struct engine_container {
 };
 int engine_inspect(struct engine *e, const char *id, struct engine_container *ret,
 		   struct err *err) must_check;
-/* Every container of our instance, running or not. `ret` given: free. */
+/* Every container of our instance, running or not; without oom_killed and exit_code, which only
+ * engine_inspect knows. `ret` given: free. */
 int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count,
 		struct err *err) must_check;
 
