@@ -64,6 +64,8 @@ static pid_t spawn(const struct postgres *p, const char *const *argv, int in)
 		prctl(PR_SET_PDEATHSIG, SIGQUIT);
 		if (getppid() != parent)
 			_exit(125);
+		/* PostgreSQL's programs look for themselves, and for each other, in PATH. */
+		setenv("PATH", p->bin, 1);
 		execv(program, (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
