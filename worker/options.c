@@ -112,14 +112,18 @@ static int apply(const struct option_row *row, const char *value, struct setting
 
 int options_parse(int argc, char **argv, struct settings *s, struct options *ret, struct err *err)
 {
+	bool named = false;
+
 	*ret = (struct options){.level = LOG_LEVEL_WARNING};
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i], *value;
 		const struct option_row *row = find_row(arg, &value);
 		int rc;
 
-		if (i == 1 && strcmp(arg, "worker") == 0)
-			continue; /* `celery worker …` with the program's name changed */
+		if (!named && strcmp(arg, "worker") == 0) {
+			named = true; /* `celery -A proj worker …` with the program's name changed */
+			continue;
+		}
 		if (row == NULL)
 			return err_set(err, ERR_INVALID, "unknown option %s (see --help)", arg);
 		if (!row->takes_value && value != NULL)
