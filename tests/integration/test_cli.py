@@ -1,0 +1,152 @@
+"""The command line of celeriac-worker, as an operator types it."""
+
+import os
+import subprocess
+
+import pytest
+
+from services import free_port, wait_until
+from worker import run_program
+
+SECRET = "hunter2"
+
+
+def test_help_and_version():
+    done = run_program("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for option in ("-A", "-Q", "-c", "-n", "-l", "-E", "-P", "-b", "--result-backend", "--prefetch-multiplier", "--pidfile",
+                   "--without-gossip", "--check", "--settings", "--migrate", "--version"):
+        assert option in done.stdout
+    assert run_program("-h").stdout == done.stdout
+    version = run_program("--version")
+    assert version.returncode == 0 and version.stdout.startswith("celeriac-worker ")
+
+
+def test_settings_are_listed_with_their_source_and_without_secrets():
+    done = run_program(
+        "-c", "7", "--settings",
+        CELERY_BROKER_URL=f"redis://user:{SECRET}@127.0.0.1:6399/3",
+        CELERY_RESULT_BACKEND=f"redis://:{SECRET}@127.0.0.1:6399/4",
+        DATABASE_URL=f"postgresql+psycopg2://worker:{SECRET}@db/celeriac?sslpassword={SECRET}",
+        CELERIAC_OWNER_DATABASE_URL=f"postgresql://db/celeriac?user=owner&password={SECRET}",
+        SANDBOX_MEMORY="1 GiB", SANDBOX_IDLE_TIMEOUT="15m",
+    )
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    rows = {line.split(" = ")[0].strip(): line for line in done.stdout.splitlines() if " = " in line}
+    assert "127.0.0.1:6399/3" in rows["CELERY_BROKER_URL"] and "# CELERY_BROKER_URL" in rows["CELERY_BROKER_URL"]
+    assert " 7 " in rows["CELERY_WORKER_CONCURRENCY"] and "--concurrency" in rows["CELERY_WORKER_CONCURRENCY"]
+    assert "900s" in rows["SANDBOX_IDLE_TIMEOUT"]
+    assert "default" in rows["SANDBOX_PIDS"]
+    assert {"DATABASE_URL", "DOCKER_HOST", "CELERIAC_INSTANCE", "CELERIAC_METRICS"} <= set(rows)
+
+
+@pytest.mark.parametrize("args", [["--nonsense"], ["-Z"], ["stray"], ["-c"], ["--settings=yes"], ["--concurency", "3"]])
+def test_options_that_do_not_exist(args):
+    done = run_program(*args, CELERY_BROKER_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert args[0].split("=")[0].lstrip("-")[:1] in done.stderr and done.stderr.startswith("celeriac-worker: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("CELERY_WORKER_CONCURRENCY", "many"), ("CELERY_WORKER_CONCURRENCY", "-1"), ("CELERY_WORKER_CONCURRENCY", "1e99"),
+        ("CELERY_TASK_TRACK_STARTED", "perhaps"), ("CELERY_RESULT_EXPIRES", "a while"), ("SANDBOX_MEMORY", "12 bananas"),
+        ("SANDBOX_MEMORY", "1"), ("SANDBOX_CPUS", "nan"), ("SANDBOX_IDLE_TIMEOUT", "0"), ("SANDBOX_NETWORK", ""),
+        ("SANDBOX_IMAGE", ""), ("CELERY_BROKER_TRANSPORT_OPTIONS", "[1]"), ("CELERY_BROKER_TRANSPORT_OPTIONS", "{"),
+        ("CELERIAC_LOG_FORMAT", "xml"), ("CELERIAC_INSTANCE", "a b\nc"), ("SANDBOX_PIDS", "17 "),
+    ],
+)
+def test_wrong_values_are_named(name, value):
+    done = run_program("--settings", CELERY_BROKER_URL=f"redis://:{SECRET}@127.0.0.1:1/0", **{name: value})
+    if value == "17 ":  # forgiven
+        assert done.returncode == 0
+        return
+    assert done.returncode == 1
+    assert name in done.stderr and SECRET not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"amqp://guest:{SECRET}@127.0.0.1//", f"sqs://{SECRET}@", f"redis://:{SECRET}@127.0.0.1:port/0", f"http://u:{SECRET}@h/",
+     f"redis://:{SECRET}@127.0.0.1:1/zero", f"rediss://:{SECRET}@127.0.0.1:1/0?ssl_cert_reqs=sometimes"],
+)
+def test_brokers_that_cannot_be(url):
+    done = run_program(CELERY_BROKER_URL=url, CELERIAC_METRICS="", seconds=20)
+    assert done.returncode == 1
+    assert SECRET not in done.stderr + done.stdout
+    assert done.stderr.strip()
+
+
+def test_no_broker_at_all():
+    done = run_program(CELERIAC_METRICS="", seconds=20)
+    assert done.returncode == 1 and "CELERY_BROKER_URL" in done.stderr
+
+
+def test_celerys_own_command_line_is_understood(make_worker, app):
+    worker = make_worker(
+        "-A", "proj.app", "worker", "-c2", "-P", "prefork", "-E", "-Ofair", "--without-gossip", "--without-mingle",
+        "--without-heartbeat", "--hostname=w1@%h", "-Q", "celery,more", "--prefetch-multiplier=2",
+    )
+    log = worker.log()
+    assert "--app is accepted and ignored" in log and "w1@" in log
+    assert app.send_task("celeriac.echo", (1,), queue="more").get(timeout=20) == 1
+
+
+def test_a_pidfile_lives_as_long_as_the_worker(make_worker, directory):
+    path = directory / "worker.pid"
+    worker = make_worker("--pidfile", path)
+    assert int(path.read_text()) == worker.process.pid
+    second = make_worker("--pidfile", path, start=False).spawn()
+    assert second.process.wait(20) == 1 and str(path) in second.log()
+    assert int(path.read_text()) == worker.process.pid, "the second took the first one's file away"
+    assert worker.term() == 0
+    assert not path.exists()
+    path.write_text(f"{second.process.pid}\n")  # of a process that is gone
+    worker.start()
+    assert int(path.read_text()) == worker.process.pid
+
+
+def test_a_logfile_and_its_level(make_worker, app, directory):
+    path = directory / "own.log"
+    worker = make_worker("-f", path, "-l", "warning")
+    app.send_task("celeriac.echo", (1,)).get(timeout=20)
+    app.send_task("celeriac.fail", ("loud",)).get(timeout=20, propagate=False)
+    wait_until(lambda: "loud" in path.read_text(), 20, "nothing was logged")
+    assert "received" not in path.read_text() and worker.log() == ""
+
+
+def test_a_port_in_use_is_named(make_worker):
+    first = make_worker()
+    second = make_worker(start=False, CELERIAC_METRICS=f"127.0.0.1:{first.port}").spawn()
+    assert second.process.wait(20) == 1
+    assert f"127.0.0.1:{first.port}" in second.log()
+
+
+def test_migrating_twice_and_without_rights(postgres):
+    again = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=postgres.url("owner"))
+    assert again.returncode == 0 and again.stdout.startswith("0 ")
+    refused = run_program("--migrate")
+    assert refused.returncode == 1 and "CELERIAC_OWNER_DATABASE_URL" in refused.stderr
+    away = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=f"postgresql://owner:{SECRET}@127.0.0.1:{free_port()}/celeriac")
+    assert away.returncode == 1 and SECRET not in away.stderr
+
+
+def test_metrics_and_health(worker, app):
+    app.send_task("celeriac.echo", (1,)).get(timeout=20)
+    assert worker.http("/healthz") == (200, "ok\n")
+    status, text = worker.http("/metrics")
+    assert status == 200
+    names = [line.split()[0].split("{")[0] for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(f"# HELP {name} " in text and f"# TYPE {name} " in text for name in names)
+    assert "celeriac_ready 1" in text
+    assert worker.http("/nothing")[0] == 404
+
+
+def test_secrets_are_in_no_process_title(make_worker):
+    worker = make_worker(DATABASE_URL=None, CELERIAC_OWNER_DATABASE_URL=None)
+    title = subprocess.run(["ps", "-o", "args=", "-p", str(worker.process.pid)], capture_output=True, text=True).stdout
+    assert "redis://" not in title and os.path.basename(worker.program) in title

@@ -1,0 +1,104 @@
+"""A Python worker and ours on one broker and one queue: both work, neither disturbs the other."""
+
+import json
+import time
+
+import pytest
+
+from services import wait_until
+
+
+def requests(app, count, **options):
+    return [app.send_task("celeriac.sleep", (0.02,), **options) for _ in range(count)]
+
+
+@pytest.mark.parametrize("which", ["debian", "newest"])
+def test_both_get_work_from_one_queue(make_worker, make_python_worker, app, broker, which):
+    python = make_python_worker(which=which)
+    ours = make_worker("-c", "2", "--prefetch-multiplier", "1")
+    results = requests(app, 300)
+    echoes = [app.send_task("celeriac.echo", ({"n": n},)) for n in range(100)]
+    for result in results:
+        assert result.get(timeout=60) is None
+    assert [result.get(timeout=60) for result in echoes] == [{"n": n} for n in range(100)]
+    theirs = python.log().count("] succeeded in")
+    mine = ours.metric("tasks_succeeded_total")
+    assert theirs + mine == 400 and min(theirs, mine) >= 5, (theirs, mine)
+    broker.wait_settled()
+    assert broker.dead() == []
+
+
+def test_each_has_tasks_and_queues_of_its_own(make_worker, make_python_worker, app, broker):
+    make_python_worker(args=["-Q", "python"])
+    ours = make_worker("-Q", "native")
+    python_results = [app.send_task("python.echo", (n,), queue="python") for n in range(50)]
+    our_results = [app.send_task("celeriac.echo", (n,), queue="native") for n in range(50)]
+    assert [result.get(timeout=60) for result in python_results + our_results] == [*range(50), *range(50)]
+    assert ours.metric("tasks_succeeded_total") == 50
+    broker.wait_settled()
+
+
+def test_ours_dies_and_the_python_worker_does_the_rest(make_worker, make_python_worker, app, broker):
+    """A Python worker whose visibility timeout is over takes what a dead one of ours held."""
+    ours = make_worker("-c", "4")
+    results = [app.send_task("celeriac.sleep", (0.4,)) for _ in range(12)]
+    wait_until(lambda: ours.metric("tasks_active") == 4, 30, "it was not busy")
+    ours.kill()
+    held = broker.redis.hlen("unacked")
+    assert held >= 4
+    # as if the visibility timeout had passed
+    for tag in broker.redis.zrange("unacked_index", 0, -1):
+        broker.redis.zadd("unacked_index", {tag: time.time() - 7200}, xx=True)
+    make_python_worker()
+    for result in results:
+        result.get(timeout=60)
+    broker.wait_settled()
+
+
+def test_python_dies_and_what_it_held_stays_its_own(make_worker, make_python_worker, app, broker):
+    """We restore what we held, and nothing of others: their sweeper, or ours being one of theirs, would run things twice."""
+    python = make_python_worker(args=["-Q", "python"])
+    app.send_task("celeriac.sleep", (600,), queue="python")
+    wait_until(lambda: broker.redis.hlen("unacked") == 1, 30, "it took nothing")
+    python.kill()
+    ours = make_worker("-Q", "python,celery")
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=20) == 1
+    assert broker.redis.hlen("unacked") == 1
+    assert ours.metric("messages_restored_total") == 0
+
+
+def test_what_we_hold_is_written_as_kombu_would_read_it(make_worker, app, broker):
+    worker = make_worker("-c", "1", "-Q", 'quo"te,celery')
+    sent = [app.send_task("celeriac.sleep", (600,)), app.send_task("celeriac.sleep", (600,), queue='quo"te', priority=6)]
+    wait_until(lambda: broker.unacked() == (2, 2), 30, "they were not held")
+    records = {json.loads(raw)[0]["headers"]["id"]: json.loads(raw) for raw in broker.redis.hvals("unacked")}
+    for result, queue in zip(sent, ("celery", 'quo"te')):
+        message, exchange, routing_key = records[result.id]
+        assert (exchange, routing_key) == ("", queue)
+        assert message["properties"]["delivery_info"]["routing_key"] == queue
+    assert set(broker.redis.hkeys("unacked")) == set(broker.redis.zrange("unacked_index", 0, -1))
+    now = time.time()
+    assert all(abs(score - now) < 60 for _, score in broker.redis.zrange("unacked_index", 0, -1, withscores=True))
+    worker.quit()
+    assert broker.redis.llen("celery") == 1 and broker.redis.llen('quo"te\x06\x166') == 1
+
+
+def test_held_messages_outlive_the_visibility_timeout(make_worker, make_python_worker, app, broker):
+    """Renewed while we run them, so that no Python sweeper hands them out again."""
+    options = json.dumps({"visibility_timeout": 3})
+    ours = make_worker("-c", "1", CELERY_BROKER_TRANSPORT_OPTIONS=options)
+    result = app.send_task("celeriac.sleep", (9,))
+    waiting = app.send_task("celeriac.echo", ("waits",))
+    wait_until(lambda: broker.unacked() == (2, 2), 30, "they were not held")
+    oldest = broker.redis.zrange("unacked_index", 0, -1, withscores=True)
+
+    def renewed_thrice():
+        scores = broker.redis.zrange("unacked_index", 0, -1, withscores=True)
+        assert all(time.time() - score < 3 for _, score in scores), "a record became stale"
+        return scores and min(score for _, score in scores) > oldest[0][1] + 5
+
+    wait_until(renewed_thrice, 30, "they were not renewed")
+    result.get(timeout=30)
+    assert waiting.get(timeout=30) == "waits"
+    assert ours.metric("tasks_succeeded_total") == 2
+    broker.wait_settled()
