@@ -121,7 +121,8 @@ int options_parse(int argc, char **argv, struct settings *s, struct options *ret
 		int rc;
 
 		if (!named && strcmp(arg, "worker") == 0) {
-			named = true; /* `celery -A proj worker …` with the program's name changed */
+			named = true; /* `celery -A proj worker …` with the program's name changed
+				       */
 			continue;
 		}
 		if (row == NULL)
