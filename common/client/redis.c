@@ -106,8 +106,10 @@ int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct r
 			ret[i] = reply;
 			continue;
 		}
-		while (i > 0)
-			redis_reply_free(TAKE(ret[--i]));
+		while (i > 0) {
+			i--;
+			redis_reply_free(TAKE(ret[i]));
+		}
 		break;
 	}
 	return rc < 0 ? give_up(r, err) : 0;

@@ -47,8 +47,10 @@ struct link_item *link_item_new(struct buf *commands, size_t count, unsigned fla
 
 void link_item_rewind(struct link_item *item)
 {
-	while (item->got > 0)
-		redis_reply_free(TAKE(item->replies[--item->got]));
+	while (item->got > 0) {
+		item->got--;
+		redis_reply_free(TAKE(item->replies[item->got]));
+	}
 	item->sent = 0;
 }
 

@@ -30,8 +30,8 @@ static void take_news(struct redis_link *l, struct news *ret)
 	mutex_lock(&l->lock);
 	*ret = (struct news){
 		.items = l->queue,
-		.made = TAKE(l->made),
-		.made_error = TAKE(l->made_error),
+		.made = l->made,
+		.made_error = l->made_error,
 		.stopping = l->stopping,
 		.stop_at = l->stop_at,
 	};
