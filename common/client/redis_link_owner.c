@@ -36,6 +36,8 @@ static void take_news(struct redis_link *l, struct news *ret)
 		.stop_at = l->stop_at,
 	};
 	l->queue = (struct link_list){0};
+	l->made = NULL;
+	l->made_error = NULL;
 	ret->nothing = !ret->items.head && !ret->made && !ret->made_error;
 	l->sleeping = ret->nothing;
 	mutex_unlock(&l->lock);
