@@ -11,7 +11,7 @@ AGENT_SRC    := $(wildcard common/sandbox/agent/*.c)
 # What both ends of the agent's stream speak is compiled for each.
 AGENT_SHARED := $(wildcard common/sandbox/frame*.c)
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
-SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua))
+SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
 PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd

@@ -1,0 +1,80 @@
+/*
+ * beat.h: the one private header of the room.
+ *
+ * One thread does everything; the broker's link (common/client) has its own. The schedule lives in
+ * Redis, in the hash celeriac:<instance>:beat: one field per entry, what it holds is the time of
+ * the last run. A run is made by one script that compares that field, pushes the message and moves
+ * the field on, so however many beats there are, and however often a beat must try, a slot is sent
+ * once.
+ */
+#ifndef CELERIAC_BEAT_H
+#define CELERIAC_BEAT_H
+
+#include "broker.h"
+#include "codec.h"
+#include "err.h"
+#include "settings.h"
+
+/* ---- entry.c: one thing to be done every so often ---- */
+struct entry {
+	const char *name, *task, *queue; /* borrowed */
+	usec_t period;
+
+	char *state;		 /* as it stands in Redis; NULL until it was read */
+	char last_id[UUID_SIZE]; /* the message of the last run, "" if none */
+	usec_t last_run_at;	 /* wall */
+	int64_t total_run_count;
+	usec_t due;	    /* monotonic: a clock that is set cannot make it late */
+	char id[UUID_SIZE]; /* the message being tried, "" when none was */
+};
+void entry_done(struct entry *e);
+/* How the state after a run at `wall` by message `id` is written. Given. */
+char *entry_state_text(usec_t wall, int64_t count, const char *id);
+/* Takes over what Redis holds. What cannot be read counts as a run just now. */
+void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono);
+/* The time to write down for the run that is due: its slot, so that small delays do not add up;
+ * `wall` when it is much too late. */
+usec_t entry_slot(const struct entry *e, usec_t wall);
+
+/* ---- scheduler.c: a heap of entries, the soonest first ---- */
+struct scheduler {
+	struct entry **heap; /* borrowed entries */
+	size_t count;
+};
+void scheduler_init(struct scheduler *s, struct entry *entries, size_t count);
+void scheduler_done(struct scheduler *s);
+/* NULL when there is none. */
+struct entry *scheduler_first(const struct scheduler *s);
+/* The due time of the first was changed. */
+void scheduler_first_changed(struct scheduler *s);
+/* Sends everything due at `mono` with `send`, which moves the entry on; stops at its first error.
+ */
+typedef int scheduler_send_fn(void *arg, struct entry *e, struct err *err);
+int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, void *arg,
+		   struct err *err) must_check;
+
+/* ---- publish.c: entries to Redis ---- */
+struct publisher {
+	struct broker *broker;
+	struct redis_script slot;
+	char *state_key;
+	char *reply_to; /* this process, as Celery's thread_oid */
+};
+int publisher_open(struct publisher *p, const struct settings *s, struct err *err) must_check;
+void publisher_close(struct publisher *p, usec_t deadline);
+/* Reads the entry's state, writing "last run now" for one that Redis does not know. */
+int publisher_load(struct publisher *p, struct entry *e, struct err *err) must_check;
+/* Sends the run that is due, unless another beat was faster; either way the entry has moved on. */
+int publisher_send(struct publisher *p, struct entry *e, bool *ret_sent,
+		   struct err *err) must_check;
+
+/* ---- service.c ---- */
+/* Runs until a signal ends it. Returns the exit status. */
+int service_run(const struct settings *s, int signals);
+/* The entries there are. Given: free. */
+struct entry *service_entries(const struct settings *s, size_t *ret_count);
+/* "5.00 minutes", as Celery says it. */
+#define HUMAN_SIZE 48
+void service_human(usec_t span, char out[HUMAN_SIZE]);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * entry.c: when an entry is due, and how its last run is written down.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "beat.h"
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+
+/* A run that is later than this counts from when it is sent: after an outage the next one comes a
+ * whole period later. */
+#define LATE (1 * USEC_PER_SEC)
+
+void entry_done(struct entry *e)
+{
+	free(e->state);
+	e->state = NULL;
+}
+
+char *entry_state_text(usec_t wall, int64_t count, const char *id)
+{
+	char iso[CLOCK_ISO_SIZE];
+
+	clock_iso(wall, iso);
+	return xasprintf(
+		"{\"last_run_at\": \"%s\", \"total_run_count\": %lld, \"task_id\": \"%s\"}", iso,
+		(long long)count, id);
+}
+
+static bool read_state(struct entry *e, struct slice text)
+{
+	_cleanup_json_ json_t *state = NULL;
+	const char *last, *id;
+	usec_t wall = 0;
+	struct err err;
+
+	if (json_load_strict(text.data, text.len, &state, &err) < 0)
+		return false;
+	last = json_member_str(state, "last_run_at");
+	if (last == NULL || clock_parse_iso(last, &wall, &err) < 0)
+		return false;
+	id = json_member_str(state, "task_id");
+	e->last_run_at = wall;
+	e->total_run_count = json_integer_value(json_object_get(state, "total_run_count"));
+	snprintf(e->last_id, sizeof(e->last_id), "%s", id ? id : "");
+	return true;
+}
+
+void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono)
+{
+	usec_t left;
+
+	free(e->state);
+	e->state = xstrndup(text.data, text.len);
+	if (!read_state(e, text)) {
+		e->last_run_at = wall;
+		e->total_run_count = 0;
+		e->last_id[0] = '\0';
+	}
+	left = e->last_run_at + e->period - wall;
+	/* A last run in the future is a clock that was wrong: never wait longer than a period. */
+	if (left > e->period)
+		left = e->period;
+	e->due = left > 0 ? mono + left : mono;
+}
+
+usec_t entry_slot(const struct entry *e, usec_t wall)
+{
+	usec_t slot = e->last_run_at + e->period;
+
+	return slot <= wall && wall - slot <= LATE ? slot : wall;
+}

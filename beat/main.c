@@ -1,0 +1,144 @@
+/*
+ * celeriac-beat: command line, banner, and the service between them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "beat.h"
+#include "clock.h"
+#include "daemon.h"
+#include "log.h"
+#include "options.h"
+#include "redis.h"
+#include "url.h"
+
+#define CHECK_PATIENCE (5 * USEC_PER_SEC)
+
+static void banner(const struct settings *s, const struct options *o)
+{
+	char *broker = url_safe(s->broker_url);
+	char human[HUMAN_SIZE], now[CLOCK_ISO_SIZE];
+
+	service_human(s->beat_max_loop_interval, human);
+	clock_iso(clock_wall(), now);
+	printf("celeriac-beat v%s is starting.\n"
+	       "Time -> %.19s UTC\n"
+	       "Configuration ->\n"
+	       "    . broker -> %s\n"
+	       "    . state -> celeriac:%s:beat\n"
+	       "    . logfile -> %s\n"
+	       "    . maxinterval -> %s\n",
+	       CELERIAC_VERSION, now, broker, s->instance, o->logfile ? o->logfile : "[stderr]",
+	       human);
+	fflush(stdout);
+	free(broker);
+}
+
+static int run(const struct settings *s, const struct options *o)
+{
+	struct err err = {0};
+	int signals = -1;
+	int status;
+
+	if (s->broker_url == NULL || s->broker_url[0] == '\0') {
+		fprintf(stderr,
+			"celeriac-beat: no broker: set CELERY_BROKER_URL or use --broker\n");
+		return EXIT_FAILURE;
+	}
+	if (daemon_signals(&signals, &err) < 0 ||
+	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0)) {
+		log_critical("%s", err.msg);
+		return EXIT_FAILURE;
+	}
+	if (!o->quiet)
+		banner(s, o);
+	status = service_run(s, signals);
+	daemon_pidfile_remove(o->pidfile);
+	close(signals);
+	return status;
+}
+
+/* ---- --check ---- */
+
+static int ping(const char *url, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct redis_address address = {0};
+	struct redis *r = NULL;
+	int rc = url && url[0] ? redis_address_parse(url, &address, err)
+			       : err_set(err, ERR_INVALID, "CELERY_BROKER_URL is not set");
+
+	if (rc == 0)
+		rc = redis_open(&address, "celeriac-check", CHECK_PATIENCE, &r, err);
+	if (rc == 0)
+		rc = redis_do(r, &reply, err, "PING");
+	redis_close(r);
+	redis_address_done(&address);
+	return rc;
+}
+
+static int check(const struct settings *s)
+{
+	struct entry *entries;
+	struct err err = {0};
+	size_t count;
+	int rc = ping(s->broker_url, &err);
+
+	printf("%s  %-12s %s\n", rc < 0 ? "FAIL" : "ok  ", "broker", rc < 0 ? err.msg : "answers");
+	entries = service_entries(s, &count);
+	for (size_t i = 0; i < count; i++) {
+		char human[HUMAN_SIZE];
+
+		service_human(entries[i].period, human);
+		printf("ok    %-12s %s (%s) every %s to queue %s\n", "entry", entries[i].name,
+		       entries[i].task, human, entries[i].queue);
+	}
+	free(entries);
+	printf(rc < 0 ? "1 check(s) failed\n" : "ready\n");
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int act(const struct settings *s, const struct options *o)
+{
+	switch (o->action) {
+	case ACTION_HELP:
+		options_help(stdout);
+		return EXIT_SUCCESS;
+	case ACTION_VERSION:
+		printf("celeriac-beat %s\n", CELERIAC_VERSION);
+		return EXIT_SUCCESS;
+	case ACTION_SETTINGS:
+		settings_print(s, stdout);
+		return EXIT_SUCCESS;
+	case ACTION_CHECK:
+		return check(s);
+	case ACTION_RUN:
+		break;
+	}
+	return run(s, o);
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings;
+	struct options options;
+	struct err err = {0};
+	int status = EXIT_FAILURE;
+
+	daemon_limits();
+	if (settings_load(NULL, &settings, &err) < 0) {
+		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	if (options_parse(argc, argv, &settings, &options, &err) < 0 ||
+	    log_open(options.logfile, options.level,
+		     strcmp(settings.log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY,
+		     &err) < 0)
+		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
+	else
+		status = act(&settings, &options);
+	settings_done(&settings);
+	return status;
+}
