@@ -32,6 +32,12 @@ class Broker:
     def push(self, message, queue="celery"):
         self.redis.lpush(queue, message)
 
+    def send(self, task, *args):
+        """A message without a Celery client, which has states of its own when Redis goes away; returns the id."""
+        task_id, message = envelope(task=task, args=args)
+        self.push(json.dumps(message))
+        return task_id
+
     def meta(self, task_id, seconds=30):
         """What the result backend holds, once the task is done."""
         def done():

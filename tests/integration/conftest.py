@@ -129,11 +129,11 @@ def app(broker):
 
 @pytest.fixture
 def make_worker(instance, directory, ended, request):
-    def make(*args, broker=None, node=None, start=True, **settings):
+    def make(*args, broker=None, node=None, start=True, **options):
         broker = broker or request.getfixturevalue("broker")
         made = Worker(
             directory, node or f"node-{uuid.uuid4().hex[:8]}", args,
-            **{"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url, "CELERIAC_INSTANCE": instance, **settings},
+            **{"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url, "CELERIAC_INSTANCE": instance, **options},
         )
         ended.append(made)
         return made.start() if start else made

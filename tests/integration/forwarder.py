@@ -1,0 +1,76 @@
+"""A door to a server that a test can close: what is connected is cut off, and nobody answers until it is opened again."""
+
+import os
+import socket
+import threading
+
+
+class Forwarder:
+    """Listens on the Unix socket `path` (or a loopback port if None) and carries bytes to `target` both ways."""
+
+    def __init__(self, target, path=None, port=None):
+        self.target = target
+        self.path = path
+        self.port = port
+        self.listener = None
+        self.connections = set()
+        self.lock = threading.Lock()
+
+    def open(self):
+        if self.path is None:
+            self.listener = socket.create_server(("127.0.0.1", self.port or 0))
+            self.port = self.listener.getsockname()[1]
+        else:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(self.path))
+            self.listener.listen(64)
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+        return self
+
+    def close(self):
+        listener, self.listener = self.listener, None
+        if listener is None:
+            return
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        if self.path is not None:
+            os.unlink(self.path)
+        with self.lock:
+            cut, self.connections = self.connections, set()
+        for connection in cut:
+            self._shut(connection)
+
+    kill = close
+
+    def _accept(self, listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.socket(socket.AF_UNIX if isinstance(self.target, str) else socket.AF_INET)
+                server.connect(self.target)
+            except OSError:
+                client.close()
+                continue
+            with self.lock:
+                self.connections |= {client, server}
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._shut(source)
+            self._shut(sink)
+
+    @staticmethod
+    def _shut(connection):
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass

@@ -1,0 +1,243 @@
+"""Redis, PostgreSQL or the engine away, at the start or in the middle: said once, nothing lost, and on within seconds."""
+
+import threading
+import time
+import uuid
+
+import pytest
+import redis
+
+from clients import Broker
+from forwarder import Forwarder
+from services import free_port, wait_until
+from worker import run_program
+
+DOCKER = "/var/run/docker.sock"
+RECOVERY = 5  # seconds after the return of what was away
+
+
+@pytest.fixture
+def own_redis(make_redis):
+    return make_redis(durable=True)
+
+
+@pytest.fixture
+def own_broker(own_redis, instance):
+    return Broker(own_redis.url(), instance)
+
+
+@pytest.fixture
+def door(directory, ended):
+    """A door to the engine, closed at first."""
+    made = Forwarder(DOCKER, path=directory / "docker.sock")
+    ended.append(made)
+    return made
+
+
+def execute(app, code="print('ran')", **kwargs):
+    kwargs = {"conversation_id": f"c-{uuid.uuid4()}", "code": code, **kwargs}
+    return app.send_task("sandbox.execute_code", kwargs=kwargs)
+
+
+def test_redis_absent_at_the_start(own_redis, own_broker, make_worker):
+    worker = make_worker(broker=own_broker, start=False).spawn()
+    worker.wait_log(f"Cannot connect to redis://127.0.0.1:{own_redis.port}")
+    own_redis.start()
+    back = time.monotonic()
+    worker.wait_ready()
+    assert own_broker.meta(own_broker.send("celeriac.echo", 1))["result"] == 1
+    assert time.monotonic() - back < RECOVERY
+    assert len(worker.log_lines("Cannot connect")) == 1
+
+
+def test_stopped_while_redis_is_absent(own_broker, make_worker):
+    for how in ("term", "quit"):
+        worker = make_worker(broker=own_broker, start=False).spawn()
+        worker.wait_log("Cannot connect")
+        assert getattr(worker, how)(seconds=15) == 0
+
+
+def test_redis_killed_in_the_middle(own_redis, own_broker, make_worker):
+    """Twice, under load: every message that Redis took has its one result."""
+    own_redis.start()
+    worker = make_worker("-c", "4", broker=own_broker)
+    sent, stop = [], threading.Event()
+
+    def send():
+        while not stop.is_set():
+            try:
+                slow = len(sent) % 50 == 0
+                sent.append((own_broker.send("celeriac.sleep", 0.3) if slow else own_broker.send("celeriac.echo", len(sent)),
+                             None if slow else len(sent)))
+            except redis.RedisError:
+                stop.wait(0.05)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        for _ in range(2):
+            target = len(sent) + 300
+            wait_until(lambda: len(sent) >= target, 60, "too little was sent")
+            own_redis.kill()
+            wait_until(lambda: worker.readiness().get("broker") == "away", 20, "the outage went unnoticed")
+            assert worker.http("/readyz")[0] == 503
+            own_redis.start()
+            back = time.monotonic()
+            worker.wait_ready()
+            assert time.monotonic() - back < RECOVERY
+        target = len(sent) + 300
+        wait_until(lambda: len(sent) >= target, 60, "too little was sent")
+    finally:
+        stop.set()
+        sender.join()
+    own_broker.wait_settled(60)
+    for task_id, value in sent:
+        meta = own_broker.meta(task_id)
+        assert (meta["status"], meta["result"]) == ("SUCCESS", value)
+    assert worker.alive() and 1 <= len(worker.log_lines("Cannot connect")) <= 2
+
+
+def test_results_wait_for_redis(own_redis, own_broker, make_worker):
+    """Tasks that end during an outage keep their results until Redis is back; nothing is run again."""
+    own_redis.start()
+    worker = make_worker("-c", "4", broker=own_broker)
+    sent = [own_broker.send("celeriac.sleep", 1) for _ in range(4)]
+    wait_until(lambda: worker.metric("tasks_active") == 4, 20, "it was not busy")
+    own_redis.kill()
+    wait_until(lambda: worker.metric("tasks_succeeded_total") == 4, 20, "they did not end")
+    own_redis.start()
+    for task_id in sent:
+        assert own_broker.meta(task_id, seconds=RECOVERY)["status"] == "SUCCESS"
+    own_broker.wait_settled()
+    assert worker.metric("tasks_succeeded_total") == 4, "they were run again"
+
+
+def test_stopped_during_an_outage(own_redis, own_broker, make_worker):
+    """What ran meanwhile is not lost: the next worker of this name runs it again."""
+    own_redis.start()
+    worker = make_worker("-c", "2", broker=own_broker, CELERIAC_GRACE_TIME="2")
+    sent = [own_broker.send("celeriac.sleep", 1) for _ in range(6)]
+    wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
+    own_redis.kill()
+    assert worker.term(seconds=40) == 0
+    own_redis.start()
+    worker.start()
+    for task_id in sent:
+        assert own_broker.meta(task_id)["status"] == "SUCCESS"
+    own_broker.wait_settled()
+
+
+@pytest.mark.docker
+def test_postgres_absent_at_the_start(make_postgres, make_full_worker, broker):
+    database = make_postgres()
+    database.stop()
+    worker = make_full_worker(start=False, DATABASE_URL=database.url(), CELERIAC_OWNER_DATABASE_URL=database.url("owner")).spawn()
+    worker.wait_log("PostgreSQL is not usable")
+    wait_until(lambda: worker.readiness().get("database") == "away", 20, "/readyz does not say so")
+    waiting = broker.app().send_task("celeriac.echo", (1,))
+    database.start()
+    back = time.monotonic()
+    worker.wait_ready()
+    assert time.monotonic() - back < RECOVERY
+    assert waiting.get(timeout=20) == 1
+    assert len(worker.log_lines("PostgreSQL is not usable")) <= 2  # it may first be starting up, and say so
+
+
+@pytest.mark.docker
+def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app):
+    database = make_postgres()
+    worker = make_full_worker(DATABASE_URL=database.url())
+    result = execute(app, "import time\nprint('begun')\ntime.sleep(3)\nprint('done')")
+    wait_until(lambda: database.sql("SELECT 1 FROM celeriac.tool_results WHERE task_id = %s AND state = 'running'", result.id),
+               30, "it did not begin")
+    database.kill()
+    wait_until(lambda: worker.readiness().get("database") == "away", 30, "/readyz does not say so")
+    late = execute(app)
+    database.start()
+    back = time.monotonic()
+    worker.wait_ready()
+    assert time.monotonic() - back < RECOVERY
+    assert result.get(timeout=30)["stdout"] == "begun\ndone\n"
+    assert late.get(timeout=30)["stdout"] == "ran\n"
+    rows = database.sql("SELECT state, attempt FROM celeriac.tool_results ORDER BY started_at")
+    assert rows == [("finished", 1), ("finished", 1)]
+
+
+@pytest.mark.docker
+def test_engine_absent_at_the_start(make_full_worker, app, door):
+    worker = make_full_worker(start=False, DOCKER_HOST=f"unix://{door.path}").spawn()
+    lines = worker.wait_log("the container engine is not usable")
+    assert str(door.path) in lines[0]
+    assert worker.readiness()["engine"] == "away" and worker.http("/readyz")[0] == 503
+    result = execute(app)
+    door.open()
+    back = time.monotonic()
+    worker.wait_ready()
+    assert time.monotonic() - back < RECOVERY
+    assert result.get(timeout=30)["stdout"] == "ran\n"
+    assert len(worker.log_lines("the container engine is not usable")) == 1
+
+
+@pytest.mark.docker
+def test_engine_lost_in_the_middle(make_full_worker, app, broker, door):
+    door.open()
+    worker = make_full_worker(DOCKER_HOST=f"unix://{door.path}")
+    conversation = f"c-{uuid.uuid4()}"
+    assert execute(app, "open('/sandbox/kept', 'w').write('here')", conversation_id=conversation).get(timeout=60)["status"] == "ok"
+    door.close()
+    wait_until(lambda: worker.readiness().get("engine") == "away", 30, "/readyz does not say so")
+    waiting = execute(app, "print(open('/sandbox/kept').read())", conversation_id=conversation)
+    other = app.send_task("celeriac.echo", (1,))
+    wait_until(lambda: worker.log_lines("the container engine is not usable"), 20, "the log does not say so")
+    assert broker.redis.llen("celery") == 2, "messages are claimed that cannot be run"
+    door.open()
+    back = time.monotonic()
+    worker.wait_ready()
+    assert time.monotonic() - back < RECOVERY
+    assert waiting.get(timeout=30)["stdout"] == "here\n"
+    assert other.get(timeout=20) == 1
+    worker.wait_log("the container engine is usable again")
+    assert len(worker.log_lines("the container engine is not usable")) == 1
+
+
+@pytest.mark.docker
+def test_engine_lost_while_code_runs(make_full_worker, app, postgres, door):
+    """The run goes on without us; its verdict and files are fetched when the engine is back."""
+    door.open()
+    make_full_worker(DOCKER_HOST=f"unix://{door.path}")
+    result = execute(app, "import time\nprint('begun', flush=True)\ntime.sleep(2)\nopen('/sandbox/output/f.txt', 'w').write('x')")
+    wait_until(lambda: postgres.sql("SELECT 1 FROM celeriac.tool_results WHERE task_id = %s AND container_id <> ''", result.id),
+               30, "it did not begin")
+    door.close()
+    wait_until(lambda: door.listener is None, 5)
+    door.open()
+    value = result.get(timeout=60)
+    assert value["status"] in ("ok", "lost"), value
+    rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = %s", result.id)
+    assert rows == [("finished",)]
+
+
+@pytest.mark.docker
+def test_check_names_what_is_missing(broker, postgres, directory):
+    good = {"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url, "DATABASE_URL": postgres.url(),
+            "CELERIAC_INSTANCE": broker.instance}
+    done = run_program("--check", **good)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAIL" not in done.stdout and done.stdout.splitlines()[-1] == "ready"
+    assert "egress" in done.stdout, "it does not say that sandboxes have no network yet"
+    closed = free_port()
+    for name, value, what in (
+        ("CELERY_BROKER_URL", f"redis://127.0.0.1:{closed}/0", "broker"),
+        ("CELERY_RESULT_BACKEND", f"redis://127.0.0.1:{closed}/0", "backend"),
+        ("DATABASE_URL", f"postgresql://u:p@127.0.0.1:{closed}/d", "database"),
+        ("DATABASE_URL", postgres.url().replace("/celeriac?", "/postgres?").removesuffix("celeriac") + "postgres", "database"),
+        ("DOCKER_HOST", f"unix://{directory}/nothing.sock", "engine"),
+        ("DOCKER_HOST", f"tcp://127.0.0.1:{closed}", "engine"),
+        ("SANDBOX_IMAGE", "no-such-image:ever", "engine"),
+        ("SANDBOX_RUNTIME", "no-such-runtime", "engine"),
+    ):
+        done = run_program("--check", **{**good, name: value})
+        assert done.returncode == 1, (name, value, done.stdout)
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+        assert [line.split()[1] for line in failed][:1] == [what], done.stdout
+        assert str(closed) in failed[0] or name != "DATABASE_URL" or "migrat" in failed[0], failed
