@@ -1,0 +1,101 @@
+/*
+ * How many containers there may be, and which has to go when one more is wanted.
+ */
+#include "sandbox_internal.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+#define CANDIDATES 32
+#define LOOK_MS	   250
+
+int64_t sandbox_capacity_default(const struct settings *settings, const struct engine_info *info)
+{
+	int64_t each = settings->sandbox_memory + settings->sandbox_work_size;
+	int64_t n = each > 0 ? info->memory_total / 4 * 3 / each : 0;
+
+	return n < 1 ? 1 : n;
+}
+
+static int count(struct sandbox *s, int64_t *ret, struct err *err)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	size_t n = 0;
+	int rc = engine_list(s->engine, &list, &n, err);
+
+	if (rc < 0)
+		return rc;
+	*ret = 0;
+	for (size_t i = 0; i < n; i++)
+		*ret += strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) == 0 ||
+			strcmp(list[i].role, SANDBOX_ROLE_RUN) == 0;
+	return 0;
+}
+
+/* Removes this conversation's container if nobody is using it; false otherwise. */
+static bool give_up(struct sandbox *s, const char *conversation)
+{
+	struct index_record record;
+	struct index_lease lease;
+	bool gone = false;
+	struct err err;
+
+	if (sandbox_index_peek(&s->index, conversation, &lease, &record, &err) < 0)
+		return false;
+	if (record.container[0] && engine_remove(s->engine, record.container, &err) == 0) {
+		log_info("sandbox of an idle conversation removed to make room: %.12s",
+			 record.container);
+		gone = true;
+	}
+	if (gone || !record.container[0]) {
+		sandbox_live_free(sandbox_live_take(s, conversation));
+		record.container[0] = '\0';
+		sandbox_index_save(&s->index, conversation, &record);
+	}
+	sandbox_index_release(&s->index, &lease);
+	return gone;
+}
+
+static bool remove_longest_idle(struct sandbox *s)
+{
+	struct index_idle idle[CANDIDATES];
+	bool gone = false;
+	size_t n = 0;
+	struct err err;
+
+	if (sandbox_index_longest_idle(&s->index, CANDIDATES, idle, &n, &err) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!gone)
+			gone = give_up(s, idle[i].conversation);
+		free(idle[i].conversation);
+	}
+	return gone;
+}
+
+int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, struct err *err)
+{
+	int64_t max, n;
+	int rc;
+
+	mutex_lock(&s->lock);
+	max = s->max;
+	mutex_unlock(&s->lock);
+	for (;;) {
+		rc = count(s, &n, err);
+		if (rc < 0 || n < max)
+			return rc;
+		if (remove_longest_idle(s))
+			continue;
+		if (clock_left_ms(deadline) == 0)
+			return err_set(err, ERR_UNAVAILABLE,
+				       "all %lld sandboxes are in use (SANDBOX_MAX)",
+				       (long long)max);
+		poll(NULL, 0, LOOK_MS);
+	}
+}

@@ -1,0 +1,150 @@
+/*
+ * Making containers: what a sandbox is made of, in one place.
+ */
+#include "sandbox_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "codec.h"
+#include "log.h"
+#include "mem.h"
+
+extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
+
+#define NOFILE	   1024
+#define SHM_SHARE  16 /* parts of the work space: /dev/shm 1/16, /tmp 1/4, the rest is /sandbox */
+#define TMP_SHARE  4
+#define INODE_SIZE 4096 /* one inode per so many bytes of space */
+
+void sandbox_container_name(const char *instance, const char *conversation,
+			    char out[CONTAINER_NAME_SIZE])
+{
+	_cleanup_free_ char *both = xasprintf("%s\n%s", instance, conversation);
+	char digest[SHA256_HEX_SIZE];
+
+	sha256_hex(both, strlen(both), digest);
+	snprintf(out, CONTAINER_NAME_SIZE, "celeriac-%.32s", digest);
+}
+
+static int create(struct sandbox *s, const struct container_wish *wish, char ret_id[ENGINE_ID_SIZE],
+		  char **ret_warnings, struct err *err)
+{
+	static const char *const argv[] = {"/celeriac/agent", NULL};
+	const struct settings *st = s->settings;
+	const int64_t shm = st->sandbox_work_size / SHM_SHARE,
+		      tmp = st->sandbox_work_size / TMP_SHARE;
+	const int64_t home = st->sandbox_work_size - shm - tmp;
+	const struct engine_tmpfs tmpfs[] = {
+		{.path = "/sandbox",
+		 .size = home,
+		 .inodes = home / INODE_SIZE,
+		 .mode = 0700,
+		 .exec = true},
+		{.path = "/tmp",
+		 .size = tmp,
+		 .inodes = tmp / INODE_SIZE,
+		 .mode = 01777,
+		 .exec = true},
+	};
+	char created[CLOCK_ISO_SIZE], volume[sizeof(s->agent_volume)];
+	const struct engine_label labels[] = {
+		{"role", wish->role},
+		{"conversation", wish->conversation},
+		{"project", wish->project},
+		{"task", wish->task},
+		{"owner", s->presence ? presence_owner(s->presence) : ""},
+		{"created", created},
+	};
+	const struct engine_spec spec = {
+		.image = st->sandbox_image,
+		.name = wish->name,
+		.argv = argv,
+		.working_dir = "/",
+		.runtime = st->sandbox_runtime && *st->sandbox_runtime ? st->sandbox_runtime : NULL,
+		.memory = st->sandbox_memory + st->sandbox_work_size,
+		.cpus = st->sandbox_cpus,
+		.pids = st->sandbox_pids,
+		.nofile = NOFILE,
+		.file_size = st->sandbox_work_size,
+		.shm_size = shm,
+		.tmpfs = tmpfs,
+		.tmpfs_count = ARRAY_LEN(tmpfs),
+		.agent_volume = volume,
+		.labels = labels,
+		.label_count = ARRAY_LEN(labels)};
+
+	clock_iso(clock_wall(), created);
+	mutex_lock(&s->lock);
+	memcpy(volume, s->agent_volume, sizeof(volume));
+	mutex_unlock(&s->lock);
+	return engine_create(s->engine, &spec, ret_id, ret_warnings, err);
+}
+
+static void remove_half_made(struct sandbox *s, const char *id)
+{
+	struct err ignored;
+
+	/* Otherwise a sweep finds it. */
+	if (engine_remove(s->engine, id, &ignored) < 0)
+		log_debug("a container that could not be started: %s", ignored.msg);
+}
+
+/* The volume may have been removed behind our back; the engine then makes an empty one. */
+static int deliver_again(struct sandbox *s, struct err *err)
+{
+	char volume[sizeof(s->agent_volume)];
+	int rc = engine_deliver_agent(s->engine, s->settings->sandbox_image, celeriac_agent_start,
+				      (size_t)(celeriac_agent_end - celeriac_agent_start), volume,
+				      err);
+
+	if (rc < 0)
+		return rc;
+	mutex_lock(&s->lock);
+	memcpy(s->agent_volume, volume, sizeof(volume));
+	mutex_unlock(&s->lock);
+	return 0;
+}
+
+int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
+			   char ret_id[ENGINE_ID_SIZE], struct err *err)
+{
+	char id[ENGINE_ID_SIZE];
+	struct err second;
+	int rc;
+
+	for (int i = 0; i < 2; i++) {
+		rc = create(s, wish, id, NULL, err);
+		if (rc == -ERR_NOTFOUND)
+			return err_wrap(err, "image %s", s->settings->sandbox_image);
+		if (rc < 0)
+			return rc;
+		rc = engine_start(s->engine, id, err);
+		if (rc == 0) {
+			memcpy(ret_id, id, ENGINE_ID_SIZE);
+			return 0;
+		}
+		remove_half_made(s, id);
+		if (err_is_transient(err) || deliver_again(s, &second) < 0)
+			break;
+	}
+	return err_wrap(err, "starting a sandbox");
+}
+
+int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *err)
+{
+	const struct container_wish wish = {
+		.role = "probe", .conversation = "", .project = "", .task = ""};
+	_cleanup_free_ char *warnings = NULL;
+	char id[ENGINE_ID_SIZE];
+	int rc = create(s, &wish, id, &warnings, err);
+
+	if (rc == 0)
+		rc = engine_remove(s->engine, id, err);
+	if (rc < 0)
+		return err_wrap(err, "trying a container");
+	*ret_warnings = TAKE(warnings);
+	return 0;
+}

@@ -1,0 +1,87 @@
+/*
+ * index.h: what Redis knows of conversations: which container, since when idle, and who works on it
+ * now.
+ *
+ * Keys, under <prefix>celeriac:<instance>: conversation:<id>, a hash {container, owner, project,
+ * epoch, created, used}; idle, a set of conversations that have a container, scored by their last
+ * use (ms); lease:<id>, the token of who uses the conversation; orphan:<container>, since when its
+ * owner has been seen dead. All of it can be lost: labels tell the rest. A conversation whose
+ * container was removed keeps its entry, without container, so that the next call can say
+ * `restarted`.
+ */
+#ifndef CELERIAC_SANDBOX_INDEX_H
+#define CELERIAC_SANDBOX_INDEX_H
+
+#include "engine.h"
+#include "presence.h"
+#include "sandbox.h"
+
+#define INDEX_LEASE_TTL                                                                            \
+	(60 * USEC_PER_SEC) /* a dead holder is found out by its presence, long before */
+#define INDEX_ENTRY_TTL	 (7 * 24 * 3600 * USEC_PER_SEC)
+#define INDEX_WAIT	 (5 * USEC_PER_SEC) /* for Redis to answer */
+#define INDEX_TOKEN_SIZE (PRESENCE_OWNER_SIZE + 40)
+
+struct index {
+	struct redis_link *link;
+	const struct presence *presence;
+	char *base; /* <prefix>celeriac:<instance>: */
+	struct redis_script acquire, peek, renew, release, adopt;
+};
+
+struct index_record {
+	bool known;			/* there is an entry */
+	char container[ENGINE_ID_SIZE]; /* "" = none any more */
+	char owner[PRESENCE_OWNER_SIZE];
+	char project[256];
+	uint32_t epoch; /* of the last attachment */
+	usec_t used;	/* wall */
+};
+
+struct index_lease {
+	char conversation[256];
+	char token[INDEX_TOKEN_SIZE];
+};
+
+void sandbox_index_init(struct index *ix, struct redis_link *link, const char *key_prefix,
+			const char *instance, const struct presence *presence);
+void sandbox_index_done(struct index *ix);
+
+/* Takes the lease, waiting for its holder until `deadline` or until it proves to be dead.
+ * ERR_UNAVAILABLE: held. */
+int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t deadline,
+			  struct index_lease *ret, struct index_record *ret_record,
+			  struct err *err) must_check;
+/* The same for one who comes to remove: does not wait (ERR_CONFLICT) and does not touch the idle
+ * clock. */
+int sandbox_index_peek(struct index *ix, const char *conversation, struct index_lease *ret,
+		       struct index_record *ret_record, struct err *err) must_check;
+
+/* These do not wait for Redis. */
+void sandbox_index_renew(struct index *ix, const struct index_lease *lease);
+void sandbox_index_release(struct index *ix, const struct index_lease *lease);
+/* Writes the entry; with a container the conversation is idle from now on, without it only the
+ * entry stays. */
+void sandbox_index_save(struct index *ix, const char *conversation,
+			const struct index_record *record);
+void sandbox_index_forget(struct index *ix, const char *conversation);
+
+/* What the index says of many conversations, in one exchange; ret[i] zeroed when unknown. */
+int sandbox_index_read(struct index *ix, const char *const *conversations, size_t count,
+		       struct index_record *ret, struct err *err) must_check;
+/* The conversations that have been idle for longest, with their last use; at most `max`. Names
+ * given. */
+struct index_idle {
+	char *conversation;
+	usec_t used;
+};
+int sandbox_index_longest_idle(struct index *ix, size_t max, struct index_idle *ret,
+			       size_t *ret_count, struct err *err) must_check;
+/* Makes us the owner, if it still is `from`'s. */
+int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *from,
+			bool *ret_done, struct err *err) must_check;
+/* Since when the owner of this container is known to be dead (wall); the first call says now. */
+int sandbox_index_orphaned_since(struct index *ix, const char *container, usec_t *ret,
+				 struct err *err) must_check;
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * Is the engine what the settings ask for? Every limit is looked at before anything runs.
+ */
+#include "sandbox_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
+
+static bool may_go_unenforced(const struct settings *settings, const char *limit)
+{
+	for (size_t i = 0; i < settings->sandbox_allow_unenforced.count; i++)
+		if (strcmp(settings->sandbox_allow_unenforced.items[i], limit) == 0)
+			return true;
+	return false;
+}
+
+static int check_limits(const struct settings *settings, const struct engine_info *info,
+			struct buf *notes, struct err *err)
+{
+	const struct {
+		const char *name;
+		bool enforced;
+	} limits[] = {{"memory", info->memory_limit},
+		      {"pids", info->pids_limit},
+		      {"cpu", info->cpu_limit}};
+
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		buf_appendf(notes, "%s limit: %s\n", limits[i].name,
+			    limits[i].enforced ? "enforced" : "not enforced by this engine");
+		if (!limits[i].enforced && !may_go_unenforced(settings, limits[i].name))
+			return err_set(err, ERR_UNSUPPORTED,
+				       "the engine cannot limit %s; SANDBOX_ALLOW_UNENFORCED=%s "
+				       "accepts that",
+				       limits[i].name, limits[i].name);
+	}
+	/* Without it the memory limit still holds, only swap comes on top. */
+	buf_appendf(notes, "swap limit: %s\n",
+		    info->swap_limit
+			    ? "enforced"
+			    : "not enforced by this engine, a sandbox may use swap as well");
+	buf_appendf(notes, "seccomp: %s, AppArmor: %s, user namespaces: %s\n",
+		    info->seccomp ? "yes" : "no", info->apparmor ? "yes" : "no",
+		    info->userns ? "yes" : "no");
+	if (!info->seccomp && !may_go_unenforced(settings, "seccomp"))
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"the engine has no seccomp; SANDBOX_ALLOW_UNENFORCED=seccomp accepts that");
+	return 0;
+}
+
+static int check_runtime(const struct settings *settings, const struct engine_info *info,
+			 struct buf *notes, struct err *err)
+{
+	static const char *const stronger[] = {"runsc", "kata", "kata-runtime", "kata-fc",
+					       "kata-qemu"};
+	const char *wanted = settings->sandbox_runtime;
+
+	if (wanted && *wanted) {
+		if (!engine_info_has_runtime(info, wanted))
+			return err_set(err, ERR_UNSUPPORTED,
+				       "the engine has no runtime '%s', only %s", wanted,
+				       info->runtimes);
+		buf_appendf(notes, "runtime: %s\n", wanted);
+		return 0;
+	}
+	buf_appendf(notes, "runtime: %s (the engine's default)\n", info->default_runtime);
+	for (size_t i = 0; i < ARRAY_LEN(stronger); i++)
+		if (engine_info_has_runtime(info, stronger[i]))
+			buf_appendf(notes, "a stronger runtime is there: SANDBOX_RUNTIME=%s\n",
+				    stronger[i]);
+	return 0;
+}
+
+static int check_network(const struct settings *settings, struct buf *notes, struct err *err)
+{
+	const char *network = settings->sandbox_network;
+
+	if (strcmp(network, "none") == 0)
+		buf_append_str(notes, "network: none\n");
+	else if (strcmp(network, "egress") == 0)
+		buf_append_str(notes, "no network: the egress proxy is not built yet\n");
+	else
+		return err_set(err, ERR_UNSUPPORTED,
+			       "SANDBOX_NETWORK=%s: only egress and none are built yet", network);
+	return 0;
+}
+
+static int check_image(struct sandbox *s, struct buf *notes, struct err *err)
+{
+	const char *image = s->settings->sandbox_image;
+	char id[ENGINE_ID_SIZE];
+	int rc = engine_image_id(s->engine, image, id, err);
+
+	if (rc == -ERR_NOTFOUND)
+		return err_set(err, ERR_NOTFOUND,
+			       "the image %s is not there; `make image` builds it", image);
+	if (rc < 0)
+		return rc;
+	buf_appendf(notes, "image: %s (%.19s)\n", image, id);
+	return 0;
+}
+
+static int deliver(struct sandbox *s, struct buf *notes, struct err *err)
+{
+	char volume[sizeof(s->agent_volume)];
+	_cleanup_free_ char *warnings = NULL;
+	int rc = engine_deliver_agent(s->engine, s->settings->sandbox_image, celeriac_agent_start,
+				      (size_t)(celeriac_agent_end - celeriac_agent_start), volume,
+				      err);
+
+	if (rc < 0)
+		return err_wrap(err, "delivering the agent");
+	buf_appendf(notes, "agent: in volume %s\n", volume);
+	mutex_lock(&s->lock);
+	memcpy(s->agent_volume, volume, sizeof(volume));
+	mutex_unlock(&s->lock);
+	rc = sandbox_container_try(s, &warnings, err);
+	if (rc == 0 && *warnings)
+		buf_appendf(notes, "the engine warns: %s\n", warnings);
+	return rc;
+}
+
+static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
+{
+	struct engine_info info;
+	int64_t max;
+	int rc = engine_probe(s->engine, &info, err);
+
+	if (rc < 0)
+		return rc;
+	buf_appendf(notes, "engine: %s, API %s, cgroup v%d, %s\n", info.version, info.api_version,
+		    info.cgroup_version, info.os);
+	rc = check_network(s->settings, notes, err);
+	if (rc == 0)
+		rc = check_runtime(s->settings, &info, notes, err);
+	if (rc == 0)
+		rc = check_limits(s->settings, &info, notes, err);
+	if (rc == 0)
+		rc = check_image(s, notes, err);
+	if (rc == 0)
+		rc = deliver(s, notes, err);
+	if (rc < 0)
+		return rc;
+	max = s->settings->sandbox_max > 0 ? s->settings->sandbox_max
+					   : sandbox_capacity_default(s->settings, &info);
+	buf_appendf(notes, "containers: at most %lld\n", (long long)max);
+	mutex_lock(&s->lock);
+	s->max = max;
+	s->ready = true;
+	mutex_unlock(&s->lock);
+	return 0;
+}
+
+int sandbox_prepare(struct sandbox *s, struct buf *notes, struct err *err)
+{
+	int rc;
+
+	mutex_lock(&s->preparing);
+	rc = prepare(s, notes, err);
+	mutex_unlock(&s->preparing);
+	if (rc < 0)
+		sandbox_unready(s);
+	return rc < 0 ? err_wrap(err, "sandbox") : 0;
+}
+
+int sandbox_need(struct sandbox *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(64 << 10);
+	int rc = 0;
+
+	if (sandbox_ready(s))
+		return 0;
+	/* Only one thread at a time; the others find it done. */
+	mutex_lock(&s->preparing);
+	if (!sandbox_ready(s))
+		rc = prepare(s, &notes, err);
+	mutex_unlock(&s->preparing);
+	return rc;
+}
+
+void sandbox_unready(struct sandbox *s)
+{
+	mutex_lock(&s->lock);
+	s->ready = false;
+	mutex_unlock(&s->lock);
+}

@@ -1,0 +1,142 @@
+/*
+ * Receiving the files of /sandbox/output. The agent keeps the budgets; that it did is checked here
+ * once more.
+ */
+#include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "outcome.h"
+#include "verdict.h"
+
+struct receiving {
+	struct sandbox_outcome *o;
+	const struct settings *settings;
+	bool open; /* a file is being filled */
+	size_t got;
+	uint64_t total;
+};
+
+static int begin_file(struct receiving *r, const struct frame *f, struct err *err)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+	uint64_t size = frame_get_u64(&c);
+	const char *name = (const char *)c.data;
+	const struct settings *s = r->settings;
+
+	if (c.bad || r->open || !frame_name_is_good(name, c.left, BOUND_OUTPUT_DEPTH + 1))
+		return err_set(err, ERR_PROTOCOL, "a file that cannot be");
+	if (r->o->file_count >= (size_t)s->sandbox_files_max ||
+	    size > (uint64_t)s->sandbox_file_size ||
+	    size > (uint64_t)s->sandbox_files_size - r->total)
+		return err_set(err, ERR_PROTOCOL, "more files than the agent was allowed");
+	for (size_t i = 0; i < r->o->file_count; i++)
+		if (strlen(r->o->files[i].name) == c.left &&
+		    memcmp(r->o->files[i].name, name, c.left) == 0)
+			return err_set(err, ERR_PROTOCOL, "a file that comes twice");
+	r->open = true;
+	r->got = 0;
+	r->total += size;
+	return sandbox_outcome_add_file(r->o, name, c.left, (size_t)size,
+					(size_t)s->sandbox_file_size, err);
+}
+
+static int fill_file(struct receiving *r, const struct frame *f, struct err *err)
+{
+	struct sandbox_output_file *file = r->open ? &r->o->files[r->o->file_count - 1] : NULL;
+
+	if (file == NULL || f->len > file->len - r->got)
+		return err_set(err, ERR_PROTOCOL, "more of a file than was announced");
+	memcpy(file->data + r->got, f->data, f->len);
+	r->got += f->len;
+	return 0;
+}
+
+static int end_file(struct receiving *r, const struct frame *f, struct err *err)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+	uint32_t reason = frame_get_u32(&c);
+	struct sandbox_output_file *file = r->open ? &r->o->files[r->o->file_count - 1] : NULL;
+
+	if (file == NULL || c.bad || (reason == FRAME_SKIP_NONE && r->got != file->len))
+		return err_set(err, ERR_PROTOCOL, "a file that ends too early");
+	r->open = false;
+	if (reason != FRAME_SKIP_NONE) {
+		sandbox_outcome_add_skipped(r->o, file->name, strlen(file->name),
+					    sandbox_verdict_skip_text(reason));
+		sandbox_outcome_drop_file(r->o);
+	}
+	return 0;
+}
+
+static int skipped(struct receiving *r, const struct frame *f, struct err *err)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+	uint32_t reason = frame_get_u32(&c);
+
+	if (c.bad ||
+	    r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->settings->sandbox_files_max)
+		return err_set(err, ERR_PROTOCOL, "too many skipped files");
+	sandbox_outcome_add_skipped(r->o, (const char *)c.data, c.left,
+				    sandbox_verdict_skip_text(reason));
+	return 0;
+}
+
+static void finish(struct receiving *r, const struct frame *f)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+	uint32_t all;
+	char text[64];
+
+	frame_get_u32(&c);
+	all = frame_get_u32(&c);
+	if (all <= FRAME_SKIPPED_MAX)
+		return;
+	snprintf(text, sizeof(text), "and %u more", all - FRAME_SKIPPED_MAX);
+	sandbox_outcome_add_skipped(r->o, "", 0, text);
+}
+
+int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+			struct sandbox_outcome *o, struct err *err)
+{
+	const struct settings *s = plan->settings;
+	struct frame_harvest limits = {.files = (uint32_t)s->sandbox_files_max,
+				       .depth = BOUND_OUTPUT_DEPTH,
+				       .entries = BOUND_OUTPUT_WALK,
+				       .time_ms = HARVEST_TIME / USEC_PER_MSEC,
+				       .file_size = (uint64_t)s->sandbox_file_size,
+				       .total_size = (uint64_t)s->sandbox_files_size};
+	struct receiving r = {.o = o, .settings = s};
+	usec_t deadline = clock_deadline(HARVEST_TIME + RUN_GRACE);
+	unsigned char bytes[FRAME_STRUCT_MAX];
+	struct frame f;
+	int rc;
+
+	rc = agent_link_send(l, FRAME_HARVEST, 0, run, bytes, frame_harvest_encode(&limits, bytes),
+			     deadline, err);
+	if (rc == 0)
+		rc = agent_link_flush(l, deadline, err);
+	while (rc == 0 && (rc = agent_link_receive(l, deadline, &f, err)) == 0) {
+		if (f.run != run)
+			rc = err_set(err, ERR_PROTOCOL, "a frame of another run");
+		else if (f.type == FRAME_FILE)
+			rc = begin_file(&r, &f, err);
+		else if (f.type == FRAME_FILE_DATA)
+			rc = fill_file(&r, &f, err);
+		else if (f.type == FRAME_FILE_END)
+			rc = end_file(&r, &f, err);
+		else if (f.type == FRAME_SKIPPED)
+			rc = skipped(&r, &f, err);
+		else if (f.type == FRAME_HARVESTED && !r.open) {
+			finish(&r, &f);
+			return 0;
+		} else
+			rc = err_set(err, ERR_PROTOCOL, "a frame of type %u in a harvest", f.type);
+	}
+	if (r.open)
+		sandbox_outcome_drop_file(o);
+	return err_wrap(err, "harvest");
+}

@@ -1,0 +1,135 @@
+/*
+ * What a run needs before it begins: code, input files, arguments, environment, limits.
+ */
+#include "run.h"
+
+#include <string.h>
+
+#include "bounds.h"
+#include "buf.h"
+#include "clock.h"
+
+#define FILE_MODE 0644u
+
+static int put_file(struct agent_link *l, uint32_t run, const char *name, struct slice content,
+		    usec_t deadline, struct err *err)
+{
+	unsigned char head[12 + FRAME_NAME_BYTES];
+	size_t len = strlen(name), part;
+	int rc;
+
+	memcpy(frame_put_u32(frame_put_u64(head, content.len), FILE_MODE), name, len);
+	rc = agent_link_send(l, FRAME_PUT, 0, run, head, 12 + len, deadline, err);
+	for (size_t at = 0; rc == 0 && at < content.len; at += part) {
+		part = content.len - at < FRAME_PAYLOAD ? content.len - at : FRAME_PAYLOAD;
+		rc = agent_link_send(l, FRAME_PUT_DATA, 0, run, content.data + at, part, deadline,
+				     err);
+	}
+	return rc;
+}
+
+static int put_files(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+		     usec_t deadline, struct err *err)
+{
+	const struct sandbox_run *r = plan->run;
+	int rc = put_file(l, run, plan->language->file, r->code, deadline, err);
+
+	for (size_t i = 0; rc == 0 && i < r->file_count; i++)
+		rc = put_file(l, run, r->files[i].name,
+			      (struct slice){r->files[i].data, r->files[i].len}, deadline, err);
+	return rc;
+}
+
+/* One string of an argument vector or environment per frame. */
+static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
+			const char *const *strings, usec_t deadline, struct err *err)
+{
+	int rc = 0;
+
+	for (; rc == 0 && strings && *strings; strings++) {
+		if (strlen(*strings) >= FRAME_PAYLOAD)
+			return err_set(err, ERR_INVALID, "env: a variable of %zu bytes",
+				       strlen(*strings));
+		rc = agent_link_send(l, type, 0, run, *strings, strlen(*strings) + 1, deadline,
+				     err);
+	}
+	return rc;
+}
+
+/* Is the variable of `entry` (K=V) set again in `later`? */
+static bool is_overridden(const char *entry, const char *const *later)
+{
+	size_t len = (size_t)(strchr(entry, '=') - entry) + 1;
+
+	for (; later && *later; later++)
+		if (strncmp(entry, *later, len) == 0)
+			return true;
+	return false;
+}
+
+static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+		    usec_t deadline, struct err *err)
+{
+	const char *const *const sets[] = {sandbox_language_env, plan->language->env};
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+		for (const char *const *e = sets[i]; rc == 0 && e && *e; e++) {
+			const char *one[] = {*e, NULL};
+
+			if (!is_overridden(*e, plan->run->env))
+				rc = send_strings(l, FRAME_ENV, run, one, deadline, err);
+		}
+	}
+	return rc < 0 ? rc : send_strings(l, FRAME_ENV, run, plan->run->env, deadline, err);
+}
+
+int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t *ret_run,
+		     struct err *err)
+{
+	const struct sandbox_run *r = plan->run;
+	usec_t deadline = clock_deadline(RUN_SEND_TIME);
+	uint32_t run = agent_link_next_run(l);
+	struct frame_run spec = {
+		.timeout_ms = (uint32_t)((r->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC),
+		.output_limit = (uint32_t)plan->settings->sandbox_output_limit,
+		.flags = r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0};
+	unsigned char bytes[FRAME_STRUCT_MAX];
+	int rc = put_files(l, plan, run, deadline, err);
+
+	if (rc == 0)
+		rc = send_strings(l, FRAME_ARGS, run, plan->language->argv, deadline, err);
+	if (rc == 0)
+		rc = send_env(l, plan, run, deadline, err);
+	if (rc == 0)
+		rc = agent_link_send(l, FRAME_RUN, 0, run, bytes, frame_run_encode(&spec, bytes),
+				     deadline, err);
+	if (rc == 0)
+		rc = agent_link_flush(l, deadline, err);
+	if (rc == 0)
+		*ret_run = run;
+	return rc;
+}
+
+int sandbox_run_send_input(struct agent_link *l, uint32_t run, struct run_input *in,
+			   struct err *err)
+{
+	usec_t deadline = clock_deadline(RUN_SEND_TIME);
+	size_t part, window;
+	unsigned flags;
+	int rc = 0;
+
+	while (rc == 0 && in->sent < in->data.len &&
+	       (window = FRAME_STDIN_WINDOW - (in->sent - in->taken)) > 0) {
+		part = in->data.len - in->sent;
+		if (part > window)
+			part = window;
+		if (part > FRAME_PAYLOAD)
+			part = FRAME_PAYLOAD;
+		flags = in->sent + part == in->data.len ? FRAME_LAST : 0;
+		rc = agent_link_send(l, FRAME_STDIN, flags, run, in->data.data + in->sent, part,
+				     deadline, err);
+		in->sent += part;
+	}
+	return rc < 0 ? rc : agent_link_flush(l, deadline, err);
+}

@@ -1,0 +1,110 @@
+/*
+ * sandbox_internal.h: what the files above the engine share. Private to common/sandbox and tests.
+ *
+ * Lock order: `preparing` before `lock`. Neither is held during an engine call but `preparing`.
+ */
+#ifndef CELERIAC_SANDBOX_INTERNAL_H
+#define CELERIAC_SANDBOX_INTERNAL_H
+
+#include "agent_link.h"
+#include "index.h"
+#include "run.h"
+#include "sandbox.h"
+#include "thread.h"
+
+#define SANDBOX_LIVE_MAX   64		       /* agent links kept open between calls */
+#define SANDBOX_HELLO_TIME (10 * USEC_PER_SEC) /* for an agent to answer */
+#define SANDBOX_RETRY_TIME                                                                         \
+	(10 * USEC_PER_SEC) /* trouble of the engine or the index is waited out for so long */
+#define SANDBOX_WAIT_TIME (30 * USEC_PER_SEC) /* for another worker's call, or for a free place */
+#define SANDBOX_LATE                                                                               \
+	(120 * USEC_PER_SEC) /* a container of one run that is older than this beyond any limit is \
+				left over */
+#define SANDBOX_ROLE_CONVERSATION "conversation"
+#define SANDBOX_ROLE_RUN	  "run"
+
+/* An agent link between two calls of its conversation. */
+struct live {
+	struct live *next;
+	char conversation[256], project[256], container[ENGINE_ID_SIZE];
+	struct agent_link *link;
+};
+
+struct sandbox {
+	const struct settings *settings;
+	struct engine *engine;
+	struct index index;
+	const struct presence *presence;
+	struct mutex preparing;
+	struct mutex lock;
+	/* guarded by lock */
+	bool ready;
+	char agent_volume[80];
+	int64_t max;	   /* containers */
+	struct live *live; /* last used first */
+};
+
+/* ---- live.c ---- */
+/* Out of the store, to be used by the caller alone; NULL. */
+struct live *sandbox_live_take(struct sandbox *s, const char *conversation);
+/* Into the store (taken); the one that was not used for longest may have to go. */
+void sandbox_live_put(struct sandbox *s, struct live *l);
+void sandbox_live_free(struct live *l);
+/* Closes the links whose container is gone. */
+void sandbox_live_prune(struct sandbox *s);
+
+/* ---- container.c: making containers ---- */
+struct container_wish {
+	const char *role, *conversation, *project, *task;
+	const char *name; /* or NULL */
+};
+#define CONTAINER_NAME_SIZE 48
+/* The same conversation of the same instance has the same name, so that the engine makes it only
+ * once. */
+void sandbox_container_name(const char *instance, const char *conversation,
+			    char out[CONTAINER_NAME_SIZE]);
+/* Creates and starts. ERR_CONFLICT: the name is taken. */
+int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
+			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
+/* Creates only, to see what the engine would not enforce (given), and removes it again. */
+int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *err) must_check;
+
+/* ---- capacity.c ---- */
+/* Waits, at most until `deadline`, until one more container may be made; removes the longest idle
+ * one if it must. ERR_UNAVAILABLE. */
+int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, struct err *err) must_check;
+int64_t sandbox_capacity_default(const struct settings *settings, const struct engine_info *info);
+
+/* ---- session.c: from a conversation to an attached container ---- */
+struct session {
+	struct index_lease lease;
+	bool leased; /* one-shot runs are not */
+	struct index_record record;
+	struct live *live; /* NULL = no container */
+	bool reused, restarted;
+};
+/* Takes the conversation and finds its container; makes one if `create`. `project` NULL: whatever
+ * it is bound to. */
+int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool create,
+			 struct session *ret, struct err *err) must_check;
+/* Gives it back: the container is kept for the next call. */
+void sandbox_session_keep(struct sandbox *s, struct session *se);
+/* Gives it back without the link; the container is looked at anew by the next call. */
+void sandbox_session_doubt(struct sandbox *s, struct session *se);
+/* Gives it back and removes the container. An error means that the container may still be there. */
+int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err) must_check;
+void sandbox_session_renew(struct sandbox *s, struct session *se);
+
+/* ---- prepare.c ---- */
+/* Prepares unless that was done. */
+int sandbox_need(struct sandbox *s, struct err *err) must_check;
+/* The engine did not answer: it has to be looked at again. */
+void sandbox_unready(struct sandbox *s);
+
+/* ---- request.c ---- */
+/* ERR_INVALID names the argument. */
+int sandbox_check_run(const struct sandbox_run *run, const struct settings *settings,
+		      struct err *err) must_check;
+int sandbox_check_conversation(const char *conversation, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * From a conversation to its container: by the link we have, by the index, by the labels, or a new
+ * one.
+ *
+ * The lease keeps two workers apart; the container's name, which follows from the conversation,
+ * makes the engine refuse a second one even if a lease was lost. A container that is found is the
+ * conversation's only if its labels say so.
+ */
+#include "sandbox_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+static const char *owner(const struct sandbox *s)
+{
+	return presence_owner(s->presence);
+}
+
+static struct live *new_live(const char *conversation, const char *project, const char *container,
+			     struct agent_link *link)
+{
+	struct live *l = xcalloc(1, sizeof(*l));
+
+	memcpy(l->conversation, conversation, strlen(conversation));
+	memcpy(l->project, project, strlen(project));
+	memcpy(l->container, container, strlen(container));
+	l->link = link;
+	return l;
+}
+
+static int check_project(const char *bound, const char *project, struct err *err)
+{
+	if (project == NULL || strcmp(bound, project) == 0)
+		return 0;
+	return err_set(err, ERR_DENIED, "the conversation belongs to another project");
+}
+
+static bool is_trouble_of_the_agent(int rc)
+{
+	return rc == -ERR_TIMEOUT || rc == -ERR_PROTOCOL || rc == -ERR_CLOSED ||
+	       rc == -ERR_UNSUPPORTED;
+}
+
+/* Removes a container that is of no use any more. 0 = there is none now. */
+static int clear_away(struct sandbox *s, struct session *se, const char *container, struct err *err)
+{
+	int rc = engine_remove(s->engine, container, err);
+
+	if (rc < 0)
+		return rc;
+	se->restarted = true;
+	return 0;
+}
+
+/* Attaches to what was found. 1 = done, 0 = it was of no use and is gone. */
+static int join(struct sandbox *s, struct session *se, const struct engine_container *c,
+		const char *project, struct err *err)
+{
+	struct agent_link *link;
+	int rc;
+
+	if (strcmp(c->role, SANDBOX_ROLE_CONVERSATION) != 0 ||
+	    strcmp(c->conversation, se->lease.conversation) != 0)
+		return 0;
+	rc = check_project(c->project, project, err);
+	if (rc < 0)
+		return rc;
+	if (!c->running || strcmp(c->status, "running") != 0)
+		return clear_away(s, se, c->id, err);
+	rc = agent_link_open(s->engine, c->id, se->record.epoch + 1, true,
+			     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
+	if (is_trouble_of_the_agent(rc)) {
+		log_debug("sandbox %.12s is of no use: %s", c->id, err->msg);
+		return clear_away(s, se, c->id, err);
+	}
+	if (rc < 0)
+		return rc;
+	se->live = new_live(c->conversation, c->project, c->id, link);
+	return 1;
+}
+
+static int find_by_index(struct sandbox *s, struct session *se, const char *project,
+			 struct err *err)
+{
+	struct engine_container c;
+	int rc = engine_inspect(s->engine, se->record.container, &c, err);
+
+	if (rc == -ERR_NOTFOUND) {
+		se->restarted = true;
+		return 0;
+	}
+	return rc < 0 ? rc : join(s, se, &c, project, err);
+}
+
+/* After Redis was emptied, or when the engine says that the name is taken. */
+static int find_by_label(struct sandbox *s, struct session *se, const char *project,
+			 struct err *err)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	size_t n = 0;
+	int rc = engine_list(s->engine, &list, &n, err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		if (strcmp(list[i].conversation, se->lease.conversation) == 0)
+			rc = join(s, se, &list[i], project, err);
+	return rc;
+}
+
+/* 1 found, 0 there is none. */
+static int find(struct sandbox *s, struct session *se, const char *project, struct err *err)
+{
+	struct live *live = sandbox_live_take(s, se->lease.conversation);
+	int rc;
+
+	if (live && agent_link_is_quiet(live->link) &&
+	    (!se->record.known || strcmp(se->record.container, live->container) == 0)) {
+		rc = check_project(live->project, project, err);
+		if (rc < 0) {
+			sandbox_live_put(s, live);
+			return rc;
+		}
+		se->live = live;
+		return 1;
+	}
+	sandbox_live_free(live);
+	if (se->record.container[0])
+		return find_by_index(s, se, project, err);
+	se->restarted = se->record.known;
+	return se->record.known ? 0 : find_by_label(s, se, project, err);
+}
+
+static int attach_new(struct sandbox *s, struct session *se, const struct container_wish *wish,
+		      const char *id, struct err *err)
+{
+	struct agent_link *link;
+	struct err second;
+	int rc = agent_link_open(s->engine, id, se->record.epoch + 1, false,
+				 clock_deadline(SANDBOX_HELLO_TIME), &link, err);
+
+	if (rc == 0) {
+		se->live = new_live(wish->conversation, wish->project, id, link);
+		return 0;
+	}
+	if (engine_remove(s->engine, id, &second) < 0)
+		log_debug("a sandbox whose agent does not answer: %s", second.msg);
+	return err_wrap(err, "a new sandbox");
+}
+
+static int make(struct sandbox *s, struct session *se, const struct sandbox_run *run,
+		struct err *err)
+{
+	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
+	struct container_wish wish = {.role = run->one_shot ? SANDBOX_ROLE_RUN
+							    : SANDBOX_ROLE_CONVERSATION,
+				      .conversation = run->conversation,
+				      .project = run->project ? run->project : "",
+				      .task = run->one_shot && run->task_id ? run->task_id : "",
+				      .name = run->one_shot ? NULL : name};
+	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), err);
+
+	if (rc < 0)
+		return rc;
+	sandbox_container_name(s->settings->instance, run->conversation, name);
+	rc = sandbox_container_make(s, &wish, id, err);
+	if (rc == -ERR_CONFLICT && !run->one_shot) {
+		/* Half made by somebody who died, or made by one who lost the lease. */
+		rc = find_by_label(s, se, wish.project, err);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+		rc = sandbox_container_make(s, &wish, id, err);
+	}
+	return rc < 0 ? rc : attach_new(s, se, &wish, id, err);
+}
+
+/* The entry as it is from now on. */
+static void note(struct sandbox *s, struct session *se)
+{
+	struct index_record *r = &se->record;
+
+	r->known = true;
+	memcpy(r->container, se->live->container, sizeof(r->container));
+	memcpy(r->project, se->live->project, sizeof(r->project));
+	memcpy(r->owner, owner(s), strlen(owner(s)) + 1);
+	r->epoch = agent_link_epoch(se->live->link);
+	sandbox_index_save(&s->index, se->lease.conversation, r);
+}
+
+static int open_conversation(struct sandbox *s, const struct sandbox_run *run, bool create,
+			     struct session *se, struct err *err)
+{
+	const char *project = create ? run->project ? run->project : "" : NULL;
+	int rc = se->record.known ? check_project(se->record.project, project, err) : 0;
+
+	if (rc == 0)
+		rc = find(s, se, project, err);
+	se->reused = rc > 0;
+	if (rc == 0 && create) {
+		rc = make(s, se, run, err);
+		/* Found after all. */
+		se->reused = false;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool create,
+			 struct session *ret, struct err *err)
+{
+	struct session se = {.leased = !run->one_shot};
+	int rc;
+
+	if (run->one_shot) {
+		rc = make(s, &se, run, err);
+		if (rc < 0)
+			return rc;
+		*ret = se;
+		return 0;
+	}
+	rc = sandbox_index_acquire(&s->index, run->conversation, clock_deadline(SANDBOX_WAIT_TIME),
+				   &se.lease, &se.record, err);
+	if (rc < 0)
+		return rc;
+	rc = open_conversation(s, run, create, &se, err);
+	if (rc < 0) {
+		sandbox_index_release(&s->index, &se.lease);
+		return rc;
+	}
+	se.restarted = se.restarted && !se.reused;
+	/* A new container is in the index before anything runs in it. */
+	if (se.live && (!se.reused || strcmp(se.record.owner, owner(s)) != 0))
+		note(s, &se);
+	*ret = se;
+	return 0;
+}
+
+void sandbox_session_keep(struct sandbox *s, struct session *se)
+{
+	if (se->live && se->leased) {
+		note(s, se);
+		sandbox_live_put(s, TAKE(se->live));
+	}
+	if (se->leased)
+		sandbox_index_release(&s->index, &se->lease);
+}
+
+void sandbox_session_doubt(struct sandbox *s, struct session *se)
+{
+	sandbox_live_free(TAKE(se->live));
+	if (se->leased)
+		sandbox_index_release(&s->index, &se->lease);
+}
+
+int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err)
+{
+	int rc = 0;
+
+	if (se->live)
+		rc = engine_remove(s->engine, se->live->container, err);
+	sandbox_live_free(TAKE(se->live));
+	if (se->leased && rc == 0) {
+		se->record.container[0] = '\0';
+		sandbox_index_save(&s->index, se->lease.conversation, &se->record);
+	}
+	if (se->leased)
+		sandbox_index_release(&s->index, &se->lease);
+	return rc;
+}
+
+void sandbox_session_renew(struct sandbox *s, struct session *se)
+{
+	if (se->leased)
+		sandbox_index_renew(&s->index, &se->lease);
+}
