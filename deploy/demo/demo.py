@@ -76,7 +76,12 @@ def run(url, title, code):
             sys.exit(f"task {task_id} is still {task['state']} after 120 s")
         time.sleep(0.02)
     print(f"   GET  {url}/tasks/{task_id}   ({(time.monotonic() - began) * 1000:.0f} ms)")
-    print("   " + json.dumps(task, indent=2).replace("\n", "\n   "))
+    result = dict(task.get("result") or {})
+    streams = {name: result.pop(name) for name in ("stdout", "stderr") if result.get(name)}
+    shown = {**task, "result": result} if result else task
+    print("   " + json.dumps(shown, indent=2).replace("\n", "\n   "))
+    for name, text in streams.items():
+        print(f"   {name}:\n      " + text.rstrip().replace("\n", "\n      "))
     check(task["state"] == "SUCCESS", "the task succeeded")
     return task_id, task["result"]
 
