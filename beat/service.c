@@ -54,7 +54,8 @@ void service_human(usec_t span, char out[HUMAN_SIZE])
 	while (i + 1 < ARRAY_LEN(units) && seconds < units[i].seconds)
 		i++;
 	seconds /= units[i].seconds;
-	snprintf(out, HUMAN_SIZE, "%.2f %s%s", seconds, units[i].name, seconds > 1 ? "s" : "");
+	snprintf(out, HUMAN_SIZE, "%.2f %s%s", seconds, units[i].name,
+		 seconds >= 0.995 && seconds < 1.005 ? "" : "s");
 }
 
 /* ---- outages ---- */

@@ -85,7 +85,7 @@ static json_t *output_json(const char *text, size_t len)
 	return json_text(text ? text : "", text ? len : 0, true);
 }
 
-/* DESIGN's run result. */
+/* The run result, as the manual lists it. */
 static json_t *run_result(const struct kept *k)
 {
 	const struct sandbox_outcome *o = &k->outcome;

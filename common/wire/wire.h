@@ -11,7 +11,8 @@
 #include "err.h"
 #include "message.h"
 
-/* ---- envelope.c: the outer JSON object of kombu's virtual transports (kombu/transport/virtual/base.py) ---- */
+/* ---- envelope.c: the outer JSON object of kombu's virtual transports
+ * (kombu/transport/virtual/base.py) ---- */
 struct envelope {
 	json_t *root;				     /* owns what is borrowed below */
 	json_t *headers;			     /* object, made when absent */

@@ -1,0 +1,193 @@
+/* When entries are due: state, slots, the heap. Clocks are the test's. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "beat/beat.h"
+#include "clock.h"
+#include "mem.h"
+
+#define SEC  USEC_PER_SEC
+#define WALL ((usec_t)1795000000 * SEC)
+
+static void set_state(struct entry *e, usec_t last, int64_t count, usec_t wall, usec_t mono)
+{
+	_cleanup_free_ char *text = entry_state_text(last, count, "id-1");
+
+	entry_set_state(e, (struct slice){text, strlen(text)}, wall, mono);
+	ck_assert_str_eq(e->state, text);
+}
+
+START_TEST(test_state_text)
+{
+	_cleanup_free_ char *text = entry_state_text(WALL + 250000, 7, "id-1");
+
+	ck_assert_str_eq(
+		text,
+		"{\"last_run_at\": \"2026-11-18T11:06:40.250000+00:00\", \"total_run_count\": 7, "
+		"\"task_id\": \"id-1\"}");
+}
+END_TEST
+
+START_TEST(test_due)
+{
+	struct entry e = {.name = "n", .period = 300 * SEC};
+
+	/* a minute ago: four more */
+	set_state(&e, WALL - 60 * SEC, 3, WALL, 1000 * SEC);
+	ck_assert_int_eq(e.due, 1240 * SEC);
+	ck_assert_int_eq(e.total_run_count, 3);
+	ck_assert_str_eq(e.last_id, "id-1");
+	/* an hour ago: once, now */
+	set_state(&e, WALL - 3600 * SEC, 3, WALL, 1000 * SEC);
+	ck_assert_int_eq(e.due, 1000 * SEC);
+	/* in the future, by a clock that was wrong: a period at most */
+	set_state(&e, WALL + 86400 * SEC, 3, WALL, 1000 * SEC);
+	ck_assert_int_eq(e.due, 1300 * SEC);
+	entry_done(&e);
+}
+END_TEST
+
+static const char *const g_garbage[] = {"",
+					"{",
+					"17",
+					"[]",
+					"{}",
+					"{\"last_run_at\": 5}",
+					"{\"last_run_at\": \"yesterday\"}",
+					"{\"last_run_at\": NaN}"};
+
+START_TEST(test_garbage)
+{
+	struct entry e = {.name = "n", .period = 300 * SEC, .total_run_count = 5};
+
+	entry_set_state(&e, (struct slice){g_garbage[_i], strlen(g_garbage[_i])}, WALL, 1000 * SEC);
+	ck_assert_int_eq(e.due, 1300 * SEC);
+	ck_assert_int_eq(e.last_run_at, WALL);
+	ck_assert_int_eq(e.total_run_count, 0);
+	ck_assert_str_eq(e.last_id, "");
+	/* what is there is kept to compare with */
+	ck_assert_str_eq(e.state, g_garbage[_i]);
+	entry_done(&e);
+}
+END_TEST
+
+START_TEST(test_slots)
+{
+	struct entry e = {.name = "n", .period = 10 * SEC};
+
+	set_state(&e, WALL, 0, WALL, 0);
+	/* 3 ms late: the slot counts, so that delays do not add up */
+	ck_assert_int_eq(entry_slot(&e, WALL + 10 * SEC + 3000), WALL + 10 * SEC);
+	/* seconds late, or long after: from now on */
+	ck_assert_int_eq(entry_slot(&e, WALL + 14 * SEC), WALL + 14 * SEC);
+	ck_assert_int_eq(entry_slot(&e, WALL + 9000 * SEC), WALL + 9000 * SEC);
+	/* the wall clock was set back meanwhile */
+	ck_assert_int_eq(entry_slot(&e, WALL - 500 * SEC), WALL - 500 * SEC);
+	entry_done(&e);
+}
+END_TEST
+
+struct sending {
+	size_t count;
+	usec_t last_due;
+	size_t fail_after;
+};
+
+static int send(void *arg, struct entry *e, struct err *err)
+{
+	struct sending *s = arg;
+
+	if (s->fail_after > 0 && s->count == s->fail_after)
+		return err_set(err, ERR_UNAVAILABLE, "away");
+	ck_assert_int_ge(e->due, s->last_due);
+	s->last_due = e->due;
+	s->count++;
+	e->total_run_count++;
+	e->due += e->period;
+	return 0;
+}
+
+/* Thousands of entries of all periods, against a count by division. */
+START_TEST(test_heap)
+{
+	enum { N = 2000 };
+	static struct entry entries[N];
+	struct scheduler s = {0};
+	struct sending sending = {0};
+	struct err err;
+	usec_t now;
+
+	for (size_t i = 0; i < N; i++) {
+		entries[i].period = (usec_t)(i * 7919 % 977 + 1) * SEC / 10;
+		entries[i].due = entries[i].period;
+	}
+	scheduler_init(&s, entries, N);
+	for (now = 0; now <= 60 * SEC; now += SEC / 3) {
+		ck_assert_int_eq(scheduler_tick(&s, now, send, &sending, &err), 0);
+		ck_assert_int_gt(scheduler_first(&s)->due, now);
+	}
+	now -= SEC / 3;
+	for (size_t i = 0; i < N; i++)
+		ck_assert_int_eq(entries[i].total_run_count, now / entries[i].period);
+	scheduler_done(&s);
+}
+END_TEST
+
+START_TEST(test_failure_keeps_the_slot)
+{
+	struct entry entries[3] = {
+		{.period = SEC, .due = 1}, {.period = SEC, .due = 2}, {.period = SEC, .due = 3}};
+	struct sending sending = {.fail_after = 1};
+	struct scheduler s = {0};
+	struct err err;
+
+	scheduler_init(&s, entries, 3);
+	ck_assert_int_eq(scheduler_tick(&s, 10, send, &sending, &err), -ERR_UNAVAILABLE);
+	ck_assert_uint_eq(sending.count, 1);
+	ck_assert_ptr_eq(scheduler_first(&s), &entries[1]);
+	sending.fail_after = 0;
+	ck_assert_int_eq(scheduler_tick(&s, 10, send, &sending, &err), 0);
+	ck_assert_uint_eq(sending.count, 3);
+	scheduler_done(&s);
+	scheduler_init(&s, entries, 0);
+	ck_assert_ptr_null(scheduler_first(&s));
+	ck_assert_int_eq(scheduler_tick(&s, 10, send, &sending, &err), 0);
+	scheduler_done(&s);
+}
+END_TEST
+
+START_TEST(test_human)
+{
+	char text[HUMAN_SIZE];
+
+	service_human(300 * SEC, text);
+	ck_assert_str_eq(text, "5.00 minutes");
+	service_human(60 * SEC, text);
+	ck_assert_str_eq(text, "1.00 minute");
+	service_human(SEC / 4, text);
+	ck_assert_str_eq(text, "0.25 seconds");
+	service_human(36 * 3600 * SEC, text);
+	ck_assert_str_eq(text, "1.50 days");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("entry");
+	TCase *t = tcase_create("entry");
+
+	tcase_add_test(t, test_state_text);
+	tcase_add_test(t, test_due);
+	tcase_add_loop_test(t, test_garbage, 0, ARRAY_LEN(g_garbage));
+	tcase_add_test(t, test_slots);
+	tcase_add_test(t, test_heap);
+	tcase_add_test(t, test_failure_keeps_the_slot);
+	tcase_add_test(t, test_human);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

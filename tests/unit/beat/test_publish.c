@@ -1,0 +1,332 @@
+/* A due entry in a real Redis: one message, whatever happens. */
+#include <check.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "beat/beat.h"
+#include "bounds.h"
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+#include "message.h"
+#include "tests/unit/redis_fixture.h"
+
+#define PERIOD (300 * USEC_PER_SEC)
+
+static struct redis_server *g_server;
+static struct settings g_settings;
+static char *g_url;
+
+static void setup(void)
+{
+	g_server = redis_server_start(NULL);
+	g_url = redis_server_url(g_server, 0);
+	g_settings = (struct settings){.broker_url = g_url,
+				       .broker_transport_options = "",
+				       .task_default_queue = "celery",
+				       .instance = "test"};
+}
+
+static void teardown(void)
+{
+	redis_server_free(g_server);
+	free(g_url);
+}
+
+/* The answer to an inline command. */
+static void ask(const char *line, const char *want)
+{
+	_cleanup_free_ char *got = redis_server_tell(g_server, line);
+
+	ck_assert_msg(strcmp(got, want) == 0, "%s: %s, not %s", line, got, want);
+}
+
+static void open_publisher(struct publisher *p)
+{
+	struct err err = {0};
+
+	ck_assert_msg(publisher_open(p, &g_settings, &err) == 0, "%s", err.msg);
+	for (int i = 0; i < 100 && !broker_ready(p->broker); i++)
+		poll(NULL, 0, 50);
+	ck_assert(broker_ready(p->broker));
+}
+
+static struct entry new_entry(void)
+{
+	return (struct entry){.name = "sandbox.cleanup",
+			      .task = "sandbox.cleanup",
+			      .queue = "celery",
+			      .period = PERIOD};
+}
+
+static usec_t g_later;
+static usec_t later(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (usec_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000 + g_later;
+}
+
+static void must(int rc, const struct err *err)
+{
+	ck_assert_msg(rc == 0, "%s", err->msg);
+}
+
+/* The first beat writes "last run now", a restarted one and a second one read it. */
+START_TEST(test_load)
+{
+	struct publisher a, b;
+	struct entry one = new_entry(), two = new_entry();
+	struct err err = {0};
+
+	open_publisher(&a);
+	must(publisher_load(&a, &one, &err), &err);
+	ck_assert_int_gt(one.due, clock_mono() + PERIOD - 2 * USEC_PER_SEC);
+	ck_assert_int_le(one.due, clock_mono() + PERIOD);
+	g_later = 100 * USEC_PER_SEC;
+	clock_hook(later, NULL);
+	open_publisher(&b);
+	must(publisher_load(&b, &two, &err), &err);
+	clock_hook(NULL, NULL);
+	ck_assert_str_eq(one.state, two.state);
+	ck_assert_int_lt(two.due, clock_mono() + PERIOD - 98 * USEC_PER_SEC);
+	ask("HLEN celeriac:test:beat", ":1");
+	ask("LLEN celery", ":0");
+	entry_done(&one);
+	entry_done(&two);
+	publisher_close(&a, 0);
+	publisher_close(&b, 0);
+}
+END_TEST
+
+/* Two beats at the same slot, again and again: each slot once. */
+START_TEST(test_two_beats)
+{
+	struct publisher p[2];
+	struct entry e[2] = {new_entry(), new_entry()};
+	struct err err = {0};
+	int sent_by[2] = {0};
+
+	for (int i = 0; i < 2; i++) {
+		open_publisher(&p[i]);
+		must(publisher_load(&p[i], &e[i], &err), &err);
+	}
+	for (int slot = 1; slot <= 10; slot++) {
+		bool sent[2] = {false};
+
+		for (int i = 0; i < 2; i++) {
+			int who = (slot + i) % 2;
+
+			must(publisher_send(&p[who], &e[who], &sent[who], &err), &err);
+			sent_by[who] += sent[who];
+		}
+		ck_assert_int_eq(sent[0] + sent[1], 1);
+		ck_assert_int_eq(e[0].total_run_count, slot);
+		ck_assert_int_eq(e[1].total_run_count, slot);
+	}
+	ck_assert_int_eq(sent_by[0], 5);
+	ask("LLEN celery", ":10");
+	for (int i = 0; i < 2; i++) {
+		entry_done(&e[i]);
+		publisher_close(&p[i], 0);
+	}
+}
+END_TEST
+
+/* Away: the slot stays. Back (and empty): it is sent, once. */
+START_TEST(test_outage)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	bool sent = false;
+	int rc;
+
+	open_publisher(&p);
+	must(publisher_load(&p, &e, &err), &err);
+	redis_server_down(g_server);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_lt(publisher_send(&p, &e, &sent, &err), 0);
+		ck_assert(err_is_transient(&err));
+		ck_assert(!sent);
+	}
+	redis_server_up(g_server);
+	for (int i = 0; (rc = publisher_send(&p, &e, &sent, &err)) < 0 && i < 100; i++)
+		poll(NULL, 0, 100);
+	must(rc, &err);
+	ck_assert(sent);
+	ask("LLEN celery", ":1");
+	ck_assert_int_eq(e.total_run_count, 1);
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+/* A server that hangs while the script is on its way: the try that got through is known again. */
+START_TEST(test_lost_answer)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	bool sent = false;
+	int rc;
+
+	open_publisher(&p);
+	must(publisher_load(&p, &e, &err), &err);
+	redis_server_freeze(g_server);
+	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_TIMEOUT);
+	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_TIMEOUT);
+	redis_server_thaw(g_server);
+	for (int i = 0; (rc = publisher_send(&p, &e, &sent, &err)) < 0 && i < 100; i++)
+		poll(NULL, 0, 100);
+	must(rc, &err);
+	ck_assert_msg(sent, "it was ours");
+	ask("LLEN celery", ":1");
+	ck_assert_int_gt(e.due, clock_mono() + PERIOD - 2 * USEC_PER_SEC);
+	ck_assert_str_eq(e.id, "");
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+/* Redis that answers with errors: nothing is half done. */
+START_TEST(test_refusals)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	bool sent = false;
+
+	open_publisher(&p);
+	must(publisher_load(&p, &e, &err), &err);
+	ask("SET celery x", "+OK");
+	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_FAILED);
+	ck_assert_ptr_nonnull(strstr(err.msg, "WRONGTYPE"));
+	ck_assert_int_eq(e.total_run_count, 0);
+	ask("DEL celery", ":1");
+	must(publisher_send(&p, &e, &sent, &err), &err);
+	ck_assert(sent);
+	ask("DEL celeriac:test:beat", ":1");
+	ask("SET celeriac:test:beat x", "+OK");
+	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_FAILED);
+	ask("LLEN celery", ":1");
+	ck_assert_int_eq(publisher_load(&p, &e, &err), -ERR_FAILED);
+	/* a state that somebody removed is made anew */
+	ask("DEL celeriac:test:beat", ":1");
+	must(publisher_send(&p, &e, &sent, &err), &err);
+	ck_assert(sent);
+	ask("LLEN celery", ":2");
+	ask("HLEN celeriac:test:beat", ":1");
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+START_TEST(test_key_prefix)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	bool sent = false;
+
+	g_settings.broker_transport_options = "{\"global_keyprefix\": \"app1:\"}";
+	open_publisher(&p);
+	must(publisher_load(&p, &e, &err), &err);
+	must(publisher_send(&p, &e, &sent, &err), &err);
+	ask("LLEN app1:celery", ":1");
+	ask("HLEN app1:celeriac:test:beat", ":1");
+	ask("DBSIZE", ":2");
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+/* ---- the message: what Python's beat recorded, but for ids and names of processes ---- */
+
+static json_t *load_text(const char *text, size_t len)
+{
+	struct err err;
+	json_t *value = NULL;
+
+	ck_assert_int_eq(json_load_python(text, len, &value, &err), 0);
+	return value;
+}
+
+static void level(json_t *message)
+{
+	json_t *headers = json_object_get(message, "headers"),
+	       *properties = json_object_get(message, "properties");
+	static const char *const in_headers[] = {"id", "root_id", "origin"};
+	static const char *const in_properties[] = {"correlation_id", "reply_to", "delivery_tag"};
+
+	ck_assert_str_eq(json_member_str(headers, "id"), json_member_str(headers, "root_id"));
+	ck_assert_str_eq(json_member_str(headers, "id"),
+			 json_member_str(properties, "correlation_id"));
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_uint_ge(strlen(json_member_str(headers, in_headers[i])), 8);
+		json_object_set_new(headers, in_headers[i], json_string("-"));
+		ck_assert_uint_eq(strlen(json_member_str(properties, in_properties[i])), 36);
+		json_object_set_new(properties, in_properties[i], json_string("-"));
+	}
+}
+
+START_TEST(test_same_as_python)
+{
+	_cleanup_buf_ struct buf ours_text = BUF_INIT(65536), theirs_text = BUF_INIT(65536),
+				 file = BUF_INIT(65536);
+	_cleanup_json_ json_t *ours = NULL, *theirs = NULL;
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	struct slice raw;
+	bool sent = false;
+	FILE *f = fopen("tests/data/messages/celery-5.7.0/beat.json", "r");
+
+	ck_assert_ptr_nonnull(f);
+	buf_added(&file, fread(buf_reserve(&file, 60000), 1, 60000, f));
+	fclose(f);
+	open_publisher(&p);
+	must(publisher_load(&p, &e, &err), &err);
+	must(publisher_send(&p, &e, &sent, &err), &err);
+	must(redis_link_do(broker_link(p.broker), clock_deadline(USEC_PER_SEC), &reply, &err,
+			   "LINDEX celery 0"),
+	     &err);
+	raw = redis_reply_str(reply);
+	ours = load_text(raw.data, raw.len);
+	theirs = load_text(file.data, file.len);
+	ck_assert_str_eq(json_member_str(json_object_get(ours, "headers"), "id"), e.last_id);
+	level(ours);
+	level(theirs);
+	json_dump_python(ours, &ours_text);
+	json_dump_python(theirs, &theirs_text);
+	ck_assert_str_eq(ours_text.data, theirs_text.data);
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("publish");
+	TCase *t = tcase_create("publish");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, test_load);
+	tcase_add_test(t, test_two_beats);
+	tcase_add_test(t, test_outage);
+	tcase_add_test(t, test_lost_answer);
+	tcase_add_test(t, test_refusals);
+	tcase_add_test(t, test_key_prefix);
+	tcase_add_test(t, test_same_as_python);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
