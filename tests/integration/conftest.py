@@ -3,6 +3,8 @@
     broker          an empty Redis database as broker and backend, with a deployment (CELERIAC_INSTANCE) of its own
     postgres        PostgreSQL with our roles and schema, one for the session
     make_worker     starts a celeriac-worker on `broker`; make_full_worker one with database and engine too
+    house           such a worker with everything around it, one for each module whose tests break nothing
+    calls           sandbox.* tasks on `broker`
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
     stack, make_stack   the stack of `make up`
 
@@ -18,6 +20,7 @@ import uuid
 import pytest
 
 from clients import Broker, PythonWorker
+from sandboxes import Calls
 from services import Postgres, Redis, wait_until
 from stack import ROOT, SERVICES, Stack
 from worker import Worker, run_program
@@ -38,6 +41,8 @@ def pytest_runtest_makereport(item, call):
     for value in item.funcargs.values():
         if isinstance(value, Stack):
             report.sections.append(("worker log", value.log("worker")[-6000:]))
+        elif isinstance(value, House):
+            report.sections.append(("worker log", value.worker.log()[-6000:]))
     for started in item.stash.get(STARTED, []):
         if hasattr(started, "log_path"):
             report.sections.append((f"log of {started}", started.log()[-6000:]))
@@ -154,6 +159,38 @@ def make_full_worker(make_worker, request):
         return make_worker(*args, **settings)
 
     return make
+
+
+@pytest.fixture
+def calls(app, postgres):
+    return Calls(app, postgres)
+
+
+class House:
+    """A full worker for the tests of one module that break nothing."""
+
+    def __init__(self, redis_server, postgres, directory):
+        self.instance = f"test-{uuid.uuid4().hex[:12]}"
+        self.broker = Broker(redis_server.new_url(), self.instance)
+        self.app = self.broker.app()
+        self.calls = Calls(self.app, postgres)
+        self.postgres = postgres
+        self.worker = Worker(
+            directory, f"node-{self.instance}", CELERY_BROKER_URL=self.broker.url, CELERY_RESULT_BACKEND=self.broker.url,
+            CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"),
+        )
+
+
+@pytest.fixture(scope="module")
+def house(redis_server, postgres, session_directory):
+    made = House(redis_server, postgres, session_directory)
+    try:
+        made.worker.start()
+        yield made
+    finally:
+        made.app.close()
+        made.worker.kill()
+        remove_containers(made.instance)
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""Calls of sandbox.* tasks, and what the engine says of the containers they made."""
+
+import json
+import subprocess
+import uuid
+
+IMAGE = "celeriac-sandbox:latest"
+
+
+def docker(*words, check=True):
+    done = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True, timeout=120)
+    assert not check or done.returncode == 0, f"docker {words}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def containers(instance, *options):
+    """Ids of a deployment's containers, running or not."""
+    return docker("ps", "-aq", "--no-trunc", "--filter", f"label=celeriac.instance={instance}", *options).split()
+
+
+def inspect(container):
+    return json.loads(docker("inspect", container))[0]
+
+
+def exists(container):
+    return subprocess.run(["docker", "inspect", container], capture_output=True).returncode == 0
+
+
+def processes(container):
+    """Command lines of all processes in a container."""
+    return docker("top", container, "-eo", "args").splitlines()[1:]
+
+
+class Calls:
+    """The tasks as an application calls them, and their rows."""
+
+    def __init__(self, app, postgres, timeout=90):
+        self.app = app
+        self.postgres = postgres
+        self.timeout = timeout
+
+    def send(self, code, conversation=None, **kwargs):
+        kwargs = {"conversation_id": conversation or f"c-{uuid.uuid4()}", "code": code, **kwargs}
+        return self.app.send_task("sandbox.execute_code", kwargs=kwargs)
+
+    def run(self, code, conversation=None, **kwargs):
+        return self.send(code, conversation, **kwargs).get(timeout=self.timeout)
+
+    def call(self, name, **kwargs):
+        return self.app.send_task(f"sandbox.{name}", kwargs=kwargs).get(timeout=self.timeout)
+
+    def row(self, task_id, *columns):
+        rows = self.postgres.sql(f"SELECT {', '.join(columns)} FROM celeriac.tool_results WHERE task_id = %s", task_id)
+        assert len(rows) <= 1
+        return rows[0] if rows else None
