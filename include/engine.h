@@ -48,6 +48,8 @@ void engine_close(struct engine *e);
 
 /* Reaches the engine, negotiates 1.41 … current, reads /info. */
 int engine_probe(struct engine *e, struct engine_info *ret, struct err *err) must_check;
+/* Does anybody answer? Takes 5 s at most. */
+int engine_ping(struct engine *e, struct err *err) must_check;
 bool engine_info_has_runtime(const struct engine_info *info, const char *runtime);
 /* Clears the limits of `info` that `warnings`, as engine_create gave them, say are not enforced.
  * Pure. */

@@ -34,6 +34,8 @@ void sandbox_close_all(struct sandbox *s);
  */
 int sandbox_prepare(struct sandbox *s, struct buf *notes, struct err *err) must_check;
 bool sandbox_ready(const struct sandbox *s);
+/* Asks the engine for a sign of life; without one it is not ready until prepared again. [any] */
+void sandbox_look(struct sandbox *s);
 
 struct sandbox_file {
 	const char *name;

@@ -24,6 +24,8 @@ int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct e
 	case ERR_INVALID:
 		return raise_value_error(ctx, err, "%s", why.msg);
 	default:
+		if (err_is_transient(&why))
+			return -why.code; /* the worker decides whether to wait */
 		return task_raise(ctx, err, "celeriac", "SandboxError", "%s", why.msg);
 	}
 }

@@ -10,6 +10,7 @@
 #include "worker.h"
 
 #define RETRY (1 * USEC_PER_SEC)
+#define LOOK  (2 * USEC_PER_SEC) /* how soon an engine that nobody uses is seen to be away */
 
 /* What was said last about a service, so that it is not said again. */
 struct said {
@@ -57,24 +58,34 @@ static void adopt(struct worker *w)
 		log_info("adopted %lld conversation(s) of workers that died", (long long)adopted);
 }
 
-static void look_at_engine(struct worker *w, struct said *said, bool *adopted)
+struct engine_watch {
+	struct said said;
+	bool adopted;
+	usec_t look_at; /* monotonic */
+};
+
+static void look_at_engine(struct worker *w, struct engine_watch *watch)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	struct err err = {0};
 	bool up;
 
-	if (w->sandbox == NULL || sandbox_ready(w->sandbox))
+	if (w->sandbox == NULL)
 		return;
-	if (!broker_ready(w->broker))
+	if (sandbox_ready(w->sandbox) && clock_mono() >= watch->look_at) {
+		sandbox_look(w->sandbox);
+		watch->look_at = clock_deadline(LOOK);
+	}
+	if (sandbox_ready(w->sandbox) || !broker_ready(w->broker))
 		return;
 	up = sandbox_prepare(w->sandbox, &notes, &err) == 0;
-	say(said, "the container engine", up, up ? "" : err.msg);
+	say(&watch->said, "the container engine", up, up ? "" : err.msg);
 	if (!up)
 		return;
-	if (!*adopted) {
+	if (!watch->adopted) {
 		log_info("sandboxes:\n%s", notes.data);
 		adopt(w);
-		*adopted = true;
+		watch->adopted = true;
 	}
 	state_wake_consumer(&w->state);
 }
@@ -83,14 +94,14 @@ static void *services_thread(void *arg)
 {
 	struct worker *w = arg;
 	struct services *s = &w->services;
-	struct said store = {0}, engine = {0};
-	bool adopted = false;
+	struct said store = {0};
+	struct engine_watch engine = {0};
 
 	mutex_lock(&s->lock);
 	while (!s->stopping) {
 		mutex_unlock(&s->lock);
 		look_at_store(w, &store);
-		look_at_engine(w, &engine, &adopted);
+		look_at_engine(w, &engine);
 		mutex_lock(&s->lock);
 		if (!s->stopping)
 			cond_wait_until(&s->changed, &s->lock, clock_deadline(RETRY));

@@ -2,6 +2,7 @@
  * Stations 5 to 9 for one request: bind, begin its row, run, finish its row, encode the result,
  * settle. Nobody else calls a task.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "row.h"
 
 #define ASIDE_INTERVAL (2 * USEC_PER_SEC)
+#define OUTAGE_POLL_MS 100
 
 void trace_release(struct request *r)
 {
@@ -162,13 +164,44 @@ static void name_exception(struct task_ctx *ctx, const struct err *err)
 		task_ctx_set_exception(ctx, "builtins", "RuntimeError", err->msg);
 }
 
+/* Runs it, again and again while the engine is away: as with the database, what was claimed waits
+ * here. */
+static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			      struct err *err)
+{
+	struct request *r = ctx->request;
+	struct sandbox *s = r->worker->sandbox;
+	bool said = false;
+
+	for (;;) {
+		int rc = r->task->run(ctx, values, ret_result, err);
+
+		if (rc >= 0 || !(r->task->flags & TASK_SANDBOX) || ctx->exc_type != NULL ||
+		    !err_is_transient(err) || s == NULL)
+			return rc;
+		sandbox_look(s);
+		if (sandbox_ready(s))
+			return rc;
+		if (!said)
+			log_warning("Task %s[%s]: the container engine is away, waiting: %s",
+				    r->name, r->id, err->msg);
+		said = true;
+		while (!sandbox_ready(s)) {
+			if (atomic_load(&r->cancel))
+				return rc;
+			poll(NULL, 0, OUTAGE_POLL_MS);
+		}
+		*err = (struct err){0};
+	}
+}
+
 static void run_task(struct task_ctx *ctx, json_t *const *values)
 {
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *result = NULL;
 	struct err err = {0};
 	usec_t began = clock_mono();
-	int rc = r->task->run(ctx, values, &result, &err);
+	int rc = run_through_outage(ctx, values, &result, &err);
 
 	if (atomic_load(&r->cancel) && atomic_load(&r->worker->releasing)) {
 		trace_release(r); /* it did not end by itself: another worker runs it again */

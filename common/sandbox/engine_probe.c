@@ -171,6 +171,13 @@ int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 	return 0;
 }
 
+int engine_ping(struct engine *e, struct err *err)
+{
+	char api[8];
+
+	return engine_negotiate(e, true, api, err);
+}
+
 bool engine_info_has_runtime(const struct engine_info *info, const char *runtime)
 {
 	size_t n = strlen(runtime);

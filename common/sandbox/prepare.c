@@ -190,3 +190,11 @@ void sandbox_unready(struct sandbox *s)
 	s->ready = false;
 	mutex_unlock(&s->lock);
 }
+
+void sandbox_look(struct sandbox *s)
+{
+	struct err err;
+
+	if (engine_ping(s->engine, &err) < 0)
+		sandbox_unready(s);
+}

@@ -334,13 +334,20 @@ START_TEST(test_troubles)
 	struct err why = {0};
 
 	setup();
-	(void)err_set(&why, ERR_UNAVAILABLE, "engine: nobody answers");
+	(void)err_set(&why, ERR_PROTOCOL, "engine: that is no answer");
 	g_error = why;
 	ck_assert_int_eq(call("sandbox.execute_code", "[\"c-1\", \"1\"]", "{}", &out), -ERR_FAILED);
-	ck_assert_str_eq(out.data, "SandboxError: engine: nobody answers");
+	ck_assert_str_eq(out.data, "SandboxError: engine: that is no answer");
 	ck_assert_str_eq(g_ctx.module, "celeriac");
 	ck_assert_int_lt(call("sandbox.reset_output", "[\"c-1\"]", "{}", &out), 0);
-	ck_assert_str_eq(out.data, "SandboxError: engine: nobody answers");
+	ck_assert_str_eq(out.data, "SandboxError: engine: that is no answer");
+
+	/* what may pass is the worker's to wait for */
+	(void)err_set(&why, ERR_UNAVAILABLE, "engine: nobody answers");
+	g_error = why;
+	ck_assert_int_eq(call("sandbox.execute_code", "[\"c-1\", \"1\"]", "{}", &out),
+			 -ERR_UNAVAILABLE);
+	ck_assert_str_eq(g_ctx.type, "");
 
 	(void)err_set(&why, ERR_DENIED, "belongs to another project");
 	g_error = why;
