@@ -201,6 +201,19 @@ def test_engine_lost_in_the_middle(make_full_worker, app, broker, door):
 
 
 @pytest.mark.docker
+def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, door):
+    """A call that came before the outage was noticed is not failed by it, however long it lasts."""
+    door.open()
+    worker = make_full_worker("-c", "2", DOCKER_HOST=f"unix://{door.path}")
+    door.close()
+    sent = [execute(app), app.send_task("sandbox.reset_output", kwargs={"conversation_id": "waits"})]
+    worker.wait_log("the container engine is away, waiting", 40)
+    door.open()
+    assert sent[0].get(timeout=30)["stdout"] == "ran\n"
+    assert sent[1].get(timeout=30) == {"removed": 0}
+
+
+@pytest.mark.docker
 def test_engine_lost_while_code_runs(make_full_worker, app, postgres, door):
     """The run goes on without us; its verdict and files are fetched when the engine is back."""
     door.open()
