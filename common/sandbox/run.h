@@ -9,7 +9,7 @@
 #include "sandbox.h"
 
 #define RUN_GRACE                                                                                  \
-	(15 * USEC_PER_SEC) /* beyond a run's limit, for killing, the rest of the output and its   \
+	(8 * USEC_PER_SEC) /* beyond a run's limit, for killing, the rest of the output and its    \
 			       report */
 #define RUN_SEND_TIME  (60 * USEC_PER_SEC)   /* for code, files and the like */
 #define RUN_TICK       (3 * USEC_PER_SEC)    /* while waiting, `tick` is called so often */

@@ -1,0 +1,409 @@
+/* Conversations and their containers: reuse, loss, two workers, sweeps, adoption. On the real
+ * engine. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "tests/unit/sandbox_fixture.h"
+
+#define LONG (20 * USEC_PER_SEC)
+
+static const char *const base_env[] = {"SANDBOX_MEMORY=64M",	"SANDBOX_WORK_SIZE=32M",
+				       "SANDBOX_MAX=3",		"SANDBOX_IDLE_TIMEOUT=600",
+				       "SANDBOX_ADOPT_GRACE=1", NULL};
+static struct sandbox_fixture f;
+static struct sandbox_outcome o;
+static struct err err;
+
+static void setup(void)
+{
+	sandbox_fixture_start(&f, base_env);
+}
+
+static void teardown(void)
+{
+	sandbox_outcome_done(&o);
+	sandbox_fixture_stop(&f);
+}
+
+static const char *run_in(struct sandbox_worker *w, const char *conversation, const char *code)
+{
+	sandbox_outcome_done(&o);
+	sandbox_worker_run(w, conversation, code, LONG, &o);
+	ck_assert_msg(o.status == SANDBOX_OK, "%s %s", sandbox_status_text(o.status),
+		      o.stderr_text);
+	return o.stdout_text;
+}
+
+static const char *run(const char *conversation, const char *code)
+{
+	return run_in(&f.one, conversation, code);
+}
+
+static const char note_it[] = "open('/sandbox/note', 'w').write('kept')";
+static const char read_it[] = "import os; print(os.path.exists('/sandbox/note'))";
+
+static void remove_container(void)
+{
+	ck_assert_msg(engine_remove(f.one.sandbox->engine, o.container, &err) == 0, "%s", err.msg);
+}
+
+/* Redis has done what was handed to it. */
+static void settle(struct sandbox_worker *w)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+
+	ck_assert_int_eq(redis_link_do(w->link, clock_deadline(LONG), &reply, &err, "PING"), 0);
+}
+
+static void tell_redis(const char *line)
+{
+	settle(&f.one);
+	free(redis_server_tell(f.server, line));
+}
+
+START_TEST(test_reuse_and_loss)
+{
+	char first[ENGINE_ID_SIZE];
+
+	run("c", note_it);
+	ck_assert(!o.reused && !o.restarted);
+	memcpy(first, o.container, sizeof(first));
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused && !o.restarted);
+	ck_assert_str_eq(o.container, first);
+	ck_assert_str_eq(run("another", read_it), "False\n");
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	remove_container();
+	ck_assert_str_eq(run("c", read_it), "False\n");
+	ck_assert(!o.reused && o.restarted);
+	ck_assert_str_ne(o.container, first);
+	run("c", read_it);
+	ck_assert(o.reused && !o.restarted);
+	/* killed, but still there */
+	ck_assert_int_eq(engine_kill(f.one.sandbox->engine, o.container, &err), 0);
+	run("c", read_it);
+	ck_assert(!o.reused && o.restarted);
+}
+END_TEST
+
+START_TEST(test_redis_emptied)
+{
+	run("c", note_it);
+	tell_redis("FLUSHALL");
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused && !o.restarted);
+	/* and by a process that has no link yet: the labels tell */
+	tell_redis("FLUSHALL");
+	sandbox_live_free(sandbox_live_take(f.one.sandbox, "c"));
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused && !o.restarted);
+}
+END_TEST
+
+START_TEST(test_projects)
+{
+	const char *code = "print(1)";
+	struct sandbox_run r = {.conversation = "c",
+				.project = "blue",
+				.language = "python",
+				.code = {code, strlen(code)},
+				.timeout = LONG};
+
+	ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), 0);
+	sandbox_outcome_done(&o);
+	for (int i = 0; i < 3; i++) {
+		r.project = "red";
+		ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), -ERR_DENIED);
+		r.project = NULL;
+		ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), -ERR_DENIED);
+		r.project = "blue";
+		ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
+		ck_assert(o.reused);
+		sandbox_outcome_done(&o);
+		/* also when only the container knows, with and without the link */
+		tell_redis("FLUSHALL");
+		if (i == 1)
+			sandbox_live_free(sandbox_live_take(f.one.sandbox, "c"));
+	}
+}
+END_TEST
+
+START_TEST(test_two_workers)
+{
+	struct sandbox_worker two;
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	run("c", note_it);
+	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	ck_assert(o.reused);
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused);
+	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	ck_assert_uint_eq(sandbox_fixture_count(&f), 1);
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
+static void *run_slowly(void *worker)
+{
+	struct sandbox_outcome slow;
+
+	sandbox_worker_run(worker, "c", "import time; time.sleep(1); open('/sandbox/note','w')",
+			   LONG, &slow);
+	ck_assert_int_eq(slow.status, SANDBOX_OK);
+	sandbox_outcome_done(&slow);
+	return NULL;
+}
+
+START_TEST(test_one_after_the_other)
+{
+	struct sandbox_report report;
+	struct sandbox_worker two;
+	pthread_t thread;
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	run("c", "print(1)");
+	ck_assert_int_eq(thread_start(&thread, "slow", run_slowly, &f.one, &err), 0);
+	usleep(300000);
+	/* A sweep leaves alone what is in use, however late it seems. */
+	two.settings.sandbox_idle_timeout = 0;
+	ck_assert_int_eq(sandbox_cleanup(two.sandbox, &report, &err), 0);
+	ck_assert(report.idle == 0 && report.kept == 1);
+	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	pthread_join(thread, NULL);
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
+START_TEST(test_restart_of_a_worker)
+{
+	int64_t adopted;
+
+	run("c", note_it);
+	run("d", note_it);
+	sandbox_worker_stop(&f, &f.one, true);
+	sandbox_worker_start(&f, "one", base_env, &f.one);
+	ck_assert_int_eq(sandbox_adopt(f.one.sandbox, &adopted, &err), 0);
+	ck_assert_int_eq(adopted, 2);
+	ck_assert_int_eq(sandbox_adopt(f.one.sandbox, &adopted, &err), 0);
+	ck_assert_int_eq(adopted, 0);
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused && !o.restarted);
+}
+END_TEST
+
+/* A worker is killed in the middle of a call; the next one takes lease and container over, the run
+ * has ended. */
+START_TEST(test_dead_worker_in_the_middle)
+{
+	_cleanup_free_ char *line = NULL;
+	struct sandbox_worker two;
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	run_in(&two, "c", note_it);
+	settle(&two);
+	/* Only its lease is left of it. */
+	line = xasprintf("SET celeriac:%s:lease:c \"%s token\" PX 60000", f.instance,
+			 presence_owner(two.presence));
+	tell_redis(line);
+	sandbox_worker_stop(&f, &two, true);
+	ck_assert_str_eq(run("c", read_it), "True\n");
+	ck_assert(o.reused);
+}
+END_TEST
+
+START_TEST(test_idle_sweep)
+{
+	struct sandbox_report report;
+
+	run("c", note_it);
+	run("d", note_it);
+	settle(&f.one);
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 2 && report.idle == 0 && report.orphans == 0 &&
+		  report.failed == 0);
+	usleep(1200000);
+	run("d", read_it);
+	settle(&f.one);
+	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 1 && report.idle == 1 && report.orphans == 0 &&
+		  report.failed == 0);
+	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
+	ck_assert_str_eq(run("c", read_it), "False\n");
+	ck_assert(o.restarted && !o.reused);
+	ck_assert_str_eq(run("d", read_it), "True\n");
+}
+END_TEST
+
+START_TEST(test_orphans)
+{
+	const char *argv[] = {"/celeriac/agent", NULL};
+	struct engine_spec stranger = {.image = "celeriac-sandbox:latest", .argv = argv};
+	struct engine_config config = {.host = getenv("DOCKER_HOST"), .instance = "test-stranger"};
+	char id[ENGINE_ID_SIZE], half[ENGINE_ID_SIZE];
+	struct container_wish wish = {
+		.role = SANDBOX_ROLE_RUN, .conversation = "c", .project = "", .task = "t"};
+	struct engine_container seen;
+	struct sandbox_report report;
+	struct sandbox_worker two;
+	struct engine *other;
+
+	ck_assert_int_eq(engine_open(&config, &other, &err), 0);
+	ck_assert_msg(engine_create(other, &stranger, id, NULL, &err) == 0, "%s", err.msg);
+	sandbox_worker_start(&f, "two", base_env, &two);
+	run_in(&two, "c", note_it);
+	/* made and not begun to be used when it died */
+	ck_assert_int_eq(sandbox_container_make(two.sandbox, &wish, half, &err), 0);
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 2 && report.orphans == 0);
+	sandbox_worker_stop(&f, &two, true);
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 2 && report.orphans == 0);
+	usleep(1200000);
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 0 && report.orphans == 2 && report.failed == 0);
+	ck_assert_int_eq(engine_inspect(other, id, &seen, &err), 0);
+	ck_assert_int_eq(engine_remove(other, id, &err), 0);
+	engine_close(other);
+	run("c", read_it);
+	ck_assert(o.restarted);
+}
+END_TEST
+
+START_TEST(test_reset_and_close)
+{
+	int64_t removed = -1;
+	bool gone = true;
+
+	ck_assert_int_eq(sandbox_reset_output(f.one.sandbox, "c", &removed, &err), 0);
+	ck_assert_int_eq(removed, 0);
+	ck_assert_int_eq(sandbox_close(f.one.sandbox, "c", &gone, &err), 0);
+	ck_assert(!gone);
+	run("c", "import os; os.makedirs('output/a/b'); open('output/a/f', 'w'); "
+		 "open('/sandbox/note', 'w')");
+	ck_assert_int_eq(sandbox_reset_output(f.one.sandbox, "c", &removed, &err), 0);
+	ck_assert_int_eq(removed, 3);
+	ck_assert_str_eq(run("c", "import os; print(os.listdir('output'), os.path.exists('note'))"),
+			 "[] True\n");
+	ck_assert_int_eq(sandbox_close(f.one.sandbox, "c", &gone, &err), 0);
+	ck_assert(gone);
+	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+	ck_assert_str_eq(run("c", read_it), "False\n");
+	ck_assert(!o.restarted);
+}
+END_TEST
+
+START_TEST(test_one_shot)
+{
+	const char *code = "open('/sandbox/output/f', 'w').write('x')";
+	struct sandbox_run r = {.task_id = "t",
+				.conversation = "c",
+				.language = "python",
+				.code = {code, strlen(code)},
+				.timeout = LONG,
+				.one_shot = true};
+
+	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(o.status, SANDBOX_OK);
+	ck_assert_uint_eq(o.file_count, 1);
+	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+}
+END_TEST
+
+/* SANDBOX_MAX is 3: the longest idle one goes, and says so at its next call. */
+START_TEST(test_capacity)
+{
+	run("a", note_it);
+	run("b", note_it);
+	run("c", note_it);
+	run("a", read_it);
+	settle(&f.one);
+	run("d", note_it);
+	ck_assert_uint_eq(sandbox_fixture_count(&f), 3);
+	ck_assert_str_eq(run("a", read_it), "True\n");
+	ck_assert_str_eq(run("b", read_it), "False\n");
+	ck_assert(o.restarted);
+}
+END_TEST
+
+START_TEST(test_redis_away)
+{
+	const char *code = "print(1)";
+	struct sandbox_run r = {.conversation = "c",
+				.language = "python",
+				.code = {code, strlen(code)},
+				.timeout = LONG};
+
+	run("c", note_it);
+	redis_server_down(f.server);
+	ck_assert_int_ne(sandbox_execute(f.one.sandbox, &r, &o, &err), 0);
+	ck_assert_msg(err_is_transient(&err), "%s", err.msg);
+	redis_server_up(f.server);
+	ck_assert_str_eq(run("c", read_it), "True\n");
+}
+END_TEST
+
+START_TEST(test_prepare)
+{
+	static const char *const bad[][2] = {
+		{"SANDBOX_RUNTIME=nonesuch", "runtime"},
+		{"SANDBOX_IMAGE=celeriac-nonesuch:never", "image"},
+		{"SANDBOX_NETWORK=somewhere", "SANDBOX_NETWORK"},
+	};
+	_cleanup_buf_ struct buf notes = BUF_INIT(64 << 10);
+
+	ck_assert_int_eq(sandbox_prepare(f.one.sandbox, &notes, &err), 0);
+	ck_assert(strstr(notes.data, "no network: the egress proxy is not built yet\n"));
+	ck_assert(strstr(notes.data, "memory limit: enforced\n"));
+	ck_assert(strstr(notes.data, "containers: at most 3\n"));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char *env[] = {(char *)(uintptr_t)bad[i][0], NULL};
+		struct settings settings;
+		struct sandbox *s;
+
+		ck_assert_int_eq(settings_load(env, &settings, &err), 0);
+		ck_assert_int_eq(sandbox_open(&settings, NULL, "", NULL, &s, &err), 0);
+		ck_assert_int_lt(sandbox_prepare(s, &notes, &err), 0);
+		ck_assert_msg(strstr(err.msg, bad[i][1]), "%s", err.msg);
+		ck_assert(!sandbox_ready(s));
+		sandbox_close_all(s);
+		settings_done(&settings);
+	}
+	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("sandbox_life");
+	TCase *t = tcase_create("conversations");
+
+	tcase_set_timeout(t, 180);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, test_reuse_and_loss);
+	tcase_add_test(t, test_redis_emptied);
+	tcase_add_test(t, test_projects);
+	tcase_add_test(t, test_two_workers);
+	tcase_add_test(t, test_one_after_the_other);
+	tcase_add_test(t, test_restart_of_a_worker);
+	tcase_add_test(t, test_dead_worker_in_the_middle);
+	tcase_add_test(t, test_idle_sweep);
+	tcase_add_test(t, test_orphans);
+	tcase_add_test(t, test_reset_and_close);
+	tcase_add_test(t, test_one_shot);
+	tcase_add_test(t, test_capacity);
+	tcase_add_test(t, test_redis_away);
+	tcase_add_test(t, test_prepare);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,135 @@
+/* sandbox_fixture.c: see sandbox_fixture.h. */
+#include "sandbox_fixture.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "codec.h"
+#include "mem.h"
+
+#define SETTINGS_MAX 16
+
+static void load_settings(struct sandbox_fixture *f, const char *node, const char *const *env,
+			  struct settings *ret)
+{
+	_cleanup_free_ char *instance = xasprintf("CELERIAC_INSTANCE=%s", f->instance);
+	_cleanup_free_ char *name = xasprintf("CELERIAC_NODE=%s", node);
+	_cleanup_free_ char *host =
+		xasprintf("DOCKER_HOST=%s", getenv("DOCKER_HOST") ? getenv("DOCKER_HOST") : "");
+	char *all[SETTINGS_MAX] = {instance, name};
+	size_t n = 2;
+	struct err err;
+
+	if (getenv("DOCKER_HOST"))
+		all[n++] = host;
+	for (; env && *env; env++) {
+		ck_assert_uint_lt(n, SETTINGS_MAX - 1);
+		all[n++] = (char *)(uintptr_t)*env;
+	}
+	ck_assert_msg(settings_load(all, ret, &err) == 0, "%s", err.msg);
+}
+
+void sandbox_worker_start(struct sandbox_fixture *f, const char *node, const char *const *env,
+			  struct sandbox_worker *ret)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(64 << 10);
+	struct err err;
+
+	*ret = (struct sandbox_worker){0};
+	load_settings(f, node, env, &ret->settings);
+	ck_assert_int_eq(redis_link_new(&f->address, node, &ret->link, &err), 0);
+	ck_assert_msg(presence_join(f->redis, "", f->instance, node,
+				    clock_deadline(20 * USEC_PER_SEC), &ret->presence, &err) == 0,
+		      "%s", err.msg);
+	ck_assert_msg(sandbox_open(&ret->settings, ret->link, "", ret->presence, &ret->sandbox,
+				   &err) == 0,
+		      "%s", err.msg);
+	ck_assert_msg(sandbox_prepare(ret->sandbox, &notes, &err) == 0, "%s", err.msg);
+	ck_assert(sandbox_ready(ret->sandbox));
+}
+
+void sandbox_worker_stop(struct sandbox_fixture *f, struct sandbox_worker *w, bool leave)
+{
+	sandbox_close_all(w->sandbox);
+	if (leave && w->presence)
+		presence_leave(w->presence, f->redis);
+	redis_link_free(w->link, clock_deadline(5 * USEC_PER_SEC));
+	presence_free(w->presence);
+	settings_done(&w->settings);
+	*w = (struct sandbox_worker){0};
+}
+
+void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env)
+{
+	_cleanup_free_ char *url = NULL;
+	unsigned char id[6];
+	char hex[2 * sizeof(id) + 1];
+	struct err err;
+
+	*f = (struct sandbox_fixture){0};
+	random_bytes(id, sizeof(id));
+	hex_encode(id, sizeof(id), hex);
+	snprintf(f->instance, sizeof(f->instance), "test-%s", hex);
+	f->server = redis_server_start(NULL);
+	url = redis_server_url(f->server, 0);
+	ck_assert_int_eq(redis_address_parse(url, &f->address, &err), 0);
+	ck_assert_int_eq(redis_open(&f->address, "test", 5 * USEC_PER_SEC, &f->redis, &err), 0);
+	sandbox_worker_start(f, "one", env, &f->one);
+}
+
+static struct engine *open_engine(struct sandbox_fixture *f)
+{
+	struct engine_config config = {.host = getenv("DOCKER_HOST"), .instance = f->instance};
+	struct engine *e;
+	struct err err;
+
+	ck_assert_msg(engine_open(&config, &e, &err) == 0, "%s", err.msg);
+	return e;
+}
+
+void sandbox_fixture_stop(struct sandbox_fixture *f)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	struct engine *e = open_engine(f);
+	struct err err;
+	size_t n;
+
+	if (f->one.sandbox)
+		sandbox_worker_stop(f, &f->one, true);
+	redis_close(f->redis);
+	redis_address_done(&f->address);
+	redis_server_free(f->server);
+	ck_assert_msg(engine_list(e, &list, &n, &err) == 0, "%s", err.msg);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_msg(engine_remove(e, list[i].id, &err) == 0, "%s", err.msg);
+	engine_close(e);
+}
+
+size_t sandbox_fixture_count(struct sandbox_fixture *f)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	struct engine *e = open_engine(f);
+	struct err err;
+	size_t n;
+
+	ck_assert_msg(engine_list(e, &list, &n, &err) == 0, "%s", err.msg);
+	engine_close(e);
+	return n;
+}
+
+void sandbox_worker_run(struct sandbox_worker *w, const char *conversation, const char *code,
+			usec_t timeout, struct sandbox_outcome *ret)
+{
+	const struct sandbox_run run = {.task_id = "a-task",
+					.conversation = conversation,
+					.language = "python",
+					.code = {code, strlen(code)},
+					.timeout = timeout};
+	struct err err;
+
+	ck_assert_msg(sandbox_execute(w->sandbox, &run, ret, &err) == 0, "%s", err.msg);
+}

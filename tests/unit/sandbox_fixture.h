@@ -1,0 +1,45 @@
+/*
+ * sandbox_fixture.h: sandboxes for a test, on the machine's real engine and image, with a Redis and
+ * an instance name of their own. Every function aborts the test when it cannot do its work.
+ */
+#ifndef CELERIAC_TESTS_SANDBOX_FIXTURE_H
+#define CELERIAC_TESTS_SANDBOX_FIXTURE_H
+
+#include "common/sandbox/sandbox_internal.h"
+#include "tests/unit/redis_fixture.h"
+
+/* One worker's share of it. */
+struct sandbox_worker {
+	struct settings settings;
+	struct redis_link *link;
+	struct presence *presence;
+	struct sandbox *sandbox;
+};
+
+struct sandbox_fixture {
+	char instance[64];
+	struct redis_server *server;
+	struct redis_address address;
+	struct redis *redis;
+	struct sandbox_worker one;
+};
+
+/* `env`: further settings, "NAME=value", NULL-terminated; or NULL. */
+void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env);
+/* Removes every container of the instance. */
+void sandbox_fixture_stop(struct sandbox_fixture *f);
+
+/* Another worker of the same deployment. */
+void sandbox_worker_start(struct sandbox_fixture *f, const char *node, const char *const *env,
+			  struct sandbox_worker *ret);
+/* As a worker ends that is killed: its lease in Redis stays unless `leave`. */
+void sandbox_worker_stop(struct sandbox_fixture *f, struct sandbox_worker *w, bool leave);
+
+/* Runs Python; an error fails the test. */
+void sandbox_worker_run(struct sandbox_worker *w, const char *conversation, const char *code,
+			usec_t timeout, struct sandbox_outcome *ret);
+
+/* Containers of the instance. */
+size_t sandbox_fixture_count(struct sandbox_fixture *f);
+
+#endif
