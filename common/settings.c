@@ -14,6 +14,7 @@
 
 #include "bounds.h"
 #include "conf.h"
+#include "json.h"
 #include "mem.h"
 #include "nodename.h"
 
@@ -56,6 +57,8 @@ static const struct conf_row g_rows[] = {
 	  .flags = CONF_NOT_EMPTY, .help = "queue of tasks that name none" },
 	{ "CELERY_WORKER_QUEUES", { NULL }, LIST(worker_queues, BOUND_QUEUES), .fallback = "",
 	  .help = "queues to consume, as -Q; empty = the default queue" },
+	{ "CELERY_WORKER_EXCLUDE_QUEUES", { NULL }, LIST(worker_exclude_queues, BOUND_QUEUES), .fallback = "",
+	  .help = "queues not to consume, as -X" },
 	{ "CELERY_WORKER_CONCURRENCY", { "CELERYD_CONCURRENCY" }, INT(worker_concurrency, 0, 4096), .fallback = "0",
 	  .help = "pool threads, as -c; 0 = one per CPU" },
 	{ "CELERY_WORKER_PREFETCH_MULTIPLIER", { "CELERYD_PREFETCH_MULTIPLIER" }, INT(worker_prefetch_multiplier, 0, 10000),
@@ -76,6 +79,30 @@ static const struct conf_row g_rows[] = {
 	  .help = "node name, as -n; %h host name, %n its first part, %d its domain" },
 	{ "CELERY_TIMEZONE", { NULL }, STRING(timezone), .fallback = "UTC", .help = "time zone of crontab schedules" },
 	{ "CELERY_ENABLE_UTC", { NULL }, BOOL(enable_utc), .fallback = "true", .help = "dates in messages are in UTC" },
+	{ "CELERY_WORKER_SEND_TASK_EVENTS", { "CELERY_SEND_EVENTS" }, BOOL(worker_send_task_events), .fallback = "false",
+	  .help = "send task events for monitors such as Flower, as -E; they can be switched at run time" },
+	{ "CELERY_WORKER_WITHOUT_HEARTBEAT", { NULL }, BOOL(worker_without_heartbeat), .fallback = "false",
+	  .help = "send no worker-online, worker-heartbeat and worker-offline events" },
+	{ "CELERY_WORKER_HEARTBEAT_INTERVAL", { NULL }, SPAN(worker_heartbeat_interval, 0.1 * SEC, 3600 * SEC),
+	  .fallback = "2s", .help = "between two worker-heartbeat events" },
+	{ "CELERY_WORKER_AUTOSCALE", { NULL }, STRING(worker_autoscale), .fallback = "",
+	  .help = "most and fewest pool threads, as --autoscale: 10,3; empty = a fixed pool" },
+	{ "AUTOSCALE_KEEPALIVE", { NULL }, SPAN(autoscale_keepalive, 0.1 * SEC, DAY), .fallback = "30s",
+	  .help = "idle for so long before autoscaling shrinks the pool" },
+	{ "CELERY_WORKER_PURGE", { NULL }, BOOL(worker_purge), .fallback = "false",
+	  .help = "erase the messages waiting in our queues at the start, as --purge" },
+	{ "CELERY_WORKER_POOL_RESTARTS", { "CELERYD_POOL_RESTARTS" }, BOOL(worker_pool_restarts), .fallback = "false",
+	  .help = "allow the control command pool_restart, which replaces the pool threads" },
+	{ "CELERY_WORKER_ENABLE_REMOTE_CONTROL", { "CELERY_ENABLE_REMOTE_CONTROL" }, BOOL(worker_enable_remote_control),
+	  .fallback = "true", .help = "listen to celery inspect and celery control" },
+	{ "CELERY_CONTROL_EXCHANGE", { NULL }, STRING(control_exchange), .fallback = "celery", .flags = CONF_NOT_EMPTY,
+	  .help = "name of the mailboxes of remote control" },
+	{ "CELERY_EVENT_EXCHANGE", { NULL }, STRING(event_exchange), .fallback = "celeryev", .flags = CONF_NOT_EMPTY,
+	  .help = "exchange of events" },
+	{ "CELERY_WORKER_REVOKES_MAX", { NULL }, INT(worker_revokes_max, 1, 10000000), .fallback = "50000",
+	  .help = "ids of revoked tasks that are remembered" },
+	{ "CELERY_WORKER_REVOKE_EXPIRES", { "CELERY_WORKER_REVOKES_EXPIRES" },
+	  SPAN(worker_revoke_expires, SEC, 365 * DAY), .fallback = "10800s", .help = "and for how long" },
 	{ "CELERIAC_GRACE_TIME", { NULL }, SPAN(worker_grace_time, 0, DAY), .fallback = "30s",
 	  .help = "SIGTERM waits this long for what runs, then returns the rest to the broker" },
 	{ "CELERY_BEAT_MAX_LOOP_INTERVAL", { "CELERYBEAT_MAX_LOOP_INTERVAL" }, SPAN(beat_max_loop_interval, 0.01 * SEC, DAY),
@@ -282,6 +309,51 @@ void settings_print(const struct settings *s, FILE *out)
 		fprintf(out, "%-40s = %-32s  # %s; %s\n", g_rows[i].name, value.data,
 			s->state->source[i], g_rows[i].help);
 	}
+}
+
+/* "true", "3" and "a,b" as what they are in Python. Given. */
+static json_t *typed_value(const struct conf_row *row, const struct settings *s)
+{
+	const void *at = (const char *)s + row->offset;
+	const struct str_list *list = at;
+	_cleanup_buf_ struct buf text = BUF_INIT((size_t)64 << 10);
+	json_t *array;
+
+	switch (row->type) {
+	case CONF_BOOL:
+		return json_boolean(*(const bool *)at);
+	case CONF_INT:
+	case CONF_SIZE:
+		return json_integer(*(const int64_t *)at);
+	case CONF_DOUBLE:
+		return json_real(*(const double *)at);
+	case CONF_DURATION:
+		return json_real((double)*(const usec_t *)at / SEC);
+	case CONF_LIST:
+		array = json_array();
+		for (size_t i = 0; i < list->count; i++)
+			json_array_append_new(
+				array, json_text(list->items[i], strlen(list->items[i]), false));
+		return array;
+	case CONF_STRING:
+	case CONF_URL:
+	case CONF_MAP:
+		break;
+	}
+	conf_show(row, s, &text);
+	return json_text(text.data, text.len, false);
+}
+
+json_t *settings_conf(const struct settings *s, bool defaults)
+{
+	json_t *conf = json_object();
+	for (size_t i = 0; i < ROWS; i++) {
+		bool ours = strncmp(g_rows[i].name, "CELERY_", 7) != 0;
+		if (ours || (!defaults && strcmp(s->state->source[i], "default") == 0))
+			continue;
+		json_object_set_new(conf, g_rows[i].key, typed_value(&g_rows[i], s));
+	}
+	return conf;
 }
 
 void settings_done(struct settings *s)

@@ -9,6 +9,7 @@
 #ifndef CELERIAC_SETTINGS_H
 #define CELERIAC_SETTINGS_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "base.h"
@@ -28,8 +29,9 @@ struct settings {
 	const char *result_backend_transport_options;
 	usec_t result_expires; /* 0 = never */
 	const char *task_default_queue;
-	struct str_list worker_queues; /* -Q; empty = task_default_queue */
-	int64_t worker_concurrency;    /* 0 = CPU count */
+	struct str_list worker_queues;	       /* -Q; empty = task_default_queue */
+	struct str_list worker_exclude_queues; /* -X */
+	int64_t worker_concurrency;	       /* 0 = CPU count */
 	int64_t worker_prefetch_multiplier;
 	bool task_acks_late;
 	bool task_ignore_result;
@@ -40,6 +42,17 @@ struct settings {
 	const char *worker_hostname; /* -n, with %h %n %d expanded: celery@host */
 	const char *timezone;
 	bool enable_utc;
+	bool worker_send_task_events; /* -E */
+	bool worker_without_heartbeat;
+	usec_t worker_heartbeat_interval;
+	const char *worker_autoscale; /* "max,min", "" = off */
+	usec_t autoscale_keepalive;
+	bool worker_purge; /* empty the queues at start */
+	bool worker_pool_restarts;
+	bool worker_enable_remote_control;
+	const char *control_exchange, *event_exchange;
+	int64_t worker_revokes_max;
+	usec_t worker_revoke_expires;
 	usec_t worker_grace_time; /* how long SIGTERM waits for what runs */
 	usec_t beat_max_loop_interval;
 
@@ -95,6 +108,10 @@ int settings_set(struct settings *s, const char *name, const char *value, const 
 /* Every setting: name, value (secrets hidden, URLs without password), where it came from, help.
  * [init] */
 void settings_print(const struct settings *s, FILE *out);
+
+/* The same of Celery's settings alone, by Celery's names: an object; only what is not a default
+ * unless `defaults`. Given. [any] */
+json_t *settings_conf(const struct settings *s, bool defaults);
 
 void settings_done(struct settings *s);
 
