@@ -11,6 +11,7 @@
 #define CELERIAC_BROKER_H
 
 #include "backend.h"
+#include "bounds.h"
 #include "err.h"
 #include "presence.h"
 #include "redis.h"
@@ -45,6 +46,17 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 /* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes
  * nothing. */
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
+/* Begins to consume `queue`: 1, or 0 when it was consumed already. ERR_TOOBIG. broker_connect must
+ * follow a change. */
+int broker_add_queue(struct broker *b, const char *queue, struct err *err) must_check;
+/* Ends it; what was taken from it stays what it is. False when it was not consumed. Likewise. */
+bool broker_cancel_queue(struct broker *b, const char *queue);
+/* Empties the lists of all queues that are consumed. Blocks. [init] */
+int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;
+
+/* ---- any thread ---- */
+/* The names of what is consumed now; they live as long as the broker. Returns how many. */
+size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
 
 /* ---- any thread, through the link ---- */
 enum settle_outcome {

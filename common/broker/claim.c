@@ -26,7 +26,7 @@ static size_t wake_count(const struct broker *b)
 {
 	if (b->no_blmove)
 		return 0;
-	return b->queues.count < BROKER_WAKE_MAX ? b->queues.count : BROKER_WAKE_MAX;
+	return b->consumed < BROKER_WAKE_MAX ? b->consumed : BROKER_WAKE_MAX;
 }
 
 static void disconnect(struct broker *b)
@@ -62,12 +62,12 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err)
  */
 static size_t ordered_lists(const struct broker *b, const struct broker_list **out)
 {
-	size_t queues = b->queues.count;
+	size_t queues = b->consumed;
 
 	for (size_t i = 0; i < b->list_count; i++) {
 		size_t step = i / queues, queue = (i % queues + b->first_queue) % queues;
 
-		out[i] = &b->lists[step * queues + queue];
+		out[i] = b->lists[step * queues + queue];
 	}
 	return b->list_count;
 }
@@ -95,11 +95,11 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 			    (long long)list);
 		memcpy(d->tag, tag.data, tag.len);
 		d->tag[tag.len] = '\0';
-		d->queue = b->queues.items[lists[list]->queue];
+		d->queue = lists[list]->queue->name;
 		d->data = xstrndup(data.data, data.len);
 		d->len = data.len;
 		if (b->options.round_robin)
-			b->first_queue = (lists[list]->queue + 1) % b->queues.count;
+			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
 	}
 	b->next_number += count;
 	*ret_count = count;
@@ -129,7 +129,7 @@ static size_t claim_arguments(struct broker *b, const struct broker_list *const 
 	args[n++] = (struct slice){now, strlen(now)};
 	args[n++] = (struct slice){dead_line, strlen(dead_line)};
 	for (size_t i = 0; i < b->list_count; i++) {
-		const char *ending = b->endings[lists[i]->queue];
+		const char *ending = lists[i]->queue->ending;
 		char *step = text + 128 + at;
 
 		at += (size_t)snprintf(step, 8, "%d", lists[i]->step) + 1;
@@ -143,7 +143,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 		 struct err *err)
 {
 	_cleanup_free_ const struct broker_list **lists =
-		xcalloc(b->list_count, sizeof(struct broker_list *));
+		xcalloc(b->list_count + 1, sizeof(struct broker_list *));
 	_cleanup_free_ struct slice *args = xcalloc(9 + 3 * b->list_count, sizeof(*args));
 	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
 	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", "");
@@ -151,6 +151,9 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	size_t count;
 	int rc;
 
+	*ret_count = 0;
+	if (b->list_count == 0)
+		return 0; /* every queue was cancelled */
 	if (max > BOUND_CLAIM_BATCH)
 		max = BOUND_CLAIM_BATCH;
 	ordered_lists(b, lists);
@@ -165,7 +168,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 static int ask(struct broker *b, size_t i, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
-	const char *key = b->lists[i].key; /* the first step comes first */
+	const char *key = b->lists[i]->key; /* the first step comes first */
 
 	if (b->asked[i])
 		return 0;

@@ -54,7 +54,31 @@ static int take_steps(const json_t *object, struct broker_options *o, struct err
 	return 0;
 }
 
-static int take_all(const json_t *object, struct broker_options *o, struct err *err)
+/* True is "/{db}.", a string is taken as it is, false is nothing; "{db}" is the database. */
+static int take_fanout(const json_t *object, int db, struct broker_options *o, struct err *err)
+{
+	const json_t *prefix = json_object_get(object, "fanout_prefix");
+	const json_t *patterns = json_object_get(object, "fanout_patterns");
+	const char *text = prefix == NULL || json_is_true(prefix) ? "/{db}." : "";
+	const char *place;
+
+	if (prefix != NULL && !json_is_boolean(prefix) && !json_is_string(prefix))
+		return err_set(err, ERR_INVALID,
+			       "broker_transport_options: fanout_prefix must be a boolean or a "
+			       "string");
+	if (patterns != NULL && !json_is_boolean(patterns))
+		return err_set(err, ERR_INVALID,
+			       "broker_transport_options: fanout_patterns must be a boolean");
+	if (json_is_string(prefix))
+		text = json_string_value(prefix);
+	place = strstr(text, "{db}");
+	o->fanout_prefix = place ? xasprintf("%.*s%d%s", (int)(place - text), text, db, place + 4)
+				 : xstrdup(text);
+	o->fanout_patterns = patterns == NULL || json_is_true(patterns);
+	return 0;
+}
+
+static int take_all(const json_t *object, int db, struct broker_options *o, struct err *err)
 {
 	const json_t *visibility = json_object_get(object, "visibility_timeout");
 	_cleanup_free_ char *order = NULL;
@@ -75,13 +99,14 @@ static int take_all(const json_t *object, struct broker_options *o, struct err *
 	    (rc = take_string(object, "unacked_index_key", "unacked_index", &o->unacked_index_key,
 			      err)) < 0 ||
 	    (rc = take_string(object, "sep", "\x06\x16", &o->sep, err)) < 0 ||
-	    (rc = take_string(object, "queue_order_strategy", "round_robin", &order, err)) < 0)
+	    (rc = take_string(object, "queue_order_strategy", "round_robin", &order, err)) < 0 ||
+	    (rc = take_fanout(object, db, o, err)) < 0)
 		return rc;
 	o->round_robin = strcmp(order, "round_robin") == 0;
 	return take_steps(object, o, err);
 }
 
-int broker_options_parse(const char *json, struct broker_options *ret, struct err *err)
+int broker_options_parse(const char *json, int db, struct broker_options *ret, struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
 	struct broker_options o = {0};
@@ -94,7 +119,7 @@ int broker_options_parse(const char *json, struct broker_options *ret, struct er
 		return err_wrap(err, "broker_transport_options");
 	if (!json_is_object(object))
 		return err_set(err, ERR_INVALID, "broker_transport_options must be a JSON object");
-	rc = take_all(object, &o, err);
+	rc = take_all(object, db, &o, err);
 	if (rc < 0) {
 		broker_options_done(&o);
 		return rc;
@@ -109,4 +134,5 @@ void broker_options_done(struct broker_options *o)
 	free(o->unacked_key);
 	free(o->unacked_index_key);
 	free(o->sep);
+	free(o->fanout_prefix);
 }

@@ -16,79 +16,19 @@ extern const char script_settle[], script_restore[];
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
 
-static void json_quote(const char *text, struct buf *out)
-{
-	_cleanup_json_ json_t *value = json_text(text, strlen(text), false);
-
-	json_dump_python(value, out);
-}
-
-static int make_lists(struct broker *b, struct err *err)
-{
-	const struct broker_options *o = &b->options;
-
-	b->lists = xcalloc(b->queues.count * o->step_count, sizeof(*b->lists));
-	b->endings = xcalloc(b->queues.count, sizeof(*b->endings));
-	for (size_t q = 0; q < b->queues.count; q++) {
-		_cleanup_buf_ struct buf ending = BUF_INIT(BOUND_URL_BYTES);
-		int rc;
-
-		buf_append_str(&ending, ", \"\", ");
-		json_quote(b->queues.items[q], &ending);
-		buf_append_char(&ending, ']');
-		rc = buf_take(&ending, &b->endings[q], NULL, err);
-		if (rc < 0)
-			return err_wrap(err, "queue name");
-	}
-	for (size_t s = 0; s < o->step_count; s++) {
-		for (size_t q = 0; q < b->queues.count; q++) {
-			struct broker_list *list = &b->lists[b->list_count++];
-
-			list->queue = q;
-			list->step = o->priority_steps[s];
-			list->key =
-				s == 0 ? xasprintf("%s%s", o->global_keyprefix, b->queues.items[q])
-				       : xasprintf("%s%s%s%d", o->global_keyprefix,
-						   b->queues.items[q], o->sep, list->step);
-		}
-	}
-	return 0;
-}
-
-static void take_queues(struct broker *b, const struct settings *s)
-{
-	const char *only[] = {s->task_default_queue};
-	size_t count = s->worker_queues.count;
-	const char *const *names = (const char *const *)s->worker_queues.items;
-
-	if (count == 0) {
-		names = only;
-		count = 1;
-	}
-	b->queues.items = xcalloc(count, sizeof(*b->queues.items));
-	for (size_t i = 0; i < count; i++) {
-		b->queues.items[b->queues.count++] = xstrdup(names[i]);
-	}
-}
-
 int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 {
 	struct broker *b = xcalloc(1, sizeof(*b));
 	int rc = redis_address_parse(s->broker_url, &b->address, err);
 
 	if (rc == 0)
-		rc = broker_options_parse(s->broker_transport_options, &b->options, err);
+		rc = broker_options_parse(s->broker_transport_options, b->address.db, &b->options,
+					  err);
 	if (rc < 0)
 		goto fail;
-	if (s->worker_queues.count > BOUND_QUEUES) {
-		rc = err_set(err, ERR_TOOBIG, "%zu queues; at most %d", s->worker_queues.count,
-			     BOUND_QUEUES);
-		goto fail;
-	}
 	free(b->address.key_prefix);
 	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
-	take_queues(b, s);
-	rc = make_lists(b, err);
+	rc = broker_take_queues(b, s, err);
 	if (rc < 0)
 		goto fail;
 	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
@@ -119,17 +59,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
 		redis_close(b->waking[i]);
 	}
-	for (size_t i = 0; i < b->list_count; i++) {
-		free(b->lists[i].key);
-	}
-	for (size_t i = 0; i < b->queues.count; i++) {
-		free(b->queues.items[i]);
-		if (b->endings != NULL)
-			free(b->endings[i]);
-	}
-	free(b->lists);
-	free(b->endings);
-	free(b->queues.items);
+	broker_free_queues(b);
 	free(b->unacked);
 	free(b->unacked_index);
 	free(b->dead);
@@ -172,20 +102,16 @@ char *broker_dead_line(const char *reason, const char *queue)
 /* The list a delivery came from: its queue, and the priority step that its tag tells. */
 static const struct broker_list *list_of(const struct broker *b, const char *queue, const char *tag)
 {
+	const struct broker_queue *q = broker_find_queue(b, queue);
 	const char *number = strrchr(tag, ':');
 	const char *step = number;
 
+	if (q == NULL)
+		BUG("delivery %s of a queue that was never consumed: %s", tag, queue);
 	while (step != NULL && step > tag && step[-1] != ':') {
 		step--;
 	}
-	for (size_t i = 0; i < b->list_count; i++) {
-		const struct broker_list *list = &b->lists[i];
-
-		if (strcmp(b->queues.items[list->queue], queue) == 0 &&
-		    (step == NULL || strtol(step, NULL, 10) == list->step))
-			return list;
-	}
-	BUG("delivery %s of a queue that is not consumed: %s", tag, queue);
+	return broker_find_list(q, step ? (int)strtol(step, NULL, 10) : 0);
 }
 
 struct settling {
@@ -239,7 +165,7 @@ void broker_settle(struct broker *b, const struct settlement *s,
 	argv[6] = text_slice(w ? w->key : "");
 	argv[7] = text_slice(s->tag);
 	argv[8] = text_slice(names[s->outcome]);
-	argv[9] = text_slice(b->endings[list->queue]);
+	argv[9] = text_slice(list->queue->ending);
 	argv[10] = text_slice(line);
 	argv[11] = w ? (struct slice){w->value, w->len} : text_slice("");
 	argv[12] = text_slice(ttl);

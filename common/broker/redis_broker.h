@@ -5,6 +5,8 @@
 #ifndef CELERIAC_REDIS_BROKER_H
 #define CELERIAC_REDIS_BROKER_H
 
+#include <stdatomic.h>
+
 #include "bounds.h"
 #include "broker.h"
 #include "redis.h"
@@ -19,33 +21,46 @@ struct broker_options {
 	char *global_keyprefix;
 	char *unacked_key, *unacked_index_key;
 	char *sep;
+	char *fanout_prefix; /* with the database put in; "" = none */
+	bool fanout_patterns;
 	int priority_steps[BROKER_STEPS_MAX];
 	size_t step_count;
 	bool round_robin;
 };
-/* ERR_INVALID names the option. `json` may be "". [init] */
-int broker_options_parse(const char *json, struct broker_options *ret, struct err *err) must_check;
+/* ERR_INVALID names the option. `json` may be ""; `db` is the database of the URL. [init] */
+int broker_options_parse(const char *json, int db, struct broker_options *ret,
+			 struct err *err) must_check;
 void broker_options_done(struct broker_options *o);
 
 /* One list: a queue at one priority step. */
 struct broker_list {
-	size_t queue; /* index */
+	struct broker_queue *queue;
 	int step;
 	char *key; /* with global_keyprefix */
+};
+
+/* Constant once it is in the table, but for `consumed`. */
+struct broker_queue {
+	char *name;
+	char *ending; /* `, "", "queue"]`, the end of its unacked record */
+	struct broker_list lists[BROKER_STEPS_MAX];
+	size_t list_count;
+	atomic_bool consumed; /* changed by the consumer thread */
+	size_t place;	      /* among those consumed; the consumer thread's */
 };
 
 struct broker {
 	struct redis_address address;
 	struct broker_options options;
-	struct str_list queues;
-	char **endings;		   /* per queue: `, "", "queue"]`, the end of its unacked record */
-	struct broker_list *lists; /* step-major, then queue */
-	size_t list_count;
+	struct broker_queue *queues[BOUND_QUEUES]; /* the first queue_count */
+	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
 	struct redis_link *link;
 	struct redis_script settle, restore;
 
 	/* the consumer thread's */
+	const struct broker_list **lists; /* of what is consumed: step-major, then queue */
+	size_t list_count, consumed;
 	struct redis_script claim;
 	struct redis *claiming;
 	struct redis *waking[BROKER_WAKE_MAX];
@@ -55,6 +70,13 @@ struct broker {
 	uint64_t next_number;
 	size_t first_queue; /* round robin */
 };
+
+/* ---- queues.c ---- */
+int broker_take_queues(struct broker *b, const struct settings *s, struct err *err) must_check;
+void broker_free_queues(struct broker *b);
+/* NULL when it was never consumed. [any] */
+struct broker_queue *broker_find_queue(const struct broker *b, const char *name);
+const struct broker_list *broker_find_list(const struct broker_queue *q, int step);
 
 /* The line before a dead message: {"reason", "queue", "at"}. Given. */
 char *broker_dead_line(const char *reason, const char *queue);

@@ -334,6 +334,60 @@ START_TEST(test_list_key)
 }
 END_TEST
 
+START_TEST(test_queues_come_and_go)
+{
+	const char *names[BOUND_QUEUES];
+	struct delivery d[4];
+	struct err err = {0};
+
+	push_number("late", 1);
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert_int_eq(broker_add_queue(g_broker, "late", &err), 1);
+	ck_assert_int_eq(broker_add_queue(g_broker, "late", &err), 0);
+	ck_assert_int_eq(broker_connect(g_broker, g_presence, &err), 0);
+	ck_assert_uint_eq(broker_queues(g_broker, names), 3);
+	ck_assert_str_eq(names[2], "late");
+	ck_assert_uint_eq(claim(4, d), 1);
+	ck_assert_str_eq(d[0].queue, "late");
+	ck_assert(broker_cancel_queue(g_broker, "late"));
+	ck_assert(!broker_cancel_queue(g_broker, "late"));
+	ck_assert(!broker_cancel_queue(g_broker, "never"));
+	ck_assert_int_eq(broker_connect(g_broker, g_presence, &err), 0);
+	/* what was taken from it still goes back there */
+	broker_settle(g_broker,
+		      &(struct settlement){
+			      .tag = d[0].tag, .queue = d[0].queue, .outcome = SETTLE_REQUEUE},
+		      NULL, NULL);
+	drop(d, 1);
+	while (ask("LLEN", "late") != 1) {
+		usleep(1000);
+	}
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert(broker_cancel_queue(g_broker, "celery"));
+	ck_assert(broker_cancel_queue(g_broker, "other \"queue\""));
+	ck_assert_int_eq(broker_connect(g_broker, g_presence, &err), 0);
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert_int_eq(broker_wait(g_broker, -1, clock_deadline(10000), &err), 0);
+}
+END_TEST
+
+START_TEST(test_purge)
+{
+	struct err err = {0};
+	int64_t erased = 0;
+
+	push_number("celery", 1);
+	push_number("celery\x06\x16"
+		    "9",
+		    2);
+	push_number("someone's", 3);
+	ck_assert_msg(broker_purge(g_broker, &erased, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(erased, 2);
+	ck_assert_int_eq(ask("LLEN", "celery"), 0);
+	ck_assert_int_eq(ask("LLEN", "someone's"), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("broker");
@@ -352,6 +406,8 @@ int main(void)
 	tcase_add_test(c, test_dead_owner_is_restored);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
 	tcase_add_test(c, test_list_key);
+	tcase_add_test(c, test_queues_come_and_go);
+	tcase_add_test(c, test_purge);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -1,0 +1,214 @@
+/*
+ * The queues that are consumed: taken from the settings, added and cancelled while the worker runs.
+ *
+ * A queue, once known, is never forgotten: what was taken from it may still have to go back there.
+ * The table only grows, so that any thread may read it without a lock.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+#include "redis_broker.h"
+
+#define PURGE_PATIENCE (5 * USEC_PER_SEC)
+
+struct broker_queue *broker_find_queue(const struct broker *b, const char *name)
+{
+	size_t count = atomic_load_explicit(&b->queue_count, memory_order_acquire);
+
+	for (size_t i = 0; i < count; i++) {
+		struct broker_queue *q = b->queues[i];
+
+		if (q->name == name || strcmp(q->name, name) == 0)
+			return q;
+	}
+	return NULL;
+}
+
+const struct broker_list *broker_find_list(const struct broker_queue *q, int step)
+{
+	for (size_t i = 0; i < q->list_count; i++) {
+		if (q->lists[i].step == step)
+			return &q->lists[i];
+	}
+	return &q->lists[0];
+}
+
+static int make_ending(struct broker_queue *q, struct err *err)
+{
+	_cleanup_json_ json_t *name = json_text(q->name, strlen(q->name), false);
+	_cleanup_buf_ struct buf ending = BUF_INIT(BOUND_URL_BYTES);
+
+	buf_append_str(&ending, ", \"\", ");
+	json_dump_python(name, &ending);
+	buf_append_char(&ending, ']');
+	return buf_take(&ending, &q->ending, NULL, err);
+}
+
+static void free_queue(struct broker_queue *q)
+{
+	for (size_t i = 0; i < q->list_count; i++) {
+		free(q->lists[i].key);
+	}
+	free(q->name);
+	free(q->ending);
+	free(q);
+}
+
+static int make_queue(struct broker *b, const char *name, struct broker_queue **ret,
+		      struct err *err)
+{
+	const struct broker_options *o = &b->options;
+	size_t count = atomic_load(&b->queue_count);
+	struct broker_queue *q;
+	int rc;
+
+	if (count >= BOUND_QUEUES)
+		return err_set(err, ERR_TOOBIG, "more than %d queues", BOUND_QUEUES);
+	q = xcalloc(1, sizeof(*q));
+	q->name = xstrdup(name);
+	for (size_t s = 0; s < o->step_count; s++) {
+		struct broker_list *list = &q->lists[q->list_count++];
+
+		list->step = o->priority_steps[s];
+		list->queue = q;
+		list->key = s == 0 ? xasprintf("%s%s", o->global_keyprefix, name)
+				   : xasprintf("%s%s%s%d", o->global_keyprefix, name, o->sep,
+					       list->step);
+	}
+	rc = make_ending(q, err);
+	if (rc < 0) {
+		free_queue(q);
+		return err_wrap(err, "queue name");
+	}
+	b->queues[count] = q;
+	atomic_store_explicit(&b->queue_count, count + 1, memory_order_release);
+	*ret = q;
+	return 0;
+}
+
+/* The lists of what is consumed now: step-major, then queue. */
+static void order_lists(struct broker *b)
+{
+	size_t count = atomic_load(&b->queue_count);
+
+	free(b->lists);
+	b->lists = xcalloc(count * b->options.step_count + 1, sizeof(*b->lists));
+	b->list_count = b->consumed = b->first_queue = 0;
+	for (size_t q = 0; q < count; q++) {
+		if (atomic_load(&b->queues[q]->consumed))
+			b->queues[q]->place = b->consumed++;
+	}
+	for (size_t s = 0; s < b->options.step_count; s++) {
+		for (size_t q = 0; q < count; q++) {
+			if (atomic_load(&b->queues[q]->consumed))
+				b->lists[b->list_count++] = &b->queues[q]->lists[s];
+		}
+	}
+}
+
+int broker_add_queue(struct broker *b, const char *name, struct err *err)
+{
+	struct broker_queue *q = broker_find_queue(b, name);
+	int rc;
+
+	if (q != NULL && atomic_load(&q->consumed))
+		return 0;
+	if (q == NULL) {
+		rc = make_queue(b, name, &q, err);
+		if (rc < 0)
+			return rc;
+	}
+	atomic_store(&q->consumed, true);
+	order_lists(b);
+	return 1;
+}
+
+bool broker_cancel_queue(struct broker *b, const char *name)
+{
+	struct broker_queue *q = broker_find_queue(b, name);
+
+	if (q == NULL || !atomic_exchange(&q->consumed, false))
+		return false;
+	order_lists(b);
+	return true;
+}
+
+size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES])
+{
+	size_t count = atomic_load_explicit(&b->queue_count, memory_order_acquire), n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (atomic_load(&b->queues[i]->consumed))
+			names[n++] = b->queues[i]->name;
+	}
+	return n;
+}
+
+static bool is_excluded(const struct settings *s, const char *name)
+{
+	for (size_t i = 0; i < s->worker_exclude_queues.count; i++) {
+		if (strcmp(s->worker_exclude_queues.items[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+int broker_take_queues(struct broker *b, const struct settings *s, struct err *err)
+{
+	const char *single[] = {s->task_default_queue};
+	size_t count = s->worker_queues.count;
+	const char *const *names = (const char *const *)s->worker_queues.items;
+
+	if (count == 0) {
+		names = single;
+		count = 1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		int rc = is_excluded(s, names[i]) ? 0 : broker_add_queue(b, names[i], err);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (atomic_load(&b->queue_count) == 0)
+		return err_set(err, ERR_INVALID, "every queue is excluded (-X)");
+	return 0;
+}
+
+void broker_free_queues(struct broker *b)
+{
+	size_t count = atomic_load(&b->queue_count);
+
+	for (size_t i = 0; i < count; i++) {
+		free_queue(b->queues[i]);
+	}
+	free(b->lists);
+}
+
+int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err)
+{
+	int64_t erased = 0;
+
+	for (size_t i = 0; i < b->list_count; i++) {
+		_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
+		_cleanup_reply_ struct redis_reply *count = NULL, *deleted = NULL;
+		struct redis_reply *replies[2];
+		int rc;
+
+		redis_command(&commands, "LLEN %s", b->lists[i]->key);
+		redis_command(&commands, "DEL %s", b->lists[i]->key);
+		rc = redis_link_exchange(b->link, &commands, 2, 0, clock_deadline(PURGE_PATIENCE),
+					 replies, err);
+		if (rc < 0)
+			return err_wrap(err, "purge");
+		count = replies[0];
+		deleted = replies[1];
+		erased += redis_reply_int(count);
+	}
+	*ret_erased = erased;
+	return 0;
+}
