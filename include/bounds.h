@@ -19,6 +19,16 @@
 #define BOUND_QUEUES	      256	  /* consumed at once */
 #define BOUND_CLAIM_BATCH     256	  /* messages claimed in one round trip */
 
+/* Remote control and events */
+#define BOUND_CONTROL_BYTES (1u << 20)	/* one request */
+#define BOUND_CONTROL_REPLY (16u << 20) /* one reply */
+#define BOUND_CONTROL_ROWS  10000	/* requests listed in one reply */
+#define BOUND_PATTERN_BYTES 255		/* of node names */
+#define BOUND_EVENT_BYTES   (64u << 10) /* one event: args, kwargs and a traceback */
+#define BOUND_EVENTS	    10000	/* waiting to be sent; the oldest are dropped */
+#define BOUND_EVENTS_BYTES  (16u << 20) /* of all of them */
+#define BOUND_PARKED	    2000	/* rate-limited requests that take no slot */
+
 /* Text for people */
 #define BOUND_LOG_LINE	 8192
 #define BOUND_ERROR_TEXT 4096
