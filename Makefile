@@ -14,7 +14,7 @@ MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
-PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd
+PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1
 DEB_hiredis := libhiredis-dev
 DEB_jansson := libjansson-dev
 DEB_libpq := libpq-dev
@@ -23,6 +23,11 @@ DEB_libarchive := libarchive-dev
 DEB_openssl := libssl-dev
 DEB_libmicrohttpd := libmicrohttpd-dev
 DEB_zlib := zlib1g-dev
+DEB_liblzma := liblzma-dev
+DEB_libzstd := libzstd-dev
+DEB_libbrotlidec := libbrotli-dev
+DEB_libbrotlienc := libbrotli-dev
+DEB_yaml-0.1 := libyaml-dev
 DEB_check := check
 
 # --- where it goes -----------------------------------------------------------------------------------------------
@@ -61,7 +66,8 @@ KNOWN = $(eval KNOWN := $$(shell mkdir -p build; [ $(PROBED) -nt Makefile ] || {
 	$(CC) -Werror $$$$f -x c -c -o /dev/null /dev/null 2>/dev/null && printf '%s ' $$$$f; done >$(PROBED); }; \
 	cat $(PROBED)))$(KNOWN)
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS) 2>/dev/null))$(PKG_LIBS)
+# Debian 12's bzip2 is unknown to pkg-config.
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2)$(PKG_LIBS)
 
 BASE_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(PKG_CFLAGS)
 STRICT = $(KNOWN) $(if $(filter 0,$(WERROR)),,-Werror)
@@ -106,7 +112,9 @@ all: $(PROGRAMS)   ## build the programs into build/ (the default)
 $O/.flags: FORCE
 	mkdir -p $(@D)
 	missing=; $(foreach p,$(PKGS),pkg-config --exists $p || { missing=1; \
-		echo "missing library $p: run deploy/setup (or apt-get install $(DEB_$p))" >&2; };) test -z "$$missing"
+		echo "missing library $p: run deploy/setup (or apt-get install $(DEB_$p))" >&2; };) \
+	echo '#include <bzlib.h>' | $(CC) -E -x c -o /dev/null - 2>/dev/null || { missing=1; \
+		echo 'missing library bzip2: run deploy/setup (or apt-get install libbz2-dev)' >&2; }; test -z "$$missing"
 	printf '%s\n' '$(CC) $(subst ','\'',$(ALL_CFLAGS)) / $(ALL_LDFLAGS) $(PKG_LIBS)' | cmp -s - $@ || \
 		printf '%s\n' '$(CC) $(subst ','\'',$(ALL_CFLAGS)) / $(ALL_LDFLAGS) $(PKG_LIBS)' >$@
 

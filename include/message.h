@@ -1,6 +1,8 @@
 /*
  * message.h: one task message of Celery: protocol 2 inside kombu's virtual envelope
- * (celery/app/amqp.py, kombu/transport/virtual/base.py).
+ * (celery/app/amqp.py, kombu/transport/virtual/base.py). Protocol 1 is read too, and looks the same
+ * afterwards. Bodies may be JSON, YAML or MessagePack, compressed or not; the values in them are
+ * JSON (json.h), and what JSON has no type for is as kombu writes it there (typed.h).
  *
  * Pure: bytes in, structure out, and back. Nothing here touches a broker. A message belongs to one
  * thread at a time.
@@ -17,7 +19,8 @@
 /* Why a message cannot be run, and so what happens to it. */
 enum message_verdict {
 	MESSAGE_OK,
-	MESSAGE_UNDECODABLE, /* not JSON, not an object, body not base64 …: to the dead letters */
+	MESSAGE_UNDECODABLE, /* not JSON, not an object, body not base64, damaged compression …: to
+				the dead letters */
 	MESSAGE_DISALLOWED,  /* pickle, or a content type that is not accepted: rejected, nothing
 				stored */
 	MESSAGE_INVALID /* decoded, but not a task: no `task` or `id`, args not a list …: to the
@@ -34,7 +37,12 @@ struct message {
 	const char *id, *task;			 /* never NULL when MESSAGE_OK */
 	const char *shadow;			 /* display name, or NULL */
 	const char *root_id, *parent_id, *group; /* or NULL */
+	int64_t group_index;			 /* -1: none */
 	const char *reply_to;			 /* or NULL */
+	const char *serializer;			 /* "json", "yaml", "msgpack" … */
+	const char *compression;		 /* MIME type, or NULL */
+	const json_t *stamped_headers;		 /* array of names, or NULL */
+	const json_t *stamps;			 /* object, or NULL */
 	const char *exchange, *routing_key;	 /* of delivery_info, "" when absent */
 	int64_t retries;
 	int priority;			    /* 0-9 */
@@ -60,22 +68,42 @@ void message_free(struct message *m);
 
 /* What a producer says; the rest gets Celery's defaults. Borrowed. */
 struct message_out {
-	const char *task;		 /* required */
-	const char *id;			 /* required */
-	const char *queue;		 /* required: routing key on the anonymous exchange */
-	const json_t *args;		 /* array, NULL = [] */
-	const json_t *kwargs;		 /* object, NULL = {} */
-	const json_t *embed;		 /* object, NULL = all null */
-	const json_t *headers;		 /* further headers, put over the defaults; or NULL */
-	const char *root_id, *parent_id; /* NULL: root = id, parent null */
-	const char *reply_to;		 /* NULL = "" */
-	const char *origin;		 /* "gen123@host", or NULL */
-	int64_t retries;
+	const char *task;  /* required */
+	const char *id;	   /* required */
+	const char *queue; /* routing key on the anonymous exchange; required unless `exchange` */
+	const char *exchange,
+		*routing_key;	  /* both, instead of `queue`: a named exchange; or NULL */
+	const json_t *args;	  /* array, NULL = [] */
+	const json_t *kwargs;	  /* object, NULL = {} */
+	const json_t *embed;	  /* object, NULL = all null */
+	const json_t *headers;	  /* further headers, put over everything else said here; or NULL */
+	const json_t *properties; /* further properties, likewise; or NULL */
+	const char *shadow;	  /* or NULL */
+	const char *group;	  /* or NULL */
+	const json_t *group_index;		    /* an int, or NULL */
+	const char *root_id, *parent_id;	    /* NULL: root = id, parent null */
+	const json_t *time_limit, *soft_time_limit; /* numbers of seconds, or NULL */
+	const json_t *stamped_headers, *stamps;	    /* array and object, or NULL */
+	const char *reply_to;			    /* NULL = "" */
+	const char *origin;			    /* "gen123@host", or NULL: this process */
+	const char *serializer;			    /* name or MIME type; NULL = json */
+	const char *compression;		    /* alias or MIME type; NULL = none */
+	int64_t retries, replaced_task_nesting;
 	int priority;
+	int delivery_mode;   /* 0 = 2, persistent */
 	usec_t eta, expires; /* wall, 0 = none */
-	bool ignore_result;
+	int ignore_result;   /* 0: not said, 1: true, -1: false */
 };
 /* Appends the envelope, byte for byte of the shape that Celery 5's Python client makes. [any] */
 int message_encode(const struct message_out *m, struct buf *out, struct err *err) must_check;
+
+/*
+ * What to publish so that `m` runs again under its own id (Task.retry in celery/app/task.py): every
+ * header and option is kept, so are serializer and compression; what only the delivery added goes.
+ * `ret` borrows from `m` and from *ret_headers, which is given (json_decref when published). Wall
+ * `eta`, 0 = at once. [any]
+ */
+int message_retry(const struct message *m, int64_t retries, usec_t eta, json_t **ret_headers,
+		  struct message_out *ret, struct err *err) must_check;
 
 #endif

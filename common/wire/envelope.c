@@ -8,6 +8,7 @@
 
 #include "bounds.h"
 #include "codec.h"
+#include "content.h"
 #include "json.h"
 
 /* A member that must be an object; made when absent, so that readers need not care. */
@@ -42,7 +43,7 @@ int envelope_parse(const char *data, size_t len, struct envelope *ret, struct er
 	if (len > BOUND_MESSAGE_BYTES)
 		return err_set(err, ERR_TOOBIG, "the message has %zu bytes, at most %u are read",
 			       len, BOUND_MESSAGE_BYTES);
-	rc = json_load_python(data, len, &ret->root, err);
+	rc = json_body_read(data, len, &ret->root, err);
 	if (rc < 0)
 		return err_wrap(err, "envelope");
 	if (!json_is_object(ret->root))
@@ -94,6 +95,7 @@ void envelope_done(struct envelope *e)
 int envelope_write(const char *content_type, const json_t *headers, json_t *properties,
 		   struct slice body, struct buf *out, struct err *err)
 {
+	const struct content_type *type = content_find(content_type);
 	char tag[UUID_SIZE];
 
 	uuid4(tag);
@@ -103,7 +105,9 @@ int envelope_write(const char *content_type, const json_t *headers, json_t *prop
 	/* Member by member, so that the body need not be copied into a JSON string first. */
 	buf_append_str(out, "{\"body\": \"");
 	base64_encode(body.data, body.len, out);
-	buf_append_str(out, "\", \"content-encoding\": \"utf-8\", \"content-type\": \"");
+	buf_append_str(out, "\", \"content-encoding\": \"");
+	buf_append_str(out, type ? type->encoding : "utf-8");
+	buf_append_str(out, "\", \"content-type\": \"");
 	buf_append_str(out, content_type);
 	buf_append_str(out, "\", \"headers\": ");
 	json_dump_python(headers, out);

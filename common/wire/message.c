@@ -10,6 +10,8 @@
 
 #include "bounds.h"
 #include "codec.h"
+#include "compression.h"
+#include "content.h"
 #include "json.h"
 #include "mem.h"
 #include "wire.h"
@@ -65,17 +67,6 @@ static int read_body(struct message *m, struct err *err)
 	return 0;
 }
 
-/* Messages without a `task` header are of protocol 1, or none at all. */
-static int refuse_other_protocol(const struct message *m, char *ret_id, char *ret_task,
-				 struct err *err)
-{
-	if (json_member_str(m->body, "task") == NULL)
-		return err_set(err, ERR_INVALID, "there is no header `task`");
-	copy_names(m->body, ret_id, ret_task);
-	return err_set(err, ERR_UNSUPPORTED,
-		       "protocol 1 cannot be read by this build; set task_protocol = 2");
-}
-
 static int read_task(struct message *m, char *ret_id, char *ret_task, struct err *err)
 {
 	int rc;
@@ -83,12 +74,38 @@ static int read_task(struct message *m, char *ret_id, char *ret_task, struct err
 	if (json_object_size(m->headers) > BOUND_HEADERS)
 		return err_set(err, ERR_TOOBIG, "%zu headers, at most %d are read",
 			       json_object_size(m->headers), BOUND_HEADERS);
-	if (json_member(m->headers, "task") == NULL)
-		return refuse_other_protocol(m, ret_id, ret_task, err);
+	if (message_is_v1(m)) {
+		rc = message_from_v1(m, err);
+		if (rc < 0)
+			return rc;
+		copy_names(m->headers, ret_id, ret_task);
+	}
 	rc = message_read_fields(m, err);
 	if (rc < 0)
 		return rc;
 	return read_body(m, err);
+}
+
+/* Takes the body's bytes out of the envelope, unpacked if the header says so. */
+static int body_bytes(struct envelope *e, struct message *m, struct buf *out, struct err *err)
+{
+	_cleanup_buf_ struct buf packed = BUF_INIT(BOUND_BODY_BYTES);
+	const json_t *header = json_member(e->headers, "compression");
+	const char *name = json_string_value(header);
+	const struct compression *c;
+	int rc;
+
+	if (header == NULL || (name != NULL && name[0] == '\0'))
+		return envelope_take_body(e, out, err);
+	c = name != NULL ? compression_find(name) : NULL;
+	if (c == NULL)
+		return err_set(err, ERR_INVALID, "compression %.80s is not known",
+			       name ? name : json_type_name(header));
+	rc = envelope_take_body(e, &packed, err);
+	if (rc < 0)
+		return rc;
+	m->compression = c->mime;
+	return c->read((struct slice){packed.data, packed.len}, out, err);
 }
 
 /* Fills m->body. */
@@ -99,19 +116,12 @@ static enum message_verdict open_body(struct envelope *e, const struct str_list 
 	const struct content_type *type = NULL;
 	enum message_verdict verdict =
 		content_check(e->content_type, e->content_encoding, accept, &type, err);
-	const json_t *compression = json_member(e->headers, "compression");
 
 	if (verdict != MESSAGE_OK)
 		return verdict;
-	if (compression != NULL && json_string_length(compression) > 0) {
-		(void)err_set(err, ERR_UNSUPPORTED,
-			      "compression %.80s cannot be read by this build",
-			      json_string_value(compression));
-		return MESSAGE_INVALID;
-	}
-	if (envelope_take_body(e, &bytes, err) < 0)
-		return MESSAGE_UNDECODABLE;
-	if (type->read(bytes.data, bytes.len, &m->body, err) < 0) {
+	m->serializer = type->name;
+	if (body_bytes(e, m, &bytes, err) < 0 ||
+	    type->read(bytes.data, bytes.len, &m->body, err) < 0) {
 		(void)err_wrap(err, "body");
 		return MESSAGE_UNDECODABLE;
 	}

@@ -132,11 +132,17 @@ static void read_optional(struct message *m)
 {
 	const json_t *delivery = json_member(m->properties, "delivery_info");
 	const json_t *ignore = json_member(m->headers, "ignore_result");
+	const json_t *index = json_member(m->headers, "group_index");
+	const json_t *stamped = json_member(m->headers, "stamped_headers");
+	const json_t *stamps = json_member(m->headers, "stamps");
 
 	m->shadow = text_or_null(m->headers, "shadow");
 	m->root_id = text_or_null(m->headers, "root_id");
 	m->parent_id = text_or_null(m->headers, "parent_id");
 	m->group = text_or_null(m->headers, "group");
+	m->group_index = json_is_integer(index) ? json_integer_value(index) : -1;
+	m->stamped_headers = json_is_array(stamped) ? stamped : NULL;
+	m->stamps = json_is_object(stamps) ? stamps : NULL;
 	m->reply_to = text_or_null(m->properties, "reply_to");
 	m->exchange = text_or_empty(delivery, "exchange");
 	m->routing_key = text_or_empty(delivery, "routing_key");

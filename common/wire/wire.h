@@ -1,6 +1,6 @@
 /*
- * wire.h: what the files of this family share: kombu's virtual envelope, and the table of content
- * types.
+ * wire.h: what the files of this family share: kombu's virtual envelope, and the steps of reading a
+ * message.
  */
 #ifndef CELERIAC_WIRE_H
 #define CELERIAC_WIRE_H
@@ -30,20 +30,13 @@ void envelope_done(struct envelope *e);
 int envelope_write(const char *content_type, const json_t *headers, json_t *properties,
 		   struct slice body, struct buf *out, struct err *err) must_check;
 
-/* ---- content.c: content types (kombu/serialization.py) ---- */
-struct content_type {
-	const char *name; /* of the serializer, as accept_content may call it */
-	const char *mime;
-	/* Bytes to JSON value; NULL: not in this build. */
-	int (*read)(const char *data, size_t len, json_t **ret, struct err *err);
-	bool refused; /* whatever accept_content says: reading it runs code of the sender */
-};
-/* MESSAGE_OK with the row to read by, or why not. */
-enum message_verdict content_check(const char *mime, const char *encoding,
-				   const struct str_list *accept, const struct content_type **ret,
-				   struct err *err) must_check;
-
 /* ---- message_fields.c: headers and properties into the fields of a message ---- */
 int message_read_fields(struct message *m, struct err *err) must_check;
+
+/* ---- message_v1.c: protocol 1 and the hybrid (celery/worker/strategy.py) ---- */
+/* Is this body one of them? */
+bool message_is_v1(const struct message *m);
+/* Rewrites headers and body as protocol 2 has them. ERR_INVALID. */
+int message_from_v1(struct message *m, struct err *err) must_check;
 
 #endif

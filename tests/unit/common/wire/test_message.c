@@ -241,10 +241,8 @@ static const struct {
 	{"{\"task\": \"t\", \"id\": \"i\", \"timelimit\": [\"1\", null]}", BODY, "`timelimit`"},
 	{"{\"task\": \"t\", \"id\": \"i\", \"timelimit\": [null, -1]}", BODY, "`timelimit`"},
 	{"{\"task\": \"t\", \"id\": \"i\", \"timelimit\": [NaN, null]}", BODY, "`timelimit`"},
-	{"{\"task\": \"t\", \"id\": \"i\", \"compression\": \"application/x-gzip\"}", BODY,
-	 "compression"},
 	{HEADERS, "null", "body"},
-	{HEADERS, "{\"args\": []}", "body"},
+	{HEADERS, "{\"kwargs\": {}}", "body"},
 	{HEADERS, "[[], {}]", "body"},
 	{HEADERS, "[[], {}, {}, {}]", "body"},
 	{HEADERS, "[{}, {}, " EMBED "]", "args must be a list, not dict"},
@@ -252,8 +250,18 @@ static const struct {
 	{HEADERS, "[null, {}, " EMBED "]", "args must be a list, not NoneType"},
 	{HEADERS, "[[], [], " EMBED "]", "keyword arguments must be a mapping, not list"},
 	{HEADERS, "[[], {}, []]", "third element"},
-	/* protocol 1 */
-	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"args\": [], \"kwargs\": {}}", "protocol 1"},
+	/* protocol 1, hybrid */
+	{"{}", "{\"task\": \"t\", \"args\": [], \"kwargs\": {}}", "`id`"},
+	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"args\": 1}", "args must be a list, not int"},
+	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"args\": null}",
+	 "args must be a list, not NoneType"},
+	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"kwargs\": []}",
+	 "keyword arguments must be a mapping, not list"},
+	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"args\": [], \"retries\": \"x\"}", "`retries`"},
+	{"{}", "{\"task\": \"t\", \"id\": \"i\", \"eta\": 5}", "eta"},
+	{"{}", "{\"task\": 3, \"id\": \"i\", \"args\": []}", "`task`"},
+	{HEADERS, "{\"args\": [], \"kwargs\": null}",
+	 "keyword arguments must be a mapping, not NoneType"},
 };
 
 START_TEST(test_invalid)
@@ -278,7 +286,7 @@ START_TEST(test_names_of_invalid)
 	ck_assert_str_eq(g_id, "i-1");
 	ck_assert_str_eq(g_task, "celeriac.echo");
 	ck_assert_int_eq(decode_parts("{}", NULL, "application/json",
-				      "{\"task\": \"t\", \"id\": \"i\"}", &m),
+				      "{\"task\": \"t\", \"id\": \"i\", \"args\": {}}", &m),
 			 MESSAGE_INVALID);
 	ck_assert_str_eq(g_id, "i");
 	ck_assert_str_eq(g_task, "t");
@@ -295,12 +303,14 @@ static const struct {
 } g_types[] = {
 	{"application/json", MESSAGE_OK, MESSAGE_OK},
 	{"application/x-python-serialize", MESSAGE_DISALLOWED, MESSAGE_DISALLOWED},
-	{"application/x-yaml", MESSAGE_DISALLOWED, MESSAGE_INVALID},
-	{"application/x-msgpack", MESSAGE_DISALLOWED, MESSAGE_INVALID},
-	{"application/data", MESSAGE_DISALLOWED, MESSAGE_INVALID},
+	{"application/x-yaml", MESSAGE_DISALLOWED, MESSAGE_OK},
+	{"application/x-msgpack", MESSAGE_DISALLOWED, MESSAGE_UNDECODABLE},
+	{"application/data", MESSAGE_INVALID, MESSAGE_INVALID},
+	{"application/text", MESSAGE_INVALID, MESSAGE_INVALID},
+	{"text/plain", MESSAGE_DISALLOWED, MESSAGE_DISALLOWED},
 	{"application/x-nonsense", MESSAGE_DISALLOWED, MESSAGE_DISALLOWED},
 	{"json", MESSAGE_DISALLOWED, MESSAGE_DISALLOWED},
-	{"", MESSAGE_DISALLOWED, MESSAGE_DISALLOWED},
+	{"", MESSAGE_INVALID, MESSAGE_INVALID},
 };
 
 START_TEST(test_content_types)
@@ -320,8 +330,10 @@ START_TEST(test_content_types)
 		g_types[_i].when_accepted);
 	message_free(m);
 	m = NULL;
+	/* Data is never refused, and never a task. */
 	ck_assert_int_eq(message_decode(b.data, b.len, &none, &m, g_id, g_task, &g_err),
-			 MESSAGE_DISALLOWED);
+			 g_types[_i].by_default == MESSAGE_INVALID ? MESSAGE_INVALID
+								   : MESSAGE_DISALLOWED);
 	ck_assert_ptr_null(m);
 }
 END_TEST
