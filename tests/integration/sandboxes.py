@@ -4,6 +4,8 @@ import json
 import subprocess
 import uuid
 
+from services import wait_until
+
 IMAGE = "celeriac-sandbox:latest"
 
 
@@ -28,7 +30,18 @@ def exists(container):
 
 def processes(container):
     """Command lines of all processes in a container."""
-    return docker("top", container, "-eo", "args").splitlines()[1:]
+    return [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
+
+
+def wait_running(instance, program="python", seconds=30):
+    """Waits until code runs in a container of this deployment; returns the container's id."""
+    def look():
+        for container in containers(instance, "--filter", "status=running"):
+            if any(program in line for line in processes(container)):
+                return container
+        return None
+
+    return wait_until(look, seconds, "no code was seen running")
 
 
 class Calls:

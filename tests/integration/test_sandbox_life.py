@@ -1,0 +1,200 @@
+"""The life of a conversation's sandbox: kept between calls and workers, bound to its project, gone when it should be."""
+
+import threading
+import uuid
+
+import pytest
+
+from sandboxes import containers, docker, exists, inspect, wait_running
+
+pytestmark = pytest.mark.docker
+COUNT = "import os\nn = int(open('/sandbox/n').read()) if os.path.exists('/sandbox/n') else 0\nopen('/sandbox/n', 'w').write(str(n + 1))\nprint(n)"
+
+
+@pytest.fixture
+def conversation():
+    return f"c-{uuid.uuid4()}"
+
+
+def flags(value):
+    return value["reused"], value["restarted"]
+
+
+def test_a_conversation_keeps_its_files(house, conversation):
+    values = [house.calls.run(COUNT, conversation) for _ in range(4)]
+    assert [value["stdout"] for value in values] == ["0\n", "1\n", "2\n", "3\n"]
+    assert [flags(value) for value in values] == [(False, False)] + [(True, False)] * 3
+    assert len({value["sandbox"] for value in values}) == 1
+    other = house.calls.run(COUNT)
+    assert other["stdout"] == "0\n" and other["sandbox"] != values[0]["sandbox"]
+
+
+def test_variables_do_not_outlive_a_call(house, conversation):
+    house.calls.run("x = 1", conversation)
+    assert "NameError" in house.calls.run("print(x)", conversation)["stderr"]
+
+
+@pytest.mark.parametrize("how", ["rm", "kill", "stop"])
+def test_a_container_that_went_is_made_anew(house, conversation, how):
+    first = house.calls.run(COUNT, conversation)
+    docker(*{"rm": ("rm", "-f"), "kill": ("kill",), "stop": ("stop", "-t", "0")}[how], first["sandbox"])
+    second = house.calls.run(COUNT, conversation)
+    assert (second["status"], second["stdout"], flags(second)) == ("ok", "0\n", (False, True)), second
+    assert second["sandbox"] != first["sandbox"]
+    third = house.calls.run(COUNT, conversation)
+    assert (third["stdout"], flags(third)) == ("1\n", (True, False))
+
+
+def test_removed_in_the_middle_of_a_run(house, conversation):
+    result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(60)", conversation)
+    docker("rm", "-f", wait_running(house.instance))
+    value = result.get(timeout=60)
+    assert value["status"] in ("lost", "killed"), value
+    assert house.calls.row(result.id, "state", "status") == ("finished", value["status"])
+    after = house.calls.run("print('again')", conversation)
+    assert after["stdout"] == "again\n" and flags(after) == (False, True)
+
+
+def test_a_conversation_belongs_to_one_project(house, conversation):
+    assert house.calls.run("print(1)", conversation, project_id="one")["status"] == "ok"
+    for project in ({"project_id": "two"}, {}):
+        with pytest.raises(PermissionError) as raised:
+            house.calls.run("print(open('/sandbox/n').read())", conversation, **project)
+        assert conversation in str(raised.value)
+    assert flags(house.calls.run("print(1)", conversation, project_id="one")) == (True, False)
+
+
+def test_close(house, conversation):
+    first = house.calls.run("print(1)", conversation)
+    assert house.calls.call("close", conversation_id=conversation) == {"removed": True}
+    assert not exists(first["sandbox"])
+    assert house.calls.call("close", conversation_id=conversation) == {"removed": False}
+    again = house.calls.run(COUNT, conversation, project_id="another, since it was closed")
+    assert again["stdout"] == "0\n"
+
+
+def test_cleanup_keeps_what_is_in_use(house, conversation):
+    first = house.calls.run(COUNT, conversation)
+    report = house.calls.call("cleanup")
+    assert set(report) == {"idle", "orphans", "kept", "failed"}
+    assert (report["idle"], report["orphans"], report["failed"]) == (0, 0, 0) and report["kept"] >= 1
+    assert exists(first["sandbox"])
+
+
+def test_conversations_run_at_once_and_their_calls_in_order(make_full_worker, calls, app):
+    """Calls of one conversation wait without holding a thread, in the order they came."""
+    make_full_worker("-c", "4")
+    code = "import time, os\ntime.sleep(0.3)\n" + COUNT
+    sent = {f"c-{uuid.uuid4()}": [] for _ in range(3)}
+    for _ in range(4):
+        for conversation, results in sent.items():
+            results.append(calls.send(code, conversation))
+    # 12 calls wait or run on 4 threads: one is always free for others
+    assert app.send_task("celeriac.echo", ("not behind them",)).get(timeout=60) == "not behind them"
+    unfinished = sum(not result.ready() for results in sent.values() for result in results)
+    assert unfinished > 0, "too slow to tell"
+    spans = []
+    for results in sent.values():
+        assert [result.get(timeout=60)["stdout"] for result in results] == ["0\n", "1\n", "2\n", "3\n"]
+        rows = [calls.row(result.id, "started_at", "finished_at") for result in results]
+        assert all(before[1] <= after[0] for before, after in zip(rows, rows[1:])), "two calls of one conversation overlapped"
+        spans.append((rows[0][0], rows[-1][1]))
+    assert max(begin for begin, _ in spans) < min(end for _, end in spans), "conversations did not run at once"
+
+
+def test_two_workers_share_a_conversation(make_full_worker, calls, conversation):
+    workers = [make_full_worker("-c", "2", "--prefetch-multiplier", "1") for _ in range(2)]
+    results = [calls.send(COUNT, conversation) for _ in range(16)]
+    values = [result.get(timeout=90) for result in results]
+    assert sorted(int(value["stdout"]) for value in values) == list(range(16))
+    assert len({value["sandbox"] for value in values}) == 1
+    assert sum(flags(value) == (False, False) for value in values) == 1
+    assert sum(worker.metric("tasks_succeeded_total") for worker in workers) == 16
+
+
+@pytest.mark.parametrize("how", ["kill", "term", "quit"])
+def test_the_next_worker_finds_the_files(make_full_worker, calls, conversation, how):
+    worker = make_full_worker()
+    first = calls.run(COUNT, conversation)
+    getattr(worker, how)()
+    assert inspect(first["sandbox"])["State"]["Running"], "the container died with its worker"
+    worker.start()
+    second = calls.run(COUNT, conversation)
+    assert (second["stdout"], flags(second), second["sandbox"]) == ("1\n", (True, False), first["sandbox"])
+
+
+def test_another_worker_finds_the_files(make_full_worker, calls, conversation):
+    first = make_full_worker(node="first-node")
+    assert calls.run(COUNT, conversation)["stdout"] == "0\n"
+    first.kill()
+    make_full_worker(node="second-node")
+    value = calls.run(COUNT, conversation)
+    assert (value["stdout"], flags(value)) == ("1\n", (True, False))
+
+
+def test_killed_in_the_middle_of_a_run(make_full_worker, calls, instance, conversation):
+    """The task is run again, once, by whoever restores its message."""
+    worker = make_full_worker()
+    code = "import time, os\nprint('begun', flush=True)\ntime.sleep(3)\nopen('/sandbox/output/f.txt', 'w').write('x')\nprint('done')"
+    result = calls.send(code, conversation)
+    wait_running(instance)
+    worker.kill()
+    assert calls.row(result.id, "state", "attempt") == ("running", 1)
+    worker.start()
+    value = result.get(timeout=60)
+    assert value["status"] == "ok" and value["stdout"] == "begun\ndone\n"
+    assert [entry["name"] for entry in value["files"]] == ["f.txt"]
+    assert calls.row(result.id, "state", "attempt", "retries") == ("finished", 2, 0)
+    outputs = calls.postgres.sql("SELECT count(*) FROM celeriac.conversation_outputs WHERE task_id = %s", result.id)
+    assert outputs == [(1,)]
+    assert len(containers(instance)) == 1
+
+
+def test_killed_between_row_and_result(make_full_worker, calls, broker):
+    """A task delivered again after its row was written is not run again: its result is sent again."""
+    worker = make_full_worker()
+    result = calls.send("print('once')")
+    value = result.get(timeout=60)
+    broker.redis.delete(f"celery-task-meta-{result.id}")
+    again = calls.app.send_task("sandbox.execute_code", kwargs={"conversation_id": "elsewhere", "code": "print('twice')"}, task_id=result.id)
+    assert broker.meta(again.id)["result"] == value
+    assert calls.row(result.id, "state", "attempt") == ("finished", 1)
+    assert worker.log_lines("ran before: its result is sent again")
+
+
+def test_stopped_while_code_runs(make_full_worker, calls, broker, instance, conversation):
+    """TERM lets it finish; QUIT gives it back, and it is run again by the next worker."""
+    worker = make_full_worker()
+    slow = "import time\ntime.sleep(2)\nprint('done')"
+    result = calls.send(slow, conversation)
+    wait_running(instance)
+    assert worker.term() == 0
+    assert result.get(timeout=5)["stdout"] == "done\n"
+    worker.start()
+    result = calls.send("import time\ntime.sleep(4)\nprint('done')", conversation)
+    wait_running(instance)
+    assert worker.quit(seconds=20) == 0
+    assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
+    worker.start()
+    assert result.get(timeout=60)["stdout"] == "done\n"
+    assert calls.row(result.id, "state", "attempt")[0] == "finished"
+
+
+def test_many_conversations_from_many_threads(house):
+    """Eight clients at once; everybody gets their own answers."""
+    wrong = []
+
+    def converse(me):
+        conversation = f"many-{uuid.uuid4()}"
+        for n in range(4):
+            value = house.calls.run(f"print({me}, {n})\nopen('/sandbox/output/{me}-{n}', 'w').write('x')", conversation)
+            if value["stdout"] != f"{me} {n}\n" or [entry["name"] for entry in value["files"]] != [f"{me}-{n}"]:
+                wrong.append((me, n, value))
+        house.calls.call("close", conversation_id=conversation)
+
+    threads = [threading.Thread(target=converse, args=(me,)) for me in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,186 @@
+"""What a run may use, what is left of it afterwards, and how the container it runs in is made."""
+
+import uuid
+
+import pytest
+
+from sandboxes import containers, docker, inspect, processes
+from services import wait_until
+
+pytestmark = pytest.mark.docker
+
+# A run that does all it can to leave somebody behind: sessions of their own, ignored signals, double forks, many.
+SURVIVORS = """
+import os, signal, sys, time
+def survivor(name):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for s in range(1, 65):
+                try: signal.signal(s, signal.SIG_IGN)
+                except (OSError, ValueError): pass
+            os.execvp('sh', ['sh', '-c', 'trap "" TERM HUP INT; while :; do sleep 1; done', name])
+        os._exit(0)
+    os.wait()
+for n in range(5):
+    survivor('%s')
+print('left', flush=True)
+%s
+"""
+
+
+def survivors(container, mark):
+    return [line for line in processes(container) if mark in line]
+
+
+@pytest.mark.parametrize("ending, status, exit_code", [("time.sleep(600)", "timeout", 124), ("while True: pass", "timeout", 124),
+                                                       ("pass", "ok", 0), ("os.kill(os.getpid(), 9)", "killed", 137)])
+def test_nothing_of_a_run_survives_it(house, ending, status, exit_code):
+    conversation, mark = f"c-{uuid.uuid4()}", f"mark{uuid.uuid4().hex}"
+    first = house.calls.run("open('/sandbox/kept', 'w').write('here')", conversation)
+    value = house.calls.run(SURVIVORS % (mark, ending), conversation, timeout=2)
+    assert (value["status"], value["exit_code"]) == (status, exit_code), value
+    assert value["stdout"] == "left\n"
+    assert mark not in docker("ps", "-a", "--no-trunc")
+    running = containers(house.instance, "--filter", "status=running")
+    assert running or status == "timeout", "the container had to go, and its run had not timed out"
+    for container in running:
+        assert survivors(container, mark) == []
+    after = house.calls.run("import os; print(os.path.exists('/sandbox/kept'))", conversation)
+    assert after["restarted"] == (after["sandbox"] != first["sandbox"])
+    assert after["stdout"] == ("False\n" if after["restarted"] else "True\n")
+
+
+def test_a_time_limit_is_of_the_code_own_time(house):
+    value = house.calls.run("import time; time.sleep(1.2); print('done')", f"c-{uuid.uuid4()}", timeout=30)
+    assert value["status"] == "ok" and 1200 <= value["duration_ms"] < 30_000
+    value = house.calls.run("import time\nprint('early', flush=True)\ntime.sleep(60)", f"c-{uuid.uuid4()}", timeout=0.5)
+    assert (value["status"], value["exit_code"], value["stdout"]) == ("timeout", 124, "early\n")
+    assert 500 <= value["duration_ms"] < 30_000
+
+
+def test_a_fork_bomb_meets_the_limit_of_processes(house):
+    code = """
+import os, time
+n = 0
+try:
+    while n < 100000:
+        if os.fork() == 0:
+            time.sleep(600)
+        n += 1
+except OSError as error:
+    print(error.errno, n < 1000)
+"""
+    conversation = f"c-{uuid.uuid4()}"
+    value = house.calls.run(code, conversation, timeout=20)
+    assert value["stdout"] == "11 True\n", value
+    assert house.calls.run("print('again')", conversation)["stdout"] == "again\n"
+
+
+def test_memory_is_bounded_and_told_apart(house):
+    conversation = f"c-{uuid.uuid4()}"
+    value = house.calls.run("x = bytearray(3 << 30); print(len(x))", conversation, timeout=60)
+    if value["status"] == "error":  # refused politely
+        assert "MemoryError" in value["stderr"]
+    else:
+        assert (value["status"], value["exit_code"]) == ("oom", 137), value
+    touched = house.calls.run("x = []\nwhile True: x.append(b'x' * (1 << 20))", conversation, timeout=60)
+    assert touched["status"] == "oom" and touched["exit_code"] == 137, touched
+    assert house.calls.run("print('again')", conversation)["stdout"] == "again\n"
+
+
+def test_a_full_disk_is_said_to_be_full(house):
+    conversation = f"c-{uuid.uuid4()}"
+    code = "f = open('/sandbox/big', 'wb')\nwhile True: f.write(b'x' * (1 << 20))"
+    value = house.calls.run(code, conversation, timeout=60)
+    assert value["status"] == "disk_full" and "No space left" in value["stderr"], value
+    assert house.calls.run("import os; os.remove('/sandbox/big'); print('again')", conversation)["stdout"] == "again\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_flood_keeps_head_and_tail(house, stream):
+    code = f"import sys\nfor n in range(1_000_000): sys.{stream}.write(f'line {{n:07}} of the flood\\n')"
+    value = house.calls.run(code, f"c-{uuid.uuid4()}", timeout=60)
+    total = 1_000_000 * len("line 0000000 of the flood\n")
+    kept, dropped = len(value[stream].encode()), value[f"{stream}_dropped"]
+    assert value["status"] == "ok"
+    assert value[stream].startswith("line 0000000 of the flood\n") and value[stream].endswith("line 0999999 of the flood\n")
+    assert (1 << 20) - 4096 <= kept <= (1 << 20) + 4096
+    assert total <= kept + dropped <= total + 4096, "what was dropped is counted (a note about it may stand in between)"
+    other = "stderr" if stream == "stdout" else "stdout"
+    assert value[other] == "" and value[f"{other}_dropped"] == 0
+
+
+def test_a_single_endless_line(house):
+    value = house.calls.run("import sys; sys.stdout.write('x' * 50_000_000)", f"c-{uuid.uuid4()}", timeout=60)
+    assert value["status"] == "ok" and value["stdout_dropped"] >= 48_000_000
+    assert set(value["stdout"][:100_000]) == {"x"}
+
+
+def test_a_flood_until_the_time_limit(house):
+    value = house.calls.run("while True: print('y' * 1000)", f"c-{uuid.uuid4()}", timeout=2)
+    assert (value["status"], value["exit_code"]) == ("timeout", 124) and value["stdout_dropped"] > 0
+
+
+def test_the_container_is_a_hard_one(house):
+    value = house.calls.run("print(1)", "hardening", project_id="the project")
+    seen = inspect(value["sandbox"])
+    host, config = seen["HostConfig"], seen["Config"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"] and host["Privileged"] is False
+    assert host["ReadonlyRootfs"] is True and host["NetworkMode"] == "none"
+    assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
+    assert not any("unconfined" in option for option in host["SecurityOpt"])
+    assert config["User"] not in ("", "0", "root", "0:0")
+    assert host["PidsLimit"] == 256 and host["NanoCpus"] == 1_000_000_000
+    assert host["Memory"] == 768 << 20 and host["MemorySwap"] == host["Memory"], "processes and work space; no swap"
+    assert not host["Binds"] and not host["Devices"] and not host["DeviceRequests"] and not host["GroupAdd"]
+    for mount in seen["Mounts"]:
+        assert mount["Type"] in ("tmpfs", "volume") and mount["Source"] != "/var/run/docker.sock"
+        assert mount["Type"] == "tmpfs" or mount["RW"] is False, mount
+    for space in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode"):
+        assert host.get(space, "") not in ("host", "shareable"), space
+    assert host["LogConfig"]["Type"] == "none" and host["RestartPolicy"]["Name"] in ("", "no") and not host["PortBindings"]
+    assert host["OomKillDisable"] in (False, None)
+    limits = {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]}
+    assert {"nofile", "core"} <= set(limits) and limits["core"] == 0
+    assert not any("secret" in value for value in config["Env"])
+    labels = config["Labels"]
+    assert labels["celeriac.instance"] == house.instance and labels["celeriac.conversation"] == "hardening"
+    assert labels["celeriac.project"] == "the project" and labels["celeriac.owner"].startswith(house.worker.node + "@")
+    assert {"celeriac.role", "celeriac.created"} <= set(labels)
+
+
+def test_the_inside_is_as_bare(house):
+    code = r"""
+import os, socket
+def attempt(what):
+    try: return repr(what())
+    except Exception as error: return type(error).__name__
+print(os.getuid() != 0, os.getgid() != 0, os.getgroups())
+status = dict(line.split(':\t') for line in open('/proc/self/status').read().splitlines() if ':\t' in line)
+print(status['CapEff'], status['CapBnd'], status['CapPrm'], status['NoNewPrivs'], status['Seccomp'])
+print(attempt(lambda: open('/etc/x', 'w')), attempt(lambda: open('/usr/bin/x', 'w')), attempt(lambda: open('/celeriac/x', 'w')))
+print(attempt(lambda: os.mknod('/tmp/device', 0o60600, os.makedev(7, 0))), attempt(lambda: os.setuid(0)), attempt(lambda: os.chroot('/')))
+print(sorted(os.listdir('/sys/class/net')), attempt(lambda: socket.create_connection(('8.8.8.8', 53), 2)))
+print(os.path.exists('/var/run/docker.sock'), os.path.exists('/run/docker.sock'))
+print([p for p in os.listdir('/proc') if p.isdigit() and int(p) == 1], attempt(lambda: open('/proc/1/environ', 'rb').read()))
+print(attempt(lambda: os.kill(1, 9)))
+"""
+    value = house.calls.run(code, "hardening", project_id="the project")
+    lines = value["stdout"].splitlines()
+    assert lines[0] == "True True []" or lines[0].startswith("True True [1"), value
+    assert lines[1] == "0000000000000000 0000000000000000 0000000000000000 1 2"
+    assert lines[2].split() in (["OSError"] * 3, ["OSError", "OSError", "PermissionError"]), lines
+    assert lines[3] == "PermissionError PermissionError PermissionError"
+    assert lines[4].startswith("['lo']") and "OSError" in lines[4]
+    assert lines[5] == "False False"
+    assert "secret" not in value["stdout"] and "DATABASE" not in value["stdout"]
+    assert house.calls.run("print('again')", "hardening", project_id="the project")["stdout"] == "again\n", "a run can end the container it is in"
+
+
+def test_no_container_is_left_without_a_conversation(house):
+    """One-shot runs, probes and failed starts leave none."""
+    before = set(containers(house.instance))
+    value = house.calls.run("print('once')", f"c-{uuid.uuid4()}", one_shot=True)
+    assert value["stdout"] == "once\n" and (value["reused"], value["restarted"]) == (False, False)
+    wait_until(lambda: set(containers(house.instance)) <= before, 30, "the container of a one-shot run stayed")
