@@ -40,9 +40,8 @@
 #define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
 
 /* Sandboxes */
-#define BOUND_FRAME_BYTES (64u << 10) /* one agent frame: what a re-attach must be able to flush   \
-				       */
-#define BOUND_CODE_BYTES	    (4u << 20) /* source text of one run */
+#define BOUND_FRAME_BYTES	    (64u << 10) /* one agent frame, which a re-attach must flush */
+#define BOUND_CODE_BYTES	    (4u << 20)	/* source text of one run */
 #define BOUND_STDIN_BYTES	    (16u << 20)
 #define BOUND_INPUT_FILES	    64
 #define BOUND_INPUT_FILE_BYTES	    (32u << 20)

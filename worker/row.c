@@ -173,21 +173,19 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 }
 
 enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
-			 bool *ret_failed)
+			 bool *ret_failed, struct err *err)
 {
 	bool said = false;
 
 	describe(ctx, values);
 	for (;;) {
-		struct err err = {0};
 		enum row_begin verdict;
 
-		if (begin_once(ctx, &verdict, ret_result, ret_failed, &err) == 0)
+		if (begin_once(ctx, &verdict, ret_result, ret_failed, err) == 0)
 			return verdict;
-		if (!err_is_transient(&err) && !said)
-			log_error("Task %s[%s]: its row cannot be written: %s", ctx->request->name,
-				  ctx->request->id, err.msg);
-		if (!wait_out(ctx, &err, &said))
+		if (!err_is_transient(err))
+			return ROW_REFUSED;
+		if (!wait_out(ctx, err, &said))
 			return ROW_ABANDONED;
 	}
 }

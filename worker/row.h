@@ -10,11 +10,12 @@ enum row_begin {
 	ROW_RUN,      /* the row is ours: run the task */
 	ROW_FINISHED, /* it ran before; *ret_result is what it returned, or its exception */
 	ROW_ASIDE,    /* somebody alive runs it */
+	ROW_REFUSED,  /* the database will never take it: `err` says why */
 	ROW_ABANDONED /* the worker stops: give the message back */
 };
 /* Inserts the row, or finds out whose it is; takes over a dead owner's. Waits out an outage. */
 enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
-			 bool *ret_failed);
+			 bool *ret_failed, struct err *err);
 
 enum row_finish {
 	ROW_WRITTEN,

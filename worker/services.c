@@ -58,6 +58,16 @@ static void adopt(struct worker *w)
 		log_info("adopted %lld conversation(s) of workers that died", (long long)adopted);
 }
 
+static void log_notes(const char *line)
+{
+	while (*line != '\0') {
+		size_t len = strcspn(line, "\n");
+
+		log_info("sandboxes: %.*s", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
 struct engine_watch {
 	struct said said;
 	bool adopted;
@@ -83,7 +93,7 @@ static void look_at_engine(struct worker *w, struct engine_watch *watch)
 	if (!up)
 		return;
 	if (!watch->adopted) {
-		log_info("sandboxes:\n%s", notes.data);
+		log_notes(notes.data);
 		adopt(w);
 		watch->adopted = true;
 	}

@@ -121,6 +121,15 @@ static void fail(struct task_ctx *ctx)
 	settle_result(r, TASK_FAILURE, exception, traceback);
 }
 
+/* The database will never take the row: the task is a FAILURE. */
+static void refuse(struct task_ctx *ctx, const struct err *err)
+{
+	log_error("Task %s[%s]: its row was refused: %s", ctx->request->name, ctx->request->id,
+		  err->msg);
+	task_ctx_set_exception(ctx, "celeriac", "StoreError", err->msg);
+	fail(ctx);
+}
+
 /* The row is written before the result, so that a result implies a row. False: the message went
  * back or was dropped. */
 static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
@@ -145,9 +154,7 @@ static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 		trace_release(r);
 		return false;
 	}
-	log_error("Task %s[%s]: its row was refused: %s", r->name, r->id, err.msg);
-	task_ctx_set_exception(ctx, "celeriac", "StoreError", err.msg);
-	fail(ctx);
+	refuse(ctx, &err);
 	return false;
 }
 
@@ -232,11 +239,12 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 {
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *result = NULL;
+	struct err err = {0};
 	bool failed = false;
 
 	if ((r->task->flags & TASK_STORED) == 0)
 		return true;
-	switch (row_begin(ctx, values, &result, &failed)) {
+	switch (row_begin(ctx, values, &result, &failed, &err)) {
 	case ROW_RUN:
 		return true;
 	case ROW_FINISHED:
@@ -244,6 +252,9 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 		return false;
 	case ROW_ASIDE:
 		keeper_set_aside(r->worker, r, clock_deadline(ASIDE_INTERVAL));
+		return false;
+	case ROW_REFUSED:
+		refuse(ctx, &err);
 		return false;
 	case ROW_ABANDONED:
 		trace_release(r);
