@@ -20,7 +20,8 @@
 struct sandbox;
 
 /* Opens the engine named by the settings; neither engine nor Redis needs to answer yet. `link`
- * carries the index and is borrowed, as is `presence`. [init] */
+ * carries the index and is borrowed, as is `presence`; both may be NULL for sandbox_prepare alone.
+ * A thread that watches the links to idle sandboxes begins with the first of them. [init] */
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err) must_check;
 /* Closes streams; containers live on, so that a restart costs no conversation its files. */
@@ -68,8 +69,8 @@ enum sandbox_status {
 	SANDBOX_KILLED, /* by a signal that was neither ours nor the kernel's memory killer */
 	SANDBOX_DISK_FULL,
 	SANDBOX_START_FAILED, /* 126, 127 */
-	SANDBOX_LOST,	      /* the container vanished in the middle */
-	SANDBOX_CANCELLED
+	SANDBOX_LOST,	      /* the container vanished in the middle: 137 */
+	SANDBOX_CANCELLED     /* 137, and nothing of the run is left */
 };
 const char *sandbox_status_text(enum sandbox_status status);
 
@@ -85,7 +86,8 @@ struct sandbox_skipped_file {
 struct sandbox_outcome {
 	enum sandbox_status status;
 	int exit_code;
-	char *stdout_text, *stderr_text; /* UTF-8 without NUL, head and tail */
+	/* UTF-8 without NUL; head and tail, between them a line "[... 123 bytes dropped ...]" */
+	char *stdout_text, *stderr_text;
 	size_t stdout_len, stderr_len;
 	uint64_t stdout_dropped, stderr_dropped; /* bytes in the middle */
 	usec_t duration, cpu_time;

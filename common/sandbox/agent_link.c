@@ -59,6 +59,11 @@ bool agent_link_is_quiet(const struct agent_link *l)
 	return l->left == 0 && l->out.len == 0 && poll(&fd, 1, 0) == 0;
 }
 
+int agent_link_fd(const struct agent_link *l)
+{
+	return engine_stream_fd(l->stream);
+}
+
 int agent_link_flush(struct agent_link *l, usec_t deadline, struct err *err)
 {
 	int rc = buf_status(&l->out, err);

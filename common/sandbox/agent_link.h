@@ -28,6 +28,8 @@ uint32_t agent_link_epoch(const struct agent_link *l);
 uint32_t agent_link_next_run(struct agent_link *l);
 /* Between runs: connected, and nothing has come that nobody asked for. Does not block. */
 bool agent_link_is_quiet(const struct agent_link *l);
+/* To wait for the end of that quiet. */
+int agent_link_fd(const struct agent_link *l);
 
 /* Queues a frame; what is queued goes out when it has become much, and with agent_link_flush. */
 int agent_link_send(struct agent_link *l, enum frame_type type, unsigned flags, uint32_t run,

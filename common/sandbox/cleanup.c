@@ -196,7 +196,6 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 		sweep_one(&w, i);
 	free(w.list);
 	free(w.records);
-	sandbox_live_prune(s);
 	if (rc < 0)
 		return err_wrap(err, "sweep");
 	*ret = w.report;

@@ -83,7 +83,7 @@ int sandbox_check_run(const struct sandbox_run *run, const struct settings *sett
 	if (rc == 0 && run->project && !is_text(run->project, 255))
 		rc = err_set(err, ERR_INVALID,
 			     "project_id: must be at most 255 bytes of plain text");
-	if (rc == 0 && sandbox_language_find(run->language) == NULL)
+	if (rc == 0 && (run->language == NULL || sandbox_language_find(run->language) == NULL))
 		rc = err_set(err, ERR_INVALID, "language: '%.50s' is not known here",
 			     run->language);
 	if (rc == 0 && run->code.len > BOUND_CODE_BYTES)

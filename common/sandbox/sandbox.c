@@ -38,6 +38,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	s->presence = presence;
 	mutex_init(&s->preparing);
 	mutex_init(&s->lock);
+	sandbox_live_init(&s->live);
 	sandbox_index_init(&s->index, link, key_prefix, settings->instance, presence);
 	*ret = s;
 	return 0;
@@ -45,14 +46,9 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 
 void sandbox_close_all(struct sandbox *s)
 {
-	struct live *l;
-
 	if (s == NULL)
 		return;
-	while ((l = s->live) != NULL) {
-		s->live = l->next;
-		sandbox_live_free(l);
-	}
+	sandbox_live_done(&s->live);
 	sandbox_index_done(&s->index);
 	engine_close(s->engine);
 	mutex_done(&s->lock);
@@ -192,7 +188,7 @@ int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct san
 		if (rc == 0)
 			return 0;
 		if (rc == -ERR_UNAVAILABLE)
-			sandbox_unready(s);
+			sandbox_look(s);
 		if (!err_is_transient(&step) || clock_left_ms(deadline) <= pause) {
 			*err = step;
 			return err_wrap(err, "sandbox");

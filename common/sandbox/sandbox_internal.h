@@ -26,8 +26,16 @@
 /* An agent link between two calls of its conversation. */
 struct live {
 	struct live *next;
+	uint64_t serial;
 	char conversation[256], project[256], container[ENGINE_ID_SIZE];
 	struct agent_link *link;
+};
+struct live_store {
+	struct live *first; /* last used first */
+	uint64_t last_serial;
+	int epoll, stop;
+	pthread_t watcher;
+	bool watching;
 };
 
 struct sandbox {
@@ -40,18 +48,19 @@ struct sandbox {
 	/* guarded by lock */
 	bool ready;
 	char agent_volume[80];
-	int64_t max;	   /* containers */
-	struct live *live; /* last used first */
+	int64_t max; /* containers */
+	struct live_store live;
 };
 
 /* ---- live.c ---- */
+void sandbox_live_init(struct live_store *store);
+/* Nobody may be using it any more. */
+void sandbox_live_done(struct live_store *store);
 /* Out of the store, to be used by the caller alone; NULL. */
 struct live *sandbox_live_take(struct sandbox *s, const char *conversation);
 /* Into the store (taken); the one that was not used for longest may have to go. */
 void sandbox_live_put(struct sandbox *s, struct live *l);
 void sandbox_live_free(struct live *l);
-/* Closes the links whose container is gone. */
-void sandbox_live_prune(struct sandbox *s);
 
 /* ---- container.c: making containers ---- */
 struct container_wish {

@@ -111,22 +111,34 @@ static void loop(struct agent *a)
 	}
 }
 
-int main(void)
+static bool begin(struct agent *a)
 {
-	struct agent *a = calloc(1, sizeof(*a));
-	uint32_t left, remaining;
-
-	/* It kills everything it can see: nowhere but in a PID namespace of its own. */
-	if (a == NULL || getpid() != 1)
-		return 2;
 	a->queue = malloc(AGENT_QUEUE);
 	if (a->queue == NULL || !seclude(a))
-		return 3;
+		return false;
 	a->run.put_fd = a->run.out.fd = a->run.err.fd = a->run.in.fd = -1;
 	frame_reader_init(&a->reader);
 	state_remember(a);
+	return true;
+}
+
+int main(void)
+{
+	uint32_t left, remaining;
+	struct agent *a;
+
+	/* It kills everything it can see: nowhere but in a PID namespace of its own. */
+	if (getpid() != 1)
+		return 2;
+	a = calloc(1, sizeof(*a));
+	if (a == NULL || !begin(a)) {
+		free(a);
+		return 3;
+	}
 	loop(a);
 	/* The stream is at its end: nobody can ever come back. */
 	reap_everything(a, 0, &left, &remaining);
+	free(a->queue);
+	free(a);
 	return 0;
 }

@@ -149,6 +149,26 @@ START_TEST(test_two_workers)
 }
 END_TEST
 
+/* The engine copies a container's output to everybody attached, and waits for the slowest: the one
+ * who does not work on the conversation must not be in the way of the one who does. */
+START_TEST(test_the_other_worker_is_not_in_the_way)
+{
+	static const char files[] = "import os\nfor i in range(8):\n  open(f'/sandbox/output/{i}', "
+				    "'wb').write(b'x' * (1 << 20))\n";
+	struct sandbox_worker two;
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	for (int i = 0; i < 3; i++) {
+		run("c", files);
+		ck_assert_uint_eq(o.file_count, 8);
+		run_in(&two, "c", files);
+		ck_assert_uint_eq(o.file_count, 8);
+		ck_assert(o.reused);
+	}
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
 static void *run_slowly(void *worker)
 {
 	struct sandbox_outcome slow;
@@ -390,6 +410,7 @@ int main(void)
 	tcase_add_test(t, test_redis_emptied);
 	tcase_add_test(t, test_projects);
 	tcase_add_test(t, test_two_workers);
+	tcase_add_test(t, test_the_other_worker_is_not_in_the_way);
 	tcase_add_test(t, test_one_after_the_other);
 	tcase_add_test(t, test_restart_of_a_worker);
 	tcase_add_test(t, test_dead_worker_in_the_middle);
