@@ -82,7 +82,7 @@ def test_killed_while_tasks_run(make_worker, app, broker):
 @pytest.mark.parametrize("how", ["TERM", "QUIT"])
 def test_stopped_under_load(make_worker, app, broker, how):
     worker = make_worker("-c", "4")
-    results = [app.send_task("celeriac.sleep", (0.5,)) for _ in range(40)]
+    results = [app.send_task("celeriac.sleep", (0.25,)) for _ in range(40)]
     wait_until(lambda: worker.metric("tasks_active") == 4, 30, "it was not busy")
     assert (worker.term if how == "TERM" else worker.quit)() == 0
     assert broker.unacked() == (0, 0)
