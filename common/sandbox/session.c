@@ -45,14 +45,16 @@ static bool is_trouble_of_the_agent(int rc)
 	       rc == -ERR_UNSUPPORTED;
 }
 
-/* Removes a container that is of no use any more. 0 = there is none now. */
-static int clear_away(struct sandbox *s, struct session *se, const char *container, struct err *err)
+/* Removes a container that is of no use any more. 0 = there is none now. What was never started
+ * held nothing. */
+static int clear_away(struct sandbox *s, struct session *se, const struct engine_container *c,
+		      struct err *err)
 {
-	int rc = engine_remove(s->engine, container, err);
+	int rc = engine_remove(s->engine, c->id, err);
 
 	if (rc < 0)
 		return rc;
-	se->restarted = true;
+	se->restarted = se->restarted || strcmp(c->status, "created") != 0;
 	return 0;
 }
 
@@ -70,12 +72,12 @@ static int join(struct sandbox *s, struct session *se, const struct engine_conta
 	if (rc < 0)
 		return rc;
 	if (!c->running || strcmp(c->status, "running") != 0)
-		return clear_away(s, se, c->id, err);
+		return clear_away(s, se, c, err);
 	rc = agent_link_open(s->engine, c->id, se->record.epoch + 1, true,
 			     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
 	if (is_trouble_of_the_agent(rc)) {
 		log_debug("sandbox %.12s is of no use: %s", c->id, err->msg);
-		return clear_away(s, se, c->id, err);
+		return clear_away(s, se, c, err);
 	}
 	if (rc < 0)
 		return rc;

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -33,6 +36,26 @@ static void or_die(int rc, const char *what)
 		return;
 	perror(what);
 	_exit(99);
+}
+
+static bool g_old_kernel;
+
+void agent_box_old_kernel(bool on)
+{
+	g_old_kernel = on;
+}
+
+static void forget_openat2(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+
+	or_die(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "seccomp");
 }
 
 static void mount_dir(const char *root, const char *dir, const char *options)
@@ -94,6 +117,8 @@ static _Noreturn void be_agent(const char *root, int in, int out, int image)
 	     *envp[] = {(char[]){"SECRET=of the agent"}, NULL};
 
 	make_root(root);
+	if (g_old_kernel)
+		forget_openat2();
 	or_die(setgroups(0, NULL), "groups");
 	or_die(setresgid(10001, 10001, 10001), "gid");
 	or_die(setresuid(10001, 10001, 10001), "uid");

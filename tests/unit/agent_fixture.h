@@ -25,6 +25,8 @@ struct agent_box {
 bool agent_box_possible(void);
 /* NULL when they could not be made. */
 struct agent_box *agent_box_new(void);
+/* The next ones have a kernel that does not know openat2, as some sandboxes' kernels do. */
+void agent_box_old_kernel(bool on);
 void agent_box_free(struct agent_box *b);
 
 void agent_box_send_raw(struct agent_box *b, const void *data, size_t len);

@@ -32,7 +32,8 @@ static int open_by_steps(int dir, const char *path, int flags)
 {
 	char name[BOUND_FILE_NAME_BYTES + 1];
 	const char *slash;
-	int fd = dir, next;
+	struct stat st;
+	int fd = dir, next, error;
 
 	while ((slash = strchr(path, '/')) != NULL) {
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
@@ -45,8 +46,16 @@ static int open_by_steps(int dir, const char *path, int flags)
 		path = slash + 1;
 	}
 	next = openat(fd, path, flags | O_NOFOLLOW);
-	if (fd != dir)
+	/* For a link that should be a directory, openat2 says what it is, openat what it is not. */
+	if (next < 0 && errno == ENOTDIR)
+		errno = fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)
+				? ELOOP
+				: ENOTDIR;
+	if (fd != dir) {
+		error = errno;
 		close(fd);
+		errno = error;
+	}
 	return next;
 }
 

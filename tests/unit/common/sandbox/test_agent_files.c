@@ -228,17 +228,16 @@ START_TEST(test_reset_follows_nothing)
 }
 END_TEST
 
-int main(void)
+static void setup_old_kernel(void)
 {
-	if (!agent_box_possible()) {
-		puts("namespaces cannot be made here: nothing tested");
-		return 0;
-	}
-	Suite *s = suite_create("agent_files");
-	TCase *t = tcase_create("output");
+	agent_box_old_kernel(true);
+	setup();
+}
 
+static void add_all(Suite *s, TCase *t, SFun begin)
+{
 	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, begin, teardown);
 	tcase_add_test(t, test_new_and_changed);
 	tcase_add_test(t, test_not_files);
 	tcase_add_test(t, test_output_replaced);
@@ -249,6 +248,17 @@ int main(void)
 	tcase_add_test(t, test_deeper_than_a_path);
 	tcase_add_test(t, test_reset_follows_nothing);
 	suite_add_tcase(s, t);
+}
+
+int main(void)
+{
+	if (!agent_box_possible()) {
+		puts("namespaces cannot be made here: nothing tested");
+		return 0;
+	}
+	Suite *s = suite_create("agent_files");
+	add_all(s, tcase_create("output"), setup);
+	add_all(s, tcase_create("output, without openat2"), setup_old_kernel);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -1,9 +1,11 @@
 /* Conversations and their containers: reuse, loss, two workers, sweeps, adoption. On the real
  * engine. */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -237,6 +239,82 @@ START_TEST(test_dead_worker_in_the_middle)
 }
 END_TEST
 
+/* What a worker leaves that dies between making a container and starting it. */
+static void make_half(const char *conversation)
+{
+	static const char *const argv[] = {"/celeriac/agent", NULL};
+	const struct engine_label labels[] = {
+		{"role", "conversation"}, {"conversation", conversation}, {"owner", "one@1"}};
+	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
+	const struct engine_spec spec = {.image = "celeriac-sandbox:latest",
+					 .name = name,
+					 .argv = argv,
+					 .labels = labels,
+					 .label_count = ARRAY_LEN(labels)};
+
+	sandbox_container_name(f.instance, conversation, name);
+	ck_assert_msg(engine_create(f.one.sandbox->engine, &spec, id, NULL, &err) == 0, "%s",
+		      err.msg);
+}
+
+START_TEST(test_half_made)
+{
+	struct sandbox_report report;
+
+	make_half("c");
+	run("c", note_it);
+	ck_assert(!o.reused && !o.restarted);
+	/* The name alone tells, when the index thinks that there is none. */
+	run("d", note_it);
+	settle(&f.one);
+	f.one.settings.sandbox_idle_timeout = 0;
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert_int_eq(report.idle, 2);
+	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
+	make_half("d");
+	ck_assert_str_eq(run("d", read_it), "False\n");
+	ck_assert(!o.reused && o.restarted);
+	make_half("e");
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 2 && report.orphans == 0);
+	usleep(1200000);
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert(report.kept == 1 && report.orphans == 1);
+}
+END_TEST
+
+/* SIGKILL in the middle of a run: the next life of that worker takes the conversation over, and the
+ * run is ended. */
+START_TEST(test_killed_in_the_middle)
+{
+	struct sandbox_worker two;
+	usec_t began;
+	pid_t pid;
+
+	run("c", note_it);
+	settle(&f.one);
+	pid = fork();
+	if (pid == 0) {
+		sandbox_worker_start(&f, "two", base_env, &two);
+		run_in(&two, "c",
+		       "import time\nwhile True: open('/sandbox/beat', 'w').close(); "
+		       "time.sleep(0.05)");
+		_exit(0);
+	}
+	usleep(2500000);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	sandbox_worker_start(&f, "two", base_env, &two);
+	began = clock_mono();
+	run("c", "import os, time\nos.remove('/sandbox/beat'); time.sleep(0.3)\n"
+		 "print(os.path.exists('/sandbox/note'), os.path.exists('/sandbox/beat'))");
+	ck_assert_str_eq(o.stdout_text, "True False\n");
+	ck_assert(o.reused);
+	ck_assert_int_lt(clock_mono() - began, 5 * USEC_PER_SEC);
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
 START_TEST(test_idle_sweep)
 {
 	struct sandbox_report report;
@@ -414,6 +492,8 @@ int main(void)
 	tcase_add_test(t, test_one_after_the_other);
 	tcase_add_test(t, test_restart_of_a_worker);
 	tcase_add_test(t, test_dead_worker_in_the_middle);
+	tcase_add_test(t, test_half_made);
+	tcase_add_test(t, test_killed_in_the_middle);
 	tcase_add_test(t, test_idle_sweep);
 	tcase_add_test(t, test_orphans);
 	tcase_add_test(t, test_reset_and_close);
