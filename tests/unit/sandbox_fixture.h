@@ -24,9 +24,13 @@ struct sandbox_fixture {
 	struct sandbox_worker one;
 };
 
+/* Chooses the instance name, for all tests of the program; and, when they have ended in whatever
+ * way, removes what they left on the engine. Both in main. */
+void sandbox_fixture_begin(void);
+void sandbox_fixture_clear(void);
+
 /* `env`: further settings, "NAME=value", NULL-terminated; or NULL. */
 void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env);
-/* Removes every container of the instance. */
 void sandbox_fixture_stop(struct sandbox_fixture *f);
 
 /* Another worker of the same deployment. */
@@ -40,6 +44,6 @@ void sandbox_worker_run(struct sandbox_worker *w, const char *conversation, cons
 			usec_t timeout, struct sandbox_outcome *ret);
 
 /* Containers of the instance. */
-size_t sandbox_fixture_count(struct sandbox_fixture *f);
+size_t sandbox_fixture_count(void);
 
 #endif

@@ -267,7 +267,7 @@ START_TEST(test_bad_arguments)
 		ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), -ERR_INVALID);
 		ck_assert(strstr(err.msg, "files[0].name"));
 	}
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+	ck_assert_uint_eq(sandbox_fixture_count(), 0);
 }
 END_TEST
 
@@ -289,7 +289,9 @@ int main(void)
 	tcase_add_test(t, test_bad_arguments);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
+	sandbox_fixture_begin();
 	srunner_run_all(r, CK_NORMAL);
+	sandbox_fixture_clear();
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;

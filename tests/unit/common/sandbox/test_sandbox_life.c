@@ -146,7 +146,7 @@ START_TEST(test_two_workers)
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert(o.reused);
 	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 1);
+	ck_assert_uint_eq(sandbox_fixture_count(), 1);
 	sandbox_worker_stop(&f, &two, true);
 }
 END_TEST
@@ -391,7 +391,7 @@ START_TEST(test_reset_and_close)
 			 "[] True\n");
 	ck_assert_int_eq(sandbox_close(f.one.sandbox, "c", &gone, &err), 0);
 	ck_assert(gone);
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+	ck_assert_uint_eq(sandbox_fixture_count(), 0);
 	ck_assert_str_eq(run("c", read_it), "False\n");
 	ck_assert(!o.restarted);
 }
@@ -410,7 +410,7 @@ START_TEST(test_one_shot)
 	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(o.status, SANDBOX_OK);
 	ck_assert_uint_eq(o.file_count, 1);
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+	ck_assert_uint_eq(sandbox_fixture_count(), 0);
 }
 END_TEST
 
@@ -423,7 +423,7 @@ START_TEST(test_capacity)
 	run("a", read_it);
 	settle(&f.one);
 	run("d", note_it);
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 3);
+	ck_assert_uint_eq(sandbox_fixture_count(), 3);
 	ck_assert_str_eq(run("a", read_it), "True\n");
 	ck_assert_str_eq(run("b", read_it), "False\n");
 	ck_assert(o.restarted);
@@ -473,7 +473,7 @@ START_TEST(test_prepare)
 		sandbox_close_all(s);
 		settings_done(&settings);
 	}
-	ck_assert_uint_eq(sandbox_fixture_count(&f), 0);
+	ck_assert_uint_eq(sandbox_fixture_count(), 0);
 }
 END_TEST
 
@@ -503,7 +503,9 @@ int main(void)
 	tcase_add_test(t, test_prepare);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
+	sandbox_fixture_begin();
 	srunner_run_all(r, CK_NORMAL);
+	sandbox_fixture_clear();
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
