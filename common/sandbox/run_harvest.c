@@ -120,7 +120,9 @@ int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint3
 	if (rc == 0)
 		rc = agent_link_flush(l, deadline, err);
 	while (rc == 0 && (rc = agent_link_receive(l, deadline, &f, err)) == 0) {
-		if (f.run != run)
+		if (clock_mono() >= deadline)
+			rc = err_set(err, ERR_TIMEOUT, "it does not come to an end");
+		else if (f.run != run)
 			rc = err_set(err, ERR_PROTOCOL, "a frame of another run");
 		else if (f.type == FRAME_FILE)
 			rc = begin_file(&r, &f, err);
