@@ -57,12 +57,14 @@ START_TEST(test_plain)
 END_TEST
 
 /* Its own session, no control descriptors, the first to be killed for memory, no agent environment,
- * no core file. */
+ * no core file. (A make that starts this with posix_spawn leaves glibc's two inner signals, 32 and
+ * 33, ignored, and no program can undo that through glibc: they are not looked at.) */
 START_TEST(test_what_a_run_inherits)
 {
 	run("ls /proc/self/fd | tr '\\n' ' '; cat /proc/self/oom_score_adj; cut -d' ' -f6 "
 	    "/proc/$$/stat | grep -cx $$;"
-	    "ulimit -c; env | grep -c SECRET; sed -n 's/^SigIgn:\\t//p;s/^SigBlk:\\t//p' "
+	    "ulimit -c; env | grep -c SECRET; sed -n '/^SigIgn:/s/180000000$/000000000/;"
+	    "s/^SigIgn:\\t//p;s/^SigBlk:\\t//p' "
 	    "/proc/self/status");
 	ck_assert_str_eq(r.out.data, "0 1 2 3 1000\n1\n0\n0\n0000000000000000\n0000000000000000\n");
 }
