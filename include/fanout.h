@@ -34,12 +34,15 @@ bool fanout_up(const struct fanout *f);
  */
 void fanout_reply(struct fanout *f, const char *exchange, const char *routing_key,
 		  struct slice envelope);
-/* Makes known that `queue` is bound to `exchange`, as kombu does when it declares a queue. Never
- * waits. */
-void fanout_bind(struct fanout *f, const char *exchange, const char *routing_key,
-		 const char *queue);
-void fanout_unbind(struct fanout *f, const char *exchange, const char *routing_key,
-		   const char *queue);
+/* Makes known that `queue` is bound to `exchange`, as kombu does when it declares a queue; to be
+ * said again now and then, for sets get lost. `pattern` is for topic exchanges, else "". With
+ * `permanent` no sweep of kombu's forgets it. Never waits. */
+struct fanout_binding {
+	const char *exchange, *routing_key, *pattern, *queue;
+	bool permanent;
+};
+void fanout_bind(struct fanout *f, const struct fanout_binding *b);
+void fanout_unbind(struct fanout *f, const struct fanout_binding *b);
 
 /* ---- the control thread ---- */
 /* Connects and listens to `exchange`. To be called again after an error of fanout_receive. */

@@ -119,26 +119,29 @@ void fanout_reply(struct fanout *f, const char *exchange, const char *routing_ke
 	redis_link_submit(f->link, &commands, 1, 0, NULL, NULL);
 }
 
-static void change_binding(struct fanout *f, const char *command, const char *exchange,
-			   const char *routing_key, const char *queue)
+static void change_binding(struct fanout *f, const char *command, const struct fanout_binding *b)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	const struct broker_options *o = &f->options;
+	_cleanup_free_ char *member =
+		xasprintf("%s%s%s%s%s", b->routing_key, o->sep, b->pattern, o->sep, b->queue);
 
-	redis_command(&commands, "%s %s_kombu.binding.%s %s%s%s%s", command, o->global_keyprefix,
-		      exchange, routing_key, o->sep, o->sep, queue);
-	redis_link_submit(f->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
+	redis_command(&commands, "%s %s_kombu.binding.%s %s", command, o->global_keyprefix,
+		      b->exchange, member);
+	if (b->permanent)
+		redis_command(&commands, "%s %s_kombu.binding_permanent.%s %s", command,
+			      o->global_keyprefix, b->exchange, member);
+	redis_link_submit(f->link, &commands, b->permanent ? 2 : 1, REDIS_LINK_KEEP, NULL, NULL);
 }
 
-void fanout_bind(struct fanout *f, const char *exchange, const char *routing_key, const char *queue)
+void fanout_bind(struct fanout *f, const struct fanout_binding *b)
 {
-	change_binding(f, "SADD", exchange, routing_key, queue);
+	change_binding(f, "SADD", b);
 }
 
-void fanout_unbind(struct fanout *f, const char *exchange, const char *routing_key,
-		   const char *queue)
+void fanout_unbind(struct fanout *f, const struct fanout_binding *b)
 {
-	change_binding(f, "SREM", exchange, routing_key, queue);
+	change_binding(f, "SREM", b);
 }
 
 /* The name of a channel as a pattern that matches it alone. */

@@ -146,16 +146,25 @@ END_TEST
 START_TEST(test_bindings)
 {
 	const char *member = "\x06\x16\x06\x16n.celery.pidbox";
+	struct fanout_binding mailbox = {"celery.pidbox", "", "", "n.celery.pidbox", false};
+	struct fanout_binding queue = {"ex", "a.*", "^a$", "q", true};
 
 	open_fanout("");
-	fanout_bind(g_fanout, "celery.pidbox", "", "n.celery.pidbox");
+	fanout_bind(g_fanout, &mailbox);
 	while (tell("SISMEMBER %s %s", "_kombu.binding.celery.pidbox", member) != 1) {
 		usleep(1000);
 	}
-	fanout_unbind(g_fanout, "celery.pidbox", "", "n.celery.pidbox");
+	fanout_unbind(g_fanout, &mailbox);
 	while (tell("SISMEMBER %s %s", "_kombu.binding.celery.pidbox", member) != 0) {
 		usleep(1000);
 	}
+	ck_assert_int_eq(tell("EXISTS %s%s", "_kombu.binding_permanent.celery.pidbox", ""), 0);
+	fanout_bind(g_fanout, &queue);
+	while (tell("SISMEMBER %s %s", "_kombu.binding_permanent.ex", "a.*\x06\x16^a$\x06\x16q") !=
+	       1) {
+		usleep(1000);
+	}
+	ck_assert_int_eq(tell("SCARD %s%s", "_kombu.binding.ex", ""), 1);
 }
 END_TEST
 
