@@ -20,10 +20,28 @@
 #define BACKOFF_FIRST  (100 * USEC_PER_MSEC)
 #define BACKOFF_MOST   (2 * USEC_PER_SEC)
 
+/* False when its task's rate limit makes it wait for its turn. */
+static bool take_turn(struct request *r)
+{
+	usec_t now = clock_mono(), turn;
+
+	if (r->has_turn)
+		return true;
+	r->has_turn = true;
+	turn = limits_take_turn(&r->worker->limits, r->task->name, now);
+	if (turn <= now)
+		return true;
+	r->parked = true;
+	keeper_set_aside(r->worker, r, turn);
+	return false;
+}
+
 void consumer_dispatch(struct request *r)
 {
 	struct worker *w = r->worker;
 
+	if (!r->lane_held && !take_turn(r))
+		return;
 	if (!r->lane_held && !lanes_enter(&w->lanes, r))
 		return;
 	request_transition(r, REQUEST_RESERVED);
@@ -78,7 +96,7 @@ static void drop_unknown(struct worker *w, struct delivery *d, struct message *m
 }
 
 /* An alias is "theirs=ours"; the name that was sent stays in results and logs. */
-static const struct task *find_task(const struct worker *w, const char *name)
+const struct task *worker_find_task(const struct worker *w, const char *name)
 {
 	const char *p = w->settings.task_aliases ? w->settings.task_aliases : "";
 	const struct task *t = NULL;
@@ -111,6 +129,7 @@ static void receive(struct worker *w, struct delivery *d)
 	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];
 	struct message *m = NULL;
 	const struct task *t;
+	struct request *r;
 	struct err err = {0};
 
 	state_count(&w->state, COUNT_RECEIVED);
@@ -132,17 +151,21 @@ static void receive(struct worker *w, struct delivery *d)
 		bury(w, d, err.msg);
 		return;
 	}
-	t = find_task(w, m->task);
+	t = worker_find_task(w, m->task);
 	if (t == NULL) {
 		drop_unknown(w, d, m);
 		message_free(m);
 		return;
 	}
 	log_info("Task %s[%s] received", m->task, m->id);
+	r = request_new(w, d, m, t);
+	if (trace_discard(r))
+		return;
+	events_task_received(r);
 	if (m->eta > clock_wall())
-		keeper_set_aside(w, request_new(w, d, m, t), clock_deadline(m->eta - clock_wall()));
+		keeper_set_aside(w, r, clock_deadline(m->eta - clock_wall()));
 	else
-		consumer_dispatch(request_new(w, d, m, t));
+		consumer_dispatch(r);
 }
 
 /* Until a slot is free, something changes, or the deadline. */
@@ -161,13 +184,32 @@ static void drain_wake(struct worker *w)
 	(void)n;
 }
 
-static size_t room(struct worker *w)
+/* What waits for its time takes no slot, but for rate-limited requests beyond a bound. */
+size_t worker_slots_taken(const struct worker *w)
 {
 	size_t held = atomic_load(&w->state.held_count),
-	       aside = atomic_load(&w->keeper.aside_count);
+	       aside = atomic_load(&w->keeper.aside_count),
+	       parked = atomic_load(&w->keeper.parked_count);
 
-	held = held > aside ? held - aside : 0; /* what waits for its time takes no slot */
-	return held < w->prefetch_count ? w->prefetch_count - held : 0;
+	if (parked > BOUND_PARKED)
+		aside -= parked - BOUND_PARKED < aside ? parked - BOUND_PARKED : aside;
+	return held > aside ? held - aside : 0;
+}
+
+void worker_set_prefetch(struct worker *w, size_t threads)
+{
+	int64_t multiplier = w->settings.worker_prefetch_multiplier;
+
+	atomic_store(&w->prefetch_count,
+		     multiplier > 0 ? threads * (size_t)multiplier : SIZE_MAX / 2);
+	state_wake_consumer(&w->state);
+}
+
+static size_t room(struct worker *w)
+{
+	size_t taken = worker_slots_taken(w), most = atomic_load(&w->prefetch_count);
+
+	return taken < most ? most - taken : 0;
 }
 
 /* Takes what there is and room for; then sleeps until there may be more. */
@@ -204,6 +246,9 @@ static int consume(struct worker *w, struct delivery *batch, struct err *err)
 		return rc;
 	atomic_store(&w->consuming, true);
 	while (rc == 0 && !atomic_load(&w->stopping)) {
+		rc = consumer_obey(w, err);
+		if (rc < 0)
+			break;
 		if (worker_readiness(w, &ready)) {
 			rc = consume_once(w, batch, err);
 		} else {

@@ -4,6 +4,7 @@
  * lease.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "log.h"
@@ -28,6 +29,8 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
 	r->next = k->aside;
 	k->aside = r;
 	atomic_fetch_add(&k->aside_count, 1);
+	if (r->parked)
+		atomic_fetch_add(&k->parked_count, 1);
 	cond_signal(&k->changed);
 	mutex_unlock(&k->lock);
 }
@@ -48,6 +51,9 @@ static struct request *take_due(struct keeper *k, usec_t now)
 		r->next = due;
 		due = r;
 		atomic_fetch_sub(&k->aside_count, 1);
+		if (r->parked)
+			atomic_fetch_sub(&k->parked_count, 1);
+		r->parked = false;
 	}
 	mutex_unlock(&k->lock);
 	return due;
@@ -56,6 +62,34 @@ static struct request *take_due(struct keeper *k, usec_t now)
 struct request *keeper_drain(struct worker *w)
 {
 	return take_due(&w->keeper, USEC_NEVER);
+}
+
+void keeper_hurry(struct worker *w, const char *task_id)
+{
+	struct keeper *k = &w->keeper;
+
+	mutex_lock(&k->lock);
+	for (struct request *r = k->aside; r != NULL; r = r->next) {
+		if (strcmp(r->id, task_id) == 0)
+			r->again_at = 0;
+	}
+	cond_signal(&k->changed);
+	mutex_unlock(&k->lock);
+}
+
+void keeper_reset_turns(struct worker *w, const struct task *task)
+{
+	struct keeper *k = &w->keeper;
+
+	mutex_lock(&k->lock);
+	for (struct request *r = k->aside; r != NULL; r = r->next) {
+		if (r->parked && r->task == task) {
+			r->has_turn = false;
+			r->again_at = 0;
+		}
+	}
+	cond_signal(&k->changed);
+	mutex_unlock(&k->lock);
 }
 
 static void dispatch_due(struct worker *w, usec_t now)

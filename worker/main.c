@@ -42,6 +42,12 @@ static int open_parts(struct worker *w, struct err *err)
 	cond_init(&w->keeper.changed);
 	mutex_init(&w->services.lock);
 	cond_init(&w->services.changed);
+	orders_init(&w->orders);
+	limits_init(&w->limits);
+	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
+	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
+	    (rc = fanout_open(s, &w->fanout, err)) < 0)
+		return rc;
 	if (s->database_url == NULL || s->database_url[0] == '\0') {
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
 		return 0;
@@ -95,16 +101,31 @@ static int migrate_at_start(const struct settings *s, struct err *err)
 	return rc;
 }
 
-static int start_threads(struct worker *w, struct err *err)
+/* --purge: what waits in our queues is thrown away before anything is taken. */
+static int purge(struct worker *w, struct err *err)
 {
-	int64_t threads = w->settings.worker_concurrency;
-	int64_t multiplier = w->settings.worker_prefetch_multiplier;
+	int64_t erased = 0;
 	int rc;
 
-	w->prefetch_count = multiplier > 0 ? (size_t)(threads * multiplier) : SIZE_MAX / 2;
-	if ((rc = pool_start(&w->pool, w, (size_t)threads, err)) < 0 ||
+	if (!w->settings.worker_purge)
+		return 0;
+	rc = broker_purge(w->broker, &erased, err);
+	if (rc == 0)
+		log_warning("purge: Erased %lld message(s) from the queue.", (long long)erased);
+	return rc;
+}
+
+static int start_threads(struct worker *w, struct err *err)
+{
+	const struct autoscaler *a = &w->autoscaler;
+	size_t threads = a->on ? a->min : (size_t)w->settings.worker_concurrency;
+	int rc;
+
+	worker_set_prefetch(w, a->on ? a->max : threads);
+	if ((rc = pool_start(&w->pool, w, threads > 0 ? threads : 1, err)) < 0 ||
 	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
-	    (rc = metrics_start(w, &w->metrics, err)) < 0)
+	    (rc = metrics_start(w, &w->metrics, err)) < 0 || (rc = events_start(w, err)) < 0 ||
+	    (rc = panel_start(w, err)) < 0)
 		return rc;
 	return thread_start(&w->consumer, "consumer", consumer_thread, w, err);
 }
@@ -128,6 +149,10 @@ static int start(struct worker *w, int signals, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	rc = purge(w, err);
+	if (rc < 0)
+		return rc;
+	revoked_learn(w); /* before the first message */
 	w->started = clock_mono();
 	rc = start_threads(w, err);
 	if (rc == 0)
@@ -203,6 +228,7 @@ static void stop(struct worker *w, int signals, bool cold)
 	log_warning("worker: %s shutdown (MainProcess)", cold ? "Cold" : "Warm");
 	stop_claiming(w);
 	finish(w, signals, cold);
+	panel_stop(w);
 	services_stop(w);
 	metrics_stop(w->metrics);
 	if (atomic_load(&w->state.held_count) > 0) {
@@ -210,6 +236,8 @@ static void stop(struct worker *w, int signals, bool cold)
 		 * we are gone */
 		log_error("%zu task(s) did not end; their messages are restored by the next worker",
 			  atomic_load(&w->state.held_count));
+		events_stop(w);
+		fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
 		leave(w);
 		_exit(EXIT_SUCCESS);
 	}
@@ -219,6 +247,11 @@ static void stop(struct worker *w, int signals, bool cold)
 	leave(w);
 	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
 	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));
+	events_stop(w); /* the last events come with the broker's last confirmations */
+	fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
+	revoked_done(&w->revoked);
+	limits_done(&w->limits);
+	orders_done(&w->orders);
 	store_close(w->store);
 	lanes_done(&w->lanes);
 	state_done(&w->state);

@@ -35,6 +35,7 @@ static const struct {
 	{COUNT_UNKNOWN, "celeriac_tasks_unregistered_total",
 	 "Messages that named an unknown task."},
 	{COUNT_EXPIRED, "celeriac_tasks_expired_total", "Tasks that came after their expiry."},
+	{COUNT_REVOKED, "celeriac_tasks_revoked_total", "Tasks that were revoked or terminated."},
 	{COUNT_REQUEUED, "celeriac_messages_requeued_total", "Messages given back unrun."},
 	{COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back."},
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},

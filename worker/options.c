@@ -11,6 +11,7 @@
 
 enum option_kind {
 	KIND_SETTING, /* `what` is a setting's name */
+	KIND_SWITCH,  /* likewise, of a boolean that becomes true */
 	KIND_ACTION,
 	KIND_LOGLEVEL,
 	KIND_LOGFILE,
@@ -45,11 +46,21 @@ static const struct option_row rows[] = {
 	{'P', "pool", true, KIND_NOTED, "the pool is always threads", 0, "accepted and ignored"},
 	{'O', "optimization", true, KIND_NOTED, "messages are claimed only when there is room", 0,
 	 "accepted and ignored"},
-	{'E', "task-events", false, KIND_NOTED, "events are not built in", 0,
-	 "accepted and ignored"},
+	{'X', "exclude-queues", true, KIND_SETTING, "worker_exclude_queues", 0,
+	 "queues not to consume, comma-separated"},
+	{'E', "task-events", false, KIND_SWITCH, "worker_send_task_events", 0,
+	 "send task events for monitors"},
+	{0, "autoscale", true, KIND_SETTING, "worker_autoscale", 0,
+	 "most and fewest pool threads: 10,3"},
+	{0, "purge", false, KIND_SWITCH, "worker_purge", 0,
+	 "erase the messages waiting in our queues first"},
+	{0, "discard", false, KIND_SWITCH, "worker_purge", 0, "the same as --purge"},
 	{0, "without-gossip", false, KIND_NOTED, NULL, 0, "always so"},
-	{0, "without-mingle", false, KIND_NOTED, NULL, 0, "always so"},
-	{0, "without-heartbeat", false, KIND_NOTED, NULL, 0, "always so"},
+	{0, "without-mingle", false, KIND_NOTED, NULL, 0, "always so: Redis knows what is revoked"},
+	{0, "without-heartbeat", false, KIND_SWITCH, "worker_without_heartbeat", 0,
+	 "send no worker events"},
+	{0, "heartbeat-interval", true, KIND_SETTING, "worker_heartbeat_interval", 0,
+	 "between two heartbeats (default: 2 s)"},
 	{0, "check", false, KIND_ACTION, NULL, ACTION_CHECK,
 	 "validate settings, reach every service, print a verdict each"},
 	{0, "settings", false, KIND_ACTION, NULL, ACTION_SETTINGS,
@@ -90,6 +101,9 @@ static int apply(const struct option_row *row, const char *value, struct setting
 	case KIND_SETTING:
 		source = xasprintf("--%s", row->name);
 		return settings_set(s, row->what, value, source, err);
+	case KIND_SWITCH:
+		source = xasprintf("--%s", row->name);
+		return settings_set(s, row->what, "1", source, err);
 	case KIND_ACTION:
 		o->action = row->action;
 		return 0;

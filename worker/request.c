@@ -78,6 +78,7 @@ static void confirmed(void *arg, const struct err *err)
 
 	if (err != NULL)
 		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
+	events_release(r);
 	state_release(&r->worker->state, r);
 	free_request(r);
 }

@@ -37,9 +37,14 @@ struct request {
 	_Atomic enum request_state state; /* written by the owner, read by state_is_active */
 	usec_t received;		  /* monotonic */
 	usec_t again_at;		  /* monotonic, for ASIDE */
+	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
 	atomic_bool cancel;
-	char *lane;	/* "" when the task has none */
-	bool lane_held; /* it is at the head of its lane */
+	atomic_int terminated;	       /* by which signal remote control ended it, 0 = it did not */
+	bool has_turn;		       /* its rate limit, if any, lets it go on */
+	bool parked;		       /* ASIDE until its turn; the keeper's */
+	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
+	char *lane;		       /* "" when the task has none */
+	bool lane_held;		       /* it is at the head of its lane */
 	struct worker *worker;
 	struct request *next; /* of the one list it is on */
 	struct request *held_prev, *held_next;

@@ -49,7 +49,7 @@ static json_t *shortened_deep(const json_t *value, int depth)
 	return shortened(value);
 }
 
-static bool is_secret(const struct task *t, const char *name)
+bool row_is_secret(const struct task *t, const char *name)
 {
 	for (const char *const *p = t->secret_params; p != NULL && *p != NULL; p++) {
 		if (strcmp(*p, name) == 0)
@@ -68,8 +68,8 @@ json_t *row_params(const struct task *t, json_t *const *values)
 		if (values[i] == NULL)
 			continue;
 		json_object_set_new(params, name,
-				    is_secret(t, name) ? json_string("**")
-						       : shortened_deep(values[i], 3));
+				    row_is_secret(t, name) ? json_string("**")
+							   : shortened_deep(values[i], 3));
 	}
 	return params;
 }

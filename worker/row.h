@@ -30,5 +30,7 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 /* Arguments by name with secrets and long texts left out: what a row, a log or an event may show.
  * Pure. Given. */
 json_t *row_params(const struct task *t, json_t *const *values);
+/* Is the parameter `name` of `t` one that nobody may see? */
+bool row_is_secret(const struct task *t, const char *name);
 
 #endif

@@ -6,10 +6,17 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "clock.h"
 #include "mem.h"
 #include "worker.h"
+
+struct task_total {
+	char *name;
+	uint64_t count;
+	UT_hash_handle hh;
+};
 
 int state_init(struct state *s, struct err *err)
 {
@@ -23,6 +30,14 @@ int state_init(struct state *s, struct err *err)
 
 void state_done(struct state *s)
 {
+	struct task_total *total, *following;
+
+	HASH_ITER(hh, s->totals, total, following)
+	{
+		HASH_DEL(s->totals, total);
+		free(total->name);
+		free(total);
+	}
 	close(s->wake_fd);
 	cond_done(&s->empty);
 	mutex_done(&s->lock);
@@ -58,6 +73,71 @@ void state_release(struct state *s, struct request *r)
 void state_count(struct state *s, enum counter c)
 {
 	atomic_fetch_add_explicit(&s->counters[c], 1, memory_order_relaxed);
+}
+
+void state_accept(struct state *s, struct request *r)
+{
+	struct task_total *total = NULL;
+
+	request_transition(r, REQUEST_ACTIVE);
+	atomic_store(&r->time_start, clock_wall());
+	atomic_fetch_add(&s->active_count, 1);
+	atomic_fetch_add_explicit(&s->accepted_count, 1, memory_order_relaxed);
+	mutex_lock(&s->lock);
+	HASH_FIND_STR(s->totals, r->name, total);
+	if (total == NULL) {
+		total = xcalloc(1, sizeof(*total));
+		total->name = xstrdup(r->name);
+		HASH_ADD_KEYPTR(hh, s->totals, total->name, strlen(total->name), total);
+	}
+	total->count++;
+	mutex_unlock(&s->lock);
+}
+
+json_t *state_totals(struct state *s)
+{
+	json_t *totals = json_object();
+
+	mutex_lock(&s->lock);
+	for (const struct task_total *t = s->totals; t != NULL; t = t->hh.next) {
+		json_object_set_new(totals, t->name, json_integer((json_int_t)t->count));
+	}
+	mutex_unlock(&s->lock);
+	return totals;
+}
+
+bool state_terminate(struct state *s, const char *task_id, int signum)
+{
+	bool found = false;
+
+	mutex_lock(&s->lock);
+	for (struct request *r = s->held; r != NULL; r = r->held_next) {
+		if (strcmp(r->id, task_id) != 0 || r->state == REQUEST_SETTLING)
+			continue;
+		found = true;
+		if (r->state != REQUEST_ACTIVE)
+			continue; /* its id is revoked: it will not run */
+		atomic_store(&r->terminated, signum);
+		atomic_store(&r->cancel, true);
+	}
+	mutex_unlock(&s->lock);
+	return found;
+}
+
+size_t state_terminate_stamped(struct state *s, struct revoked *revoked, int signum)
+{
+	size_t count = 0;
+
+	mutex_lock(&s->lock);
+	for (struct request *r = s->held; r != NULL; r = r->held_next) {
+		if (r->state != REQUEST_ACTIVE || !revoked_has_stamp(revoked, r->message->headers))
+			continue;
+		atomic_store(&r->terminated, signum);
+		atomic_store(&r->cancel, true);
+		count++;
+	}
+	mutex_unlock(&s->lock);
+	return count;
 }
 
 void state_wake_consumer(struct state *s)

@@ -95,6 +95,7 @@ static void succeed(struct task_ctx *ctx, usec_t runtime, const json_t *result)
 
 	state_count(&r->worker->state, COUNT_SUCCEEDED);
 	log_success(r, runtime, result);
+	events_task_succeeded(r, result, runtime);
 	settle_result(r, TASK_SUCCESS, result, NULL);
 }
 
@@ -112,12 +113,14 @@ static void fail(struct task_ctx *ctx)
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
 	_cleanup_free_ char *traceback = make_traceback(ctx);
-	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES + 64);
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 2);
 
 	state_count(&r->worker->state, COUNT_FAILED);
+	buf_appendf(&text, "%s(", ctx->exc_type);
 	json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
-	log_error("Task %s[%s] raised unexpected: %s(%s)", r->name, r->id, ctx->exc_type,
-		  text.data);
+	buf_append_char(&text, ')');
+	log_error("Task %s[%s] raised unexpected: %s", r->name, r->id, text.data);
+	events_task_failed(r, text.data, traceback);
 	settle_result(r, TASK_FAILURE, exception, traceback);
 }
 
@@ -156,6 +159,48 @@ static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 	}
 	refuse(ctx, &err);
 	return false;
+}
+
+/* REVOKED, for the reason that Celery's clients know. */
+static void settle_revoked(struct request *r, const char *reason, int signum)
+{
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message",
+			  reason, "exc_module", "celery.exceptions");
+	bool expired = strcmp(reason, "expired") == 0;
+
+	state_count(&r->worker->state, expired ? COUNT_EXPIRED : COUNT_REVOKED);
+	events_task_revoked(r, signum != 0, signum, expired);
+	settle_result(r, TASK_REVOKED, exception, NULL);
+}
+
+bool trace_discard(struct request *r)
+{
+	struct revoked *revoked = &r->worker->revoked;
+	bool expired = r->message->expires != 0 && r->message->expires <= clock_wall();
+
+	if (!expired && !revoked_has(revoked, r->id) &&
+	    !revoked_has_stamp(revoked, r->message->headers))
+		return false;
+	log_info("Discarding revoked task: %s[%s]", r->name, r->id);
+	settle_revoked(r, expired ? "expired" : "revoked", 0);
+	return true;
+}
+
+/* Ended by remote control, whatever it still returned. */
+static void terminate(struct task_ctx *ctx)
+{
+	struct request *r = ctx->request;
+	int signum = atomic_load(&r->terminated);
+	_cleanup_json_ json_t *row =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "Terminated", "exc_message",
+			  "terminated", "exc_module", "billiard.exceptions");
+
+	ctx->record.finish.error = "terminated";
+	if (!keep_row(ctx, row, true))
+		return;
+	log_error("Task %s[%s] terminated (signal %d)", r->name, r->id, signum);
+	settle_revoked(r, "terminated", signum);
 }
 
 /* An error that the task did not turn into an exception itself. */
@@ -210,6 +255,10 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 	usec_t began = clock_mono();
 	int rc = run_through_outage(ctx, values, &result, &err);
 
+	if (atomic_load(&r->terminated) != 0) {
+		terminate(ctx);
+		return;
+	}
 	if (atomic_load(&r->cancel) && atomic_load(&r->worker->releasing)) {
 		trace_release(r); /* it did not end by itself: another worker runs it again */
 		return;
@@ -275,20 +324,6 @@ static void store_started(struct request *r)
 		backend_store(r->worker->backend, &write, NULL, NULL);
 }
 
-static bool expired(struct request *r)
-{
-	_cleanup_json_ json_t *exception = NULL;
-
-	if (r->message->expires == 0 || r->message->expires > clock_wall())
-		return false;
-	exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message",
-			      "expired", "exc_module", "celery.exceptions");
-	log_info("Discarding revoked task: %s[%s]", r->name, r->id);
-	state_count(&r->worker->state, COUNT_EXPIRED);
-	settle_result(r, TASK_REVOKED, exception, NULL);
-	return true;
-}
-
 void trace_task(struct request *r)
 {
 	struct task_ctx ctx = {.worker = r->worker, .request = r};
@@ -299,7 +334,7 @@ void trace_task(struct request *r)
 		trace_release(r);
 		return;
 	}
-	if (expired(r))
+	if (trace_discard(r))
 		return;
 	log_scope_begin(r->id, r->name);
 	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
@@ -309,6 +344,7 @@ void trace_task(struct request *r)
 		fail(&ctx);
 	} else if (begin(&ctx, values)) {
 		store_started(r);
+		events_task_started(r);
 		run_task(&ctx, values);
 	}
 	log_scope_end();

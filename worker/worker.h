@@ -6,23 +6,33 @@
  *   consumer  owns the broker's claiming connections; stations 1-4 (consumer.c)
  *   pool N    stations 5-8 (pool.c, trace.c)
  *   keeper    lease, renewals, restoring what dead workers held, requests set aside (keeper.c)
+ *   control   remote control, on a connection of its own (control.c); autoscaling
+ *   events    what monitors are told, heartbeats (events.c)
  *   services  makes database and engine usable, again after an outage (services.c)
  *   metrics   libmicrohttpd's own (metrics.c)
  *   links     one per Redis server, owners of the pipelined connections; station 9
  * (common/client/redis_link.c)
  *
- * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock. None is held while
- * calling a library of ours that blocks.
+ * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock; that of
+ * revoked under state.lock at most; those of keeper, orders, events and limits are taken alone.
+ * None is held while calling a library of ours that blocks.
  */
 #ifndef CELERIAC_WORKER_H
 #define CELERIAC_WORKER_H
 
 #include <stdatomic.h>
 
+#include "autoscale.h"
 #include "backend.h"
 #include "broker.h"
+#include "event.h"
+#include "events.h"
+#include "fanout.h"
+#include "limits.h"
+#include "panel.h"
 #include "presence.h"
 #include "request.h"
+#include "revoked.h"
 #include "sandbox.h"
 #include "settings.h"
 #include "store.h"
@@ -36,6 +46,7 @@ enum counter {
 	COUNT_REJECTED,
 	COUNT_UNKNOWN,
 	COUNT_EXPIRED,
+	COUNT_REVOKED,
 	COUNT_REQUEUED,
 	COUNT_RESTORED,
 	COUNT_CLAIMS,
@@ -47,8 +58,10 @@ struct state {
 	struct request *held; /* guarded by lock: every request */
 	atomic_size_t held_count;
 	atomic_size_t active_count;
-	atomic_bool consumer_waits; /* for a slot: whoever frees one wakes it */
-	int wake_fd;		    /* eventfd of the consumer */
+	atomic_uint_fast64_t accepted_count; /* tasks that began to run */
+	struct task_total *totals;	     /* guarded by lock: the same by name */
+	atomic_bool consumer_waits;	     /* for a slot: whoever frees one wakes it */
+	int wake_fd;			     /* eventfd of the consumer */
 	atomic_uint_fast64_t counters[COUNTERS];
 };
 int state_init(struct state *s, struct err *err) must_check;
@@ -56,6 +69,14 @@ void state_done(struct state *s);
 void state_hold(struct state *s, struct request *r);
 void state_release(struct state *s, struct request *r);
 void state_count(struct state *s, enum counter c);
+/* `r` becomes active. */
+void state_accept(struct state *s, struct request *r);
+/* {name: how many began to run}. Given. */
+json_t *state_totals(struct state *s);
+/* Ends what runs under `task_id` as terminated by `signum`; false when nothing of it is held. */
+bool state_terminate(struct state *s, const char *task_id, int signum);
+/* The same for whatever carries a revoked stamp; how many. */
+size_t state_terminate_stamped(struct state *s, struct revoked *revoked, int signum);
 void state_wake_consumer(struct state *s);
 /* False when something is still held at the deadline. */
 bool state_wait_empty(struct state *s, usec_t deadline);
@@ -81,17 +102,26 @@ struct request *lanes_leave(struct lanes *l, struct request *r);
 struct request *lanes_drain(struct lanes *l);
 
 /* ---- pool.c: threads that run tasks ---- */
+#define POOL_MAX 4096
 struct pool {
 	struct mutex lock;
 	struct cond work;
 	struct request *first, **last; /* guarded by lock */
 	bool stopping;		       /* guarded by lock */
-	pthread_t *threads;
-	size_t thread_count;
+	struct pool_thread *threads;   /* guarded by lock: not yet joined */
+	size_t wanted, alive;	       /* guarded by lock; alive: of this generation */
+	unsigned generation, named;    /* guarded by lock */
 	struct worker *worker;
 };
 int pool_start(struct pool *p, struct worker *w, size_t threads, struct err *err) must_check;
 void pool_apply(struct pool *p, struct request *r);
+/* Grows at once, shrinks as threads become idle. */
+int pool_resize(struct pool *p, size_t threads, struct err *err) must_check;
+/* Replaces every thread. */
+int pool_restart(struct pool *p, struct err *err) must_check;
+size_t pool_size(struct pool *p);
+/* The kernel's ids of the threads. */
+size_t pool_tids(struct pool *p, int *ret, size_t max);
 /* Takes what is queued, as a list by `next`; the threads end after what they run. */
 struct request *pool_stop(struct pool *p);
 void pool_join(struct pool *p);
@@ -103,6 +133,7 @@ struct keeper {
 	struct request *aside; /* guarded by lock */
 	bool stopping;	       /* guarded by lock */
 	atomic_size_t aside_count;
+	atomic_size_t parked_count; /* of them, those waiting for their turn under a rate limit */
 	pthread_t thread;
 	bool started;
 };
@@ -112,6 +143,10 @@ void keeper_stop(struct worker *w);
 void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at);
 /* Takes everything set aside, as a list by `next`. */
 struct request *keeper_drain(struct worker *w);
+/* What is set aside of `task_id` is looked at again now. */
+void keeper_hurry(struct worker *w, const char *task_id);
+/* What waits for a turn of `task` asks for one anew: its rate limit changed. */
+void keeper_reset_turns(struct worker *w, const struct task *task);
 
 /* ---- services.c: database and engine, brought back whenever they were away ---- */
 struct services {
@@ -123,6 +158,19 @@ struct services {
 };
 int services_start(struct worker *w, struct err *err) must_check;
 void services_stop(struct worker *w);
+
+/* ---- consumer_order.c: what other threads want of the consumer ---- */
+struct orders {
+	struct mutex lock;
+	struct order *first, **last; /* guarded by lock */
+	atomic_bool any;
+};
+void orders_init(struct orders *o);
+void orders_done(struct orders *o);
+/* Begins or ends to consume `queue`, soon. */
+void consumer_order(struct worker *w, const char *queue, bool consume);
+/* The consumer's: does what was ordered. */
+int consumer_obey(struct worker *w, struct err *err) must_check;
 
 struct metrics;
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err) must_check;
@@ -140,24 +188,40 @@ struct worker {
 	struct pool pool;
 	struct keeper keeper;
 	struct services services;
+	struct orders orders;
+	struct fanout *fanout;
+	struct lamport clock;
+	struct events events;
+	struct panel panel;
+	struct limits limits;
+	struct revoked revoked;
+	struct autoscaler autoscaler;
 	struct metrics *metrics;
 	pthread_t consumer;
-	size_t prefetch_count;	  /* most requests held */
-	usec_t started;		  /* monotonic */
-	atomic_bool stopping;	  /* claim nothing more */
-	atomic_bool releasing;	  /* what does not finish goes back to the broker */
-	atomic_bool consuming;	  /* the consumer has its connections */
-	atomic_bool store_usable; /* right version, answered last time */
+	atomic_size_t prefetch_count; /* most requests held */
+	usec_t started;		      /* monotonic */
+	atomic_bool stopping;	      /* claim nothing more */
+	atomic_bool releasing;	      /* what does not finish goes back to the broker */
+	atomic_bool consuming;	      /* the consumer has its connections */
+	atomic_bool store_usable;     /* right version, answered last time */
 };
 
 /* consumer.c: the thread's body, and where a request goes after it was looked at. */
 void *consumer_thread(void *arg);
 void consumer_dispatch(struct request *r);
+/* The task of that name or alias, as far as it can run here; NULL when there is none. */
+const struct task *worker_find_task(const struct worker *w, const char *name);
+/* Requests that take a slot of the prefetch count. */
+size_t worker_slots_taken(const struct worker *w);
+/* The prefetch count for a pool of `threads`. */
+void worker_set_prefetch(struct worker *w, size_t threads);
 
 /* trace.c: stations 5 to 9 for one request, in a pool thread. */
 void trace_task(struct request *r);
 /* Gives a request back to the broker, unrun. */
 void trace_release(struct request *r);
+/* True when it must not run, because it is revoked or expired: it is settled so, and gone. */
+bool trace_discard(struct request *r);
 
 /* ready.c: may messages be claimed? */
 struct readiness {

@@ -1,0 +1,102 @@
+/*
+ * Orders to the consumer: the queues it consumes belong to its thread alone, so others leave a note
+ * and wake it.
+ */
+#include <stdlib.h>
+
+#include "log.h"
+#include "mem.h"
+#include "worker.h"
+
+struct order {
+	char *queue;
+	bool consume;
+	struct order *next;
+};
+
+void orders_init(struct orders *o)
+{
+	mutex_init(&o->lock);
+	o->first = NULL;
+	o->last = &o->first;
+}
+
+static struct order *take(struct orders *o)
+{
+	struct order *order;
+
+	mutex_lock(&o->lock);
+	order = o->first;
+	if (order != NULL)
+		o->first = order->next;
+	if (o->first == NULL) {
+		o->last = &o->first;
+		atomic_store(&o->any, false);
+	}
+	mutex_unlock(&o->lock);
+	return order;
+}
+
+static void free_order(struct order *order)
+{
+	free(order->queue);
+	free(order);
+}
+
+void orders_done(struct orders *o)
+{
+	struct order *order;
+
+	while ((order = take(o)) != NULL) {
+		free_order(order);
+	}
+	mutex_done(&o->lock);
+}
+
+void consumer_order(struct worker *w, const char *queue, bool consume)
+{
+	struct orders *o = &w->orders;
+	struct order *order = xcalloc(1, sizeof(*order));
+
+	order->queue = xstrdup(queue);
+	order->consume = consume;
+	mutex_lock(&o->lock);
+	*o->last = order;
+	o->last = &order->next;
+	atomic_store(&o->any, true);
+	mutex_unlock(&o->lock);
+	state_wake_consumer(&w->state);
+}
+
+static bool obey_one(struct worker *w, const struct order *order)
+{
+	struct err err = {0};
+	int rc;
+
+	if (!order->consume) {
+		if (!broker_cancel_queue(w->broker, order->queue))
+			return false;
+		log_info("Canceling queue %s", order->queue);
+		return true;
+	}
+	rc = broker_add_queue(w->broker, order->queue, &err);
+	if (rc < 0)
+		log_error("queue %s is not consumed: %s", order->queue, err.msg);
+	else if (rc == 1)
+		log_info("Started consuming from %s", order->queue);
+	return rc == 1;
+}
+
+int consumer_obey(struct worker *w, struct err *err)
+{
+	bool changed = false;
+	struct order *order;
+
+	if (!atomic_load_explicit(&w->orders.any, memory_order_relaxed))
+		return 0;
+	while ((order = take(&w->orders)) != NULL) {
+		changed |= obey_one(w, order);
+		free_order(order);
+	}
+	return changed ? broker_connect(w->broker, w->presence, err) : 0;
+}

@@ -1,0 +1,191 @@
+/*
+ * Remote control of queues: add_consumer, cancel_consumer, active_queues.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "bounds.h"
+#include "json.h"
+#include "mem.h"
+#include "panel.h"
+#include "worker.h"
+
+/* How a queue was asked to be bound. */
+struct queue_binding {
+	char *queue, *exchange, *type, *routing_key;
+	UT_hash_handle hh;
+};
+
+static void free_binding(struct queue_binding *b)
+{
+	free(b->queue);
+	free(b->exchange);
+	free(b->type);
+	free(b->routing_key);
+	free(b);
+}
+
+void control_forget_queues(struct worker *w)
+{
+	struct queue_binding *b, *following;
+
+	HASH_ITER(hh, w->panel.queues, b, following)
+	{
+		HASH_DEL(w->panel.queues, b);
+		free_binding(b);
+	}
+}
+
+/* As kombu's TopicExchange makes it (kombu/transport/virtual/exchange.py). */
+static void topic_pattern(const char *routing_key, struct buf *out)
+{
+	buf_append_char(out, '^');
+	while (true) {
+		size_t len = strcspn(routing_key, ".");
+
+		if (len == 1 && *routing_key == '*')
+			buf_append_str(out, ".*?[^\\.]");
+		else if (len == 1 && *routing_key == '#')
+			buf_append_str(out, ".*?");
+		else
+			buf_append(out, routing_key, len);
+		if (routing_key[len] == '\0')
+			break;
+		buf_append_str(out, "\\.");
+		routing_key += len + 1;
+	}
+	buf_append_char(out, '$');
+}
+
+static void declare(struct worker *w, const char *queue)
+{
+	_cleanup_buf_ struct buf pattern = BUF_INIT(BOUND_URL_BYTES);
+	const struct queue_binding *b = NULL;
+	struct fanout_binding binding = {queue, queue, "", queue, true};
+
+	HASH_FIND_STR(w->panel.queues, queue, b);
+	if (b != NULL) {
+		binding.exchange = b->exchange;
+		binding.routing_key = b->routing_key;
+		if (strcmp(b->type, "topic") == 0) {
+			topic_pattern(b->routing_key, &pattern);
+			binding.pattern = pattern.data;
+		}
+	}
+	fanout_bind(w->fanout, &binding);
+}
+
+void control_declare_queues(struct worker *w)
+{
+	const char *names[BOUND_QUEUES];
+	size_t count = broker_queues(w->broker, names);
+
+	for (size_t i = 0; i < count; i++) {
+		declare(w, names[i]);
+	}
+}
+
+static char *text_or(const json_t *value, const char *fallback)
+{
+	const char *text = json_string_value(value);
+
+	return xstrdup(text && text[0] != '\0' ? text : fallback);
+}
+
+/* Names become keys and log lines. */
+static int check_name(const char *what, const json_t *value, struct err *err)
+{
+	const char *text = json_string_value(value);
+
+	if (text == NULL)
+		return 0;
+	if (strlen(text) > BOUND_TASK_ID_BYTES)
+		return panel_raise(err, "ValueError", "%s is too long", what);
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return panel_raise(err, "ValueError", "%s holds a control character", what);
+	}
+	return 0;
+}
+
+int control_add_consumer(struct worker *w, json_t *const *values, json_t **ret, struct err *err)
+{
+	static const char *const names[] = {"queue", "exchange", "exchange_type", "routing_key"};
+	const char *queue = json_string_value(values[0]), *type = json_string_value(values[2]);
+	struct queue_binding *b = NULL;
+
+	if (queue == NULL || queue[0] == '\0')
+		return panel_raise(err, "ValueError", "queue has no name");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int rc = check_name(names[i], values[i], err);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (type != NULL && strcmp(type, "direct") != 0 && strcmp(type, "topic") != 0)
+		return panel_raise(err, "NotImplementedError",
+				   "exchange type %.40s: queues are bound to direct and topic "
+				   "exchanges",
+				   type);
+	HASH_FIND_STR(w->panel.queues, queue, b);
+	if (b == NULL && HASH_COUNT(w->panel.queues) < BOUND_QUEUES) {
+		b = xcalloc(1, sizeof(*b));
+		b->queue = xstrdup(queue);
+		b->exchange = text_or(values[1], queue);
+		b->type = text_or(values[2], "direct");
+		b->routing_key = text_or(values[3], queue);
+		HASH_ADD_KEYPTR(hh, w->panel.queues, b->queue, strlen(b->queue), b);
+	}
+	declare(w, queue);
+	consumer_order(w, queue, true);
+	*ret = panel_ok("add consumer %s", queue);
+	return 0;
+}
+
+int control_cancel_consumer(struct worker *w, json_t *const *values, json_t **ret, struct err *err)
+{
+	const char *queue = json_string_value(values[0]);
+
+	if (queue == NULL)
+		return panel_raise(err, "ValueError", "queue has no name");
+	consumer_order(w, queue, false);
+	*ret = panel_ok("no longer consuming from %s", queue);
+	return 0;
+}
+
+/* One queue as kombu's Queue.as_dict(recurse=True). */
+static json_t *describe(struct worker *w, const char *queue)
+{
+	static const char *const unset[] = {
+		"queue_arguments",  "binding_arguments", "consumer_arguments", "alias",
+		"no_declare",	    "expires",		 "message_ttl",	       "max_length",
+		"max_length_bytes", "max_priority"};
+	const struct queue_binding *b = NULL;
+	json_t *object;
+
+	HASH_FIND_STR(w->panel.queues, queue, b);
+	object = json_pack(
+		"{s:s, s:{s:s, s:s, s:n, s:b, s:b, s:b, s:n, s:b}, s:s, s:b, s:b, s:b, s:b, s:[]}",
+		"name", queue, "exchange", "name", b ? b->exchange : queue, "type",
+		b ? b->type : "direct", "arguments", "durable", 1, "passive", 0, "auto_delete", 0,
+		"delivery_mode", "no_declare", 0, "routing_key", b ? b->routing_key : queue,
+		"durable", 1, "exclusive", 0, "auto_delete", 0, "no_ack", 0, "bindings");
+	for (size_t i = 0; i < ARRAY_LEN(unset); i++) {
+		json_object_set_new(object, unset[i], json_null());
+	}
+	return object;
+}
+
+int control_active_queues(struct worker *w, unused_arg json_t *const *values, json_t **ret,
+			  unused_arg struct err *err)
+{
+	const char *names[BOUND_QUEUES];
+	size_t count = broker_queues(w->broker, names);
+
+	*ret = json_array();
+	for (size_t i = 0; i < count; i++) {
+		json_array_append_new(*ret, describe(w, names[i]));
+	}
+	return 0;
+}
