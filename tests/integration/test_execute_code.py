@@ -209,3 +209,19 @@ def test_too_many_files(house):
     value = house.calls.run(code, "too-many")
     assert len(value["files"]) == 64
     assert value["files_skipped"] and any("64" in entry["reason"] or "many" in entry["reason"] for entry in value["files_skipped"])
+
+
+def test_files_in_a_media_directory(make_full_worker, calls, directory):
+    """With MEDIA_DIR the bytes are kept by their digest, once, and the row says where."""
+    media = directory / "media"
+    media.mkdir()
+    make_full_worker(MEDIA_DIR=media)
+    code = "import os\nfor name in ('a', 'b'): open(f'/sandbox/output/{name}.txt', 'w').write('the same')"
+    result = calls.send(code, "media")
+    files = result.get(timeout=60)["files"]
+    rows = calls.postgres.sql("SELECT name, content, path FROM celeriac.conversation_outputs WHERE task_id = %s ORDER BY name", result.id)
+    assert [row[0] for row in rows] == ["a.txt", "b.txt"] and [row[1] for row in rows] == [None, None]
+    assert rows[0][2] == rows[1][2] and files[0]["sha256"] in rows[0][2]
+    kept = [path for path in media.rglob("*") if path.is_file()]
+    assert len(kept) == 1 and kept[0].read_text() == "the same"
+    assert kept[0].samefile(media / rows[0][2])
