@@ -93,6 +93,7 @@ struct message_out {
 	int delivery_mode;   /* 0 = 2, persistent */
 	usec_t eta, expires; /* wall, 0 = none */
 	int ignore_result;   /* 0: not said, 1: true, -1: false */
+	bool args_tuple;     /* argsrepr shows a tuple, as Celery passes arguments on */
 };
 /* Appends the envelope, byte for byte of the shape that Celery 5's Python client makes. [any] */
 int message_encode(const struct message_out *m, struct buf *out, struct err *err) must_check;

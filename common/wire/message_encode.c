@@ -34,15 +34,21 @@ static json_t *date_or_null(usec_t wall)
 }
 
 /* An empty positional list is a tuple in Python's hands, whoever sends. */
-static json_t *repr_of(const json_t *value, const char *when_empty)
+static json_t *repr_of(const json_t *value, const char *when_empty, bool tuple)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 4);
-	bool empty = value == NULL ||
-		     (json_is_array(value) ? json_array_size(value) : json_object_size(value)) == 0;
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 4 + 2);
+	size_t size = json_is_array(value) ? json_array_size(value) : json_object_size(value);
 
-	if (empty)
+	if (size == 0)
 		return json_string(when_empty);
 	json_repr(value, BOUND_REPR_BYTES, &text);
+	if (tuple && text.data[0] == '[') {
+		text.data[0] = '(';
+		if (text.data[text.len - 1] == ']') {
+			text.data[text.len - 1] = size == 1 ? ',' : ')';
+			buf_append_str(&text, size == 1 ? ")" : "");
+		}
+	}
 	return json_text(text.data, text.len, false);
 }
 
@@ -88,8 +94,8 @@ static int make_headers(const struct message_out *m, json_t **ret, struct err *e
 		      copy_or_null(m->group_index), "retries", (json_int_t)m->retries, "timelimit",
 		      copy_or_null(m->time_limit), copy_or_null(m->soft_time_limit), "root_id",
 		      text_or_null(m->root_id ? m->root_id : m->id), "parent_id",
-		      text_or_null(m->parent_id), "argsrepr", repr_of(m->args, "()"), "kwargsrepr",
-		      repr_of(m->kwargs, "{}"), "origin",
+		      text_or_null(m->parent_id), "argsrepr", repr_of(m->args, "()", m->args_tuple),
+		      "kwargsrepr", repr_of(m->kwargs, "{}", false), "origin",
 		      m->origin ? json_string(m->origin) : default_origin(), "ignore_result",
 		      m->ignore_result ? json_boolean(m->ignore_result > 0) : json_null(),
 		      "replaced_task_nesting", (json_int_t)m->replaced_task_nesting,

@@ -1,24 +1,30 @@
 """
 Records what Celery itself puts on a Redis list, as food for the unit tests.
 
-    PYTHON record.py DIRECTORY
+    PYTHON record.py DIRECTORY [NAME…]
 
 Starts a private Redis in a temporary directory, sends one message of each kind with the Celery of that interpreter, and
 writes each envelope, byte for byte, to DIRECTORY/celery-<version>/<name>.json. Only the sender's name and the ids of its
 process are replaced, so that no recording tells where it was made.
 """
 
+import contextlib
 import datetime
+import decimal
 import math
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 
 import celery
 import celery.app.amqp
 import celery.beat
+import kombu.compression
+import kombu.exceptions
+import kombu.serialization
 import redis
 
 ID = "3c9bd6a0-4a10-4f5b-9d3c-0f0a54d8b7a%d"
@@ -65,33 +71,97 @@ def send_beat(app):
     scheduler.apply_async(entry, producer=scheduler.producer, advance=False)
 
 
+# name: (serializer, compression); what the interpreter does not have is left out.
+BODIES = {
+    "yaml": ("yaml", None),
+    "msgpack": ("msgpack", None),
+    "gzip": ("json", "gzip"),
+    "bzip2": ("json", "bzip2"),
+    "xz": ("json", "lzma"),
+    "zstd": ("json", "zstd"),
+    "brotli": ("json", "brotli"),
+    "yaml-gzip": ("yaml", "gzip"),
+    "msgpack-zstd": ("msgpack", "zstd"),
+}
+BODY_ARGS = ["gr\u00fc\u00df \U0001f331", [1, -1, 2**40, 2.5, 1e100, True, None], {"yes": "12", "k": {"n": []}}]
+
+
+def send_body(app, name):
+    serializer, compression = BODIES[name]
+    kombu.serialization.dumps([], serializer)
+    if compression:
+        kombu.compression.get_encoder(compression)
+    args = BODY_ARGS + ([b"\x00\xff", b"text", "\x00"] if serializer == "msgpack" else [])
+    app.send_task("celeriac.echo", args=args, kwargs={"k": "v"}, task_id=ID % 20, serializer=serializer, compression=compression)
+
+
+def send_typed(app):
+    """What kombu 5.3 and later mark, and earlier ones write as text."""
+    args = [ETA, ETA.date(), ETA.time(), decimal.Decimal("3.140"), uuid.UUID(REPLY_TO)]
+    try:
+        app.send_task("celeriac.echo", args=args + [b"text", b"\xff\x00"], task_id=ID % 21)
+    except kombu.exceptions.EncodeError:
+        app.send_task("celeriac.echo", args=args, task_id=ID % 21)
+
+
+def send_v1(app):
+    """Protocol 1: everything in the body."""
+    app.conf.task_protocol = 1
+    sig = app.signature
+    app.amqp.__dict__.pop("create_task_message", None)
+    app.send_task(
+        "celeriac.add", args=(1, 2), kwargs={"k": None}, task_id=ID % 22, eta=ETA, expires=ETA + datetime.timedelta(days=3650),
+        time_limit=30, soft_time_limit=25.5, group_id="g-1", group_index=3, link=[sig("celeriac.echo")], link_error=[sig("celeriac.fail")],
+        chord=sig("celeriac.xsum"), retries=2, priority=6,
+    )
+    app.conf.task_protocol = 2
+    app.amqp.__dict__.pop("create_task_message", None)
+
+
+@contextlib.contextmanager
+def private_redis(tmp):
+    """A server of its own: its socket's path, and a connection."""
+    sock = f"{tmp}/redis.sock"
+    server = subprocess.Popen(
+        ["redis-server", "--port", "0", "--unixsocket", sock, "--save", "", "--dir", tmp], stdout=subprocess.DEVNULL
+    )
+    try:
+        db = redis.Redis(unix_socket_path=sock)
+        for _ in range(100):
+            try:
+                db.ping()
+                break
+            except redis.exceptions.ConnectionError:
+                time.sleep(0.05)
+        yield sock, db
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main():
     target = pathlib.Path(sys.argv[1]) / f"celery-{celery.__version__}"
     target.mkdir(parents=True, exist_ok=True)
     celery.app.amqp.anon_nodename = lambda *a, **k: "gen4711@client"
-    with tempfile.TemporaryDirectory() as tmp:
-        sock = f"{tmp}/redis.sock"
-        server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", sock, "--save", "", "--dir", tmp], stdout=subprocess.DEVNULL
-        )
-        try:
-            db = redis.Redis(unix_socket_path=sock)
-            for _ in range(100):
-                try:
-                    db.ping()
-                    break
-                except redis.exceptions.ConnectionError:
-                    time.sleep(0.05)
-            app = celery.Celery(broker=f"redis+socket://{sock}", set_as_current=False)
-            app.conf.broker_connection_retry_on_startup = True
-            type(app).thread_oid = REPLY_TO
-            for name in ["beat", "plain", "empty", "kwargs", "countdown", "limits", "numbers", "text", "chain"]:
-                send_beat(app) if name == "beat" else send(app, name)
-                keys = [k for k in db.keys() if db.type(k) == b"list"]
-                (target / f"{name}.json").write_bytes(db.rpop(keys[0]))
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as tmp, private_redis(tmp) as (sock, db):
+        app = celery.Celery(broker=f"redis+socket://{sock}", set_as_current=False)
+        app.conf.broker_connection_retry_on_startup = True
+        type(app).thread_oid = REPLY_TO
+        senders = {name: send for name in ["plain", "empty", "kwargs", "countdown", "limits", "numbers", "text", "chain"]}
+        senders.update({"beat": lambda app, _: send_beat(app), "typed": lambda app, _: send_typed(app)})
+        senders.update({name: send_body for name in BODIES})
+        senders["v1"] = lambda app, _: send_v1(app)
+        only = sys.argv[2:]
+        for name, sender in senders.items():
+            if only and name not in only:
+                continue
+            try:
+                sender(app, name)
+            except (KeyError, kombu.exceptions.SerializerNotInstalled) as error:
+                print(f"{name}: not with this interpreter ({error!r})")
+                continue
+            keys = [k for k in db.keys() if db.type(k) == b"list"]
+            (target / f"{name}.json").write_bytes(db.rpop(keys[0]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+/*
+ * canvas_chord.c: a chord: its header is published as a group of which every task carries the body;
+ * whoever returns the last part publishes that (_chord.apply_async and run in celery/canvas.py).
+ */
+#include "canvas.h"
+#include "json.h"
+#include "mem.h"
+
+/* Parameters of run that concern only those who poll for the parts, and Python's own. */
+static const char *const g_run_options[] = {"interval", "max_retries", "eager",
+					    "app",	"producer",    "publisher",
+					    "router",	"connection",  "result_cls"};
+
+static void drop(json_t *options, const char *const *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		json_object_del(options, keys[i]);
+}
+
+/* Moves `key` to `to`, unless it is there already or null. */
+static void move_delay(struct canvas *v, json_t *options, const char *key, json_t *to)
+{
+	json_t *value = json_member(options, key);
+
+	if (value != NULL && json_object_get(to, key) == NULL)
+		canvas_set(v, to, key, value);
+	json_object_del(options, key);
+}
+
+/* A part of the header that is a group must be known to whoever puts the results together. */
+static int save_results(struct canvas *v, json_t *result, struct err *err)
+{
+	const json_t *parts = json_array_get(result, 1);
+
+	for (size_t i = 0; i < json_array_size(parts); i++) {
+		if (!json_is_null(json_array_get(json_array_get(parts, i), 1)))
+			return canvas_tell(v, json_array_get(json_array_get(result, 0), 0), 0,
+					   result, err);
+	}
+	return 0;
+}
+
+struct run {
+	json_t *header; /* group */
+	json_t *body;
+	json_t *options; /* for header and body; changed */
+	json_t *delay;	 /* countdown and eta of the header */
+	json_t *task_id; /* of the body, or NULL */
+};
+
+static json_t *freeze_run(struct canvas *v, struct run *r)
+{
+	static const char *const never_to_the_header[] = {"chain", "chord", "task_id"};
+	_cleanup_json_ json_t *group_id = json_incref(canvas_option(r->header, "task_id"));
+	_cleanup_json_ json_t *root_id = json_incref(canvas_option(r->body, "root_id"));
+	_cleanup_json_ json_t *body_id = r->task_id ? json_incref(r->task_id) : canvas_id(v);
+	_cleanup_json_ json_t *of_body = NULL, *body_result = NULL;
+
+	json_object_del(r->options, "task_id");
+	canvas_body_callbacks(v, r->body, r->options);
+	of_body = json_copy(r->options);
+	json_object_del(of_body, "parent_id");
+	canvas_update(v, canvas_options(r->body), of_body);
+	if (canvas_type(r->body) == CANVAS_CHAIN)
+		canvas_unroll_chords(v, r->body);
+	body_result = canvas_freeze(
+		v, r->body,
+		&(struct canvas_freeze){.id = body_id, .group_id = group_id, .root_id = root_id});
+	canvas_strip_chords(v, r->body);
+	drop(r->options, never_to_the_header, ARRAY_LEN(never_to_the_header));
+	return canvas_freeze_group(v, r->header,
+				   &(struct canvas_freeze){.group_id = group_id,
+							   .chord = r->body,
+							   .root_id = root_id});
+}
+
+static int run(struct canvas *v, struct run *r, const json_t *args, const json_t *kwargs,
+	       struct err *err)
+{
+	_cleanup_json_ json_t *result = freeze_run(v, r), *no_results = NULL;
+	int rc;
+
+	if (json_array_size(canvas_tasks(r->header)) == 0) {
+		no_results = json_pack("[[]]");
+		return canvas_apply(v, r->body, no_results, NULL, NULL, err);
+	}
+	rc = save_results(v, result, err);
+	if (rc < 0)
+		return rc;
+	canvas_update(v, r->options, r->delay);
+	canvas_set(v, r->options, "task_id", canvas_option(r->header, "task_id"));
+	return canvas_apply_group(v, r->header, args, kwargs, r->options, err);
+}
+
+/* The header as a group with the chord's own id. */
+static json_t *make_header(struct canvas *v, const json_t *chord)
+{
+	json_t *tasks = canvas_tasks(chord), *header, *id;
+
+	if (json_is_object(tasks)) {
+		header = canvas_copy(v, tasks);
+	} else {
+		header = canvas_new_group(v, json_copy(tasks));
+		id = canvas_option(chord, "task_id");
+		if (id != NULL)
+			canvas_set(v, canvas_options(header), "task_id", id);
+	}
+	if (canvas_option(header, "task_id") == NULL)
+		canvas_set_new(v, canvas_options(header), "task_id", canvas_id(v));
+	return header;
+}
+
+/* What the body gets of the call's options: all but callbacks, delays and the parent. */
+static json_t *options_of_body(const json_t *options)
+{
+	static const char *const others[] = {"link", "link_error", "countdown",
+					     "eta",  "parent_id",  "task_id"};
+	json_t *copy = json_copy((json_t *)(uintptr_t)options);
+
+	drop(copy, others, ARRAY_LEN(others));
+	drop(copy, g_run_options, ARRAY_LEN(g_run_options));
+	return copy;
+}
+
+int canvas_apply_chord(struct canvas *v, json_t *chord, const json_t *args, const json_t *kwargs,
+		       const json_t *call_options, struct err *err)
+{
+	_cleanup_json_ json_t *said =
+		call_options ? json_copy((json_t *)(uintptr_t)call_options) : json_object();
+	_cleanup_json_ json_t *for_body = options_of_body(said), *delay = json_object();
+	_cleanup_json_ json_t *header = NULL, *body = NULL, *all_args = NULL, *task_id = NULL;
+	_cleanup_json_ json_t *all_kwargs = json_object(), *options = NULL;
+	struct run r;
+
+	all_args = canvas_immutable(chord) ? json_incref(json_object_get(chord, "args"))
+					   : canvas_concat(v, args, json_object_get(chord, "args"));
+	canvas_update(v, all_kwargs, canvas_kwarg(chord, "kwargs"));
+	canvas_update(v, all_kwargs, kwargs);
+	move_delay(v, said, "countdown", delay);
+	move_delay(v, said, "eta", delay);
+	body = canvas_clone(v, canvas_body(chord), NULL, NULL, for_body);
+	header = make_header(v, chord);
+	/* Said at the call, or by the chord itself. */
+	options = json_copy(canvas_options(chord));
+	canvas_update(v, options, said);
+	move_delay(v, options, "countdown", delay);
+	move_delay(v, options, "eta", delay);
+	drop(options, g_run_options, ARRAY_LEN(g_run_options));
+	task_id = json_incref(json_member(options, "task_id"));
+	r = (struct run){header, body, options, delay, task_id};
+	return run(v, &r, all_args, all_kwargs, err);
+}
