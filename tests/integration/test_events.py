@@ -1,0 +1,255 @@
+"""Events as Celery's own receiver and its State see them."""
+
+import base64
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from services import wait_until
+
+OURS = "ours@test"
+BASE = {"type", "hostname", "timestamp", "utcoffset", "pid", "clock", "local_received"}
+WORKER = BASE | {"freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys"}
+FIELDS = {
+    "task-received": BASE | {"uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires"},
+    "task-started": BASE | {"uuid"},
+    "task-succeeded": BASE | {"uuid", "result", "runtime"},
+    "task-failed": BASE | {"uuid", "exception", "traceback"},
+    "task-revoked": BASE | {"uuid", "terminated", "signum", "expired"},
+    "worker-online": WORKER, "worker-heartbeat": WORKER, "worker-offline": WORKER,
+}
+
+
+class Monitor:
+    """Receives on a thread of its own."""
+
+    def __init__(self, app):
+        self.app = app
+        self.events = []
+        self.arrived = []
+        self.state = app.events.State()
+        self.connection = app.connection_for_read()
+        self.receiver = app.events.Receiver(self.connection, handlers={"*": self.take})
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def take(self, event):
+        self.arrived.append(time.monotonic())
+        self.events.append(dict(event))
+        self.state.event(event)
+
+    def run(self):
+        while not self.receiver.should_stop:
+            try:
+                for _ in self.receiver.itercapture(limit=None, timeout=0.2, wakeup=True):
+                    pass
+            except socket.timeout:
+                pass
+            except Exception:
+                return
+
+    def stop(self):
+        self.receiver.should_stop = True
+        self.thread.join(5)
+
+    def of(self, kind, uuid=None):
+        return [event for event in self.events if event["type"] == kind and uuid in (None, event.get("uuid"))]
+
+    def wait(self, kind, uuid=None, seconds=10):
+        return wait_until(lambda: self.of(kind, uuid), seconds,
+                          lambda: f"no {kind} {uuid}: {[event['type'] for event in self.events]}")[0]
+
+
+@pytest.fixture
+def monitor(app, broker):
+    made = Monitor(app)
+    wait_until(lambda: broker.redis.pubsub_numpat() > 0, 10, "the monitor did not subscribe")
+    yield made
+    made.stop()
+
+
+def test_a_task_from_its_reception_to_its_success(monitor, make_worker, app):
+    make_worker("-n", OURS, "-E")
+    monitor.wait("worker-online")
+    result = app.send_task("celeriac.add", (1,), {"y": 2}, expires=600)
+    assert result.get(timeout=5) == 3
+    succeeded = monitor.wait("task-succeeded", result.id)
+    received, started = monitor.wait("task-received", result.id), monitor.wait("task-started", result.id)
+    for event in (received, started, succeeded):
+        assert set(event) == FIELDS[event["type"]]
+        assert event["hostname"] == OURS and abs(event["timestamp"] - time.time()) < 60
+        assert event["utcoffset"] == (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600
+    assert received["clock"] < started["clock"] < succeeded["clock"]
+    assert (received["name"], received["args"], received["kwargs"]) == ("celeriac.add", "(1,)", "{'y': 2}")
+    assert (received["root_id"], received["parent_id"], received["retries"], received["eta"]) == (result.id, None, 0, None)
+    assert received["expires"].startswith("20")
+    assert succeeded["result"] == "3" and 0 <= succeeded["runtime"] < 5
+    task = monitor.state.tasks[result.id]
+    assert (task.state, task.name, task.worker.hostname, task.worker.alive) == ("SUCCESS", "celeriac.add", OURS, True)
+
+
+def test_the_same_fields_as_pythons(monitor, make_worker, make_python_worker, app):
+    make_worker("-n", OURS, "-E", "-Q", "ours")
+    make_python_worker(args=["-E", "-Q", "python"])
+    ids = {}
+    for queue in ("ours", "python"):
+        ids[queue] = [app.send_task("celeriac.echo", (1,), queue=queue).id, app.send_task("celeriac.fail", ("no",), queue=queue).id,
+                      app.send_task("celeriac.echo", (1,), queue=queue, expires=-1).id]
+    kinds = ("task-succeeded", "task-failed", "task-revoked")
+    for kind, mine, theirs in zip(kinds, ids["ours"], ids["python"], strict=True):
+        mine, theirs = monitor.wait(kind, mine, 30), monitor.wait(kind, theirs, 30)
+        assert set(mine) == set(theirs) == FIELDS[kind]
+        for key in ("result", "exception", "terminated", "signum", "expired"):
+            assert mine.get(key) == theirs.get(key), kind
+        assert {type(mine[key]) for key in mine} == {type(theirs[key]) for key in theirs}
+    for kind in ("worker-online", "worker-heartbeat"):
+        found = wait_until(lambda: {event["hostname"]: event for event in monitor.of(kind)} if
+                           len({event["hostname"] for event in monitor.of(kind)}) == 2 else None, 20)
+        fields = [set(event) for event in found.values()]
+        assert fields[0] == fields[1] == FIELDS[kind]
+
+
+def test_failures_and_revocations(monitor, make_worker, app):
+    make_worker("-n", OURS, "-E")
+    failed = app.send_task("celeriac.fail", ("no luck",))
+    event = monitor.wait("task-failed", failed.id)
+    assert event["exception"] == "RuntimeError('no luck')" and "RuntimeError: no luck" in event["traceback"]
+    expired = app.send_task("celeriac.echo", (1,), expires=-5)
+    event = monitor.wait("task-revoked", expired.id)
+    assert (event["terminated"], event["signum"], event["expired"]) == (False, None, True)
+    app.control.revoke("r-1", reply=True, limit=1, timeout=5)
+    app.send_task("celeriac.echo", (1,), task_id="r-1")
+    event = monitor.wait("task-revoked", "r-1")
+    assert (event["terminated"], event["signum"], event["expired"]) == (False, None, False)
+    running = app.send_task("celeriac.sleep", (600,))
+    monitor.wait("task-started", running.id)
+    app.control.revoke(running.id, terminate=True, signal="KILL")
+    event = monitor.wait("task-revoked", running.id)
+    assert (event["terminated"], event["signum"], event["expired"]) == (True, 9, False)
+    assert monitor.state.tasks[running.id].state == "REVOKED"
+
+
+def test_the_result_is_there_when_its_event_comes(monitor, make_worker, app):
+    make_worker("-n", OURS, "-E")
+    states = {}
+    take = monitor.take
+
+    def look(event):
+        if event["type"] == "task-succeeded":
+            states[event["uuid"]] = app.AsyncResult(event["uuid"]).state
+        take(event)
+
+    monitor.receiver.handlers["*"] = look
+    results = [app.send_task("celeriac.echo", (n,)) for n in range(50)]
+    wait_until(lambda: len(states) == len(results), 20)
+    assert set(states.values()) == {"SUCCESS"}
+
+
+def test_task_events_are_off_until_they_are_wanted(monitor, make_worker, app):
+    make_worker("-n", OURS)
+    monitor.wait("worker-online")
+    app.send_task("celeriac.echo", (1,)).get(timeout=5)
+    assert app.control.enable_events(reply=True, timeout=5, limit=1) == [{OURS: {"ok": "task events enabled"}}]
+    second = app.send_task("celeriac.echo", (2,))
+    monitor.wait("task-succeeded", second.id)
+    assert app.control.disable_events(reply=True, timeout=5, limit=1) == [{OURS: {"ok": "task events disabled"}}]
+    app.send_task("celeriac.echo", (3,)).get(timeout=5)
+    monitor.wait("worker-heartbeat")
+    assert {event["uuid"] for event in monitor.events if event["type"].startswith("task-")} == {second.id}
+
+
+def test_online_heartbeat_offline(monitor, make_worker, app):
+    worker = make_worker("-n", OURS, "--heartbeat-interval", "0.5")
+    online = monitor.wait("worker-online")
+    assert set(online) == WORKER
+    assert (online["hostname"], online["freq"], online["sw_ident"], online["sw_sys"]) == (OURS, 0.5, "celeriac", "Linux")
+    assert online["pid"] == worker.process.pid
+    assert len(online["loadavg"]) == 3 and abs(online["loadavg"][0] - os.getloadavg()[0]) < 5
+    app.send_task("celeriac.sleep", (30,))
+    wait_until(lambda: [event for event in monitor.of("worker-heartbeat") if (event["active"], event["processed"]) == (1, 1)], 10)
+    wait_until(lambda: len(monitor.of("worker-heartbeat")) >= 4, 10)
+    ticks = [event["timestamp"] for event in monitor.of("worker-heartbeat")]
+    assert all(0.3 < later - earlier < 1.5 for earlier, later in zip(ticks, ticks[1:]))
+    assert monitor.state.workers[OURS].alive
+    worker.quit()
+    monitor.wait("worker-offline")
+    assert not monitor.state.workers[OURS].alive
+
+
+def test_without_heartbeat(monitor, make_worker, app):
+    worker = make_worker("-n", OURS, "-E", "--without-heartbeat")
+    result = app.send_task("celeriac.echo", (1,))
+    monitor.wait("task-succeeded", result.id)
+    worker.term()
+    assert {event["type"] for event in monitor.events} == {"task-received", "task-started", "task-succeeded"}
+
+
+def test_many_events_come_in_batches_and_one_comes_at_once(make_worker, app, broker):
+    make_worker("-n", OURS, "-E", "-c", "4", "--without-heartbeat")
+    raw = broker.redis.pubsub()
+    raw.psubscribe("*celeryev/*")
+    results = [app.send_task("celeriac.echo", (n,)) for n in range(300)]
+    for result in results:
+        result.get(timeout=20)
+    sizes, seen = [], 0
+    deadline = time.monotonic() + 10
+    while seen < 900 and time.monotonic() < deadline:
+        message = raw.get_message(timeout=0.5)
+        if message and message["type"] == "pmessage":
+            envelope = json.loads(message["data"])
+            events = json.loads(base64.b64decode(envelope["body"]))
+            assert envelope["headers"] == {"hostname": OURS}
+            sizes.append(len(events) if isinstance(events, list) else 1)
+            assert message["channel"].endswith(b"/task.multi") == isinstance(events, list)
+            seen += sizes[-1]
+    assert seen == 900 and max(sizes) > 5 and max(sizes) <= 24, sizes
+    time.sleep(0.2)  # idle: the next event stands alone and is not kept back
+    began = time.monotonic()
+    app.send_task("celeriac.sleep", (5,))
+    wait_until(lambda: (message := raw.get_message(timeout=0.01)) and message["type"] == "pmessage", 2)
+    assert time.monotonic() - began < 0.2
+
+
+def test_long_values_are_cut_and_secrets_left_out(monitor, make_full_worker, app):
+    make_full_worker("-n", OURS, "-E")
+    result = app.send_task("celeriac.echo", ("x" * 100_000,))
+    received = monitor.wait("task-received", result.id)
+    succeeded = monitor.wait("task-succeeded", result.id)
+    assert len(received["args"]) <= 1100 and len(succeeded["result"]) <= 1100
+    for args, kwargs in (((), {"conversation_id": "c", "code": "print(1)", "env": {"TOKEN": "hunter2"}}),
+                         (("c", "print(1)", "python", None, None, None, None, {"TOKEN": "hunter2"}), {})):
+        task = app.send_task("sandbox.execute_code", args, kwargs, countdown=600)
+        received = monitor.wait("task-received", task.id)
+        assert "hunter2" not in json.dumps(received) and "print(1)" in json.dumps(received)
+    scheduled = app.control.inspect([OURS], timeout=5, limit=1).scheduled()
+    assert len(scheduled[OURS]) == 2 and "hunter2" not in json.dumps(scheduled)
+
+
+def test_events_stop_nobody_while_the_broker_is_away(make_redis, make_worker, instance):
+    from clients import Broker
+
+    server = make_redis().start()
+    broker = Broker(server.url(1), instance)
+    worker = make_worker("-n", OURS, "-E", broker=broker)
+    server.kill()
+    server.start()
+    app = broker.app()
+    monitor = Monitor(app)
+    monitor.wait("worker-online", seconds=20)
+    result = app.send_task("celeriac.echo", (1,))
+    assert result.get(timeout=20) == 1
+    monitor.wait("task-succeeded", result.id)
+    monitor.stop()
+    assert worker.alive()
+
+
+def test_clocks_are_lamports(monitor, make_worker, app):
+    make_worker("-n", OURS, "-E")
+    app.control.mailbox.clock.adjust(100_000)
+    app.control.ping(timeout=5, limit=1)
+    result = app.send_task("celeriac.echo", (1,))
+    assert monitor.wait("task-succeeded", result.id)["clock"] > 100_000
