@@ -56,4 +56,31 @@ int backend_encode(const struct backend *b, const struct task_meta *m, struct ba
 void backend_store(struct backend *b, struct backend_write *w,
 		   void (*done)(void *arg, const struct err *err), void *arg);
 
+/*
+ * ---- chords (celery/backends/redis.py) ----
+ * Every finished part is added to the set of its group; whoever adds the last one publishes the
+ * body, in the same step in which it settles its own message, and removes the set.
+ */
+struct chord_part {
+	const char *group_id, *task_id;
+	int64_t group_index; /* -1 = not said */
+	enum task_state state;
+	const json_t *result; /* as in a meta */
+};
+/* All parts are in: `*ret_parts` given, an array of [1, task id, state, result] in order. Else
+ * NULL. ERR_UNSUPPORTED without a Redis backend. Blocks until `deadline`. [any] */
+int backend_chord_part(struct backend *b, const struct chord_part *part, usec_t deadline,
+		       json_t **ret_parts, struct err *err) must_check;
+
+/* The keys of a group: its parts (what a trigger is guarded by), and everything that goes with it.
+ */
+#define CHORD_KEYS 4
+void backend_chord_keys(const struct backend *b, const char *group_id, char *ret[CHORD_KEYS]);
+/* Key and value that say how many parts group `group_id` waits for. Given. */
+void backend_chord_size(const struct backend *b, const char *group_id, int64_t size,
+			struct backend_write *ret);
+/* Key and value of a saved GroupResult: `results` is its tuple. */
+int backend_group_encode(const struct backend *b, const char *group_id, const json_t *results,
+			 struct backend_write *ret, struct err *err) must_check;
+
 #endif

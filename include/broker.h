@@ -64,15 +64,48 @@ enum settle_outcome {
 	SETTLE_REQUEUE, /* back to where it came from, next to be taken */
 	SETTLE_DEAD	/* to the list celeriac:dead with the reason */
 };
+/*
+ * What goes out together with a settlement, in order, before its result: follow-ups, chord sizes.
+ * All of it happens once: only while the delivery is still recorded as ours, so that a settlement
+ * that is sent again after a lost answer, or one whose message was handed to somebody else, adds
+ * nothing.
+ */
+enum settle_step_kind {
+	STEP_PUSH,  /* LPUSH data on the list `key`, as broker_step_push makes it */
+	STEP_SET,   /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
+	STEP_GUARD, /* nothing that follows is done unless `key` exists */
+	STEP_DELETE /* DEL key */
+};
+struct settle_step {
+	enum settle_step_kind kind;
+	char *key, *data;
+	size_t len;
+	int64_t ttl;
+};
+/* A builder: steps are given away with it. */
+struct settle_steps {
+	struct settle_step *items;
+	size_t count;
+};
+/* Takes `data` (may be NULL). [any] */
+void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const char *key,
+		      char *data, size_t len, int64_t ttl);
+void settle_steps_done(struct settle_steps *s);
+/* One envelope for a queue: like broker_publish, but as a step. Takes `envelope`. [any] */
+void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
+		      int priority, char *envelope, size_t len);
+
 struct settlement {
 	const char *tag;
 	const char *queue; /* of the delivery */
 	enum settle_outcome outcome;
+	struct settle_steps steps;    /* taken; STEP_SET, GUARD and DELETE only when
+					 backend_shares_broker */
 	struct backend_write *result; /* taken; only when backend_shares_broker; or NULL */
 	const char *reason;	      /* for SETTLE_DEAD */
 };
-/* Result, then outcome, in one step; survives outages; calls `done` (may be NULL) in the link's
- * thread. */
+/* Steps, result, outcome, all in one script; survives outages; calls `done` (may be NULL) in the
+ * link's thread. */
 void broker_settle(struct broker *b, const struct settlement *s,
 		   void (*done)(void *arg, const struct err *err), void *arg);
 

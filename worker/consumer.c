@@ -59,42 +59,6 @@ static void bury(struct worker *w, struct delivery *d, const char *reason)
 	state_count(&w->state, COUNT_REJECTED);
 }
 
-/* Celery drops a task of unknown name and stores why. */
-static void drop_unknown(struct worker *w, struct delivery *d, struct message *m)
-{
-	_cleanup_json_ json_t *exception =
-		json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message", m->task,
-			  "exc_module", "celery.exceptions");
-	struct task_meta meta = {.task_id = m->id,
-				 .state = TASK_FAILURE,
-				 .result = exception,
-				 .parent_id = m->parent_id,
-				 .group_id = m->group,
-				 .name = m->task,
-				 .args = m->args,
-				 .kwargs = m->kwargs,
-				 .worker = w->settings.worker_hostname,
-				 .retries = m->retries,
-				 .queue = d->queue};
-	struct settlement s = {.tag = d->tag, .queue = d->queue, .outcome = SETTLE_ACK};
-	struct backend_write write = {0};
-	struct err err = {0};
-
-	log_error("Received unregistered task of type '%s'. The message has been ignored and "
-		  "discarded. id=%s",
-		  m->task, m->id);
-	state_count(&w->state, COUNT_UNKNOWN);
-	if (!backend_is_disabled(w->backend) &&
-	    backend_encode(w->backend, &meta, &write, &err) == 0) {
-		if (backend_shares_broker(w->backend))
-			s.result = &write;
-		else
-			backend_store(w->backend, &write, NULL, NULL);
-	}
-	broker_settle(w->broker, &s, NULL, NULL);
-	free(TAKE(d->data));
-}
-
 /* An alias is "theirs=ours"; the name that was sent stays in results and logs. */
 const struct task *worker_find_task(const struct worker *w, const char *name)
 {
@@ -153,8 +117,11 @@ static void receive(struct worker *w, struct delivery *d)
 	}
 	t = worker_find_task(w, m->task);
 	if (t == NULL) {
-		drop_unknown(w, d, m);
-		message_free(m);
+		log_error(
+			"Received unregistered task of type '%s'. The message has been ignored and "
+			"discarded. id=%s",
+			m->task, m->id);
+		consumer_dispatch(request_new(w, d, m, &trace_unregistered));
 		return;
 	}
 	log_info("Task %s[%s] received", m->task, m->id);

@@ -83,18 +83,33 @@ static void confirmed(void *arg, const struct err *err)
 	free_request(r);
 }
 
-/* What the broker is told once the result is stored elsewhere. */
+/* What the broker is told once the result is stored elsewhere: what follows goes out together with
+ * the ack. */
 struct acking {
 	struct request *request;
 	enum settle_outcome outcome;
+	struct settle_steps steps;
 };
+
+static struct settle_steps take_steps(struct settle_steps *steps)
+{
+	struct settle_steps taken = {0};
+
+	if (steps == NULL)
+		return taken;
+	taken = *steps;
+	*steps = (struct settle_steps){0};
+	return taken;
+}
 
 static void ack_after_result(void *arg, const struct err *err)
 {
 	struct acking *acking = arg;
 	struct request *r = acking->request;
-	struct settlement s = {
-		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = acking->outcome};
+	struct settlement s = {.tag = r->delivery.tag,
+			       .queue = r->delivery.queue,
+			       .outcome = acking->outcome,
+			       .steps = acking->steps};
 
 	if (err != NULL)
 		log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
@@ -103,7 +118,7 @@ static void ack_after_result(void *arg, const struct err *err)
 }
 
 void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
-		    struct backend_write *result)
+		    struct backend_write *result, struct settle_steps *steps)
 {
 	struct worker *w = r->worker;
 	struct settlement s = {.tag = r->delivery.tag,
@@ -125,9 +140,11 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 
 		acking->request = r;
 		acking->outcome = outcome;
+		acking->steps = take_steps(steps);
 		backend_store(w->backend, result, ack_after_result, acking);
 		return;
 	}
 	s.result = result;
+	s.steps = take_steps(steps);
 	broker_settle(w->broker, &s, confirmed, r);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bounds.h"
+#include "canvas.h"
 #include "clock.h"
 #include "ctx.h"
 #include "json.h"
@@ -23,7 +24,7 @@ void trace_release(struct request *r)
 {
 	state_count(&r->worker->state, COUNT_REQUEUED);
 	log_info("Task %s[%s] goes back to its queue", r->name, r->id);
-	request_settle(r, SETTLE_REQUEUE, NULL, NULL);
+	request_settle(r, SETTLE_REQUEUE, NULL, NULL, NULL);
 }
 
 static bool ignores_result(const struct request *r)
@@ -35,13 +36,15 @@ static bool ignores_result(const struct request *r)
 
 /* The meta for `state`; false (and nothing to store) when results are off or ignored. */
 static bool encode_meta(struct request *r, enum task_state state, const json_t *result,
-			const char *traceback, struct backend_write *ret, struct err *err)
+			const char *traceback, const json_t *children, struct backend_write *ret,
+			struct err *err)
 {
 	struct worker *w = r->worker;
 	struct task_meta meta = {.task_id = r->id,
 				 .state = state,
 				 .result = result,
 				 .traceback = traceback,
+				 .children = children,
 				 .parent_id = r->message->parent_id,
 				 .group_id = r->message->group,
 				 .name = r->name,
@@ -60,22 +63,57 @@ static bool encode_meta(struct request *r, enum task_state state, const json_t *
 	return false;
 }
 
+/* The follow-ups of an ending. A backend that is away is waited for; false when the worker stops
+ * meanwhile. `err` is set when they can never be followed. */
+static bool follow(struct request *r, enum task_state state, const json_t *result,
+		   struct canvas *ret, struct err *err)
+{
+	for (;;) {
+		struct err step = {0};
+
+		if (canvas_continue(r, state, result, ret, &step) == 0)
+			return true;
+		if (!err_is_transient(&step)) {
+			log_error("Task %s[%s]: its follow-ups are lost: %s", r->name, r->id,
+				  step.msg);
+			*err = step;
+			return true;
+		}
+		if (atomic_load(&r->worker->releasing))
+			return false;
+		poll(NULL, 0, OUTAGE_POLL_MS);
+	}
+}
+
 static void settle_result(struct request *r, enum task_state state, const json_t *result,
 			  const char *traceback)
 {
+	_cleanup_json_ json_t *exception = NULL;
 	struct backend_write write = {0};
-	struct err err = {0};
-	bool keep = encode_meta(r, state, result, traceback, &write, &err);
+	struct canvas canvas = {0};
+	struct err err = {0}, second = {0};
+	bool keep;
 
-	if (!keep && err.code != 0) {
-		/* a result that cannot be written is a failure that can */
-		_cleanup_json_ json_t *exception =
-			json_pack("{s:s, s:[s], s:s}", "exc_type", "EncodeError", "exc_message",
-				  err.msg, "exc_module", "kombu.exceptions");
-
-		keep = encode_meta(r, TASK_FAILURE, exception, NULL, &write, &err);
+	if (!follow(r, state, result, &canvas, &err)) {
+		trace_release(r);
+		return;
 	}
-	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL);
+	keep = err.code == 0 &&
+	       encode_meta(r, state, result, traceback, canvas.children, &write, &err);
+	if (!keep && err.code != 0) {
+		/* what cannot be written or followed is a failure that can */
+		exception = json_pack("{s:s, s:[s], s:s}", "exc_type", "EncodeError", "exc_message",
+				      err.msg, "exc_module", "kombu.exceptions");
+		canvas_done(&canvas);
+		if (state == TASK_SUCCESS &&
+		    !follow(r, TASK_FAILURE, exception, &canvas, &second)) {
+			trace_release(r);
+			return;
+		}
+		keep = encode_meta(r, TASK_FAILURE, exception, NULL, NULL, &write, &second);
+	}
+	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL, &canvas.steps);
+	canvas_done(&canvas);
 }
 
 static void log_success(const struct request *r, usec_t runtime, const json_t *result)
@@ -148,7 +186,7 @@ static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 	case ROW_LOST:
 		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped",
 			    r->name, r->id);
-		request_settle(r, SETTLE_ACK, NULL, NULL);
+		request_settle(r, SETTLE_ACK, NULL, NULL, NULL);
 		return false;
 	case ROW_UNKEPT:
 		break;
@@ -320,8 +358,21 @@ static void store_started(struct request *r)
 					       r->worker->settings.worker_hostname);
 
 	if (r->worker->settings.task_track_started &&
-	    encode_meta(r, TASK_STARTED, who, NULL, &write, &err))
+	    encode_meta(r, TASK_STARTED, who, NULL, NULL, &write, &err))
 		backend_store(r->worker->backend, &write, NULL, NULL);
+}
+
+const struct task trace_unregistered = {.name = ""};
+
+/* Celery drops a task of unknown name and stores why. */
+static void drop_unknown(struct request *r)
+{
+	state_count(&r->worker->state, COUNT_UNKNOWN);
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message", r->name,
+			  "exc_module", "celery.exceptions");
+
+	settle_result(r, TASK_FAILURE, exception, NULL);
 }
 
 void trace_task(struct request *r)
@@ -332,6 +383,10 @@ void trace_task(struct request *r)
 
 	if (atomic_load(&r->worker->releasing)) {
 		trace_release(r);
+		return;
+	}
+	if (r->task == &trace_unregistered) {
+		drop_unknown(r);
 		return;
 	}
 	if (trace_discard(r))

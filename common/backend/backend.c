@@ -2,7 +2,7 @@
  * Results in Redis as Celery writes them: SETEX and PUBLISH of one JSON meta under
  * celery-task-meta-<id>.
  */
-#include "backend.h"
+#include "redis_backend.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,18 +13,9 @@
 #include "json.h"
 #include "mem.h"
 
-extern const char script_store[];
+extern const char script_store[], script_chord_part[];
 
 #define META_PREFIX "celery-task-meta-"
-
-struct backend {
-	bool disabled, shares_broker;
-	bool extended;
-	int64_t ttl; /* seconds */
-	char *key_prefix;
-	struct redis_link *link; /* borrowed from the broker when shared */
-	struct redis_script store;
-};
 
 static const char *const state_names[] = {[TASK_STARTED] = "STARTED",
 					  [TASK_SUCCESS] = "SUCCESS",
@@ -80,8 +71,10 @@ static int open_redis(struct backend *b, const char *url, const struct redis_add
 		b->link = broker_link;
 	else
 		rc = redis_link_new(&address, "celeriac-backend", &b->link, err);
-	if (rc == 0)
+	if (rc == 0) {
 		redis_link_add_script(b->link, &b->store);
+		redis_link_add_script(b->link, &b->chord_part);
+	}
 	redis_address_done(&address);
 	return rc;
 }
@@ -95,7 +88,9 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 
 	b->ttl = s->result_expires / USEC_PER_SEC;
 	b->extended = s->result_extended;
+	b->chord_ordered = true;
 	redis_script_init(&b->store, script_store);
+	redis_script_init(&b->chord_part, script_chord_part);
 	if (rc < 0)
 		goto fail;
 	if (url[0] == '\0' || strncmp(url, "disabled", 8) == 0)

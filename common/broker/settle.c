@@ -1,0 +1,165 @@
+/*
+ * Settling: the end of a delivery, with everything that must happen together with it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "redis_broker.h"
+
+#define FIXED_KEYS 4
+#define FIXED_ARGS 6
+
+/* The list a delivery came from: its queue, and the priority step that its tag tells. */
+static const struct broker_list *list_of(const struct broker *b, const char *queue, const char *tag)
+{
+	const struct broker_queue *q = broker_find_queue(b, queue);
+	const char *number = strrchr(tag, ':');
+	const char *step = number;
+
+	if (q == NULL)
+		BUG("delivery %s of a queue that was never consumed: %s", tag, queue);
+	while (step != NULL && step > tag && step[-1] != ':') {
+		step--;
+	}
+	return broker_find_list(q, step ? (int)strtol(step, NULL, 10) : 0);
+}
+
+struct settling {
+	void (*done)(void *arg, const struct err *err);
+	void *arg;
+};
+
+static void settled(void *arg, struct redis_reply *const *replies, size_t count,
+		    const struct err *err)
+{
+	struct settling *settling = arg;
+	struct err failed = {0};
+
+	if (count == 1 && redis_reply_type(replies[0]) == REDIS_ERROR) {
+		struct slice text = redis_reply_str(replies[0]);
+
+		err_set(&failed, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
+		err = &failed;
+	}
+	if (settling->done != NULL)
+		settling->done(settling->arg, err);
+	free(settling);
+}
+
+void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const char *key,
+		      char *data, size_t len, int64_t ttl)
+{
+	s->items = xrealloc(s->items, (s->count + 1) * sizeof(*s->items));
+	s->items[s->count++] = (struct settle_step){kind, xstrdup(key), data, len, ttl};
+}
+
+void settle_steps_done(struct settle_steps *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		free(s->items[i].key);
+		free(s->items[i].data);
+	}
+	free(s->items);
+	*s = (struct settle_steps){0};
+}
+
+void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
+		      int priority, char *envelope, size_t len)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
+
+	buf_append_str(&key, b->options.global_keyprefix);
+	broker_list_key(queue, priority, &key);
+	settle_steps_add(s, STEP_PUSH, key.data, envelope, len, 0);
+}
+
+static struct slice text_slice(const char *text)
+{
+	return (struct slice){text, strlen(text)};
+}
+
+/* argv of one EVALSHA: fixed keys, a key per step, fixed arguments, kind, data and ttl per step. */
+struct settle_argv {
+	struct slice *argv;
+	size_t argc;
+	char *numbers; /* 24 bytes per number */
+	size_t number_count;
+};
+
+static struct slice number(struct settle_argv *a, int64_t n)
+{
+	char *text = a->numbers + 24 * a->number_count++;
+
+	return (struct slice){text, (size_t)snprintf(text, 24, "%lld", (long long)n)};
+}
+
+static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
+{
+	static const char *const kinds[] = {[STEP_PUSH] = "push",
+					    [STEP_SET] = "set",
+					    [STEP_GUARD] = "guard",
+					    [STEP_DELETE] = "delete"};
+
+	for (size_t i = 0; i < steps->count; i++) {
+		const struct settle_step *step = &steps->items[i];
+
+		a->argv[a->argc++] = text_slice(kinds[step->kind]);
+		a->argv[a->argc++] =
+			step->data ? (struct slice){step->data, step->len} : text_slice("");
+		a->argv[a->argc++] = number(a, step->ttl);
+	}
+}
+
+static void build(struct broker *b, const struct settlement *s, const char *dead_line,
+		  struct buf *out)
+{
+	static const char *const outcomes[] = {
+		[SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead"};
+	const struct broker_list *list = list_of(b, s->queue, s->tag);
+	const struct backend_write *w = s->result;
+	size_t steps = s->steps.count;
+	_cleanup_free_ struct slice *argv =
+		xcalloc(3 + FIXED_KEYS + FIXED_ARGS + 4 * steps, sizeof(*argv));
+	_cleanup_free_ char *numbers = xmalloc(24 * (2 + steps));
+	struct settle_argv a = {.argv = argv, .numbers = numbers};
+
+	argv[a.argc++] = text_slice("EVALSHA");
+	argv[a.argc++] = text_slice(b->settle.sha);
+	argv[a.argc++] = number(&a, (int64_t)(FIXED_KEYS + steps));
+	argv[a.argc++] = text_slice(b->unacked);
+	argv[a.argc++] = text_slice(b->unacked_index);
+	argv[a.argc++] = text_slice(s->outcome == SETTLE_DEAD ? b->dead : list->key);
+	argv[a.argc++] = text_slice(w ? w->key : "");
+	for (size_t i = 0; i < steps; i++) {
+		argv[a.argc++] = text_slice(s->steps.items[i].key);
+	}
+	argv[a.argc++] = text_slice(s->tag);
+	argv[a.argc++] = text_slice(outcomes[s->outcome]);
+	argv[a.argc++] = text_slice(list->queue->ending);
+	argv[a.argc++] = text_slice(dead_line);
+	argv[a.argc++] = w ? (struct slice){w->value, w->len} : text_slice("");
+	argv[a.argc++] = number(&a, w ? w->ttl : 0);
+	add_steps(&a, &s->steps);
+	redis_command_argv(out, argv, a.argc);
+}
+
+void broker_settle(struct broker *b, const struct settlement *s,
+		   void (*done)(void *arg, const struct err *err), void *arg)
+{
+	_cleanup_free_ char *line =
+		s->outcome == SETTLE_DEAD ? broker_dead_line(s->reason, s->queue) : xstrdup("");
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct settling *settling = xcalloc(1, sizeof(*settling));
+	struct settle_steps steps = s->steps;
+
+	build(b, s, line, &commands);
+	settling->done = done;
+	settling->arg = arg;
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, settled, settling);
+	settle_steps_done(&steps);
+	if (s->result != NULL)
+		backend_write_done(s->result);
+}

@@ -1,0 +1,76 @@
+"""Canvas: what Celery's clients build from signatures is followed as a Python worker would."""
+
+import celery.exceptions
+import pytest
+from celery import chain, chord, group, signature
+
+
+@pytest.fixture
+def sig(app):
+    def make(name, *args, **options):
+        return signature(f"celeriac.{name}", args=args, app=app, **options)
+
+    return make
+
+
+def get(result):
+    return result.get(timeout=30)
+
+
+def test_chains(worker, sig):
+    assert get(chain(sig("add", 1, 2), sig("add", 3), sig("add", 4))()) == 10
+    assert get(chain(sig("add", 1, 2), sig("add", 5, 5, immutable=True))()) == 10
+    long = chain(sig("add", 0, 1), *[sig("add", 1) for _ in range(200)])()
+    assert get(long) == 201
+    assert long.parent.parent is not None
+
+
+def test_links_and_children(worker, sig):
+    first = sig("add", 1, 2)
+    first.link(sig("add", 10))
+    first.link(sig("add", 20))
+    result = first.apply_async()
+    assert get(result) == 3
+    assert sorted(get(child) for each in result.children for child in (getattr(each, "results", None) or [each])) == [13, 23]
+
+
+def test_groups_and_chords(worker, sig, broker):
+    assert get(group(sig("add", n, n) for n in range(5))()) == [0, 2, 4, 6, 8]
+    assert get(chord([sig("add", n, n) for n in range(10)])(sig("xsum"))) == 90
+    assert get(chain(sig("add", 1, 2), group(sig("add", n) for n in range(3)), sig("xsum"))()) == 12
+    nested = chord([chain(sig("add", 1, 1), sig("add", 1)), group(sig("add", 1, 1), sig("add", 2, 2))])(sig("echo"))
+    assert sorted(get(nested)) == [2, 3, 4]
+    assert get(chord([sig("add", n, n) for n in range(500)])(sig("xsum"))) == 249500
+    broker.wait_settled()
+    assert broker.redis.keys("celery-taskset-meta-*.j") == [], "sets of finished chords stay behind"
+
+
+def test_failures_travel(worker, sig, app):
+    failing = chord([sig("add", 1, 1), sig("fail", "boo")])(sig("xsum"))
+    with pytest.raises(celery.exceptions.ChordError, match=r"raised RuntimeError\('boo'\)"):
+        app.AsyncResult(failing.id).get(timeout=30)
+    broken = chain(sig("add", 1, 2), sig("fail", "no", immutable=True), sig("add", 4))()
+    with pytest.raises(Exception, match="no"):
+        get(broken)
+    unknown = chord([sig("add", 1, 1), signature("no.such.task", app=app)])(sig("xsum"))
+    with pytest.raises(celery.exceptions.ChordError, match="NotRegistered"):
+        app.AsyncResult(unknown.id).get(timeout=30)
+
+
+def test_errbacks_are_called_with_the_id(worker, sig, broker):
+    failing = sig("fail", "boo")
+    failing.link_error(sig("echo").set(task_id="the-errback"))
+    result = failing.apply_async()
+    with pytest.raises(RuntimeError):
+        get(result)
+    assert get(sig("echo").app.AsyncResult("the-errback")) == result.id
+
+
+def test_chords_survive_kills(make_worker, sig):
+    """The body runs once and gets every part, though its header's workers die in the middle."""
+    worker = make_worker("-c", "4")
+    results = [chord([sig("add", n, m) for m in range(40)])(sig("xsum")) for n in range(25)]
+    for _ in range(3):
+        worker.kill()
+        worker.start()
+    assert [get(result) for result in results] == [40 * n + sum(range(40)) for n in range(25)]
