@@ -1,0 +1,179 @@
+"""Flower, the newest, watches and drives our worker: its pages, its API and its buttons."""
+
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from clients import HERE
+from services import Service, free_port, launch, wait_until
+
+OURS = "ours@test"
+
+
+class Flower(Service):
+    def __init__(self, broker, directory):
+        self.broker = broker
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = directory / "flower.log"
+
+    def __str__(self):
+        return "Flower"
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def start(self):
+        self.process = launch(
+            [sys.executable, "-s", "-m", "celery", "-A", "python_app", "flower", "--address=127.0.0.1", f"--port={self.port}"],
+            self.log_path, cwd=HERE, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "FLOWER_UNAUTHENTICATED_API": "true",
+                                          "TEST_REDIS_URL": self.broker.url},
+        )
+        wait_until(lambda: requests.get(self.url + "/healthcheck", timeout=5).ok if self.answers() else None, 60,
+                   lambda: f"Flower did not answer:\n{self.log()[-3000:]}\n")
+        return self
+
+    def answers(self):
+        assert self.alive(), self.log()[-3000:]
+        try:
+            return requests.get(self.url + "/healthcheck", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def get(self, path, **params):
+        answer = requests.get(self.url + path, params=params, timeout=20)
+        assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def post(self, path, ok=True, **params):
+        answer = requests.post(self.url + path, data=params, timeout=20)
+        assert answer.ok == ok, f"{path}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def worker(self):
+        return self.get("/api/workers", refresh="1", workername=OURS).json().get(OURS)
+
+    def task(self, task_id, state, seconds=15):
+        """What Flower knows of a task, once it is in that state."""
+        def known():
+            answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=20)
+            return answer.json() if answer.ok and answer.json()["state"] == state else None
+
+        return wait_until(known, seconds, lambda: f"task {task_id} did not become {state} in Flower")
+
+
+@pytest.fixture
+def flower(broker, directory, ended):
+    made = Flower(broker, directory)
+    ended.append(made)
+    return made.start()
+
+
+@pytest.fixture
+def ours(make_worker, flower):
+    """Flower is there first and switches task events on."""
+    worker = make_worker("-n", OURS, "-c", "2")
+    wait_until(lambda: flower.get("/api/workers", status="1").json().get(OURS), 20, "Flower does not see the worker as online")
+    worker.wait_log("Events of group {task} enabled by remote", 20)
+    return worker
+
+
+def test_worker_tasks_states_arguments_and_runtime(ours, flower, app):
+    done = app.send_task("celeriac.add", (1,), {"y": 2})
+    failed = app.send_task("celeriac.fail", ("no luck",))
+    running = app.send_task("celeriac.sleep", (600,))
+    info = flower.task(done.id, "SUCCESS")
+    assert (info["name"], info["args"], info["kwargs"], info["result"]) == ("celeriac.add", "(1,)", "{'y': 2}", "3")
+    assert info["worker"] == OURS and info["runtime"] < 5 and info["received"] and info["started"] and info["succeeded"]
+    info = flower.task(failed.id, "FAILURE")
+    assert info["exception"] == "RuntimeError('no luck')" and "RuntimeError: no luck" in info["traceback"]
+    assert flower.task(running.id, "STARTED")["worker"] == OURS
+    listed = flower.get("/api/tasks").json()
+    assert {listed[result.id]["state"] for result in (done, failed, running)} == {"SUCCESS", "FAILURE", "STARTED"}
+    assert "celeriac.add" in flower.get("/api/task/types").json()["task-types"]
+    worker = wait_until(lambda: found if (found := flower.worker()) and found.get("active") else None, 20)
+    assert worker["active"][0]["id"] == running.id and worker["stats"]["pool"]["max-concurrency"] == 2
+    assert worker["active_queues"][0]["name"] == "celery" and "celeriac.echo" in worker["registered"]
+    assert worker["stats"]["total"]["celeriac.sleep"] == 1 and worker["conf"]["worker_concurrency"] == 2
+    for path, words in (
+        ("/workers", [OURS]), (f"/worker/{OURS}", [OURS, "Max concurrency", "celery", "celeriac.echo", "nvcsw"]),
+        ("/tasks", []), (f"/task/{done.id}", ["celeriac.add", "(1,)", "{&#x27;y&#x27;: 2}", "SUCCESS", OURS]),
+        (f"/task/{failed.id}", ["FAILURE", "no luck"]), ("/broker", ["celery"]),
+    ):
+        page = flower.get(path).text
+        for word in words:
+            assert word in page or word.replace("&#x27;", "&#39;") in page, (path, word)
+    table = flower.get("/workers", json="1").json()["data"]
+    assert [(row["hostname"], row["status"], row["sw_ident"]) for row in table] == [(OURS, True, "celeriac")]
+
+
+def test_the_buttons_for_a_task(ours, flower, app):
+    running = app.send_task("celeriac.sleep", (600,))
+    flower.task(running.id, "STARTED")
+    later = app.send_task("celeriac.echo", (1,), countdown=600)
+    flower.task(later.id, "RECEIVED")
+    flower.post(f"/api/task/revoke/{running.id}", terminate="true", signal="SIGKILL")
+    flower.post(f"/api/task/revoke/{later.id}")
+    assert flower.task(running.id, "REVOKED") and flower.task(later.id, "REVOKED")
+    wait_until(flower.worker, 20)
+    flower.post("/api/task/rate-limit/celeriac.echo", workername=OURS, ratelimit="10/m")
+    assert "celeriac.echo [rate_limit=10/m]" in app.control.inspect([OURS], timeout=5, limit=1).registered()[OURS]
+    flower.post("/api/task/timeout/celeriac.echo", workername=OURS, soft="10", hard="20")
+    answer = requests.post(f"{flower.url}/api/task/send-task/celeriac.add", json={"args": [1, 2]}, timeout=20).json()
+    assert flower.task(answer["task-id"], "SUCCESS")["result"] == "3"
+    assert flower.get(f"/api/task/result/{answer['task-id']}").json()["result"] == 3
+
+
+def test_the_buttons_for_a_worker(ours, flower, app):
+    wait_until(flower.worker, 20)
+    flower.post(f"/api/worker/pool/grow/{OURS}", n=3)
+    wait_until(lambda: flower.worker()["stats"]["pool"]["max-concurrency"] == 5, 20)
+    flower.post(f"/api/worker/pool/shrink/{OURS}", n=4)
+    wait_until(lambda: flower.worker()["stats"]["pool"]["max-concurrency"] == 1, 20)
+    assert flower.post(f"/api/worker/pool/autoscale/{OURS}", ok=False, min=1, max=3).status_code == 403
+    assert flower.post(f"/api/worker/pool/restart/{OURS}", ok=False).status_code == 403
+    flower.post(f"/api/worker/queue/add-consumer/{OURS}", queue="late")
+    assert app.send_task("celeriac.echo", (1,), queue="late").get(timeout=10) == 1
+    wait_until(lambda: [queue["name"] for queue in flower.worker()["active_queues"]] == ["celery", "late"], 20)
+    flower.post(f"/api/worker/queue/cancel-consumer/{OURS}", queue="late")
+    wait_until(lambda: [queue["name"] for queue in flower.worker()["active_queues"]] == ["celery"], 20)
+    flower.post(f"/api/worker/shutdown/{OURS}")
+    assert ours.process.wait(20) == 0
+    wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 20)
+
+
+def test_a_worker_that_dies_is_seen_as_offline(ours, flower):
+    ours.end(signal.SIGKILL)
+    wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 30)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.mark.long
+def test_a_real_browser_shows_it(ours, flower, app, directory):
+    """Chromium is large: installed by hand (apt-get install chromium) and used by `make check-long` only."""
+    browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    done = app.send_task("celeriac.add", (1, 2))
+    flower.task(done.id, "SUCCESS")
+
+    def see(path, picture):
+        common = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/chromium",
+                  "--virtual-time-budget=5000", "--window-size=1400,900"]
+        shot = pathlib.Path(directory) / picture
+        subprocess.run([*common, f"--screenshot={shot}", flower.url + path], check=True, capture_output=True, timeout=120)
+        assert shot.stat().st_size > 10_000
+        return subprocess.run([*common, "--dump-dom", flower.url + path], check=True, capture_output=True, text=True,
+                              timeout=120).stdout
+
+    page = see("/workers", "workers.png")
+    assert OURS in page and "Online" in page
+    assert "celeriac.add" in see("/tasks", "tasks.png")
+    assert "SUCCESS" in see(f"/task/{done.id}", "task.png")
