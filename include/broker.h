@@ -125,5 +125,10 @@ usec_t broker_renew_interval(const struct broker *b);
  * this node held, of which it is certain that they are over. Blocks. [any, one at a time] */
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err) must_check;
+/* Puts back what this life of ours took without knowing: claims that the server made and whose
+ * answer never came. `held`: the tags of everything that is known, which are sorted by this.
+ * [consumer, between claims] */
+int broker_restore_lost(struct broker *b, const struct presence *p, char **held, size_t count,
+			int64_t *ret_restored, struct err *err) must_check;
 
 #endif

@@ -15,10 +15,13 @@
 #include "mem.h"
 #include "worker.h"
 
-#define IDLE_WAIT      (1 * USEC_PER_SEC)
-#define NOT_READY_WAIT (100 * USEC_PER_MSEC)
-#define BACKOFF_FIRST  (100 * USEC_PER_MSEC)
-#define BACKOFF_MOST   (2 * USEC_PER_SEC)
+#define IDLE_WAIT	(1 * USEC_PER_SEC)
+#define NOT_READY_WAIT	(100 * USEC_PER_MSEC)
+#define BACKOFF_FIRST	(100 * USEC_PER_MSEC)
+#define BACKOFF_MOST	(2 * USEC_PER_SEC)
+#define LOST_LOOKS	2
+#define LOST_RETRY	(1 * USEC_PER_SEC)
+#define LOST_LOOK_AGAIN (30 * USEC_PER_SEC)
 
 /* False when its task's rate limit makes it wait for its turn. */
 static bool take_turn(struct request *r)
@@ -204,7 +207,46 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 			 : broker_wait(w->broker, w->state.wake_fd, clock_deadline(IDLE_WAIT), err);
 }
 
-static int consume(struct worker *w, struct delivery *batch, struct err *err)
+/*
+ * After a broken connection: a claim may have been made though its answer never came. What it took
+ * is recorded as ours and nobody knows of it. Looked for at once, and once more for what the server
+ * still had in its buffers.
+ */
+struct doubt {
+	int looks;	/* to come */
+	usec_t look_at; /* monotonic */
+};
+
+static void restore_lost(struct worker *w, struct doubt *d)
+{
+	size_t count;
+	char **tags;
+	struct err err = {0};
+	int64_t restored = 0;
+	int rc;
+
+	if (d->looks == 0 || clock_mono() < d->look_at)
+		return;
+	tags = state_tags(&w->state, &count);
+	rc = broker_restore_lost(w->broker, w->presence, tags, count, &restored, &err);
+	for (size_t i = 0; i < count; i++)
+		free(tags[i]);
+	free(tags);
+	if (rc < 0) {
+		log_debug("%s", err.msg);
+		d->look_at = clock_deadline(LOST_RETRY);
+		return;
+	}
+	for (int64_t i = 0; i < restored; i++)
+		state_count(&w->state, COUNT_RESTORED);
+	if (restored > 0)
+		log_warning("Restored %lld message(s) of a claim without an answer",
+			    (long long)restored);
+	d->looks--;
+	d->look_at = clock_deadline(LOST_LOOK_AGAIN);
+}
+
+static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt, struct err *err)
 {
 	struct readiness ready;
 	int rc = broker_connect(w->broker, w->presence, err);
@@ -217,6 +259,7 @@ static int consume(struct worker *w, struct delivery *batch, struct err *err)
 		if (rc < 0)
 			break;
 		if (worker_readiness(w, &ready)) {
+			restore_lost(w, doubt);
 			rc = consume_once(w, batch, err);
 		} else {
 			drain_wake(w);
@@ -231,13 +274,15 @@ void *consumer_thread(void *arg)
 	struct worker *w = arg;
 	_cleanup_free_ struct delivery *batch = xcalloc(BOUND_CLAIM_BATCH, sizeof(*batch));
 	usec_t backoff = BACKOFF_FIRST;
+	struct doubt doubt = {0};
 
 	while (!atomic_load(&w->stopping)) {
 		struct err err = {0};
 		bool was_up;
 
-		if (consume(w, batch, &err) == 0)
+		if (consume(w, batch, &doubt, &err) == 0)
 			continue;
+		doubt = (struct doubt){.looks = LOST_LOOKS};
 		was_up = atomic_exchange(&w->consuming, false);
 		if (was_up || backoff == BACKOFF_FIRST)
 			log_error("consumer: Cannot connect to %s: %s. Trying again.",

@@ -101,7 +101,6 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 		if (b->options.round_robin)
 			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
 	}
-	b->next_number += count;
 	*ret_count = count;
 	return 0;
 }
@@ -158,6 +157,9 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 		max = BOUND_CLAIM_BATCH;
 	ordered_lists(b, lists);
 	count = claim_arguments(b, lists, max, args, text, dead_line);
+	/* Spent whatever becomes of this claim: a server that made it and could not say so has used
+	 * them. */
+	b->next_number += max;
 	rc = redis_run_script(b->claiming, &b->claim, 3 + b->list_count, args, count, &reply, err);
 	if (rc < 0)
 		return rc;

@@ -78,53 +78,101 @@ static bool is_own_node(const struct presence *p, const char *owner)
 	return presence_owner_parse(owner, node, &epoch) && strcmp(node, presence_node(p)) == 0;
 }
 
-static int consider(struct broker *b, const struct presence *p, bool own_only, const char *tag,
-		    struct verdict *last, int64_t *restored, struct err *err)
+struct restoring {
+	struct broker *b;
+	const struct presence *p;
+	bool own_only;
+	/* not NULL: what this life of ours took and does not hold, instead of what dead ones did */
+	char *const *held; /* sorted */
+	size_t held_count;
+	struct verdict last;
+	int64_t restored;
+};
+
+static int compare_tags(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int consider_lost(struct restoring *r, const char *tag, const char *owner, int step,
+			 struct err *err)
+{
+	if (strcmp(owner, presence_owner(r->p)) != 0 ||
+	    bsearch(&tag, r->held, r->held_count, sizeof(*r->held), compare_tags) != NULL)
+		return 0;
+	return restore_one(r->b, tag, step, &r->restored, err);
+}
+
+static int consider(struct restoring *r, const char *tag, struct err *err)
 {
 	char owner[PRESENCE_OWNER_SIZE];
+	struct verdict *last = &r->last;
 	int step, rc;
 
-	if (!split_tag(tag, owner, &step) || (own_only && !is_own_node(p, owner)))
+	if (!split_tag(tag, owner, &step))
+		return 0;
+	if (r->held != NULL)
+		return consider_lost(r, tag, owner, step, err);
+	if (r->own_only && !is_own_node(r->p, owner))
 		return 0;
 	if (strcmp(owner, last->owner) != 0) {
-		rc = presence_alive(p, b->link, owner, &last->alive, err);
+		rc = presence_alive(r->p, r->b->link, owner, &last->alive, err);
 		if (rc < 0)
 			return rc;
 		memcpy(last->owner, owner, sizeof(owner));
 	}
-	return last->alive ? 0 : restore_one(b, tag, step, restored, err);
+	return last->alive ? 0 : restore_one(r->b, tag, step, &r->restored, err);
 }
 
-int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
-			int64_t *ret_restored, struct err *err)
+static int scan(struct restoring *r, struct err *err)
 {
-	struct verdict last = {"", true};
-	int64_t restored = 0;
 	_cleanup_free_ char *cursor = xstrdup("0");
 
 	do {
 		_cleanup_reply_ struct redis_reply *reply = NULL;
 		const struct redis_reply *pairs;
 		struct slice next;
-		int rc = redis_link_do(b->link, clock_deadline(CALL_TIMEOUT), &reply, err,
+		int rc = redis_link_do(r->b->link, clock_deadline(CALL_TIMEOUT), &reply, err,
 				       "ZSCAN %s %s MATCH " TAG_START "* COUNT %d",
-				       b->unacked_index, cursor, SCAN_COUNT);
+				       r->b->unacked_index, cursor, SCAN_COUNT);
 
 		if (rc < 0)
-			return err_wrap(err, "restoring messages of dead workers");
+			return rc;
 		pairs = redis_reply_at(reply, 1);
 		for (size_t i = 0; pairs != NULL && i < redis_reply_count(pairs); i += 2) {
 			struct slice tag = redis_reply_str(redis_reply_at(pairs, i));
 			_cleanup_free_ char *text = xstrndup(tag.data, tag.len);
 
-			rc = consider(b, p, own_only, text, &last, &restored, err);
+			rc = consider(r, text, err);
 			if (rc < 0)
-				return err_wrap(err, "restoring messages of dead workers");
+				return rc;
 		}
 		next = redis_reply_str(redis_reply_at(reply, 0));
 		free(cursor);
 		cursor = xstrndup(next.data, next.len);
 	} while (strcmp(cursor, "0") != 0 && cursor[0] != '\0');
-	*ret_restored = restored;
+	return 0;
+}
+
+int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			int64_t *ret_restored, struct err *err)
+{
+	struct restoring r = {.b = b, .p = p, .own_only = own_only, .last = {"", true}};
+
+	if (scan(&r, err) < 0)
+		return err_wrap(err, "restoring messages of dead workers");
+	*ret_restored = r.restored;
+	return 0;
+}
+
+int broker_restore_lost(struct broker *b, const struct presence *p, char **held, size_t count,
+			int64_t *ret_restored, struct err *err)
+{
+	struct restoring r = {.b = b, .p = p, .held = held, .held_count = count};
+
+	qsort(held, count, sizeof(*held), compare_tags);
+	if (scan(&r, err) < 0)
+		return err_wrap(err, "restoring messages of a claim without an answer");
+	*ret_restored = r.restored;
 	return 0;
 }

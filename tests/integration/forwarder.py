@@ -15,6 +15,7 @@ class Forwarder:
         self.listener = None
         self.connections = set()
         self.lock = threading.Lock()
+        self.muted = False  # what the server says is thrown away
 
     def open(self):
         if self.path is None:
@@ -57,12 +58,13 @@ class Forwarder:
             with self.lock:
                 self.connections |= {client, server}
             for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                threading.Thread(target=self._carry, args=(one, other, one is server), daemon=True).start()
 
-    def _carry(self, source, sink):
+    def _carry(self, source, sink, is_answer):
         try:
             while data := source.recv(65536):
-                sink.sendall(data)
+                if not (is_answer and self.muted):
+                    sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             self._shut(source)

@@ -1,5 +1,6 @@
 """Redis, PostgreSQL or the engine away, at the start or in the middle: said once, nothing lost, and on within seconds."""
 
+import json
 import threading
 import time
 import uuid
@@ -7,7 +8,7 @@ import uuid
 import pytest
 import redis
 
-from clients import Broker
+from clients import Broker, envelope
 from forwarder import Forwarder
 from sandboxes import wait_running
 from services import free_port, wait_until
@@ -96,6 +97,25 @@ def test_redis_killed_in_the_middle(own_redis, own_broker, make_worker):
         meta = own_broker.meta(task_id)
         assert (meta["status"], meta["result"]) == ("SUCCESS", value)
     assert worker.alive() and 1 <= len(worker.log_lines("Cannot connect")) <= 2
+
+
+def test_a_claim_without_an_answer(redis_server, broker, make_worker, ended):
+    """The server made the claim and the connection broke before it could say so: what it took is not lost."""
+    door = Forwarder(("127.0.0.1", redis_server.port)).open()
+    ended.append(door)
+    behind = broker.url.replace(f":{redis_server.port}/", f":{door.port}/")
+    worker = make_worker("-c", "2", CELERY_BROKER_URL=behind, CELERY_RESULT_BACKEND=behind)
+    door.muted = True
+    sent = [envelope(args=[n]) for n in range(50)]
+    broker.redis.lpush("celery", *(json.dumps(message) for _, message in sent))  # all at once
+    wait_until(lambda: broker.redis.hlen("unacked") == 8, 30, "it claimed nothing")
+    assert worker.metric("messages_received_total") == 0
+    door.close()
+    door.muted = False
+    door.open()
+    assert [broker.meta(task_id)["result"] for task_id, _ in sent] == list(range(50))
+    broker.wait_settled()
+    assert worker.metric("messages_restored_total") == 8 and worker.metric("tasks_succeeded_total") == 50
 
 
 def test_results_wait_for_redis(own_redis, own_broker, make_worker):

@@ -9,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "broker.h"
+#include "common/broker/redis_broker.h"
 #include "clock.h"
 #include "tests/unit/redis_fixture.h"
 
@@ -297,6 +297,32 @@ START_TEST(test_dead_owner_is_restored)
 }
 END_TEST
 
+/* A claim whose answer never came: its records are nobody's, its numbers are not used again. */
+START_TEST(test_claim_without_an_answer)
+{
+	struct delivery d[4];
+	char *held[2];
+	struct err err = {0};
+	int64_t restored = -1;
+
+	for (int i = 0; i < 4; i++)
+		push_number("celery", i);
+	ck_assert_uint_eq(claim(4, d), 4);
+	held[0] = d[3].tag;
+	held[1] = d[1].tag;
+	ck_assert_int_eq(broker_restore_lost(g_broker, g_presence, held, 2, &restored, &err), 0);
+	ck_assert_int_eq(restored, 2);
+	ck_assert_int_eq(ask("LLEN", "celery"), 2);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 2);
+	drop(d, 4);
+
+	uint64_t before = g_broker->next_number;
+	ck_assert_uint_eq(claim(4, d), 2);
+	ck_assert_uint_eq(g_broker->next_number, before + 4);
+	drop(d, 2);
+}
+END_TEST
+
 START_TEST(test_wait_is_woken_and_takes_nothing)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -404,6 +430,7 @@ int main(void)
 	tcase_add_test(c, test_ack_requeue_dead);
 	tcase_add_test(c, test_success_is_never_overwritten);
 	tcase_add_test(c, test_dead_owner_is_restored);
+	tcase_add_test(c, test_claim_without_an_answer);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
 	tcase_add_test(c, test_list_key);
 	tcase_add_test(c, test_queues_come_and_go);
