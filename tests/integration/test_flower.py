@@ -1,6 +1,5 @@
 """Flower, the newest, watches and drives our worker: its pages, its API and its buttons."""
 
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 from clients import HERE
-from services import Service, free_port, launch, wait_until
+from services import ROOT, Service, free_port, launch, wait_until
 
 OURS = "ours@test"
 
@@ -157,7 +156,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.mark.long
 def test_a_real_browser_shows_it(ours, flower, app, directory):
-    """Chromium is large: installed by hand (apt-get install chromium) and used by `make check-long` only."""
+    """Chromium is large: installed by hand (apt-get install chromium) and used by `make check-long` only. The pictures stay in
+    build/flower/."""
     browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
     if browser is None:
         pytest.skip("no Chromium on this machine")
@@ -167,7 +167,8 @@ def test_a_real_browser_shows_it(ours, flower, app, directory):
     def see(path, picture):
         common = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/chromium",
                   "--virtual-time-budget=5000", "--window-size=1400,900"]
-        shot = pathlib.Path(directory) / picture
+        shot = ROOT / "build/flower" / picture
+        shot.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([*common, f"--screenshot={shot}", flower.url + path], check=True, capture_output=True, timeout=120)
         assert shot.stat().st_size > 10_000
         return subprocess.run([*common, "--dump-dom", flower.url + path], check=True, capture_output=True, text=True,
