@@ -117,14 +117,19 @@ int canvas_apply_group(struct canvas *v, json_t *group, const json_t *args, cons
 int canvas_apply_chord(struct canvas *v, json_t *chord, const json_t *args, const json_t *kwargs,
 		       const json_t *options, struct err *err) must_check;
 
+/* ---- canvas_options.c ---- Fills in what the options say; borrows from them and from the plan. */
+int canvas_read_options(struct canvas *v, const json_t *options, struct message_out *m,
+			struct err *err) must_check;
+
 /* ---- canvas_publish.c: options to a message ---- */
 int canvas_publish(struct canvas *v, const json_t *sig, const json_t *args, const json_t *kwargs,
 		   const json_t *options, struct err *err) must_check;
 /* Keeps `value` as long as the plan. */
 void canvas_keep(struct canvas *v, json_t *value);
+/* A note to the backend, before the next message. `results` NULL: none. */
 int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *results,
 		struct err *err) must_check;
-/* Frees of `options` what its readers do not pass on; true unless it says false. */
+/* Whether what is published counts as a child of the finished task: unless the options say no. */
 bool canvas_add_to_parent(const json_t *options);
 
 #endif
