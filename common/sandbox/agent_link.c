@@ -14,6 +14,7 @@
 #include "mem.h"
 
 #define SEND_AT_ONCE (128u << 10) /* bytes queued before they are sent */
+#define KEEP_BYTES   (16u << 10)
 #define HELLO_TRIES  3
 #define FOREIGN_MAX  1024 /* frames of other epochs and complaints in a row */
 
@@ -70,7 +71,11 @@ int agent_link_flush(struct agent_link *l, usec_t deadline, struct err *err)
 
 	if (rc == 0 && l->out.len > 0)
 		rc = engine_stream_write(l->stream, l->out.data, l->out.len, deadline, err);
-	buf_reset(&l->out);
+	/* A link lives for as long as its conversation; what one large file needed must not. */
+	if (l->out.size > KEEP_BYTES)
+		buf_done(&l->out);
+	else
+		buf_reset(&l->out);
 	return rc < 0 ? err_wrap(err, "to the agent") : 0;
 }
 

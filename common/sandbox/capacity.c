@@ -78,7 +78,8 @@ static bool remove_longest_idle(struct sandbox *s)
 	return gone;
 }
 
-int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, struct err *err)
+int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, const atomic_bool *cancel,
+			       struct err *err)
 {
 	int64_t max, n;
 	int rc;
@@ -92,6 +93,8 @@ int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, struct err *e
 			return rc;
 		if (remove_longest_idle(s))
 			continue;
+		if (cancel && atomic_load_explicit(cancel, memory_order_acquire))
+			return err_set(err, ERR_CANCELLED, "cancelled while waiting for a sandbox");
 		if (clock_left_ms(deadline) == 0)
 			return err_set(err, ERR_UNAVAILABLE,
 				       "all %lld sandboxes are in use (SANDBOX_MAX)",

@@ -130,7 +130,8 @@ static bool holder_is_dead(struct index *ix, const char *token)
 }
 
 int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t deadline,
-			  struct index_lease *ret, struct index_record *ret_record, struct err *err)
+			  const atomic_bool *cancel, struct index_lease *ret,
+			  struct index_record *ret_record, struct err *err)
 {
 	_cleanup_free_ char *replace = xstrdup("");
 	int pause = POLL_FIRST_MS, left, rc;
@@ -147,6 +148,9 @@ int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t dea
 			replace = TAKE(holder);
 			continue;
 		}
+		if (cancel && atomic_load_explicit(cancel, memory_order_acquire))
+			return err_set(err, ERR_CANCELLED,
+				       "cancelled while waiting for the conversation");
 		left = clock_left_ms(deadline);
 		if (left == 0)
 			return err_set(err, ERR_UNAVAILABLE,

@@ -50,8 +50,8 @@ void sandbox_index_done(struct index *ix);
 /* Takes the lease, waiting for its holder until `deadline` or until it proves to be dead.
  * ERR_UNAVAILABLE: held. */
 int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t deadline,
-			  struct index_lease *ret, struct index_record *ret_record,
-			  struct err *err) must_check;
+			  const atomic_bool *cancel, struct index_lease *ret,
+			  struct index_record *ret_record, struct err *err) must_check;
 /* The same for one who comes to remove: does not wait (ERR_CONFLICT) and does not touch the idle
  * clock. */
 int sandbox_index_peek(struct index *ix, const char *conversation, struct index_lease *ret,

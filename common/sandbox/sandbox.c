@@ -274,7 +274,8 @@ int sandbox_close(struct sandbox *s, const char *conversation, bool *ret_removed
 
 	if (rc == 0)
 		rc = sandbox_index_acquire(&s->index, conversation,
-					   clock_deadline(SANDBOX_WAIT_TIME), &lease, &record, err);
+					   clock_deadline(SANDBOX_WAIT_TIME), NULL, &lease, &record,
+					   err);
 	if (rc < 0)
 		return rc;
 	rc = remove_all_of(s, conversation, &removed, err);

@@ -81,7 +81,8 @@ int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *er
 /* ---- capacity.c ---- */
 /* Waits, at most until `deadline`, until one more container may be made; removes the longest idle
  * one if it must. ERR_UNAVAILABLE. */
-int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, struct err *err) must_check;
+int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, const atomic_bool *cancel,
+			       struct err *err) must_check;
 int64_t sandbox_capacity_default(const struct settings *settings, const struct engine_info *info);
 
 /* ---- session.c: from a conversation to an attached container ---- */

@@ -162,7 +162,7 @@ static int make(struct sandbox *s, struct session *se, const struct sandbox_run 
 				      .project = run->project ? run->project : "",
 				      .task = run->one_shot && run->task_id ? run->task_id : "",
 				      .name = run->one_shot ? NULL : name};
-	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), err);
+	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), run->cancel, err);
 
 	if (rc < 0)
 		return rc;
@@ -222,7 +222,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 		return 0;
 	}
 	rc = sandbox_index_acquire(&s->index, run->conversation, clock_deadline(SANDBOX_WAIT_TIME),
-				   &se.lease, &se.record, err);
+				   run->cancel, &se.lease, &se.record, err);
 	if (rc < 0)
 		return rc;
 	rc = open_conversation(s, run, create, &se, err);

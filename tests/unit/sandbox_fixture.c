@@ -75,17 +75,23 @@ void sandbox_worker_stop(struct sandbox_fixture *f, struct sandbox_worker *w, bo
 	*w = (struct sandbox_worker){0};
 }
 
-void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env)
+void sandbox_fixture_join(struct sandbox_fixture *f, const char *instance, const char *redis_url)
 {
-	_cleanup_free_ char *url = NULL;
 	struct err err;
 
 	*f = (struct sandbox_fixture){0};
-	memcpy(f->instance, g_instance, sizeof(f->instance));
-	f->server = redis_server_start(NULL);
-	url = redis_server_url(f->server, 0);
-	ck_assert_int_eq(redis_address_parse(url, &f->address, &err), 0);
+	snprintf(f->instance, sizeof(f->instance), "%s", instance);
+	ck_assert_int_eq(redis_address_parse(redis_url, &f->address, &err), 0);
 	ck_assert_int_eq(redis_open(&f->address, "test", 5 * USEC_PER_SEC, &f->redis, &err), 0);
+}
+
+void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env)
+{
+	struct redis_server *server = redis_server_start(NULL);
+	_cleanup_free_ char *url = redis_server_url(server, 0);
+
+	sandbox_fixture_join(f, g_instance, url);
+	f->server = server;
 	sandbox_worker_start(f, "one", env, &f->one);
 }
 

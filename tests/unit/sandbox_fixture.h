@@ -33,6 +33,9 @@ void sandbox_fixture_clear(void);
 void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env);
 void sandbox_fixture_stop(struct sandbox_fixture *f);
 
+/* In another program: to be a worker of a deployment that a fixture has started. */
+void sandbox_fixture_join(struct sandbox_fixture *f, const char *instance, const char *redis_url);
+
 /* Another worker of the same deployment. */
 void sandbox_worker_start(struct sandbox_fixture *f, const char *node, const char *const *env,
 			  struct sandbox_worker *ret);

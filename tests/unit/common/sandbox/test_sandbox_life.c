@@ -202,6 +202,40 @@ START_TEST(test_one_after_the_other)
 }
 END_TEST
 
+static void *cancel_soon(void *cancel)
+{
+	usleep(300000);
+	atomic_store((atomic_bool *)cancel, true);
+	return NULL;
+}
+
+START_TEST(test_cancelled_while_waiting)
+{
+	const char *code = "print(1)";
+	atomic_bool cancel = false;
+	struct sandbox_run r = {.conversation = "c",
+				.language = "python",
+				.code = {code, strlen(code)},
+				.timeout = LONG,
+				.cancel = &cancel};
+	struct index_record record;
+	struct index_lease lease;
+	pthread_t thread;
+	usec_t began;
+
+	ck_assert_int_eq(
+		sandbox_index_acquire(&f.one.sandbox->index, "c", 0, NULL, &lease, &record, &err),
+		0);
+	ck_assert_int_eq(thread_start(&thread, "cancel", cancel_soon, &cancel, &err), 0);
+	began = clock_mono();
+	ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), -ERR_CANCELLED);
+	ck_assert_int_lt(clock_mono() - began, USEC_PER_SEC);
+	pthread_join(thread, NULL);
+	sandbox_index_release(&f.one.sandbox->index, &lease);
+	run("c", code);
+}
+END_TEST
+
 START_TEST(test_restart_of_a_worker)
 {
 	int64_t adopted;
@@ -283,8 +317,59 @@ START_TEST(test_half_made)
 }
 END_TEST
 
-/* SIGKILL in the middle of a run: the next life of that worker takes the conversation over, and the
- * run is ended. */
+/* A program of its own, since it is killed: runs something endless in conversation c. */
+static char **victim_args;
+
+START_TEST(test_victim)
+{
+	struct sandbox_worker two;
+
+	sandbox_fixture_join(&f, victim_args[2], victim_args[3]);
+	sandbox_worker_start(&f, "two", base_env, &two);
+	sandbox_worker_run(
+		&two, "c",
+		"import time\nwhile True: open('/sandbox/beat', 'w').close(); time.sleep(0.05)",
+		LONG, &o);
+}
+END_TEST
+
+static int be_victim(char **argv)
+{
+	Suite *s = suite_create("victim");
+	TCase *t = tcase_create("victim");
+	SRunner *r = srunner_create(s);
+
+	victim_args = argv;
+	tcase_add_test(t, test_victim);
+	suite_add_tcase(s, t);
+	srunner_set_fork_status(r, CK_NOFORK);
+	srunner_run_all(r, CK_SILENT);
+	return 1;
+}
+
+static pid_t start_victim(void)
+{
+	_cleanup_free_ char *url = redis_server_url(f.server, 0);
+	_cleanup_free_ char *question = xasprintf("EXISTS celeriac:%s:lease:c", f.instance);
+	bool busy = false;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execl("/proc/self/exe", "test_sandbox_life", "victim", f.instance, url, NULL);
+		_exit(127);
+	}
+	while (!busy) {
+		_cleanup_free_ char *answer = redis_server_tell(f.server, question);
+
+		busy = strcmp(answer, ":1") == 0;
+		usleep(10000);
+	}
+	usleep(1500000);
+	return pid;
+}
+
+/* SIGKILL in the middle of a run: the next life of that worker shows that it is dead, the
+ * conversation is taken over, and the run is ended. */
 START_TEST(test_killed_in_the_middle)
 {
 	struct sandbox_worker two;
@@ -293,15 +378,7 @@ START_TEST(test_killed_in_the_middle)
 
 	run("c", note_it);
 	settle(&f.one);
-	pid = fork();
-	if (pid == 0) {
-		sandbox_worker_start(&f, "two", base_env, &two);
-		run_in(&two, "c",
-		       "import time\nwhile True: open('/sandbox/beat', 'w').close(); "
-		       "time.sleep(0.05)");
-		_exit(0);
-	}
-	usleep(2500000);
+	pid = start_victim();
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	sandbox_worker_start(&f, "two", base_env, &two);
@@ -477,8 +554,10 @@ START_TEST(test_prepare)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 4 && strcmp(argv[1], "victim") == 0)
+		return be_victim(argv);
 	Suite *s = suite_create("sandbox_life");
 	TCase *t = tcase_create("conversations");
 
@@ -490,6 +569,7 @@ int main(void)
 	tcase_add_test(t, test_two_workers);
 	tcase_add_test(t, test_the_other_worker_is_not_in_the_way);
 	tcase_add_test(t, test_one_after_the_other);
+	tcase_add_test(t, test_cancelled_while_waiting);
 	tcase_add_test(t, test_restart_of_a_worker);
 	tcase_add_test(t, test_dead_worker_in_the_middle);
 	tcase_add_test(t, test_half_made);
