@@ -105,8 +105,8 @@ bool redis_link_up(const struct redis_link *l);
 
 /* Hands over `commands` (taken: emptied) with `count` replies, exactly as many as there are
  * commands. Without KEEP it fails at once while the link is down, but waits for the outcome of the
- * very first attempt to connect. With KEEP, a reply that says -LOADING, -READONLY, -MASTERDOWN or
- * -TRYAGAIN is an outage too. `done` may be NULL. */
+ * very first attempt to connect. With KEEP, a reply that says "not this server, or not now"
+ * (-LOADING, -READONLY, -OOM, -MISCONF …) is an outage too. `done` may be NULL. */
 void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
 		       redis_link_fn *done, void *arg);
 /* The same and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may

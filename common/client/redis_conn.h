@@ -55,8 +55,8 @@ int redis_reader_feed(struct redis_reader *r, const void *data, size_t len,
 int redis_reader_next(struct redis_reader *r, struct redis_reply **ret, struct err *err) must_check;
 /* True for an error reply that begins with `word`. */
 bool redis_reply_is_error(const struct redis_reply *r, const char *word);
-/* True for an error that says "not this server, or not now": -LOADING, -READONLY, -MASTERDOWN,
- * -TRYAGAIN. */
+/* True for an error that says "not this server, or not now": -LOADING, -READONLY, -OOM, -MISCONF
+ * and the like. */
 bool redis_reply_is_outage(const struct redis_reply *r);
 /* An error reply as an error: ERR_FAILED with its text, marked transient when it is an outage.
  * Returns -code. */

@@ -132,7 +132,9 @@ bool redis_reply_is_error(const struct redis_reply *r, const char *word)
 
 bool redis_reply_is_outage(const struct redis_reply *r)
 {
-	static const char *const words[] = {"LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN"};
+	static const char *const words[] = {"LOADING",	  "READONLY", "MASTERDOWN",
+					    "TRYAGAIN",	  "MISCONF",  "OOM",
+					    "NOREPLICAS", "BUSY",     "CLUSTERDOWN"};
 
 	if (reply(r)->type != REDIS_REPLY_ERROR)
 		return false;

@@ -418,6 +418,27 @@ START_TEST(test_readonly)
 }
 END_TEST
 
+/* A full server refuses writes: kept ones wait until there is room. */
+START_TEST(test_out_of_memory)
+{
+	struct redis_server *s = redis_server_start(NULL);
+	struct redis_link *l = link_to(s);
+	struct tally kept = {0}, others = {0};
+
+	ck_assert_int_eq(ask_number(l, "EXISTS %s", "nothing"), 0);
+	free(redis_server_tell(s, "CONFIG SET maxmemory 1"));
+	submit(l, &others, 0, "INCR %s", "others");
+	submit(l, &kept, REDIS_LINK_KEEP, "INCR %s", "k");
+	pause_ms(600);
+	ck_assert_int_eq(atomic_load(&others.error_replies), 1);
+	ck_assert_int_eq(atomic_load(&kept.ok) + atomic_load(&kept.error_replies), 0);
+	free(redis_server_tell(s, "CONFIG SET maxmemory 0"));
+	redis_link_free(l, seconds(5));
+	ck_assert_int_eq(atomic_load(&kept.ok), 1);
+	redis_server_free(s);
+}
+END_TEST
+
 START_TEST(test_backlog_is_bounded)
 {
 	struct redis_server *s = redis_server_start(NULL);
@@ -643,6 +664,7 @@ int main(void)
 	tcase_add_test(c, test_absent_at_start);
 	tcase_add_test(c, test_hang);
 	tcase_add_test(c, test_readonly);
+	tcase_add_test(c, test_out_of_memory);
 	tcase_add_test(c, test_backlog_is_bounded);
 	tcase_add_test(c, test_scripts);
 	tcase_add_test(c, test_script_in_transaction);
