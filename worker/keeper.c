@@ -35,11 +35,11 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
 	mutex_unlock(&k->lock);
 }
 
-static struct request *take_due(struct keeper *k, usec_t now)
+static struct request *take_due_locked(struct keeper *k, usec_t now) REQUIRES(k->lock);
+static struct request *take_due_locked(struct keeper *k, usec_t now)
 {
 	struct request *due = NULL, **p;
 
-	mutex_lock(&k->lock);
 	for (p = &k->aside; *p != NULL;) {
 		struct request *r = *p;
 
@@ -55,13 +55,21 @@ static struct request *take_due(struct keeper *k, usec_t now)
 			atomic_fetch_sub(&k->parked_count, 1);
 		r->parked = false;
 	}
-	mutex_unlock(&k->lock);
 	return due;
 }
 
 struct request *keeper_drain(struct worker *w)
 {
-	return take_due(&w->keeper, USEC_NEVER);
+	struct keeper *k = &w->keeper;
+	struct request *all;
+
+	mutex_lock(&k->lock);
+	while (k->dispatching) {
+		cond_wait(&k->changed, &k->lock);
+	}
+	all = take_due_locked(k, USEC_NEVER);
+	mutex_unlock(&k->lock);
+	return all;
 }
 
 void keeper_hurry(struct worker *w, const char *task_id)
@@ -94,12 +102,23 @@ void keeper_reset_turns(struct worker *w, const struct task *task)
 
 static void dispatch_due(struct worker *w, usec_t now)
 {
-	struct request *r = take_due(&w->keeper, now), *next;
+	struct keeper *k = &w->keeper;
+	struct request *r, *next;
 
+	mutex_lock(&k->lock);
+	r = atomic_load(&w->stopping) ? NULL : take_due_locked(k, now);
+	k->dispatching = r != NULL;
+	mutex_unlock(&k->lock);
+	if (r == NULL)
+		return;
 	for (; r != NULL; r = next) {
 		next = r->next;
 		consumer_dispatch(r);
 	}
+	mutex_lock(&k->lock);
+	k->dispatching = false;
+	cond_broadcast(&k->changed);
+	mutex_unlock(&k->lock);
 }
 
 static void renew_messages(struct worker *w)

@@ -131,6 +131,7 @@ struct keeper {
 	struct mutex lock;
 	struct cond changed;
 	struct request *aside; /* guarded by lock */
+	bool dispatching;      /* guarded by lock: what was due is on its way to the pool */
 	bool stopping;	       /* guarded by lock */
 	atomic_size_t aside_count;
 	atomic_size_t parked_count; /* of them, those waiting for their turn under a rate limit */
@@ -141,7 +142,8 @@ int keeper_start(struct worker *w, struct err *err) must_check;
 void keeper_stop(struct worker *w);
 /* `r` is sent on at the monotonic `again_at`. */
 void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at);
-/* Takes everything set aside, as a list by `next`. */
+/* Takes everything set aside, as a list by `next`. Once the worker is stopping, nothing is on its
+ * way from the keeper to the pool when this returns, nor later. */
 struct request *keeper_drain(struct worker *w);
 /* What is set aside of `task_id` is looked at again now. */
 void keeper_hurry(struct worker *w, const char *task_id);
