@@ -223,7 +223,8 @@ static void leave(struct worker *w)
 	redis_close(r);
 }
 
-static void stop(struct worker *w, int signals, bool cold)
+/* False when a task did not end. */
+static bool stop(struct worker *w, int signals, bool cold)
 {
 	log_warning("worker: %s shutdown (MainProcess)", cold ? "Cold" : "Warm");
 	stop_claiming(w);
@@ -238,8 +239,7 @@ static void stop(struct worker *w, int signals, bool cold)
 			  atomic_load(&w->state.held_count));
 		events_stop(w);
 		fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
-		leave(w);
-		_exit(EXIT_SUCCESS);
+		return false;
 	}
 	pool_join(&w->pool);
 	keeper_stop(w);
@@ -256,6 +256,16 @@ static void stop(struct worker *w, int signals, bool cold)
 	lanes_done(&w->lanes);
 	state_done(&w->state);
 	presence_free(w->presence);
+	return true;
+}
+
+/* The end while threads of ours are still at work on `w`. */
+static __attribute__((noreturn)) void quit(struct worker *w, const char *pidfile, int status)
+{
+	if (w->presence != NULL)
+		leave(w);
+	daemon_pidfile_remove(pidfile);
+	_exit(status);
 }
 
 /* Until TERM, INT (warm) or QUIT (cold). */
@@ -291,11 +301,11 @@ static int run(struct worker *w, const struct options *o)
 	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0) ||
 	    start(w, signals, &err) < 0) {
 		log_critical("%s", err.msg);
-		daemon_pidfile_remove(o->pidfile);
-		return err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE;
+		quit(w, o->pidfile, err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
 	cold = wait_for_end(signals);
-	stop(w, signals, cold);
+	if (!stop(w, signals, cold))
+		quit(w, o->pidfile, EXIT_SUCCESS);
 	daemon_pidfile_remove(o->pidfile);
 	close(signals);
 	return EXIT_SUCCESS;

@@ -119,11 +119,12 @@ def test_a_logfile_and_its_level(make_worker, app, directory):
     assert "received" not in path.read_text() and worker.log() == ""
 
 
-def test_a_port_in_use_is_named(make_worker):
+def test_a_port_in_use_is_named(make_worker, broker):
     first = make_worker()
     second = make_worker(start=False, CELERIAC_METRICS=f"127.0.0.1:{first.port}").spawn()
     assert second.process.wait(20) == 1
     assert f"127.0.0.1:{first.port}" in second.log()
+    assert not broker.redis.keys(f"celeriac:*:node:{second.node}"), "its lease stays until it expires"
 
 
 def test_migrating_twice_and_without_rights(postgres):
