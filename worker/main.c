@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "bounds.h"
 #include "clock.h"
@@ -162,10 +163,17 @@ static int start(struct worker *w, int signals, struct err *err)
 
 /* ---- stop ---- */
 
+static int newest_first(const struct request *a, const struct request *b)
+{
+	return a->number < b->number ? 1 : -1;
+}
+
+/* Each goes to the front of its queue: the newest first, so that they come again in their order. */
 static void release_all(struct request *list)
 {
 	struct request *next;
 
+	LL_SORT(list, newest_first);
 	for (; list != NULL; list = next) {
 		next = list->next;
 		trace_release(list);
@@ -175,12 +183,17 @@ static void release_all(struct request *list)
 /* Nothing more is claimed; what has not begun goes back. */
 static void stop_claiming(struct worker *w)
 {
+	struct request *aside, *in_lanes, *queued;
+
 	atomic_store(&w->stopping, true);
 	state_wake_consumer(&w->state);
 	pthread_join(w->consumer, NULL);
-	release_all(keeper_drain(w));
-	release_all(lanes_drain(&w->lanes));
-	release_all(pool_stop(&w->pool));
+	aside = keeper_drain(w);
+	in_lanes = lanes_drain(&w->lanes);
+	queued = pool_stop(&w->pool);
+	LL_CONCAT(queued, in_lanes);
+	LL_CONCAT(queued, aside);
+	release_all(queued);
 }
 
 static void cancel(struct worker *w)

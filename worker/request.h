@@ -36,6 +36,7 @@ struct request {
 	const char *id, *name;		  /* of the message */
 	_Atomic enum request_state state; /* written by the owner, read by state_is_active */
 	usec_t received;		  /* monotonic */
+	uint64_t number;		  /* rises with each that is held: their order */
 	usec_t again_at;		  /* monotonic, for ASIDE */
 	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
 	atomic_bool cancel;

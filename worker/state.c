@@ -50,6 +50,7 @@ void state_hold(struct state *s, struct request *r)
 	if (s->held != NULL)
 		s->held->held_prev = r;
 	s->held = r;
+	r->number = ++s->last_number;
 	mutex_unlock(&s->lock);
 	atomic_fetch_add(&s->held_count, 1);
 }

@@ -56,6 +56,7 @@ struct state {
 	struct mutex lock;
 	struct cond empty;    /* nothing is held */
 	struct request *held; /* guarded by lock: every request */
+	uint64_t last_number; /* guarded by lock: of a request */
 	atomic_size_t held_count;
 	atomic_size_t active_count;
 	atomic_uint_fast64_t accepted_count; /* tasks that began to run */

@@ -22,8 +22,9 @@ struct verdict {
 	bool alive;
 };
 
-/* "celeriac:<owner>:<step>:<number>" → owner and step; false when it is not of that form. */
-static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret_step)
+/* "celeriac:<owner>:<step>:<number>" → its parts; false when it is not of that form. */
+static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret_step,
+		      uint64_t *ret_number)
 {
 	const char *number = strrchr(tag, ':');
 	const char *step = number;
@@ -45,7 +46,45 @@ static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret
 	memcpy(owner, tag, len);
 	owner[len] = '\0';
 	*ret_step = (int)strtol(step + 1, NULL, 10);
+	*ret_number = strtoull(number + 1, NULL, 10);
 	return true;
+}
+
+/* What is to be put back, collected first: it goes to the front of its list, so the newest has to
+ * go before the others. */
+struct orphan {
+	char *tag;
+	int step;
+	uint64_t number;
+};
+struct orphans {
+	struct orphan *items;
+	size_t count, size;
+};
+
+static void orphans_done(struct orphans *o)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		free(o->items[i].tag);
+	}
+	free(o->items);
+}
+
+static void orphans_add(struct orphans *o, const struct orphan *item)
+{
+	if (o->count == o->size) {
+		o->size = o->size ? 2 * o->size : 64;
+		o->items = xrealloc(o->items, o->size * sizeof(*o->items));
+	}
+	o->items[o->count] = *item;
+	o->items[o->count++].tag = xstrdup(item->tag);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct orphan *left = a, *right = b;
+
+	return (left->number < right->number) - (left->number > right->number);
 }
 
 static int restore_one(struct broker *b, const char *tag, int step, int64_t *restored,
@@ -78,6 +117,7 @@ static bool is_own_node(const struct presence *p, const char *owner)
 	return presence_owner_parse(owner, node, &epoch) && strcmp(node, presence_node(p)) == 0;
 }
 
+/* One look at everything that is recorded as unacked. */
 struct restoring {
 	struct broker *b;
 	const struct presence *p;
@@ -86,6 +126,7 @@ struct restoring {
 	char *const *held; /* sorted */
 	size_t held_count;
 	struct verdict last;
+	struct orphans orphans;
 	int64_t restored;
 };
 
@@ -94,37 +135,40 @@ static int compare_tags(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int consider_lost(struct restoring *r, const char *tag, const char *owner, int step,
-			 struct err *err)
+static bool is_lost(const struct restoring *r, const char *tag, const char *owner)
 {
-	if (strcmp(owner, presence_owner(r->p)) != 0 ||
-	    bsearch(&tag, r->held, r->held_count, sizeof(*r->held), compare_tags) != NULL)
-		return 0;
-	return restore_one(r->b, tag, step, &r->restored, err);
+	return strcmp(owner, presence_owner(r->p)) == 0 &&
+	       bsearch(&tag, r->held, r->held_count, sizeof(*r->held), compare_tags) == NULL;
 }
 
 static int consider(struct restoring *r, const char *tag, struct err *err)
 {
+	struct orphan found = {.tag = (char *)(uintptr_t)tag};
 	char owner[PRESENCE_OWNER_SIZE];
 	struct verdict *last = &r->last;
-	int step, rc;
 
-	if (!split_tag(tag, owner, &step))
+	if (!split_tag(tag, owner, &found.step, &found.number))
 		return 0;
-	if (r->held != NULL)
-		return consider_lost(r, tag, owner, step, err);
+	if (r->held != NULL) {
+		if (is_lost(r, tag, owner))
+			orphans_add(&r->orphans, &found);
+		return 0;
+	}
 	if (r->own_only && !is_own_node(r->p, owner))
 		return 0;
 	if (strcmp(owner, last->owner) != 0) {
-		rc = presence_alive(r->p, r->b->link, owner, &last->alive, err);
+		int rc = presence_alive(r->p, r->b->link, owner, &last->alive, err);
+
 		if (rc < 0)
 			return rc;
 		memcpy(last->owner, owner, sizeof(owner));
 	}
-	return last->alive ? 0 : restore_one(r->b, tag, step, &r->restored, err);
+	if (!last->alive)
+		orphans_add(&r->orphans, &found);
+	return 0;
 }
 
-static int scan(struct restoring *r, struct err *err)
+static int collect(struct restoring *r, struct err *err)
 {
 	_cleanup_free_ char *cursor = xstrdup("0");
 
@@ -154,12 +198,26 @@ static int scan(struct restoring *r, struct err *err)
 	return 0;
 }
 
+static int run(struct restoring *r, struct err *err)
+{
+	struct orphans *o = &r->orphans;
+	int rc = collect(r, err);
+
+	if (rc == 0 && o->count > 0)
+		qsort(o->items, o->count, sizeof(*o->items), newest_first);
+	for (size_t i = 0; rc == 0 && i < o->count; i++) {
+		rc = restore_one(r->b, o->items[i].tag, o->items[i].step, &r->restored, err);
+	}
+	orphans_done(o);
+	return rc;
+}
+
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err)
 {
 	struct restoring r = {.b = b, .p = p, .own_only = own_only, .last = {"", true}};
 
-	if (scan(&r, err) < 0)
+	if (run(&r, err) < 0)
 		return err_wrap(err, "restoring messages of dead workers");
 	*ret_restored = r.restored;
 	return 0;
@@ -171,7 +229,7 @@ int broker_restore_lost(struct broker *b, const struct presence *p, char **held,
 	struct restoring r = {.b = b, .p = p, .held = held, .held_count = count};
 
 	qsort(held, count, sizeof(*held), compare_tags);
-	if (scan(&r, err) < 0)
+	if (run(&r, err) < 0)
 		return err_wrap(err, "restoring messages of a claim without an answer");
 	*ret_restored = r.restored;
 	return 0;

@@ -1,5 +1,6 @@
 """Whatever dies at whatever instant, no message is lost, and each has one result."""
 
+import json
 import subprocess
 import threading
 
@@ -112,6 +113,18 @@ def test_term_waits_no_longer_than_the_grace_time(make_worker, app, broker):
     wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
     assert worker.term(seconds=12) == 0
     assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
+
+
+def test_what_goes_back_keeps_its_order(make_worker, app, broker):
+    """One thread, four calls claimed, the first of them running."""
+    worker = make_worker("-c", "1", CELERIAC_GRACE_TIME="1")
+    sent = [app.send_task("celeriac.sleep", (600,)).id]
+    wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
+    sent += [app.send_task("celeriac.echo", (n,)).id for n in range(3)]
+    wait_until(lambda: broker.unacked() == (4, 4), 30, "it has not claimed the others")
+    assert worker.term(seconds=12) == 0
+    queued = [json.loads(message)["headers"]["id"] for message in broker.redis.lrange("celery", 0, -1)]
+    assert queued[::-1] == sent
 
 
 def test_held_until_its_time_and_stopped(make_worker, app, broker):
