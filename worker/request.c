@@ -76,18 +76,41 @@ static void confirmed(void *arg, const struct err *err)
 {
 	struct request *r = arg;
 
-	if (err != NULL)
+	if (err != NULL && err->code != ERR_CANCELLED)
 		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
 	events_release(r);
 	state_release(&r->worker->state, r);
 	free_request(r);
 }
 
+/*
+ * What becomes of a message whose result was refused. For want of room: it is run again, or its row
+ * gives the result again. For good, by a key of another type for instance: as Celery, which drops
+ * such a result.
+ */
+static void settle_without_result(struct request *r, const struct err *err)
+{
+	struct settlement s = {.tag = r->delivery.tag,
+			       .queue = r->delivery.queue,
+			       .outcome = err_is_transient(err) ? SETTLE_REQUEUE : SETTLE_ACK};
+
+	log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
+	broker_settle(r->worker->broker, &s, confirmed, r);
+}
+
+/* Result and ack were one step. */
+static void both_confirmed(void *arg, const struct err *err)
+{
+	if (err != NULL && err->code != ERR_CANCELLED)
+		settle_without_result(arg, err);
+	else
+		confirmed(arg, err);
+}
+
 /* What the broker is told once the result is stored elsewhere: what follows goes out together with
  * the ack. */
 struct acking {
 	struct request *request;
-	enum settle_outcome outcome;
 	struct settle_steps steps;
 };
 
@@ -102,18 +125,25 @@ static struct settle_steps take_steps(struct settle_steps *steps)
 	return taken;
 }
 
+/* The result went to another server, before the ack. */
 static void ack_after_result(void *arg, const struct err *err)
 {
 	struct acking *acking = arg;
 	struct request *r = acking->request;
 	struct settlement s = {.tag = r->delivery.tag,
 			       .queue = r->delivery.queue,
-			       .outcome = acking->outcome,
-			       .steps = acking->steps};
+			       .outcome = SETTLE_ACK,
+			       .steps = take_steps(&acking->steps)};
 
-	if (err != NULL)
-		log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
-	broker_settle(r->worker->broker, &s, confirmed, r);
+	if (err == NULL) {
+		broker_settle(r->worker->broker, &s, confirmed, r);
+	} else {
+		settle_steps_done(&s.steps);
+		if (err->code != ERR_CANCELLED)
+			settle_without_result(r, err);
+		else
+			confirmed(r, err); /* the worker ends: the message comes again */
+	}
 	free(acking);
 }
 
@@ -135,16 +165,17 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			pool_apply(&w->pool, next);
 		}
 	}
+	if (result != NULL && outcome != SETTLE_ACK)
+		BUG("request %s: a result of what is not done", r->id);
 	if (result != NULL && !backend_shares_broker(w->backend)) {
 		struct acking *acking = xcalloc(1, sizeof(*acking));
 
 		acking->request = r;
-		acking->outcome = outcome;
 		acking->steps = take_steps(steps);
 		backend_store(w->backend, result, ack_after_result, acking);
 		return;
 	}
 	s.result = result;
 	s.steps = take_steps(steps);
-	broker_settle(w->broker, &s, confirmed, r);
+	broker_settle(w->broker, &s, result != NULL ? both_confirmed : confirmed, r);
 }

@@ -56,9 +56,9 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 			    const struct task *task);
 /* Moves it on; an impossible step is a BUG. */
 void request_transition(struct request *r, enum request_state to);
-/* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL) and outcome to the
- * broker; the request is freed once the broker has confirmed. The only caller of broker_settle for
- * requests. */
+/* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL; only with SETTLE_ACK)
+ * and outcome to the broker; the request is freed once the broker has confirmed. The only caller of
+ * broker_settle for requests. */
 void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
 		    struct backend_write *result, struct settle_steps *steps);
 

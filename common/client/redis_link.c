@@ -31,13 +31,13 @@ void link_wake(struct redis_link *l)
 }
 
 /* Refuses what would pass the bound of the backlog: it goes through the queue all the same, to keep
- * its place. */
+ * its place. What is small passes: an ack must not be refused because of the results before it. */
 static void count_backlog(struct redis_link *l, struct link_item *item)
 {
 	size_t len = item->commands.len;
 	size_t before = atomic_fetch_add_explicit(&l->backlog, len, memory_order_relaxed);
 
-	if (item->fault || before + len <= BOUND_LINK_BACKLOG)
+	if (item->fault || len <= BOUND_LINK_SMALL || before + len <= BOUND_LINK_BACKLOG)
 		return;
 	item->fault = xmalloc(sizeof(*item->fault));
 	(void)err_set(item->fault, ERR_UNAVAILABLE, "%s: %zu bytes are waiting already",

@@ -186,6 +186,16 @@ def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app):
     assert rows == [("finished", 1), ("finished", 1)]
 
 
+def test_a_result_that_redis_refuses_for_good(make_worker, broker):
+    """Its key is of another type: the result is lost, said, and the message does not stay for ever."""
+    worker = make_worker()
+    task_id, message = envelope(task="celeriac.echo", args=(1,))
+    broker.redis.lpush(f"celery-task-meta-{task_id}", "not a string")
+    broker.push(json.dumps(message))
+    worker.wait_log(f"{task_id}.*the result was not stored: .*WRONGTYPE")
+    broker.wait_settled()
+
+
 @pytest.mark.docker
 def test_engine_absent_at_the_start(make_full_worker, app, door):
     worker = make_full_worker(start=False, DOCKER_HOST=f"unix://{door.path}").spawn()

@@ -443,7 +443,7 @@ START_TEST(test_backlog_is_bounded)
 {
 	struct redis_server *s = redis_server_start(NULL);
 	struct redis_link *l = link_to(s);
-	struct tally t = {0};
+	struct tally t = {0}, small = {0};
 	size_t size = 60u << 20;
 	char *value = malloc(size + 1);
 
@@ -458,6 +458,9 @@ START_TEST(test_backlog_is_bounded)
 		pause_ms(5);
 	ck_assert_int_eq(atomic_load(&t.failed), 2);
 	ck_assert_int_eq(atomic_load(&t.last_code), ERR_UNAVAILABLE);
+	submit(l, &small, REDIS_LINK_KEEP, "DEL %s", "k");
+	pause_ms(50);
+	ck_assert_int_eq(atomic_load(&small.failed), 0); /* not refused because of the others */
 	redis_link_free(l, clock_mono());
 	ck_assert_int_eq(atomic_load(&t.failed), 6);
 	free(value);
