@@ -31,7 +31,8 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
 	atomic_fetch_add(&k->aside_count, 1);
 	if (r->parked)
 		atomic_fetch_add(&k->parked_count, 1);
-	cond_signal(&k->changed);
+	if (again_at < k->wake_at)
+		cond_signal(&k->changed);
 	mutex_unlock(&k->lock);
 }
 
@@ -207,8 +208,9 @@ static void *keeper_thread(void *arg)
 		mutex_unlock(&k->lock);
 		tick(w, &due);
 		mutex_lock(&k->lock);
+		k->wake_at = next_wake(k);
 		if (!k->stopping)
-			cond_wait_until(&k->changed, &k->lock, next_wake(k));
+			cond_wait_until(&k->changed, &k->lock, k->wake_at);
 	}
 	mutex_unlock(&k->lock);
 	return NULL;
