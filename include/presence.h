@@ -3,7 +3,7 @@
  * lives there (epoch), so that others can tell whether the owner of a message, a row or a container
  * still exists.
  *
- * Keys: celeriac:<instance>:node:<node> = JSON {epoch, pid, start, pidns}, expires after
+ * Keys: celeriac:<instance>:node:<node> = "<epoch> <boot> <pidns> <pid> <start>", expires after
  * PRESENCE_TTL; celeriac:<instance>:epoch:<node> = counter. An owner is written "<node>@<epoch>".
  */
 #ifndef CELERIAC_PRESENCE_H

@@ -44,7 +44,7 @@ struct request {
 	bool has_turn;		       /* its rate limit, if any, lets it go on */
 	bool parked;		       /* ASIDE until its turn; the keeper's */
 	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
-	char *lane;		       /* "" when the task has none */
+	char *lane;		       /* or NULL */
 	bool lane_held;		       /* it is at the head of its lane */
 	struct worker *worker;
 	struct request *next; /* of the one list it is on */

@@ -3,7 +3,7 @@
  * now.
  *
  * Keys, under <prefix>celeriac:<instance>: conversation:<id>, a hash {container, owner, project,
- * epoch, created, used}; idle, a set of conversations that have a container, scored by their last
+ * epoch, used}; idle, a set of conversations that have a container, scored by their last
  * use (ms); lease:<id>, the token of who uses the conversation; orphan:<container>, since when its
  * owner has been seen dead. All of it can be lost: labels tell the rest. A conversation whose
  * container was removed keeps its entry, without container, so that the next call can say
