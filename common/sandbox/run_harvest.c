@@ -26,6 +26,7 @@ static int begin_file(struct receiving *r, const struct frame *f, struct err *er
 	uint64_t size = frame_get_u64(&c);
 	const char *name = (const char *)c.data;
 	const struct settings *s = r->settings;
+	int rc;
 
 	if (c.bad || r->open || !frame_name_is_good(name, c.left, BOUND_OUTPUT_DEPTH + 1))
 		return err_set(err, ERR_PROTOCOL, "a file that cannot be");
@@ -37,11 +38,14 @@ static int begin_file(struct receiving *r, const struct frame *f, struct err *er
 		if (strlen(r->o->files[i].name) == c.left &&
 		    memcmp(r->o->files[i].name, name, c.left) == 0)
 			return err_set(err, ERR_PROTOCOL, "a file that comes twice");
+	rc = sandbox_outcome_add_file(r->o, name, c.left, (size_t)size,
+				      (size_t)s->sandbox_file_size, err);
+	if (rc < 0)
+		return rc;
 	r->open = true;
 	r->got = 0;
 	r->total += size;
-	return sandbox_outcome_add_file(r->o, name, c.left, (size_t)size,
-					(size_t)s->sandbox_file_size, err);
+	return 0;
 }
 
 static int fill_file(struct receiving *r, const struct frame *f, struct err *err)
