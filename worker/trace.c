@@ -254,8 +254,11 @@ static void name_exception(struct task_ctx *ctx, const struct err *err)
 		task_ctx_set_exception(ctx, "builtins", "RuntimeError", err->msg);
 }
 
-/* Runs it, again and again while the engine is away: as with the database, what was claimed waits
- * here. */
+/*
+ * Runs it, again and again while the engine is away, while Redis does not know whose the
+ * conversation is, or while no container is free: as with the database, what was claimed waits
+ * here.
+ */
 static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			      struct err *err)
 {
@@ -270,17 +273,18 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 		    !err_is_transient(err) || s == NULL)
 			return rc;
 		sandbox_look(s);
-		if (sandbox_ready(s))
+		if (sandbox_ready(s) && err->code != ERR_UNAVAILABLE)
 			return rc;
 		if (!said)
-			log_warning("Task %s[%s]: the container engine is away, waiting: %s",
-				    r->name, r->id, err->msg);
+			log_warning("Task %s[%s]: %swaiting: %s", r->name, r->id,
+				    sandbox_ready(s) ? "" : "the container engine is away, ",
+				    err->msg);
 		said = true;
-		while (!sandbox_ready(s)) {
+		do {
 			if (atomic_load(&r->cancel))
 				return rc;
 			poll(NULL, 0, OUTAGE_POLL_MS);
-		}
+		} while (!sandbox_ready(s));
 		*err = (struct err){0};
 	}
 }

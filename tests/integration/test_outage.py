@@ -285,3 +285,22 @@ def test_check_names_what_is_missing(broker, postgres, directory):
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
         assert [line.split()[1] for line in failed][:1] == [what], done.stdout
         assert str(closed) in failed[0] or name != "DATABASE_URL" or "migrat" in failed[0], failed
+
+
+@pytest.mark.docker
+@pytest.mark.long
+def test_no_container_is_free(make_full_worker, app):
+    """A call waits for a place, as long as it takes; the engine is not blamed for it, and other tasks are not held up."""
+    worker = make_full_worker("-c", "3", SANDBOX_MAX="1")
+    execute(app, conversation_id="first").get(timeout=60)
+    first = execute(app, "import time; time.sleep(50)", conversation_id="first", timeout=60)
+    wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it did not begin")
+    second = execute(app)
+    worker.wait_log("waiting: .*in use", 60)
+    for _ in range(20):
+        assert worker.readiness()["engine"] != "away"
+        time.sleep(0.1)
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=5) == 1
+    assert first.get(timeout=60)["status"] == "ok"
+    assert second.get(timeout=60)["stdout"] == "ran\n"
+    assert not worker.log_lines("container engine is away")
