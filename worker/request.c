@@ -177,5 +177,6 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 	}
 	s.result = result;
 	s.steps = take_steps(steps);
-	broker_settle(w->broker, &s, result != NULL ? both_confirmed : confirmed, r);
+	broker_settle(w->broker, &s,
+		      result != NULL || s.steps.count > 0 ? both_confirmed : confirmed, r);
 }
