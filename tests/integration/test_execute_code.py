@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import sys
 import uuid
 
 import pytest
@@ -225,3 +226,18 @@ def test_files_in_a_media_directory(make_full_worker, calls, directory):
     kept = [path for path in media.rglob("*") if path.is_file()]
     assert len(kept) == 1 and kept[0].read_text() == "the same"
     assert kept[0].samefile(media / rows[0][2])
+
+
+def test_values_the_database_does_not_take(house):
+    """More of these than there are threads: each is answered, none is tried for ever."""
+    digits = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None
+    if digits is not None:
+        sys.set_int_max_str_digits(0)
+    try:
+        results = [house.calls.send("1", packages=[[[[10 ** 140_000]]]]) for _ in range(12)]
+    finally:
+        if digits is not None:
+            sys.set_int_max_str_digits(digits)
+    for result in results:
+        error = result.get(timeout=60, propagate=False)
+        assert type(error).__name__ == "StoreError" and "numeric" in str(error)
