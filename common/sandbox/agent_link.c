@@ -110,9 +110,13 @@ static int receive_piece(struct agent_link *l, usec_t deadline, struct err *err)
 			return err_set(err, ERR_CLOSED, "the agent's stream ended");
 		}
 		l->piece = data;
-		/* The agent writes to its standard output alone. */
-		if (channel != ENGINE_STDOUT)
-			l->left = 0;
+		if (channel == ENGINE_STDOUT)
+			break;
+		/* The agent writes to its standard output alone; a flood of the other is no sign of
+		 * life. */
+		l->left = 0;
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "nothing from the agent within the time");
 	}
 	return 0;
 }

@@ -59,21 +59,31 @@ static int fill_file(struct receiving *r, const struct frame *f, struct err *err
 	return 0;
 }
 
+/* One line about what was left out; the agent was told how many there may be. */
+static int add_skipped(struct receiving *r, const char *name, size_t len, uint32_t reason,
+		       struct err *err)
+{
+	if (r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->settings->sandbox_files_max)
+		return err_set(err, ERR_PROTOCOL, "too many skipped files");
+	sandbox_outcome_add_skipped(r->o, name, len, sandbox_verdict_skip_text(reason));
+	return 0;
+}
+
 static int end_file(struct receiving *r, const struct frame *f, struct err *err)
 {
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint32_t reason = frame_get_u32(&c);
 	struct sandbox_output_file *file = r->open ? &r->o->files[r->o->file_count - 1] : NULL;
+	int rc = 0;
 
 	if (file == NULL || c.bad || (reason == FRAME_SKIP_NONE && r->got != file->len))
 		return err_set(err, ERR_PROTOCOL, "a file that ends too early");
 	r->open = false;
 	if (reason != FRAME_SKIP_NONE) {
-		sandbox_outcome_add_skipped(r->o, file->name, strlen(file->name),
-					    sandbox_verdict_skip_text(reason));
+		rc = add_skipped(r, file->name, strlen(file->name), reason, err);
 		sandbox_outcome_drop_file(r->o);
 	}
-	return 0;
+	return rc;
 }
 
 static int skipped(struct receiving *r, const struct frame *f, struct err *err)
@@ -81,12 +91,9 @@ static int skipped(struct receiving *r, const struct frame *f, struct err *err)
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint32_t reason = frame_get_u32(&c);
 
-	if (c.bad ||
-	    r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->settings->sandbox_files_max)
-		return err_set(err, ERR_PROTOCOL, "too many skipped files");
-	sandbox_outcome_add_skipped(r->o, (const char *)c.data, c.left,
-				    sandbox_verdict_skip_text(reason));
-	return 0;
+	if (c.bad)
+		return err_set(err, ERR_PROTOCOL, "a short SKIPPED");
+	return add_skipped(r, (const char *)c.data, c.left, reason, err);
 }
 
 static void finish(struct receiving *r, const struct frame *f)
