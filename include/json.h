@@ -23,8 +23,8 @@ static inline void cleanup_json_p(json_t **j)
 
 /*
  * Reads one JSON value of any type. Given: the caller decrefs. Duplicate keys: the last wins.
- * Nesting beyond BOUND_JSON_DEPTH is ERR_TOOBIG, found before anything is built; anything else
- * wrong is ERR_INVALID with a position.
+ * Nesting beyond BOUND_JSON_DEPTH and more than BOUND_JSON_VALUES values are ERR_TOOBIG, found
+ * before anything is built; anything else wrong is ERR_INVALID with a position.
  */
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err) must_check;
 

@@ -19,6 +19,7 @@ struct scan {
 	const char *text;
 	const char *end;
 	const char *copied; /* up to here the text is in job->out */
+	size_t values;	    /* that there can be at most, so far: each follows one of [ { , */
 };
 
 /* Copies what lies before `token` unchanged; the caller appends what takes its place. */
@@ -251,6 +252,13 @@ static const char *scan_string(struct scan *s, const char *start)
 	return quote + 1;
 }
 
+static int count_value(struct scan *s, struct err *err)
+{
+	if (++s->values > BOUND_JSON_VALUES)
+		return err_set(err, ERR_TOOBIG, "JSON of more than %u values", BOUND_JSON_VALUES);
+	return 0;
+}
+
 static int scan_token(struct scan *s, const char **pp, size_t *depth, struct err *err)
 {
 	switch (**pp) {
@@ -262,7 +270,11 @@ static int scan_token(struct scan *s, const char **pp, size_t *depth, struct err
 		if (++*depth > BOUND_JSON_DEPTH)
 			return err_set(err, ERR_TOOBIG, "JSON nested deeper than %d",
 				       BOUND_JSON_DEPTH);
-		break;
+		(*pp)++;
+		return count_value(s, err);
+	case ',':
+		(*pp)++;
+		return count_value(s, err);
 	case '}':
 	case ']':
 		*depth -= *depth > 0;

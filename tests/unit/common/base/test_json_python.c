@@ -239,6 +239,38 @@ START_TEST(test_depth)
 }
 END_TEST
 
+static int load_empty_lists(size_t count, struct err *err)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(3 * count + 10);
+	json_t *value;
+	int r;
+	for (size_t i = 0; i < count; i++)
+		buf_append_str(&text, i ? ",[]" : "[[]");
+	buf_append_str(&text, "]");
+	r = json_load_python(text.data, text.len, &value, err);
+	if (r == 0)
+		json_decref(value);
+	return r;
+}
+
+/* Three bytes of a message are fifty times as much memory. */
+START_TEST(test_count)
+{
+	struct err err;
+	/* Each list counts twice, where it stands and as one that could hold something. */
+	ck_assert_int_eq(load_empty_lists(BOUND_JSON_VALUES / 2, &err), 0);
+	ck_assert_int_eq(load_empty_lists(BOUND_JSON_VALUES / 2 + 1, &err), -ERR_TOOBIG);
+	/* Commas in strings do not count. */
+	_cleanup_buf_ struct buf text = BUF_INIT(2 * BOUND_JSON_VALUES + 2);
+	buf_append_char(&text, '"');
+	for (size_t i = 0; i < 2 * BOUND_JSON_VALUES; i++)
+		buf_append_char(&text, ',');
+	buf_append_char(&text, '"');
+	_cleanup_json_ json_t *value = load(text.data);
+	ck_assert_uint_eq(json_string_length(value), 2 * BOUND_JSON_VALUES);
+}
+END_TEST
+
 START_TEST(test_dump_too_deep)
 {
 	_cleanup_json_ json_t *value = json_array();
@@ -314,6 +346,7 @@ int main(void)
 	tcase_add_test(t, test_errors_do_not_quote);
 	tcase_add_test(t, test_every_prefix);
 	tcase_add_test(t, test_depth);
+	tcase_add_test(t, test_count);
 	tcase_add_test(t, test_dump_too_deep);
 	tcase_add_test(t, test_fast_path_copies_nothing);
 	tcase_add_loop_test(t, test_growth, 0, 3);
