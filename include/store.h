@@ -60,7 +60,8 @@ struct store_begin {
 	char container[72]; /* RUNNING: where it ran, "" if not known */
 };
 /* Inserts the row as `running`, or says what is there. A row of an earlier retry (fewer retries) is
- * begun anew; a row of a later one answers for it: RUNNING or FINISHED. */
+ * begun anew; a row of a later one answers for it: RUNNING or FINISHED. ERR_CONFLICT: the row is
+ * that of a call with another tool, conversation or project. */
 int store_begin_task(struct store *s, const struct store_task *t, struct store_begin *ret,
 		     struct err *err) must_check;
 /* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody

@@ -12,8 +12,8 @@
 #include "mem.h"
 
 /*
- * Inserts, or begins a row of an earlier retry anew. The last condition finds our own begin again
- * whose answer was lost: the same delivery, in the same life of the same worker.
+ * Inserts, or begins a row of an earlier retry of the same call anew. The last condition finds our
+ * own begin again whose answer was lost: the same delivery, in the same life of the same worker.
  */
 static const char sql_begin[] =
 	"INSERT INTO celeriac.tool_results AS old (task_id, kind, tool, conversation_id, "
@@ -27,13 +27,18 @@ static const char sql_begin[] =
 	"= NULL,"
 	" attempt = CASE WHEN old.retries < excluded.retries THEN 1 ELSE old.attempt END,"
 	" container_id = NULL, started_at = now(), finished_at = NULL"
-	" WHERE old.retries < excluded.retries OR (old.retries = excluded.retries"
+	" WHERE old.tool = excluded.tool"
+	" AND old.conversation_id IS NOT DISTINCT FROM excluded.conversation_id"
+	" AND old.project_id IS NOT DISTINCT FROM excluded.project_id"
+	" AND (old.retries < excluded.retries OR (old.retries = excluded.retries"
 	" AND old.state = 'running' AND old.delivery = excluded.delivery"
-	" AND old.worker = excluded.worker AND old.epoch = excluded.epoch)"
+	" AND old.worker = excluded.worker AND old.epoch = excluded.epoch))"
 	" RETURNING attempt";
 
 static const char sql_look[] = "SELECT state, attempt, worker, epoch, coalesce(container_id, ''),"
-			       " coalesce(result_text, result::text, 'null')"
+			       " coalesce(result_text, result::text, 'null'),"
+			       " tool = $2 AND conversation_id IS NOT DISTINCT FROM $3"
+			       " AND project_id IS NOT DISTINCT FROM $4"
 			       " FROM celeriac.tool_results WHERE task_id = $1";
 
 /* From a dead owner, or again by the delivery that has done so and did not hear of it. */
@@ -93,10 +98,17 @@ static void copy_text(char *out, size_t size, const char *text)
 static int look(struct pg *c, const struct store_task *t, struct store_begin *ret, struct err *err)
 {
 	_cleanup_pg_result_ struct pg_result *r = NULL;
-	const struct pg_param params[] = {PG_TEXT(t->task_id)};
+	const struct pg_param params[] = {PG_TEXT(t->task_id), PG_TEXT(t->tool),
+					  PG_TEXT(t->conversation), PG_TEXT(t->project)};
 	int rc = pg_exec(c, sql_look, params, ARRAY_LEN(params), &r, err);
 	if (rc < 0 || pg_rows(r) == 0)
 		return rc;
+	/* Whoever sends an id again must not learn what another project's call returned. */
+	if (strcmp(pg_text(r, 0, 6) ? pg_text(r, 0, 6) : "f", "t") != 0)
+		return err_set(
+			err, ERR_CONFLICT,
+			"task %s is another call, with another tool, conversation or project",
+			t->task_id);
 	const char *state = pg_text(r, 0, 0);
 	struct store_begin found = {.verdict = STORE_RUNNING,
 				    .attempt = (int)field_number(r, 0, 1),

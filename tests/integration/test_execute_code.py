@@ -241,3 +241,15 @@ def test_values_the_database_does_not_take(house):
     for result in results:
         error = result.get(timeout=60, propagate=False)
         assert type(error).__name__ == "StoreError" and "numeric" in str(error)
+
+
+def test_the_same_id_with_other_arguments(house):
+    """An id that is sent again for another project learns nothing of the first call."""
+    first = house.calls.send("print('secret')", "of-p1", project_id="p1")
+    assert first.get(timeout=90)["stdout"] == "secret\n"
+    first.forget()
+    kwargs = {"conversation_id": "of-p2", "code": "print(2)", "project_id": "p2"}
+    again = house.calls.app.send_task("sandbox.execute_code", kwargs=kwargs, task_id=first.id)
+    error = again.get(timeout=60, propagate=False)
+    assert type(error).__name__ == "StoreError" and "another call" in str(error)
+    assert house.calls.row(first.id, "project_id", "stdout") == ("p1", "secret\n")

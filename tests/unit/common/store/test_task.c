@@ -193,6 +193,33 @@ START_TEST(test_retry_begins_anew)
 }
 END_TEST
 
+/* An id that is sent again with other arguments: neither its result nor its row is for them. */
+START_TEST(test_another_call_of_the_same_id)
+{
+	struct store_task mine = sample_task("t-1");
+	begin_sample(&mine);
+	for (int i = 0; i < 6; i++) {
+		struct store_task theirs = mine;
+		struct store_begin b = {0};
+		struct err err = {0};
+		theirs.retries = i / 3; /* a later retry would begin the row anew */
+		if (i % 3 == 0)
+			theirs.project = "p-2";
+		else if (i % 3 == 1)
+			theirs.conversation = NULL;
+		else
+			theirs.tool = "sandbox.close";
+		ck_assert_int_eq(store_begin_task(fresh_store(), &theirs, &b, &err), -ERR_CONFLICT);
+		ck_assert(!err_is_transient(&err));
+		if (i == 2)
+			finish(&mine, "ok", "{\"stdout\": \"secret\"}", false);
+	}
+	struct store_begin again = begin(&mine);
+	ck_assert_int_eq(again.verdict, STORE_FINISHED);
+	json_decref(again.result);
+}
+END_TEST
+
 START_TEST(test_take_over_once)
 {
 	struct err err = {0};
@@ -359,6 +386,7 @@ int main(void)
 	tcase_add_test(c, test_finished_gives_the_same_result);
 	tcase_add_test(c, test_failed_gives_the_same_exception);
 	tcase_add_test(c, test_retry_begins_anew);
+	tcase_add_test(c, test_another_call_of_the_same_id);
 	tcase_add_test(c, test_take_over_once);
 	tcase_add_test(c, test_take_over_from_oneself);
 	tcase_add_test(c, test_take_over_of_nothing);
