@@ -208,6 +208,26 @@ static int open_conversation(struct sandbox *s, const struct sandbox_run *run, b
 	return rc < 0 ? rc : 0;
 }
 
+/* A run of its own touches no container of the conversation, but what it makes is kept as the
+ * conversation's: another project's is refused here as well. */
+static int check_one_shot(struct sandbox *s, const struct sandbox_run *run, struct err *err)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	const char *project = run->project ? run->project : "";
+	struct index_record record = {0};
+	size_t n = 0;
+	int rc = sandbox_index_read(&s->index, &run->conversation, 1, &record, err);
+
+	if (rc < 0 || record.known)
+		return rc < 0 ? rc : check_project(record.project, project, err);
+	rc = engine_list(s->engine, &list, &n, err);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		if (strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) == 0 &&
+		    strcmp(list[i].conversation, run->conversation) == 0)
+			rc = check_project(list[i].project, project, err);
+	return rc;
+}
+
 int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool create,
 			 struct session *ret, struct err *err)
 {
@@ -215,7 +235,9 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	int rc;
 
 	if (run->one_shot) {
-		rc = make(s, &se, run, err);
+		rc = check_one_shot(s, run, err);
+		if (rc == 0)
+			rc = make(s, &se, run, err);
 		if (rc < 0)
 			return rc;
 		*ret = se;

@@ -253,3 +253,11 @@ def test_the_same_id_with_other_arguments(house):
     error = again.get(timeout=60, propagate=False)
     assert type(error).__name__ == "StoreError" and "another call" in str(error)
     assert house.calls.row(first.id, "project_id", "stdout") == ("p1", "secret\n")
+
+
+def test_a_run_of_its_own_is_bound_to_the_project_too(house):
+    name = f"c-{uuid.uuid4()}"
+    assert house.calls.run("print(1)", name, project_id="p1")["status"] == "ok"
+    theirs = house.calls.send("open('/sandbox/output/x', 'w').close()", name, project_id="p2", one_shot=True)
+    assert "another project" in str(theirs.get(timeout=60, propagate=False))
+    assert house.calls.run("print(1)", name, project_id="p1", one_shot=True)["status"] == "ok"
