@@ -74,6 +74,30 @@ json_t *row_params(const struct task *t, json_t *const *values)
 	return params;
 }
 
+json_t *row_shown_args(const struct task *t, const json_t *args)
+{
+	json_t *sent = (json_t *)(uintptr_t)args;
+	json_t *shown = t->secret_params ? json_copy(sent) : json_incref(sent);
+
+	for (size_t i = 0; i < t->param_count && i < json_array_size(shown); i++) {
+		if (row_is_secret(t, t->params[i].name))
+			json_array_set_new(shown, i, json_string("**"));
+	}
+	return shown;
+}
+
+json_t *row_shown_kwargs(const struct task *t, const json_t *kwargs)
+{
+	json_t *sent = (json_t *)(uintptr_t)kwargs;
+	json_t *shown = t->secret_params ? json_copy(sent) : json_incref(sent);
+
+	for (const char *const *p = t->secret_params; p != NULL && *p != NULL; p++) {
+		if (json_object_get(shown, *p) != NULL)
+			json_object_set_new(shown, *p, json_string("**"));
+	}
+	return shown;
+}
+
 static const char *param_text(const struct task *t, json_t *const *values, const char *name)
 {
 	for (size_t i = 0; i < t->param_count; i++) {

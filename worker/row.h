@@ -33,4 +33,10 @@ json_t *row_params(const struct task *t, json_t *const *values);
 /* Is the parameter `name` of `t` one that nobody may see? */
 bool row_is_secret(const struct task *t, const char *name);
 
+/* A message's arguments as they were sent, without secrets: what an extended result may show.
+ * Given.
+ */
+json_t *row_shown_args(const struct task *t, const json_t *args);
+json_t *row_shown_kwargs(const struct task *t, const json_t *kwargs);
+
 #endif

@@ -40,6 +40,8 @@ static bool encode_meta(struct request *r, enum task_state state, const json_t *
 			struct err *err)
 {
 	struct worker *w = r->worker;
+	_cleanup_json_ json_t *args = row_shown_args(r->task, r->message->args);
+	_cleanup_json_ json_t *kwargs = row_shown_kwargs(r->task, r->message->kwargs);
 	struct task_meta meta = {.task_id = r->id,
 				 .state = state,
 				 .result = result,
@@ -48,8 +50,8 @@ static bool encode_meta(struct request *r, enum task_state state, const json_t *
 				 .parent_id = r->message->parent_id,
 				 .group_id = r->message->group,
 				 .name = r->name,
-				 .args = r->message->args,
-				 .kwargs = r->message->kwargs,
+				 .args = args,
+				 .kwargs = kwargs,
 				 .worker = w->settings.worker_hostname,
 				 .retries = r->message->retries,
 				 .queue = r->delivery.queue};

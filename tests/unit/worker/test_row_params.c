@@ -30,6 +30,24 @@ START_TEST(test_secrets_and_absent)
 }
 END_TEST
 
+START_TEST(test_arguments_as_they_were_sent)
+{
+	_cleanup_json_ json_t *kwargs =
+		json_pack("{s:s, s:{s:s}}", "code", "print(1)", "env", "TOKEN", "hush");
+	_cleanup_json_ json_t *args = json_pack("[s, {s:s}]", "print(1)", "TOKEN", "hush");
+	_cleanup_json_ json_t *shown = row_shown_kwargs(&task, kwargs);
+	_cleanup_json_ json_t *shown_args = row_shown_args(&task, args);
+
+	ck_assert_str_eq(json_member_str(shown, "code"), "print(1)");
+	ck_assert_str_eq(json_member_str(shown, "env"), "**");
+	ck_assert_str_eq(json_string_value(json_array_get(shown_args, 0)), "print(1)");
+	ck_assert_str_eq(json_string_value(json_array_get(shown_args, 1)), "**");
+	/* The message itself is as it was. */
+	ck_assert(json_is_object(json_object_get(kwargs, "env")));
+	ck_assert(json_is_object(json_array_get(args, 1)));
+}
+END_TEST
+
 START_TEST(test_long_texts_are_told_by_length)
 {
 	char big[40001];
@@ -59,6 +77,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(c, test_secrets_and_absent);
+	tcase_add_test(c, test_arguments_as_they_were_sent);
 	tcase_add_test(c, test_long_texts_are_told_by_length);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
