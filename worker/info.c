@@ -93,7 +93,7 @@ void info_kwargs_repr(const struct request *r, struct buf *out)
 
 static const char *state_word(const struct request *r)
 {
-	switch (r->state) {
+	switch (atomic_load(&r->state)) {
 	case REQUEST_ACTIVE:
 		return "active";
 	case REQUEST_ASIDE:
