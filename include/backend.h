@@ -82,5 +82,7 @@ void backend_chord_size(const struct backend *b, const char *group_id, int64_t s
 /* Key and value of a saved GroupResult: `results` is its tuple. */
 int backend_group_encode(const struct backend *b, const char *group_id, const json_t *results,
 			 struct backend_write *ret, struct err *err) must_check;
+/* Likewise, but only while no worker has begun the task; not told how it went. [any] */
+void backend_store_unbegun(struct backend *b, struct backend_write *w);
 
 #endif

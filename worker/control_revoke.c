@@ -104,6 +104,25 @@ static json_t *terminate_all(struct worker *w, const char *const *ids, size_t co
 	return reply;
 }
 
+/* The result of a task that nobody has begun is told at once, not when its message comes. */
+static void tell_result(struct worker *w, const char *id)
+{
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "TaskRevokedError", "exc_message",
+			  "revoked", "exc_module", "celery.exceptions");
+	struct task_meta meta = {.task_id = id, .state = TASK_REVOKED, .result = exception};
+	struct backend_write write = {0};
+	struct err err = {0};
+
+	if (backend_is_disabled(w->backend) || strlen(id) > BOUND_TASK_ID_BYTES ||
+	    state_is_active(&w->state, NULL, id))
+		return;
+	if (backend_encode(w->backend, &meta, &write, &err) < 0)
+		log_warning("Failed to mark task %s as revoked in backend: %s", id, err.msg);
+	else
+		backend_store_unbegun(w->backend, &write);
+}
+
 static int revoke_ids(struct worker *w, const json_t *task_id, bool terminate, const json_t *signal,
 		      json_t **ret, struct err *err)
 {
@@ -117,6 +136,7 @@ static int revoke_ids(struct worker *w, const json_t *task_id, bool terminate, c
 	ids = take_ids(task_id, &count);
 	for (size_t i = 0; i < count; i++) {
 		revoked_add(&w->revoked, ids[i]);
+		tell_result(w, ids[i]);
 		keeper_hurry(w, ids[i]);
 	}
 	if (count > 0)

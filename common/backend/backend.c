@@ -13,7 +13,7 @@
 #include "json.h"
 #include "mem.h"
 
-extern const char script_store[], script_chord_part[];
+extern const char script_store[], script_unbegun[], script_chord_part[];
 
 #define META_PREFIX "celery-task-meta-"
 
@@ -73,6 +73,7 @@ static int open_redis(struct backend *b, const char *url, const struct redis_add
 		rc = redis_link_new(&address, "celeriac-backend", &b->link, err);
 	if (rc == 0) {
 		redis_link_add_script(b->link, &b->store);
+		redis_link_add_script(b->link, &b->unbegun);
 		redis_link_add_script(b->link, &b->chord_part);
 	}
 	redis_address_done(&address);
@@ -90,6 +91,7 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 	b->extended = s->result_extended;
 	b->chord_ordered = true;
 	redis_script_init(&b->store, script_store);
+	redis_script_init(&b->unbegun, script_unbegun);
 	redis_script_init(&b->chord_part, script_chord_part);
 	if (rc < 0)
 		goto fail;
@@ -214,7 +216,7 @@ static void stored(void *arg, struct redis_reply *const *replies, size_t count,
 	free(storing);
 }
 
-void backend_store(struct backend *b, struct backend_write *w,
+static void submit(struct backend *b, const struct redis_script *script, struct backend_write *w,
 		   void (*done)(void *arg, const struct err *err), void *arg)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
@@ -229,8 +231,19 @@ void backend_store(struct backend *b, struct backend_write *w,
 	storing = xcalloc(1, sizeof(*storing));
 	storing->done = done;
 	storing->arg = arg;
-	redis_command(&commands, "EVALSHA %s 1 %s %b %lld", b->store.sha, w->key, w->value, w->len,
+	redis_command(&commands, "EVALSHA %s 1 %s %b %lld", script->sha, w->key, w->value, w->len,
 		      (long long)w->ttl);
 	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, stored, storing);
 	backend_write_done(w);
+}
+
+void backend_store(struct backend *b, struct backend_write *w,
+		   void (*done)(void *arg, const struct err *err), void *arg)
+{
+	submit(b, &b->store, w, done, arg);
+}
+
+void backend_store_unbegun(struct backend *b, struct backend_write *w)
+{
+	submit(b, &b->unbegun, w, NULL, NULL);
 }

@@ -14,7 +14,7 @@ struct backend {
 	int64_t ttl;	    /* seconds */
 	char *key_prefix;
 	struct redis_link *link; /* borrowed from the broker when shared */
-	struct redis_script store, chord_part;
+	struct redis_script store, unbegun, chord_part;
 };
 
 #endif

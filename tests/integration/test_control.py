@@ -228,6 +228,18 @@ def test_revoked_before_it_is_taken(ours, app, ask, broker):
     broker.wait_settled()
 
 
+def test_a_revoked_result_is_told_at_once_and_never_instead_of_another(ours, app, ask, broker):
+    done = app.send_task("celeriac.echo", (1,))
+    assert done.get(timeout=5) == 1
+    queued = app.send_task("celeriac.echo", (1,), queue="nobody-consumes")
+    running = app.send_task("celeriac.sleep", (2,))
+    wait_until(lambda: ask("active"), 10)
+    ask("revoke", task_id=[done.id, queued.id, running.id])
+    meta = broker.meta(queued.id, 5)
+    assert (meta["status"], meta["result"]["exc_message"], meta["task_id"]) == ("REVOKED", ["revoked"], queued.id)
+    assert running.get(timeout=10) is None and done.state == "SUCCESS"
+
+
 def test_revoked_while_it_waits_for_a_thread_or_its_eta(make_worker, app, ask, broker):
     make_worker("-n", OURS, "-c", "1")
     busy = app.send_task("celeriac.sleep", (30,))
