@@ -31,6 +31,8 @@
 #define BOUND_EVENTS	    10000	/* waiting to be sent; the oldest are dropped */
 #define BOUND_EVENTS_BYTES  (16u << 20) /* of all of them */
 #define BOUND_PARKED	    2000	/* rate-limited requests that take no slot */
+#define BOUND_WAITING	    2000	/* requests behind others of their lane that take no slot */
+#define BOUND_HELD_BYTES    (128u << 20) /* of messages held; beyond, nothing is claimed */
 
 /* Text for people */
 #define BOUND_LOG_LINE	 8192

@@ -154,15 +154,18 @@ static void drain_wake(struct worker *w)
 	(void)n;
 }
 
-/* What waits for its time takes no slot, but for rate-limited requests beyond a bound. */
+/* What waits for its time or for its conversation takes no slot, or a few could keep all others
+ * out; but only so many may wait. */
 size_t worker_slots_taken(const struct worker *w)
 {
 	size_t held = atomic_load(&w->state.held_count),
 	       aside = atomic_load(&w->keeper.aside_count),
-	       parked = atomic_load(&w->keeper.parked_count);
+	       parked = atomic_load(&w->keeper.parked_count),
+	       waiting = atomic_load(&w->lanes.waiting);
 
 	if (parked > BOUND_PARKED)
 		aside -= parked - BOUND_PARKED < aside ? parked - BOUND_PARKED : aside;
+	aside += waiting < BOUND_WAITING ? waiting : BOUND_WAITING;
 	return held > aside ? held - aside : 0;
 }
 
@@ -179,6 +182,8 @@ static size_t room(struct worker *w)
 {
 	size_t taken = worker_slots_taken(w), most = atomic_load(&w->prefetch_count);
 
+	if (atomic_load(&w->state.held_bytes) >= BOUND_HELD_BYTES)
+		return 0;
 	return taken < most ? most - taken : 0;
 }
 

@@ -18,6 +18,7 @@ struct lane {
 void lanes_init(struct lanes *l)
 {
 	mutex_init(&l->lock);
+	atomic_init(&l->waiting, 0);
 	l->map = NULL;
 }
 
@@ -52,6 +53,7 @@ bool lanes_enter(struct lanes *l, struct request *r)
 		r->next = NULL;
 		*lane->last = r;
 		lane->last = &r->next;
+		atomic_fetch_add(&l->waiting, 1);
 		mutex_unlock(&l->lock);
 		return false;
 	}
@@ -83,6 +85,7 @@ struct request *lanes_leave(struct lanes *l, struct request *r)
 			lane->last = &lane->first;
 		next->next = NULL;
 		next->lane_held = true;
+		atomic_fetch_sub(&l->waiting, 1);
 	}
 	mutex_unlock(&l->lock);
 	return next;
@@ -95,6 +98,7 @@ struct request *lanes_drain(struct lanes *l)
 
 	mutex_lock(&l->lock);
 	l->closed = true;
+	atomic_store(&l->waiting, 0);
 	HASH_ITER(hh, l->map, lane, following)
 	{
 		*last = lane->first;

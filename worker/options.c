@@ -11,6 +11,7 @@
 
 enum option_kind {
 	KIND_SETTING, /* `what` is a setting's name */
+	KIND_URL,     /* likewise, and what stands after the scheme is no longer shown by ps */
 	KIND_SWITCH,  /* likewise, of a boolean that becomes true */
 	KIND_ACTION,
 	KIND_LOGLEVEL,
@@ -31,8 +32,8 @@ struct option_row {
 
 static const struct option_row rows[] = {
 	{'A', "app", true, KIND_NOTED, "the tasks are built in", 0, "accepted and ignored"},
-	{'b', "broker", true, KIND_SETTING, "broker_url", 0, "URL of the broker"},
-	{0, "result-backend", true, KIND_SETTING, "result_backend", 0, "URL of the result backend"},
+	{'b', "broker", true, KIND_URL, "broker_url", 0, "URL of the broker"},
+	{0, "result-backend", true, KIND_URL, "result_backend", 0, "URL of the result backend"},
 	{'c', "concurrency", true, KIND_SETTING, "worker_concurrency", 0,
 	 "pool threads (default: CPUs)"},
 	{'Q', "queues", true, KIND_SETTING, "worker_queues", 0,
@@ -92,6 +93,19 @@ static const struct option_row *find_row(const char *arg, const char **value)
 	return NULL;
 }
 
+/* A password in an argument is readable by everybody on the machine: it is overwritten as soon as
+ * it has been read. */
+static int set_url(const struct option_row *row, const char *value, struct settings *s,
+		   const char *source, struct err *err)
+{
+	int rc = settings_set(s, row->what, value, source, err);
+	char *secret = strchr((char *)(uintptr_t)value, '@') ? strstr(value, "://") : NULL;
+
+	if (secret != NULL)
+		memset(secret + 3, '*', strlen(secret + 3));
+	return rc;
+}
+
 static int apply(const struct option_row *row, const char *value, struct settings *s,
 		 struct options *o, struct err *err)
 {
@@ -101,6 +115,9 @@ static int apply(const struct option_row *row, const char *value, struct setting
 	case KIND_SETTING:
 		source = xasprintf("--%s", row->name);
 		return settings_set(s, row->what, value, source, err);
+	case KIND_URL:
+		source = xasprintf("--%s", row->name);
+		return set_url(row, value, s, source, err);
 	case KIND_SWITCH:
 		source = xasprintf("--%s", row->name);
 		return settings_set(s, row->what, "1", source, err);

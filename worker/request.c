@@ -45,6 +45,7 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 
 	r->worker = w;
 	r->delivery = *delivery;
+	r->bytes = delivery->len;
 	free(TAKE(r->delivery.data)); /* decoded: the broker has the bytes */
 	*delivery = (struct delivery){0};
 	r->message = message;

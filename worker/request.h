@@ -32,6 +32,7 @@ enum request_state {
 struct request {
 	struct delivery delivery; /* data is freed once decoded */
 	struct message *message;
+	size_t bytes; /* of the envelope */
 	const struct task *task;
 	const char *id, *name;		  /* of the message */
 	_Atomic enum request_state state; /* written by the owner, read by state_is_active */

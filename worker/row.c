@@ -196,6 +196,14 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 	return rc;
 }
 
+/* Is it this row that the database will not take? A missing right or table is mended by an
+ * operator, and meanwhile nothing is thrown away. */
+bool row_is_refused(const struct err *err)
+{
+	return !err_is_transient(err) &&
+	       (err->code == ERR_INVALID || err->code == ERR_TOOBIG || err->code == ERR_CONFLICT);
+}
+
 enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			 bool *ret_failed, struct err *err)
 {
@@ -207,7 +215,7 @@ enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **r
 
 		if (begin_once(ctx, &verdict, ret_result, ret_failed, err) == 0)
 			return verdict;
-		if (!err_is_transient(err))
+		if (row_is_refused(err))
 			return ROW_REFUSED;
 		if (!wait_out(ctx, err, &said))
 			return ROW_ABANDONED;
@@ -227,7 +235,7 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 			return ROW_WRITTEN;
 		if (rc == -ERR_CONFLICT && !err_is_transient(err))
 			return ROW_LOST;
-		if (!err_is_transient(err) || !wait_out(ctx, err, &said))
+		if (row_is_refused(err) || !wait_out(ctx, err, &said))
 			return ROW_UNKEPT;
 	}
 }

@@ -27,6 +27,9 @@ enum row_finish {
 enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool failed,
 			   struct err *err);
 
+/* Is it this row that the database will not take, for what is in it? Pure. */
+bool row_is_refused(const struct err *err);
+
 /* Arguments by name with secrets and long texts left out: what a row, a log or an event may show.
  * Pure. Given. */
 json_t *row_params(const struct task *t, json_t *const *values);

@@ -53,6 +53,7 @@ void state_hold(struct state *s, struct request *r)
 	r->number = ++s->last_number;
 	mutex_unlock(&s->lock);
 	atomic_fetch_add(&s->held_count, 1);
+	atomic_fetch_add(&s->held_bytes, r->bytes);
 }
 
 void state_release(struct state *s, struct request *r)
@@ -66,6 +67,7 @@ void state_release(struct state *s, struct request *r)
 		r->held_next->held_prev = r->held_prev;
 	if (atomic_fetch_sub(&s->held_count, 1) == 1)
 		cond_broadcast(&s->empty);
+	atomic_fetch_sub(&s->held_bytes, r->bytes);
 	mutex_unlock(&s->lock);
 	if (atomic_exchange(&s->consumer_waits, false))
 		state_wake_consumer(s);

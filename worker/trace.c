@@ -193,11 +193,10 @@ static bool keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 	case ROW_UNKEPT:
 		break;
 	}
-	if (err_is_transient(&err)) {
+	if (row_is_refused(&err))
+		refuse(ctx, &err);
+	else
 		trace_release(r);
-		return false;
-	}
-	refuse(ctx, &err);
 	return false;
 }
 

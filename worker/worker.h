@@ -58,6 +58,7 @@ struct state {
 	struct request *held; /* guarded by lock: every request */
 	uint64_t last_number; /* guarded by lock: of a request */
 	atomic_size_t held_count;
+	atomic_size_t held_bytes; /* of their envelopes */
 	atomic_size_t active_count;
 	atomic_uint_fast64_t accepted_count; /* tasks that began to run */
 	struct task_total *totals;	     /* guarded by lock: the same by name */
@@ -92,6 +93,7 @@ struct lanes {
 	struct mutex lock;
 	struct lane *map; /* guarded by lock */
 	bool closed;	  /* guarded by lock: who waits is being sent back */
+	atomic_size_t waiting;
 };
 void lanes_init(struct lanes *l);
 void lanes_done(struct lanes *l);
