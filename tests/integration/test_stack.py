@@ -64,6 +64,22 @@ def test_a_second_stack_beside_the_first_leaves_nothing_behind(stack, make_stack
     assert all(alive(stack.pid(name)) for name in SERVICES)
 
 
+def test_services_hold_no_pipe_of_their_caller(make_stack):
+    made = make_stack()
+    made.stop()
+    reader, writer = os.pipe()
+    try:
+        subprocess.run([ROOT / "deploy/stack", "start"], env=made.settings, pass_fds=[writer], check=True, timeout=120)
+        made.read_env()
+        pipe = os.readlink(f"/proc/self/fd/{writer}")
+        for name in SERVICES:
+            held = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{made.pid(name)}/fd").iterdir() if fd.is_symlink()]
+            assert pipe not in held, f"{name} keeps `make -j up` from ending"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_up_after_everything_was_killed(make_stack):
     made = make_stack()
     for name in SERVICES:
