@@ -80,6 +80,13 @@ def test_services_hold_no_pipe_of_their_caller(make_stack):
         os.close(writer)
 
 
+def test_a_second_stack_from_a_shell_that_knows_the_first(stack, make_stack):
+    lent = {name: stack.env[name] for name in ("CELERIAC_INSTANCE", "CELERIAC_METRICS", "CELERIAC_METRICS_URL")}
+    other = make_stack(**lent)
+    assert {name for name, value in lent.items() if other.env[name] == value} == set()
+    assert alive(other.pid("worker"))
+
+
 def test_up_after_everything_was_killed(make_stack):
     made = make_stack()
     for name in SERVICES:
