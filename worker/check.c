@@ -42,7 +42,8 @@ static int ping(const char *url, struct err *err)
 static void check_redis(const char *what, const char *url, int *failures)
 {
 	struct err err = {0};
-	int rc = url && url[0] ? ping(url, &err) : err_set(&err, ERR_INVALID, "not set");
+	int rc = url && url[0] ? ping(url, &err)
+			       : err_set(&err, ERR_INVALID, "CELERY_BROKER_URL is not set");
 
 	verdict(what, rc < 0 ? &err : NULL, "answers", failures);
 }
@@ -69,6 +70,8 @@ static void check_store(const struct settings *s, int *failures)
 	store_close(store);
 }
 
+/* Who reaches the engine keeps its containers in Redis, so a broker that cannot be leaves this
+ * open. */
 static void check_engine(const struct settings *s, int *failures)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
@@ -77,10 +80,13 @@ static void check_engine(const struct settings *s, int *failures)
 	struct sandbox *sandbox = NULL;
 	struct presence *presence = NULL;
 	struct err err = {0};
-	int rc = redis_address_parse(s->broker_url, &address, &err);
+	int rc = redis_address_parse(s->broker_url ? s->broker_url : "", &address, &err);
 
-	if (rc == 0)
-		rc = redis_link_new(&address, "celeriac-check", &link, &err);
+	if (rc < 0) {
+		printf("note  %-12s not tried without a broker\n", "engine");
+		return;
+	}
+	rc = redis_link_new(&address, "celeriac-check", &link, &err);
 	if (rc == 0)
 		rc = sandbox_open(s, link, address.key_prefix, presence, &sandbox, &err);
 	if (rc == 0)
@@ -100,6 +106,7 @@ static void check_engine(const struct settings *s, int *failures)
 
 int check_run(const struct settings *s)
 {
+	struct err err = {0};
 	int failures = 0;
 
 	check_redis("broker", s->broker_url, &failures);
@@ -108,6 +115,8 @@ int check_run(const struct settings *s)
 		check_redis("backend", s->result_backend, &failures);
 	check_store(s, &failures);
 	check_engine(s, &failures);
+	if (metrics_check(s, &err) < 0)
+		verdict("metrics", &err, NULL, &failures);
 	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
 	return failures ? 1 : 0;
 }

@@ -3,6 +3,7 @@
  * CELERIAC_METRICS.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -135,12 +136,20 @@ static int parse_listen(const char *text, struct sockaddr_storage *ret, struct e
 			       text);
 	host = text[0] == '[' && colon > text + 1 ? xstrndup(text + 1, (size_t)(colon - text) - 2)
 						  : xstrndup(text, (size_t)(colon - text));
-	if (getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found) != 0)
+	if (strlen(colon + 1) > 5 || atoi(colon + 1) > UINT16_MAX ||
+	    getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found) != 0)
 		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port",
 			       text);
 	memcpy(ret, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
 	return 0;
+}
+
+int metrics_check(const struct settings *s, struct err *err)
+{
+	struct sockaddr_storage address;
+
+	return s->metrics && s->metrics[0] ? parse_listen(s->metrics, &address, err) : 0;
 }
 
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err)
@@ -159,14 +168,23 @@ int metrics_start(struct worker *w, struct metrics **ret, struct err *err)
 	if (address.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	m = xcalloc(1, sizeof(*m));
+	errno = 0;
 	m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, w, MHD_OPTION_SOCK_ADDR,
 				     (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
 				     (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
 				     (unsigned)IDLE_SECONDS, MHD_OPTION_END);
 	if (m->daemon == NULL) {
+		int reason = errno;
+
 		free(m);
-		return err_set(err, ERR_FAILED, "cannot listen on CELERIAC_METRICS %s",
-			       w->settings.metrics);
+		if (reason == EADDRINUSE)
+			return err_set(
+				err, ERR_FAILED,
+				"cannot listen on CELERIAC_METRICS %s: the address is in use "
+				"(each worker of a machine needs its own; empty = none)",
+				w->settings.metrics);
+		return err_set_errno(err, ERR_FAILED, reason,
+				     "cannot listen on CELERIAC_METRICS %s", w->settings.metrics);
 	}
 	*ret = m;
 	return 0;

@@ -179,6 +179,8 @@ void consumer_order(struct worker *w, const char *queue, bool consume);
 int consumer_obey(struct worker *w, struct err *err) must_check;
 
 struct metrics;
+/* Whether CELERIAC_METRICS names an address; nothing is bound. */
+int metrics_check(const struct settings *s, struct err *err) must_check;
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err) must_check;
 void metrics_stop(struct metrics *m);
 

@@ -86,6 +86,24 @@ def test_no_broker_at_all():
     assert done.returncode == 1 and "CELERY_BROKER_URL" in done.stderr
 
 
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:80000", "localhost:9808"])
+def test_an_address_for_metrics_that_cannot_be(address, broker):
+    for args in (["--check"], []):
+        done = run_program(*args, CELERY_BROKER_URL=broker.url, CELERIAC_METRICS=address, seconds=20)
+        assert done.returncode == 1 and f"CELERIAC_METRICS: '{address}'" in done.stdout + done.stderr
+
+
+def test_an_address_for_metrics_that_another_has(worker, broker):
+    taken = f"127.0.0.1:{worker.port}"
+    done = run_program(CELERY_BROKER_URL=broker.url, CELERIAC_METRICS=taken, seconds=20)
+    assert done.returncode == 1 and f"{taken}: the address is in use" in done.stderr
+
+
+def test_a_check_without_a_broker_names_the_setting():
+    done = run_program("--check", seconds=20)
+    assert done.returncode == 1 and "CELERY_BROKER_URL is not set" in done.stdout and "not tried" in done.stdout
+
+
 def test_celerys_own_command_line_is_understood(make_worker, app):
     worker = make_worker(
         "-A", "proj.app", "worker", "-c2", "-P", "prefork", "-E", "-Ofair", "--without-gossip", "--without-mingle",
