@@ -99,7 +99,9 @@ static int check_image(struct sandbox *s, struct buf *notes, struct err *err)
 
 	if (rc == -ERR_NOTFOUND)
 		return err_set(err, ERR_NOTFOUND,
-			       "the image %s is not there; `make image` builds it", image);
+			       "the image %s is not there: `make image` in Celeriac's sources "
+			       "builds it on the engine",
+			       image);
 	if (rc < 0)
 		return rc;
 	buf_appendf(notes, "image: %s (%.19s)\n", image, id);
