@@ -33,7 +33,8 @@ DEB_check := check
 # --- where it goes -----------------------------------------------------------------------------------------------
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
-MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
 SYSCONFDIR ?= $(PREFIX)/etc
 RUN_DIR    ?= .run
 PYTHON     ?= .run/venv/bin/python
@@ -128,7 +129,7 @@ $O/gen/%.o: $O/gen/%.c $O/.flags
 $O/gen/migrations.c: $(MIGRATIONS) deploy/embed
 	mkdir -p $(@D); $(call say,EMBED,deploy/sql); deploy/embed migrations $(MIGRATIONS) >$@
 $O/gen/scripts.c: $(SCRIPTS) deploy/embed
-	mkdir -p $(@D); $(call say,EMBED,$(notdir $(SCRIPTS))); deploy/embed scripts $(SCRIPTS) >$@
+	mkdir -p $(@D); $(call say,EMBED,'$(notdir $(SCRIPTS))'); deploy/embed scripts $(SCRIPTS) >$@
 build/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
 	mkdir -p build; $(call say,CC,'$@ (static)')
 	$(CC) -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(STRICT) -Os $(FORTIFY) -ffunction-sections -fdata-sections \
@@ -211,9 +212,10 @@ MAN5 := $(wildcard worker/*.5 beat/*.5)
 MAN7 := $(wildcard worker/*.7)
 MAN8 := $(wildcard worker/*.8 beat/*.8)
 CONF := $(wildcard deploy/conf/*.conf)
-install: all   ## install programs, manuals and the sample settings (DESTDIR PREFIX BINDIR MANDIR SYSCONFDIR)
-	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/celeriac
+install: all   ## install programs, manuals, roles.sql and the sample settings (DESTDIR PREFIX BINDIR DATADIR MANDIR SYSCONFDIR)
+	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
+	install -m 644 deploy/sql/roles.sql $(DESTDIR)$(DATADIR)/celeriac
 	$(if $(MAN5),install -m 644 $(MAN5) $(DESTDIR)$(MANDIR)/man5)
 	$(if $(MAN7),install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7)
 	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8)
@@ -221,7 +223,8 @@ install: all   ## install programs, manuals and the sample settings (DESTDIR PRE
 uninstall:   ## remove them again (settings stay)
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
-		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
+		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8))) $(DESTDIR)$(DATADIR)/celeriac/roles.sql
+	rmdir $(DESTDIR)$(DATADIR)/celeriac 2>/dev/null || :
 clean:   ## remove build/ (the stack's state in .run/ stays)
 	rm -rf build compile_commands.json
 help:   ## this list
