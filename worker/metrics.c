@@ -68,6 +68,10 @@ static void write_metrics(struct worker *w, struct buf *out)
 		"celeriac_ready %d\n",
 		worker_readiness(w, &ready) && ready.consumer ? 1 : 0);
 	buf_appendf(out,
+		    "# HELP celeriac_events_dropped_total Events that nobody will see.\n# TYPE "
+		    "celeriac_events_dropped_total counter\nceleriac_events_dropped_total %llu\n",
+		    (unsigned long long)atomic_load(&w->events.dropped));
+	buf_appendf(out,
 		    "# HELP celeriac_build_info Version.\n# TYPE celeriac_build_info gauge\n"
 		    "celeriac_build_info{version=\"%s\"} 1\n",
 		    CELERIAC_VERSION);
