@@ -111,11 +111,8 @@ static void add_errbacks(struct walk *w, json_t *task)
 {
 	_cleanup_json_ json_t *errbacks = canvas_list(w->v, w->s->link_error);
 
-	for (size_t i = 0; i < json_array_size(errbacks); i++) {
+	for (size_t i = 0; i < json_array_size(errbacks); i++)
 		canvas_link_error(w->v, task, json_array_get(errbacks, i));
-		if (canvas_type(task) == CANVAS_CHORD)
-			canvas_link_error(w->v, canvas_body(task), json_array_get(errbacks, i));
-	}
 }
 
 static void freeze_step(struct walk *w, json_t *task, bool is_last)
