@@ -53,7 +53,8 @@ struct settings {
 	const char *control_exchange, *event_exchange;
 	int64_t worker_revokes_max;
 	usec_t worker_revoke_expires;
-	usec_t worker_grace_time; /* how long SIGTERM waits for what runs */
+	usec_t task_time_limit, task_soft_time_limit; /* 0 = none */
+	usec_t worker_grace_time;		      /* how long SIGTERM waits for what runs */
 	usec_t beat_max_loop_interval;
 
 	/* ours */

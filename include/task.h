@@ -29,6 +29,8 @@ enum param_type {
 	PARAM_LIST,
 	PARAM_DICT
 };
+#define TASK_RETRIES_WITHOUT_END (-1)
+
 struct task_param {
 	const char *name;
 	enum param_type type;
@@ -55,9 +57,10 @@ struct task {
 	const struct task_param *params;
 	size_t param_count;
 	unsigned flags;
-	const char *lane; /* parameter whose value names a lane: calls of one lane run one at a
-			     time, in order */
-	const char *kind; /* for TASK_STORED: tool_results.kind */
+	const char *lane;    /* parameter whose value names a lane: calls of one lane run one at a
+				time, in order */
+	int64_t max_retries; /* of task_retry: 0 = 3, as with Celery, or TASK_RETRIES_WITHOUT_END */
+	const char *kind;    /* for TASK_STORED: tool_results.kind */
 	const char *const
 		*secret_params; /* NULL-terminated: redacted in rows, logs and events; or NULL */
 	const char *help;
@@ -89,6 +92,13 @@ int task_raise(struct task_ctx *ctx, struct err *err, const char *module, const 
 /* The same with `value`, of any kind and length, as the exception's one argument. */
 int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, const char *type,
 		     const json_t *value);
+
+/* How often this message was retried. */
+int64_t task_ctx_retries(const struct task_ctx *ctx);
+/* Asks to be run again, by anybody, after `countdown`; every header and option of the message is
+ * kept. Returns -ERR_RETRY, which the task returns at once. Beyond max_retries it is a FAILURE. Not
+ * for TASK_STORED tasks. */
+int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err);
 
 /* The row of a TASK_STORED task, filled by the task before it returns, written by the worker after.
  * Pointers must stay valid until the cleanup, which the worker calls once everything is stored. */

@@ -6,9 +6,10 @@
 #include <string.h>
 
 static const struct task *const g_tasks[] = {
-	&task_celeriac_add,   &task_celeriac_echo,	  &task_celeriac_fail,
-	&task_celeriac_sleep, &task_celeriac_xsum,	  &task_sandbox_cleanup,
-	&task_sandbox_close,  &task_sandbox_execute_code, &task_sandbox_reset_output,
+	&task_celeriac_add,	    &task_celeriac_echo,  &task_celeriac_fail,
+	&task_celeriac_retry,	    &task_celeriac_sleep, &task_celeriac_xsum,
+	&task_sandbox_cleanup,	    &task_sandbox_close,  &task_sandbox_execute_code,
+	&task_sandbox_reset_output,
 };
 
 const struct task *task_find(const char *name)

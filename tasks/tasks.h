@@ -11,6 +11,7 @@
 extern const struct task task_celeriac_add;
 extern const struct task task_celeriac_echo;
 extern const struct task task_celeriac_fail;
+extern const struct task task_celeriac_retry;
 extern const struct task task_celeriac_sleep;
 extern const struct task task_celeriac_xsum;
 extern const struct task task_sandbox_cleanup;

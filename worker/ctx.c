@@ -91,6 +91,17 @@ int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, 
 	return err_set(err, ERR_FAILED, "%s", type);
 }
 
+int64_t task_ctx_retries(const struct task_ctx *ctx)
+{
+	return ctx->request->message->retries;
+}
+
+int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
+{
+	ctx->countdown = countdown;
+	return err_set(err, ERR_RETRY, "to be retried");
+}
+
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
 	return &ctx->record;

@@ -13,6 +13,7 @@ struct task_ctx {
 	/* the exception raised, exc_type NULL if none; owned */
 	char *exc_module, *exc_type;
 	json_t *exc_message; /* array of arguments */
+	usec_t countdown;    /* of task_retry */
 	struct task_record record;
 	struct store_task row;
 };

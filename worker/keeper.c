@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "timelimit.h"
 #include "worker.h"
 
 #define TICK		 (500 * USEC_PER_MSEC)
@@ -190,6 +191,8 @@ static usec_t next_wake(const struct keeper *k)
 {
 	usec_t at = clock_deadline(TICK);
 
+	if (k->limit_at < at)
+		at = k->limit_at;
 	for (const struct request *r = k->aside; r != NULL; r = r->next) {
 		if (r->again_at < at)
 			at = r->again_at;
@@ -205,9 +208,15 @@ static void *keeper_thread(void *arg)
 
 	mutex_lock(&k->lock);
 	while (!k->stopping) {
+		usec_t limit_at;
+
+		k->limit_at = USEC_NEVER;
 		mutex_unlock(&k->lock);
+		limit_at = timelimit_enforce(w, clock_mono());
 		tick(w, &due);
 		mutex_lock(&k->lock);
+		if (limit_at < k->limit_at)
+			k->limit_at = limit_at;
 		k->wake_at = next_wake(k);
 		if (!k->stopping)
 			cond_wait_until(&k->changed, &k->lock, k->wake_at);

@@ -41,6 +41,9 @@ struct request {
 	usec_t again_at;		  /* monotonic, for ASIDE */
 	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
 	atomic_bool cancel;
+	usec_t soft_limit, hard_limit;	 /* 0 = none; set before they are due */
+	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */
+	atomic_int limit_hit;		 /* enum limit_hit */
 	atomic_int terminated;	       /* by which signal remote control ended it, 0 = it did not */
 	bool has_turn;		       /* its rate limit, if any, lets it go on */
 	bool parked;		       /* ASIDE until its turn; the keeper's */

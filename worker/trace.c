@@ -16,9 +16,11 @@
 #include "log.h"
 #include "mem.h"
 #include "row.h"
+#include "timelimit.h"
 
-#define ASIDE_INTERVAL (2 * USEC_PER_SEC)
-#define OUTAGE_POLL_MS 100
+#define ASIDE_INTERVAL	(2 * USEC_PER_SEC)
+#define RETRIES_DEFAULT 3 /* Task.max_retries */
+#define OUTAGE_POLL_MS	100
 
 void trace_release(struct request *r)
 {
@@ -157,7 +159,8 @@ static void fail(struct task_ctx *ctx)
 
 	state_count(&r->worker->state, COUNT_FAILED);
 	buf_appendf(&text, "%s(", ctx->exc_type);
-	json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
+	if (json_array_size(ctx->exc_message) > 0)
+		json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
 	buf_append_char(&text, ')');
 	log_error("Task %s[%s] raised unexpected: %s", r->name, r->id, text.data);
 	events_task_failed(r, text.data, traceback);
@@ -290,13 +293,79 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 	}
 }
 
+static void fail_finally(struct task_ctx *ctx)
+{
+	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
+
+	ctx->record.finish.error = json_string_value(json_array_get(ctx->exc_message, 0));
+	if (keep_row(ctx, exception, true))
+		fail(ctx);
+}
+
+/* Encodes the message that runs it again, in the queue it came from. */
+static int encode_retry(struct task_ctx *ctx, struct settle_steps *steps, struct err *err)
+{
+	struct request *r = ctx->request;
+	_cleanup_buf_ struct buf envelope = BUF_INIT(BOUND_MESSAGE_BYTES);
+	_cleanup_json_ json_t *headers = NULL;
+	struct message_out out;
+	char *data;
+	size_t len;
+	usec_t eta = ctx->countdown > 0 ? clock_wall() + ctx->countdown : 0;
+	int rc = message_retry(r->message, r->message->retries + 1, eta, &headers, &out, err);
+
+	if (rc == 0)
+		rc = message_encode(&out, &envelope, err);
+	if (rc == 0)
+		rc = buf_take(&envelope, &data, &len, err);
+	if (rc == 0)
+		broker_step_push(r->worker->broker, steps, r->delivery.queue, out.priority, data,
+				 len);
+	return rc;
+}
+
+/* Published again with every header and option kept, then RETRY, then acked: one step. */
+static void retry(struct task_ctx *ctx)
+{
+	struct request *r = ctx->request;
+	int64_t most = r->task->max_retries == 0 ? RETRIES_DEFAULT : r->task->max_retries;
+	_cleanup_free_ char *text =
+		xasprintf("Retry in %gs", (double)ctx->countdown / (double)USEC_PER_SEC);
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "Retry", "exc_message", text,
+			  "exc_module", "celery.exceptions");
+	struct backend_write write = {0};
+	struct settle_steps steps = {0};
+	struct err err = {0};
+	bool keep;
+
+	if (most >= 0 && r->message->retries >= most) {
+		task_ctx_set_exception(ctx, "celery.exceptions", "MaxRetriesExceededError",
+				       r->name);
+		fail_finally(ctx);
+		return;
+	}
+	if (encode_retry(ctx, &steps, &err) < 0) {
+		task_ctx_set_exception(ctx, "kombu.exceptions", "EncodeError", err.msg);
+		fail_finally(ctx);
+		return;
+	}
+	log_info("Task %s[%s] retry: %s", r->name, r->id, text);
+	events_task_retried(r, text, NULL);
+	keep = encode_meta(r, TASK_RETRY, exception, NULL, NULL, &write, &err);
+	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL, &steps);
+}
+
 static void run_task(struct task_ctx *ctx, json_t *const *values)
 {
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *result = NULL;
 	struct err err = {0};
 	usec_t began = clock_mono();
-	int rc = run_through_outage(ctx, values, &result, &err);
+	int rc;
+
+	timelimit_start(r);
+	rc = run_through_outage(ctx, values, &result, &err);
 
 	if (atomic_load(&r->terminated) != 0) {
 		terminate(ctx);
@@ -306,13 +375,17 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 		trace_release(r); /* it did not end by itself: another worker runs it again */
 		return;
 	}
+	if (timelimit_raise(ctx)) {
+		fail_finally(ctx);
+		return;
+	}
+	if (rc == -ERR_RETRY && (r->task->flags & TASK_STORED) == 0) {
+		retry(ctx);
+		return;
+	}
 	if (rc < 0) {
 		name_exception(ctx, &err);
-		_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
-
-		ctx->record.finish.error = json_string_value(json_array_get(ctx->exc_message, 0));
-		if (keep_row(ctx, exception, true))
-			fail(ctx);
+		fail_finally(ctx);
 		return;
 	}
 	if (keep_row(ctx, result, false))

@@ -137,6 +137,7 @@ struct keeper {
 	bool dispatching;      /* guarded by lock: what was due is on its way to the pool */
 	usec_t wake_at;	       /* guarded by lock: when the keeper looks at them again */
 	bool stopping;	       /* guarded by lock */
+	usec_t limit_at;       /* guarded by lock: the next time limit */
 	atomic_size_t aside_count;
 	atomic_size_t parked_count; /* of them, those waiting for their turn under a rate limit */
 	pthread_t thread;
