@@ -51,6 +51,8 @@ void events_task_failed(struct request *r, const char *exception, const char *tr
 void events_task_retried(struct request *r, const char *exception, const char *traceback);
 /* `signum` 0 = none. */
 void events_task_revoked(struct request *r, bool terminated, int signum, bool expired);
+/* task-failed of a task that nobody here knows. */
+void events_task_unknown(struct request *r);
 void events_task_rejected(struct request *r, bool requeue);
 /* Tells the last event, if there is one. */
 void events_release(struct request *r);

@@ -121,6 +121,17 @@ void events_task_failed(struct request *r, const char *exception, const char *tr
 	send_exception(r, "task-failed", exception, traceback);
 }
 
+void events_task_unknown(struct request *r)
+{
+	_cleanup_buf_ struct buf json = BUF_INIT(BOUND_EVENT_BYTES);
+	_cleanup_free_ char *exception = xasprintf("NotRegistered('%s')", r->name);
+
+	if (!begin(r, "task-failed", &json))
+		return;
+	event_add_str(&json, "exception", exception);
+	end_later(r, "task-failed", &json);
+}
+
 void events_task_retried(struct request *r, const char *exception, const char *traceback)
 {
 	send_exception(r, "task-retried", exception, traceback);

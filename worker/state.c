@@ -80,11 +80,15 @@ void state_count(struct state *s, enum counter c)
 
 void state_accept(struct state *s, struct request *r)
 {
-	struct task_total *total = NULL;
-
 	request_transition(r, REQUEST_ACTIVE);
 	atomic_store(&r->time_start, clock_wall());
 	atomic_fetch_add(&s->active_count, 1);
+}
+
+void state_count_accepted(struct state *s, const struct request *r)
+{
+	struct task_total *total = NULL;
+
 	atomic_fetch_add_explicit(&s->accepted_count, 1, memory_order_relaxed);
 	mutex_lock(&s->lock);
 	HASH_FIND_STR(s->totals, r->name, total);

@@ -450,6 +450,7 @@ static void drop_unknown(struct request *r)
 		json_pack("{s:s, s:[s], s:s}", "exc_type", "NotRegistered", "exc_message", r->name,
 			  "exc_module", "celery.exceptions");
 
+	events_task_unknown(r);
 	settle_result(r, TASK_FAILURE, exception, NULL);
 }
 
@@ -469,6 +470,7 @@ void trace_task(struct request *r)
 	}
 	if (trace_discard(r))
 		return;
+	state_count_accepted(&r->worker->state, r);
 	log_scope_begin(r->id, r->name);
 	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
 		task_ctx_set_exception(&ctx, "builtins",

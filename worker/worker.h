@@ -75,6 +75,8 @@ void state_count(struct state *s, enum counter c);
 void state_accept(struct state *s, struct request *r);
 /* {name: how many began to run}. Given. */
 json_t *state_totals(struct state *s);
+/* It begins to run: only tasks that are known, so that their names are few. */
+void state_count_accepted(struct state *s, const struct request *r);
 /* Ends what runs under `task_id` as terminated by `signum`; false when nothing of it is held. */
 bool state_terminate(struct state *s, const char *task_id, int signum);
 /* The same for whatever carries a revoked stamp; how many. */

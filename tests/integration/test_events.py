@@ -67,7 +67,9 @@ class Monitor:
 @pytest.fixture
 def monitor(app, broker):
     made = Monitor(app)
-    wait_until(lambda: broker.redis.pubsub_numpat() > 0, 10, "the monitor did not subscribe")
+    database = str(broker.redis.connection_pool.connection_kwargs["db"])
+    wait_until(lambda: any(client["db"] == database and client["psub"] != "0" for client in broker.redis.client_list()), 10,
+               "the monitor did not subscribe")
     yield made
     made.stop()
 
@@ -131,6 +133,13 @@ def test_failures_and_revocations(monitor, make_worker, app):
     event = monitor.wait("task-revoked", running.id)
     assert (event["terminated"], event["signum"], event["expired"]) == (True, 9, False)
     assert monitor.state.tasks[running.id].state == "REVOKED"
+
+
+def test_a_task_nobody_knows_is_a_failure(monitor, make_worker, make_python_worker, app):
+    make_worker("-n", OURS, "-E", "-Q", "ours")
+    make_python_worker(args=["-E", "-Q", "python"])
+    mine, theirs = (monitor.wait("task-failed", app.send_task("nobody.knows", queue=queue).id, 30) for queue in ("ours", "python"))
+    assert set(mine) == set(theirs) and mine["exception"] == theirs["exception"] == "NotRegistered('nobody.knows')"
 
 
 def test_the_result_is_there_when_its_event_comes(monitor, make_worker, app):
