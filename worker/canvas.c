@@ -65,6 +65,17 @@ static int add_chord(const struct request *r, const struct signature_chord *chor
 	return 0;
 }
 
+/* A named exchange is taken for a direct one whose queue has the name of the routing key, as Celery
+ * declares them. */
+static const char *queue_of(const struct request *r, const struct message_out *m)
+{
+	if (m->queue != NULL)
+		return m->queue;
+	return m->routing_key != NULL && m->routing_key[0] != '\0'
+		       ? m->routing_key
+		       : r->worker->settings.task_default_queue;
+}
+
 static int add_message(const struct request *r, const struct message_out *m,
 		       struct settle_steps *steps, struct err *err)
 {
@@ -77,7 +88,7 @@ static int add_message(const struct request *r, const struct message_out *m,
 		rc = buf_take(&envelope, &data, &len, err);
 	if (rc < 0)
 		return err_wrap(err, "follow-up %s", m->task);
-	broker_step_push(r->worker->broker, steps, m->queue, m->priority, data, len);
+	broker_step_push(r->worker->broker, steps, queue_of(r, m), m->priority, data, len);
 	return 0;
 }
 

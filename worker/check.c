@@ -116,7 +116,7 @@ int check_run(const struct settings *s)
 	check_store(s, &failures);
 	check_engine(s, &failures);
 	if (metrics_check(s, &err) < 0)
-		verdict("metrics", &err, NULL, &failures);
+		verdict("metrics", &err, "", &failures);
 	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
 	return failures ? 1 : 0;
 }
