@@ -74,3 +74,10 @@ def test_chords_survive_kills(make_worker, sig):
         worker.kill()
         worker.start()
     assert [get(result) for result in results] == [40 * n + sum(range(40)) for n in range(25)]
+
+
+def test_a_link_to_a_named_exchange(worker, sig):
+    first = sig("add", 1, 2)
+    first.link(sig("add", 10).set(exchange="celery", routing_key="celery", task_id="by-exchange"))
+    assert get(first.apply_async()) == 3
+    assert get(first.app.AsyncResult("by-exchange")) == 13
