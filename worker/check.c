@@ -117,6 +117,8 @@ int check_run(const struct settings *s)
 	check_engine(s, &failures);
 	if (metrics_check(s, &err) < 0)
 		verdict("metrics", &err, "", &failures);
+	if (alias_check(s->task_aliases, &err) < 0)
+		verdict("aliases", &err, "", &failures);
 	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
 	return failures ? 1 : 0;
 }

@@ -62,35 +62,6 @@ static void bury(struct worker *w, struct delivery *d, const char *reason)
 	state_count(&w->state, COUNT_REJECTED);
 }
 
-/* An alias is "theirs=ours"; the name that was sent stays in results and logs. */
-const struct task *worker_find_task(const struct worker *w, const char *name)
-{
-	const char *p = w->settings.task_aliases ? w->settings.task_aliases : "";
-	const struct task *t = NULL;
-	size_t len = strlen(name);
-
-	while (*p != '\0') {
-		size_t item = strcspn(p, ",");
-
-		while (item > 0 && *p == ' ') {
-			p++;
-			item--;
-		}
-		if (item > len && strncmp(p, name, len) == 0 && p[len] == '=') {
-			_cleanup_free_ char *ours = xstrndup(p + len + 1, item - len - 1);
-
-			t = task_find(ours);
-			break;
-		}
-		p += item + (p[item] == ',');
-	}
-	if (t == NULL)
-		t = task_find(name);
-	if (t != NULL && (t->flags & TASK_STORED) && w->store == NULL)
-		return NULL;
-	return t;
-}
-
 static void receive(struct worker *w, struct delivery *d)
 {
 	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];

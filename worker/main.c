@@ -34,6 +34,8 @@ static int open_parts(struct worker *w, struct err *err)
 	if (s->broker_url == NULL || s->broker_url[0] == '\0')
 		return err_set(err, ERR_INVALID,
 			       "no broker: set CELERY_BROKER_URL or use --broker");
+	if ((rc = alias_check(s->task_aliases, err)) < 0)
+		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
 	    (rc = backend_open(s, broker_address(w->broker), broker_link(w->broker), &w->backend,
 			       err)) < 0)

@@ -222,6 +222,8 @@ void *consumer_thread(void *arg);
 void consumer_dispatch(struct request *r);
 /* The task of that name or alias, as far as it can run here; NULL when there is none. */
 const struct task *worker_find_task(const struct worker *w, const char *name);
+/* ERR_INVALID names an alias that leads nowhere. alias.c, as the one above. */
+int alias_check(const char *aliases, struct err *err) must_check;
 /* Requests that take a slot of the prefetch count. */
 size_t worker_slots_taken(const struct worker *w);
 /* The prefetch count for a pool of `threads`. */

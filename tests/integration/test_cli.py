@@ -169,3 +169,10 @@ def test_secrets_are_in_no_process_title(make_worker):
     worker = make_worker(DATABASE_URL=None, CELERIAC_OWNER_DATABASE_URL=None)
     title = subprocess.run(["ps", "-o", "args=", "-p", str(worker.process.pid)], capture_output=True, text=True).stdout
     assert "redis://" not in title and os.path.basename(worker.program) in title
+
+
+@pytest.mark.parametrize("aliases", ["nothing", "app.run=no.such.task", "=celeriac.echo", "app.a=celeriac.echo,app.b="])
+def test_aliases_that_lead_nowhere(aliases):
+    done = run_program(CELERY_BROKER_URL="redis://127.0.0.1:1/0", CELERIAC_TASK_ALIASES=aliases)
+    assert done.returncode == 1
+    assert "CELERIAC_TASK_ALIASES" in done.stderr

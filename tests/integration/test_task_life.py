@@ -64,3 +64,10 @@ def test_errbacks_hear_of_a_limit(worker, app):
     with pytest.raises((billiard.exceptions.TimeLimitExceeded, celery.exceptions.TimeoutError)):
         result.get(timeout=30)
     assert app.AsyncResult("heard").get(timeout=30) == result.id
+
+
+def test_an_application_keeps_its_names(make_worker, app):
+    worker = make_worker("-l", "INFO", CELERIAC_TASK_ALIASES="app.sum=celeriac.add")
+    assert app.send_task("app.sum", (1, 2)).get(timeout=30) == 3
+    assert app.send_task("celeriac.add", (1, 2)).get(timeout=30) == 3
+    assert "Task app.sum[" in worker.log()
