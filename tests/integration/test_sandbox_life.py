@@ -150,13 +150,13 @@ def test_killed_in_the_middle_of_a_run(make_full_worker, calls, instance, conver
     assert len(containers(instance)) == 1
 
 
-def test_killed_between_row_and_result(make_full_worker, calls, broker):
+def test_killed_between_row_and_result(make_full_worker, calls, broker, conversation):
     """A task delivered again after its row was written is not run again: its result is sent again."""
     worker = make_full_worker()
-    result = calls.send("print('once')")
+    result = calls.send("print('once')", conversation)
     value = result.get(timeout=60)
     broker.redis.delete(f"celery-task-meta-{result.id}")
-    again = calls.app.send_task("sandbox.execute_code", kwargs={"conversation_id": "elsewhere", "code": "print('twice')"}, task_id=result.id)
+    again = calls.app.send_task("sandbox.execute_code", kwargs={"conversation_id": conversation, "code": "print('twice')"}, task_id=result.id)
     assert broker.meta(again.id)["result"] == value
     assert calls.row(result.id, "state", "attempt") == ("finished", 1)
     assert worker.log_lines("ran before: its result is sent again")

@@ -18,6 +18,8 @@
 #include "task.h"
 
 struct task_ctx {
+	int64_t retries;
+	usec_t countdown;
 	struct settings settings;
 	struct sandbox *sandbox;
 	struct task_record record;
@@ -74,6 +76,15 @@ int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, 
 	ctx->value = (json_t *)(uintptr_t)value;
 	return task_raise(ctx, err, module, type, "%.*s", BOUND_ERROR_TEXT - 1,
 			  json_string_value(value));
+}
+int64_t task_ctx_retries(const struct task_ctx *ctx)
+{
+	return ctx->retries;
+}
+int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
+{
+	ctx->countdown = countdown;
+	return err_set(err, ERR_RETRY, "to be retried");
 }
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
