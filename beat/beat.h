@@ -77,4 +77,7 @@ struct entry *service_entries(const struct settings *s, size_t *ret_count);
 #define HUMAN_SIZE 48
 void service_human(usec_t span, char out[HUMAN_SIZE]);
 
+/* ---- options.c: the command line ---- */
+extern const struct option_table beat_options;
+
 #endif

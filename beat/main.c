@@ -104,7 +104,7 @@ static int act(const struct settings *s, const struct options *o)
 {
 	switch (o->action) {
 	case ACTION_HELP:
-		options_help(stdout);
+		options_help(&beat_options, stdout);
 		return EXIT_SUCCESS;
 	case ACTION_VERSION:
 		printf("celeriac-beat %s\n", CELERIAC_VERSION);
@@ -114,6 +114,7 @@ static int act(const struct settings *s, const struct options *o)
 		return EXIT_SUCCESS;
 	case ACTION_CHECK:
 		return check(s);
+	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_RUN:
 		break;
 	}
@@ -132,7 +133,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
 		return EXIT_FAILURE;
 	}
-	if (options_parse(argc, argv, &settings, &options, &err) < 0 ||
+	if (options_parse(&beat_options, argc, argv, &settings, &options, &err) < 0 ||
 	    log_open(options.logfile, options.level,
 		     strcmp(settings.log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY,
 		     &err) < 0)

@@ -349,7 +349,7 @@ static int act(struct worker *w, const struct options *o)
 
 	switch (o->action) {
 	case ACTION_HELP:
-		options_help(stdout);
+		options_help(&worker_options, stdout);
 		return EXIT_SUCCESS;
 	case ACTION_VERSION:
 		printf("celeriac-worker %s\n", CELERIAC_VERSION);
@@ -379,7 +379,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (settings_load(NULL, &w->settings, &err) < 0 ||
-	    options_parse(argc, argv, &w->settings, &options, &err) < 0 ||
+	    options_parse(&worker_options, argc, argv, &w->settings, &options, &err) < 0 ||
 	    log_open(options.logfile, options.level,
 		     strcmp(w->settings.log_format, "json") == 0 ? LOG_FORMAT_JSON
 								 : LOG_FORMAT_CELERY,

@@ -244,6 +244,9 @@ struct readiness {
 };
 bool worker_readiness(struct worker *w, struct readiness *ret);
 
+/* options.c: the command line. */
+extern const struct option_table worker_options;
+
 /* check.c: --check */
 int check_run(const struct settings *s);
 

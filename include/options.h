@@ -1,0 +1,67 @@
+/*
+ * options.h: the command lines of both programs, named as Celery names them.
+ *
+ * A program is a table of rows; what an option of Celery's cannot mean here is accepted with a note
+ * or refused with what to do instead, so that a command line need not change. All [init].
+ */
+#ifndef CELERIAC_OPTIONS_H
+#define CELERIAC_OPTIONS_H
+
+#include <stdio.h>
+
+#include "err.h"
+#include "log.h"
+#include "settings.h"
+
+enum option_kind {
+	OPTION_SETTING, /* `what` is a setting's name */
+	OPTION_URL,	/* likewise; what stands after the scheme is no longer shown by ps */
+	OPTION_SWITCH,	/* likewise, of a boolean that becomes true */
+	OPTION_ACTION,
+	OPTION_LOGLEVEL,
+	OPTION_LOGFILE,
+	OPTION_PIDFILE,
+	OPTION_QUIET,
+	OPTION_NOTED,  /* accepted; `what` says why nothing comes of it, NULL: nobody would miss it
+			*/
+	OPTION_REFUSED /* `what` says what to do instead */
+};
+enum options_action {
+	ACTION_RUN,
+	ACTION_CHECK,
+	ACTION_SETTINGS,
+	ACTION_MIGRATE,
+	ACTION_HELP,
+	ACTION_VERSION
+};
+struct option_row {
+	char letter; /* 0 = none */
+	const char *name;
+	bool takes_value;
+	enum option_kind kind;
+	const char *what;
+	enum options_action action;
+	const char *help;
+};
+struct option_table {
+	const char *program; /* "celeriac-worker" */
+	const char *word;    /* of `celery … worker …`, skipped once */
+	const char *purpose; /* one sentence for --help */
+	const struct option_row *rows;
+	size_t count;
+};
+
+/* Strings borrowed from argv. */
+struct options {
+	enum options_action action;
+	const char *pidfile, *logfile;
+	enum log_level level;
+	bool quiet;
+};
+
+/* Options go over what the environment said. ERR_INVALID and ERR_UNSUPPORTED name the option. */
+int options_parse(const struct option_table *t, int argc, char **argv, struct settings *s,
+		  struct options *ret, struct err *err) must_check;
+void options_help(const struct option_table *t, FILE *out);
+
+#endif
