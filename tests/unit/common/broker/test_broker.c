@@ -325,6 +325,23 @@ START_TEST(test_claim_without_an_answer)
 }
 END_TEST
 
+START_TEST(test_a_message_may_hold_nuls)
+{
+	static const char message[] = "{\"a\": \"\0\", \"n\": 1}";
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct delivery d[1];
+	struct err err;
+
+	ck_assert_int_eq(
+		redis_do(g_redis, &reply, &err, "LPUSH celery %b", message, sizeof(message) - 1),
+		0);
+	ck_assert_uint_eq(claim(1, d), 1);
+	ck_assert_uint_eq(d[0].len, sizeof(message) - 1);
+	ck_assert_int_eq(memcmp(d[0].data, message, sizeof(message)), 0);
+	drop(d, 1);
+}
+END_TEST
+
 START_TEST(test_wait_is_woken_and_takes_nothing)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -433,6 +450,7 @@ int main(void)
 	tcase_add_test(c, test_success_is_never_overwritten);
 	tcase_add_test(c, test_dead_owner_is_restored);
 	tcase_add_test(c, test_claim_without_an_answer);
+	tcase_add_test(c, test_a_message_may_hold_nuls);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
 	tcase_add_test(c, test_list_key);
 	tcase_add_test(c, test_queues_come_and_go);
