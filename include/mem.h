@@ -15,7 +15,10 @@ void *xmalloc(size_t size) must_check __attribute__((malloc, alloc_size(1)));
 void *xcalloc(size_t count, size_t size) must_check __attribute__((malloc, alloc_size(1, 2)));
 void *xrealloc(void *p, size_t size) must_check;
 char *xstrdup(const char *s) must_check __attribute__((malloc));
+/* Ends at a NUL if one comes before `len`: for text. Bytes whose length is used afterwards are for
+ * xmemdup, which copies all of them and adds a NUL. */
 char *xstrndup(const char *s, size_t len) must_check __attribute__((malloc));
+char *xmemdup(const void *data, size_t len) must_check __attribute__((malloc));
 char *xasprintf(const char *fmt, ...) printf_like(1, 2) must_check;
 
 /*

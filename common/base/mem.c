@@ -42,6 +42,16 @@ char *xstrndup(const char *s, size_t len)
 	return check(strndup(s, len), len);
 }
 
+char *xmemdup(const void *data, size_t len)
+{
+	char *copy = xmalloc(len + 1);
+
+	if (len > 0)
+		memcpy(copy, data, len);
+	copy[len] = '\0';
+	return copy;
+}
+
 char *xasprintf(const char *fmt, ...)
 {
 	char *s;

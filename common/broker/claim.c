@@ -72,16 +72,6 @@ static size_t ordered_lists(const struct broker *b, const struct broker_list **o
 	return b->list_count;
 }
 
-/* A message may hold NULs. */
-static char *copy_bytes(struct slice data)
-{
-	char *copy = xmalloc(data.len + 1);
-
-	memcpy(copy, data.data, data.len);
-	copy[data.len] = '\0';
-	return copy;
-}
-
 static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 			   const struct broker_list *const *lists, struct delivery *ret,
 			   size_t *ret_count, struct err *err)
@@ -106,7 +96,7 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 		memcpy(d->tag, tag.data, tag.len);
 		d->tag[tag.len] = '\0';
 		d->queue = lists[list]->queue->name;
-		d->data = copy_bytes(data);
+		d->data = xmemdup(data.data, data.len);
 		d->len = data.len;
 		if (b->options.round_robin)
 			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;

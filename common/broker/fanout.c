@@ -185,7 +185,7 @@ static int take_message(const struct redis_reply *reply, char **ret, size_t *ret
 	if (redis_reply_count(reply) != 4 || kind.len != 8 || memcmp(kind.data, "pmessage", 8) != 0)
 		return 0; /* of PSUBSCRIBE or PING */
 	data = redis_reply_str(redis_reply_at(reply, 3));
-	*ret = xstrndup(data.data, data.len);
+	*ret = xmemdup(data.data, data.len);
 	*ret_len = data.len;
 	return 1;
 }
