@@ -10,6 +10,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "discard.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -95,12 +96,12 @@ static void receive(struct worker *w, struct delivery *d)
 			"Received unregistered task of type '%s'. The message has been ignored and "
 			"discarded. id=%s",
 			m->task, m->id);
-		consumer_dispatch(request_new(w, d, m, &trace_unregistered));
+		consumer_dispatch(request_new(w, d, m, &discard_unregistered));
 		return;
 	}
 	log_info("Task %s[%s] received", m->task, m->id);
 	r = request_new(w, d, m, t);
-	if (trace_discard(r))
+	if (discard_request(r))
 		return;
 	events_task_received(r);
 	if (m->eta > clock_wall())

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "mem.h"
 #include "options.h"
+#include "settle.h"
 #include "url.h"
 #include "worker.h"
 
@@ -178,7 +179,7 @@ static void release_all(struct request *list)
 	LL_SORT(list, newest_first);
 	for (; list != NULL; list = next) {
 		next = list->next;
-		trace_release(list);
+		settle_release(list);
 	}
 }
 

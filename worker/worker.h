@@ -231,12 +231,6 @@ void worker_set_prefetch(struct worker *w, size_t threads);
 
 /* trace.c: stations 5 to 9 for one request, in a pool thread. */
 void trace_task(struct request *r);
-/* The task of messages that name none of ours: they end as NotRegistered. */
-extern const struct task trace_unregistered;
-/* Gives a request back to the broker, unrun. */
-void trace_release(struct request *r);
-/* True when it must not run, because it is revoked or expired: it is settled so, and gone. */
-bool trace_discard(struct request *r);
 
 /* ready.c: may messages be claimed? */
 struct readiness {

@@ -1,0 +1,102 @@
+/*
+ * How a task that ran ends: log, event, row, result. See outcome.h.
+ */
+#include "outcome.h"
+
+#include <string.h>
+
+#include "bounds.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+#include "row.h"
+#include "settle.h"
+
+static void log_success(const struct request *r, usec_t runtime, const json_t *result)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES + 64);
+
+	if (!log_enabled(LOG_LEVEL_INFO))
+		return;
+	json_repr(result, BOUND_REPR_BYTES, &text);
+	log_info("Task %s[%s] succeeded in %.6fs: %s", r->name, r->id,
+		 (double)runtime / (double)USEC_PER_SEC, text.data);
+}
+
+void outcome_success(struct task_ctx *ctx, usec_t runtime, const json_t *result)
+{
+	struct request *r = ctx->request;
+
+	state_count(&r->worker->state, COUNT_SUCCEEDED);
+	log_success(r, runtime, result);
+	events_task_succeeded(r, result, runtime);
+	settle_result(r, TASK_SUCCESS, result, NULL);
+}
+
+/* One line that reads like the end of a Python traceback: clients print it. */
+static char *make_traceback(const struct task_ctx *ctx)
+{
+	const char *text = json_string_value(json_array_get(ctx->exc_message, 0));
+
+	return xasprintf("Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s: %s\n",
+			 ctx->request->name, ctx->exc_type, text ? text : "");
+}
+
+void outcome_failure_unrecorded(struct task_ctx *ctx)
+{
+	struct request *r = ctx->request;
+	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
+	_cleanup_free_ char *traceback = make_traceback(ctx);
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 2);
+
+	state_count(&r->worker->state, COUNT_FAILED);
+	buf_appendf(&text, "%s(", ctx->exc_type);
+	if (json_array_size(ctx->exc_message) > 0)
+		json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
+	buf_append_char(&text, ')');
+	log_error("Task %s[%s] raised unexpected: %s", r->name, r->id, text.data);
+	events_task_failed(r, text.data, traceback);
+	settle_result(r, TASK_FAILURE, exception, traceback);
+}
+
+void outcome_refused(struct task_ctx *ctx, const struct err *err)
+{
+	log_error("Task %s[%s]: its row was refused: %s", ctx->request->name, ctx->request->id,
+		  err->msg);
+	task_ctx_set_exception(ctx, "celeriac", "StoreError", err->msg);
+	outcome_failure_unrecorded(ctx);
+}
+
+bool outcome_keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
+{
+	struct request *r = ctx->request;
+	struct err err = {0};
+
+	if ((r->task->flags & TASK_STORED) == 0)
+		return true;
+	switch (row_finish(ctx, result, failed, &err)) {
+	case ROW_WRITTEN:
+		return true;
+	case ROW_LOST:
+		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped",
+			    r->name, r->id);
+		request_settle(r, SETTLE_ACK, NULL, NULL, NULL);
+		return false;
+	case ROW_UNKEPT:
+		break;
+	}
+	if (row_is_refused(&err))
+		outcome_refused(ctx, &err);
+	else
+		settle_release(r);
+	return false;
+}
+
+void outcome_failure(struct task_ctx *ctx)
+{
+	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
+
+	ctx->record.finish.error = json_string_value(json_array_get(ctx->exc_message, 0));
+	if (outcome_keep_row(ctx, exception, true))
+		outcome_failure_unrecorded(ctx);
+}
