@@ -55,6 +55,10 @@ int backend_encode(const struct backend *b, const struct task_meta *m, struct ba
  * thread. `w` is taken. [any] */
 void backend_store(struct backend *b, struct backend_write *w,
 		   void (*done)(void *arg, const struct err *err), void *arg);
+/* The meta of a task as it is stored: given, NULL when there is none or it is no object. Blocks
+ * until `deadline`. [any] */
+int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
+		 struct err *err) must_check;
 
 /*
  * ---- chords (celery/backends/redis.py) ----

@@ -71,10 +71,11 @@ enum settle_outcome {
  * nothing.
  */
 enum settle_step_kind {
-	STEP_PUSH,  /* LPUSH data on the list `key`, as broker_step_push makes it */
-	STEP_SET,   /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
-	STEP_GUARD, /* nothing that follows is done unless `key` exists */
-	STEP_DELETE /* DEL key */
+	STEP_PUSH,   /* LPUSH data on the list `key`, as broker_step_push makes it */
+	STEP_SET,    /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
+	STEP_GUARD,  /* nothing that follows is done unless `key` exists */
+	STEP_DELETE, /* DEL key */
+	STEP_REMOVE  /* SREM key data */
 };
 struct settle_step {
 	enum settle_step_kind kind;
@@ -99,8 +100,9 @@ struct settlement {
 	const char *tag;
 	const char *queue; /* of the delivery */
 	enum settle_outcome outcome;
-	struct settle_steps steps;    /* taken; STEP_SET, GUARD and DELETE only when
-					 backend_shares_broker */
+	struct settle_steps steps;    /* taken; STEP_SET, GUARD and DELETE of the
+					 backend's keys only when backend_shares_broker
+				       */
 	struct backend_write *result; /* taken; only when backend_shares_broker; or NULL */
 	const char *reason;	      /* for SETTLE_DEAD */
 };
@@ -108,6 +110,21 @@ struct settlement {
  * link's thread. */
 void broker_settle(struct broker *b, const struct settlement *s,
 		   void (*done)(void *arg, const struct err *err), void *arg);
+
+/*
+ * ---- deliveries that begin to run (begin.lua) ----
+ * Noted for messages that were delivered before, in a set "celeriac:begun:<task id>" of their tags:
+ * what stays in it was run by somebody who died.
+ */
+/* Notes that delivery `tag` of task `id` begins to run: *ret is how many of its deliveries began
+ * and were not settled, this one included; -1 when the delivery is not recorded as ours any more.
+ * Blocks until `deadline`; may be repeated. [any] */
+int broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadline, int64_t *ret,
+		 struct err *err) must_check;
+/* To settle with: the task ended (`tag` NULL), or only this delivery of it is as if it had never
+ * begun. [any] */
+void broker_step_begun(const struct broker *b, struct settle_steps *s, const char *id,
+		       const char *tag);
 
 /* Puts one envelope on a queue: LPUSH on the list of its priority. Blocks until `deadline`. */
 int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,

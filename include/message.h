@@ -49,9 +49,9 @@ struct message {
 	usec_t eta, expires;		    /* wall, 0 = none */
 	usec_t time_limit, soft_time_limit; /* 0 = default */
 	int ignore_result;		    /* -1 not said, 0, 1 */
-	bool redelivered;
-	json_t *root; /* owns everything above */
-	json_t *body; /* likewise */
+	bool redelivered;		    /* a worker that had it before did not settle it */
+	json_t *root;			    /* owns everything above */
+	json_t *body;			    /* likewise */
 };
 
 /*

@@ -47,6 +47,8 @@ struct settings {
 	usec_t worker_heartbeat_interval;
 	const char *worker_autoscale; /* "max,min", "" = off */
 	usec_t autoscale_keepalive;
+	int64_t redelivery_limit; /* 0 = none */
+	bool worker_deduplicate_successful_tasks;
 	bool worker_purge; /* empty the queues at start */
 	bool worker_pool_restarts;
 	bool worker_enable_remote_control;

@@ -70,6 +70,7 @@ static void free_request(struct request *r)
 {
 	message_free(r->message);
 	free(r->lane);
+	free(r->dead_reason);
 	free(r);
 }
 
@@ -112,6 +113,8 @@ static void both_confirmed(void *arg, const struct err *err)
  * the ack. */
 struct acking {
 	struct request *request;
+	enum settle_outcome outcome;
+	const char *reason;
 	struct settle_steps steps;
 };
 
@@ -133,7 +136,8 @@ static void ack_after_result(void *arg, const struct err *err)
 	struct request *r = acking->request;
 	struct settlement s = {.tag = r->delivery.tag,
 			       .queue = r->delivery.queue,
-			       .outcome = SETTLE_ACK,
+			       .outcome = acking->outcome,
+			       .reason = acking->reason,
 			       .steps = take_steps(&acking->steps)};
 
 	if (err == NULL) {
@@ -157,6 +161,10 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			       .outcome = outcome,
 			       .reason = reason};
 
+	if (outcome == SETTLE_ACK && r->dead_reason != NULL) {
+		s.outcome = SETTLE_DEAD;
+		s.reason = r->dead_reason;
+	}
 	request_transition(r, REQUEST_SETTLING);
 	if (r->lane_held) {
 		struct request *next = lanes_leave(&w->lanes, r);
@@ -166,18 +174,20 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			pool_apply(&w->pool, next);
 		}
 	}
-	if (result != NULL && outcome != SETTLE_ACK)
+	if (result != NULL && outcome == SETTLE_REQUEUE)
 		BUG("request %s: a result of what is not done", r->id);
+	s.steps = take_steps(steps);
+	if (r->begun)
+		broker_step_begun(w->broker, &s.steps, r->id,
+				  outcome == SETTLE_REQUEUE ? r->delivery.tag : NULL);
 	if (result != NULL && !backend_shares_broker(w->backend)) {
 		struct acking *acking = xcalloc(1, sizeof(*acking));
 
-		acking->request = r;
-		acking->steps = take_steps(steps);
+		*acking = (struct acking){r, s.outcome, s.reason, s.steps};
 		backend_store(w->backend, result, ack_after_result, acking);
 		return;
 	}
 	s.result = result;
-	s.steps = take_steps(steps);
 	broker_settle(w->broker, &s,
 		      result != NULL || s.steps.count > 0 ? both_confirmed : confirmed, r);
 }

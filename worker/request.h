@@ -45,6 +45,8 @@ struct request {
 	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */
 	atomic_int limit_hit;		 /* enum limit_hit */
 	atomic_int terminated;	       /* by which signal remote control ended it, 0 = it did not */
+	bool begun;		       /* noted in Redis: redelivery.c */
+	char *dead_reason;	       /* why its message is kept among the dead, or NULL */
 	bool has_turn;		       /* its rate limit, if any, lets it go on */
 	bool parked;		       /* ASIDE until its turn; the keeper's */
 	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
@@ -60,9 +62,10 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 			    const struct task *task);
 /* Moves it on; an impossible step is a BUG. */
 void request_transition(struct request *r, enum request_state to);
-/* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL; only with SETTLE_ACK)
- * and outcome to the broker; the request is freed once the broker has confirmed. The only caller of
- * broker_settle for requests. */
+/* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL; not with
+ * SETTLE_REQUEUE) and outcome to the broker; the request is freed once the broker has confirmed.
+ * The only caller of broker_settle for requests. With a `dead_reason`, SETTLE_ACK means the dead
+ * letters. */
 void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
 		    struct backend_write *result, struct settle_steps *steps);
 

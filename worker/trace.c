@@ -12,6 +12,7 @@
 #include "log.h"
 #include "mem.h"
 #include "outcome.h"
+#include "redelivery.h"
 #include "row.h"
 #include "settle.h"
 #include "timelimit.h"
@@ -162,7 +163,7 @@ void trace_task(struct request *r)
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
 				       err.msg);
 		outcome_failure_unrecorded(&ctx);
-	} else if (begin(&ctx, values)) {
+	} else if (begin(&ctx, values) && redelivery_begin(&ctx)) {
 		settle_started(r);
 		events_task_started(r);
 		run_task(&ctx, values);

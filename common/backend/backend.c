@@ -247,3 +247,27 @@ void backend_store_unbegun(struct backend *b, struct backend_write *w)
 {
 	submit(b, &b->unbegun, w, NULL, NULL);
 }
+
+int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
+		 struct err *err)
+{
+	_cleanup_free_ char *key = xasprintf("%s" META_PREFIX "%s", b->key_prefix, task_id);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err unreadable = {0};
+	json_t *meta = NULL;
+	struct slice text;
+	int rc;
+
+	*ret = NULL;
+	if (b->disabled)
+		return 0;
+	rc = redis_link_do(b->link, deadline, &reply, err, "GET %s", key);
+	if (rc < 0)
+		return err_wrap(err, "result of %s", task_id);
+	text = redis_reply_str(reply);
+	if (redis_reply_type(reply) == REDIS_STRING && text.len <= BOUND_RESULT_BYTES &&
+	    json_load_python(text.data, text.len, &meta, &unreadable) == 0 && json_is_object(meta))
+		*ret = TAKE(meta);
+	json_decref(meta);
+	return 0;
+}

@@ -11,7 +11,7 @@
 #include "json.h"
 #include "mem.h"
 
-extern const char script_settle[], script_restore[];
+extern const char script_settle[], script_restore[], script_begin[];
 
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
@@ -37,11 +37,13 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->restore, script_restore);
+	redis_script_init(&b->begin, script_begin);
 	rc = redis_link_new(&b->address, "celeriac-broker", &b->link, err);
 	if (rc < 0)
 		goto fail;
 	redis_link_add_script(b->link, &b->settle);
 	redis_link_add_script(b->link, &b->restore);
+	redis_link_add_script(b->link, &b->begin);
 	*ret = b;
 	return 0;
 fail:

@@ -56,7 +56,7 @@ struct broker {
 	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
 	struct redis_link *link;
-	struct redis_script settle, restore;
+	struct redis_script settle, restore, begin;
 
 	/* the consumer thread's */
 	const struct broker_list **lists; /* of what is consumed: step-major, then queue */

@@ -101,7 +101,8 @@ static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 	static const char *const kinds[] = {[STEP_PUSH] = "push",
 					    [STEP_SET] = "set",
 					    [STEP_GUARD] = "guard",
-					    [STEP_DELETE] = "delete"};
+					    [STEP_DELETE] = "delete",
+					    [STEP_REMOVE] = "remove"};
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];

@@ -29,6 +29,8 @@ if #KEYS > 4 and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
 			end
 		elseif kind == 'delete' then
 			redis.call('DEL', KEYS[i])
+		elseif kind == 'remove' then
+			redis.call('SREM', KEYS[i], ARGV[at + 1])
 		elseif redis.call('EXISTS', KEYS[i]) == 0 then
 			break
 		end

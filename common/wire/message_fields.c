@@ -149,7 +149,8 @@ static void read_optional(struct message *m)
 	m->priority = priority_property(m->properties);
 	m->ignore_result = json_is_boolean(ignore) ? json_is_true(ignore) : -1;
 	m->redelivered = json_is_true(json_member(m->headers, "redelivered")) ||
-			 json_is_true(json_member(delivery, "redelivered"));
+			 json_is_true(json_member(delivery, "redelivered")) ||
+			 json_is_true(json_member(m->root, "redelivered"));
 }
 
 int message_read_fields(struct message *m, struct err *err)

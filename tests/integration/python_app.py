@@ -10,6 +10,7 @@ app = celery.Celery("python_app", broker=URL, backend=URL)
 app.conf.update(
     broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=True,
     result_extended=os.environ.get("TEST_EXTENDED") == "1",
+    worker_deduplicate_successful_tasks=os.environ.get("TEST_DEDUPLICATE") == "1",
     task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
 )
 
@@ -42,3 +43,8 @@ def python_echo(value):
 @app.task(name="python.pid")
 def python_pid():
     return os.getpid()
+
+
+@app.task(name="python.die")
+def python_die():
+    os.kill(os.getpid(), 9)

@@ -299,6 +299,91 @@ START_TEST(test_dead_owner_is_restored)
 }
 END_TEST
 
+/* What a dead worker held says afterwards that it came before, once, where kombu would say it. */
+START_TEST(test_restored_messages_say_so)
+{
+	static const char *const messages[][2] = {
+		{"{\"a\": \"\\\"delivery_info\\\": {\", \"properties\": {\"delivery_info\": "
+		 "{\"exchange\": \"\"}}}",
+		 "{\"a\": \"\\\"delivery_info\\\": {\", \"properties\": {\"delivery_info\": "
+		 "{\"redelivered\": true, \"exchange\": \"\"}}}"},
+		{"{\"properties\":{\"delivery_info\":{}}}",
+		 "{\"properties\":{\"delivery_info\":{\"redelivered\": true}}}"},
+		{"{\"n\": 12345678901234567890}",
+		 "{\"redelivered\": true, \"n\": 12345678901234567890}"},
+		{"{}", "{\"redelivered\": true}"},
+	};
+	struct delivery d[1];
+	struct err err = {0};
+	int64_t restored = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
+		push("celery", messages[i][0]);
+		for (int life = 0; life < 2; life++) { /* the second time nothing is added */
+			ck_assert_uint_eq(claim(1, d), 1);
+			if (life == 1)
+				ck_assert_str_eq(d[0].data, messages[i][1]);
+			drop(d, 1);
+			close_broker();
+			open_broker("a");
+			ck_assert_int_eq(
+				broker_restore_dead(g_broker, g_presence, true, &restored, &err),
+				0);
+			ck_assert_int_eq(restored, 1);
+		}
+		ck_assert_uint_eq(claim(1, d), 1);
+		ck_assert_str_eq(d[0].data, messages[i][1]);
+		settle(&d[0], SETTLE_ACK, NULL);
+		drop(d, 1);
+	}
+}
+END_TEST
+
+static int64_t begin(const struct delivery *d)
+{
+	struct err err = {0};
+	int64_t count = 0;
+
+	ck_assert_msg(broker_begin(g_broker, d->tag, "an id", clock_deadline(5 * USEC_PER_SEC),
+				   &count, &err) == 0,
+		      "%s", err.msg);
+	return count;
+}
+
+static void settle_begun(const struct delivery *d, enum settle_outcome outcome)
+{
+	struct waiting w = {0, 0};
+	struct settlement s = {.tag = d->tag, .queue = d->queue, .outcome = outcome};
+
+	settle_steps_add(&s.steps, STEP_GUARD, "missing", NULL, 0, 0); /* stops nothing of it */
+	broker_step_begun(g_broker, &s.steps, "an id", outcome == SETTLE_REQUEUE ? d->tag : NULL);
+	broker_settle(g_broker, &s, count_done, &w);
+	while (atomic_load(&w.done) == 0)
+		usleep(1000);
+	ck_assert_int_eq(atomic_load(&w.failed), 0);
+}
+
+START_TEST(test_deliveries_that_begin)
+{
+	struct delivery d[3];
+
+	for (int i = 0; i < 3; i++)
+		push_number("celery", i);
+	ck_assert_uint_eq(claim(3, d), 3);
+	ck_assert_int_eq(begin(&d[0]), 1);
+	ck_assert_int_eq(begin(&d[0]), 1); /* sent again after a lost answer */
+	ck_assert_int_eq(begin(&d[1]), 2);
+	ck_assert_int_eq(begin(&d[2]), 3);
+	ck_assert_int_gt(ask("TTL", "celeriac:begun:an id"), 0);
+	settle_begun(&d[1], SETTLE_REQUEUE);
+	ck_assert_int_eq(ask("SCARD", "celeriac:begun:an id"), 2);
+	ck_assert_int_eq(begin(&d[1]), -1); /* nobody's */
+	settle_begun(&d[0], SETTLE_ACK);
+	ck_assert_int_eq(ask("EXISTS", "celeriac:begun:an id"), 0);
+	drop(d, 3);
+}
+END_TEST
+
 /* A claim whose answer never came: its records are nobody's, its numbers are not used again. */
 START_TEST(test_claim_without_an_answer)
 {
@@ -449,6 +534,8 @@ int main(void)
 	tcase_add_test(c, test_ack_requeue_dead);
 	tcase_add_test(c, test_success_is_never_overwritten);
 	tcase_add_test(c, test_dead_owner_is_restored);
+	tcase_add_test(c, test_restored_messages_say_so);
+	tcase_add_test(c, test_deliveries_that_begin);
 	tcase_add_test(c, test_claim_without_an_answer);
 	tcase_add_test(c, test_a_message_may_hold_nuls);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
