@@ -64,7 +64,19 @@ static const struct conf_row g_rows[] = {
 	{ "CELERY_WORKER_PREFETCH_MULTIPLIER", { "CELERYD_PREFETCH_MULTIPLIER" }, INT(worker_prefetch_multiplier, 0, 10000),
 	  .fallback = "4", .help = "messages held per pool thread; 0 = no limit" },
 	{ "CELERY_TASK_ACKS_LATE", { "CELERY_ACKS_LATE" }, BOOL(task_acks_late), .fallback = "false",
-	  .help = "accepted; built-in tasks are always acknowledged after they ran" },
+	  .help = "acknowledge after the task ran, not just before; built-in tasks always do" },
+	{ "CELERY_TASK_ACKS_ON_FAILURE_OR_TIMEOUT", { "CELERY_ACKS_ON_FAILURE_OR_TIMEOUT" }, BOOL(task_acks_on_failure_or_timeout),
+	  .fallback = "true", .help = "of late acknowledgements: acknowledge what failed or ran into its hard time limit too" },
+	{ "CELERY_TASK_ACKS_ON_FAILURE", { NULL }, BOOL(task_acks_on_failure), .fallback = "true",
+	  .help = "likewise, of failures alone: false moves the message to celeriac:dead; unset = as the one above" },
+	{ "CELERY_TASK_ACKS_ON_TIMEOUT", { NULL }, BOOL(task_acks_on_timeout), .fallback = "true",
+	  .help = "likewise, of hard time limits alone: false puts the message back; unset = as the first of these" },
+	{ "CELERY_TASK_REJECT_ON_WORKER_LOST", { "CELERY_REJECT_ON_WORKER_LOST" }, BOOL(task_reject_on_worker_lost),
+	  .fallback = "true", .help = "accepted; late-acknowledged messages of a lost worker are always delivered again" },
+	{ "CELERY_TASK_DEFAULT_RATE_LIMIT", { NULL }, STRING(task_default_rate_limit), .fallback = "",
+	  .help = "rate limit of tasks that name none: 10/s, 10/m or 10/h; empty = none" },
+	{ "CELERY_TASK_ANNOTATIONS", { NULL }, MAP(task_annotations), .fallback = "",
+	  .help = "options of tasks: {name: {option: value}} as a JSON object; what \"*\" says goes over what a name says" },
 	{ "CELERY_TASK_IGNORE_RESULT", { "CELERY_IGNORE_RESULT" }, BOOL(task_ignore_result), .fallback = "false",
 	  .help = "store no results unless the message asks for one" },
 	{ "CELERY_TASK_TRACK_STARTED", { "CELERY_TRACK_STARTED" }, BOOL(task_track_started), .fallback = "false",
@@ -245,13 +257,22 @@ static const char *env_find(char *const *env, const struct conf_row *row, const 
 	return NULL;
 }
 
+static bool is_default(const struct settings *s, size_t offset)
+{
+	return strcmp(source_of(s, offset), "default") == 0;
+}
+
 /* A ceiling lowered by itself takes the default below it along; a contradiction that was written is
  * an error. */
 static int check_together(struct settings *s, struct err *err)
 {
+	if (is_default(s, offsetof(struct settings, task_acks_on_failure)))
+		s->task_acks_on_failure = s->task_acks_on_failure_or_timeout;
+	if (is_default(s, offsetof(struct settings, task_acks_on_timeout)))
+		s->task_acks_on_timeout = s->task_acks_on_failure_or_timeout;
 	if (s->sandbox_timeout <= s->sandbox_max_timeout)
 		return 0;
-	if (strcmp(source_of(s, offsetof(struct settings, sandbox_timeout)), "default") != 0)
+	if (!is_default(s, offsetof(struct settings, sandbox_timeout)))
 		return err_set(err, ERR_INVALID, "SANDBOX_TIMEOUT is above SANDBOX_MAX_TIMEOUT");
 	s->sandbox_timeout = s->sandbox_max_timeout;
 	return 0;

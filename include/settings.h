@@ -34,6 +34,11 @@ struct settings {
 	int64_t worker_concurrency;	       /* 0 = CPU count */
 	int64_t worker_prefetch_multiplier;
 	bool task_acks_late;
+	bool task_acks_on_failure_or_timeout;
+	bool task_acks_on_failure, task_acks_on_timeout; /* unsaid: as the one above */
+	bool task_reject_on_worker_lost;
+	const char *task_default_rate_limit; /* "" = none */
+	const char *task_annotations;	     /* JSON object, "" = none */
 	bool task_ignore_result;
 	bool task_track_started;
 	bool task_store_errors_even_if_ignored;

@@ -12,9 +12,6 @@
 #include <stdatomic.h>
 
 #include "err.h"
-#include "sandbox.h"
-#include "settings.h"
-#include "store.h"
 
 struct task_ctx;
 
@@ -29,8 +26,6 @@ enum param_type {
 	PARAM_LIST,
 	PARAM_DICT
 };
-#define TASK_RETRIES_WITHOUT_END (-1)
-
 struct task_param {
 	const char *name;
 	enum param_type type;
@@ -44,11 +39,42 @@ typedef int task_run_fn(struct task_ctx *ctx, json_t *const *values, json_t **re
 			struct err *err);
 
 enum task_flag {
-	TASK_ACKS_LATE = 1u << 0, /* acked when done, whatever task_acks_late says; every built-in
-				     task has it */
-	TASK_SANDBOX = 1u << 1,	  /* needs the engine */
-	TASK_STORED =
-		1u << 2 /* one row in tool_results, begun before and finished after the function */
+	TASK_ACKS_LATE = 1u << 0, /* acked when done, whatever any setting says; every built-in task
+				     has it */
+	TASK_SANDBOX = 1u << 1,	  /* needs the engine; not for modules */
+	TASK_STORED = 1u << 2	  /* one row in tool_results, begun before and finished after the
+				     function; not for modules */
+};
+
+/* What a task leaves to the settings is 0. */
+enum task_choice { TASK_BY_SETTING = 0, TASK_YES, TASK_NO };
+#define TASK_NONE		 (-1) /* of a span: none at all, whatever the settings say */
+#define TASK_RETRIES_WITHOUT_END (-1)
+#define TASK_RETRIES_NONE	 (-2)
+
+/*
+ * How a task is run: Celery's attributes of the same names. Annotations (CELERY_TASK_ANNOTATIONS)
+ * go over what a task says, and that over the settings. Names of exceptions are "ValueError" or
+ * "builtins.ValueError"; "Exception" is any: there are no classes here to derive from each other.
+ */
+struct task_options {
+	enum task_choice acks_late;		     /* task_acks_late */
+	enum task_choice acks_on_failure_or_timeout; /* task_acks_on_failure_or_timeout: both below
+						      */
+	enum task_choice acks_on_failure, acks_on_timeout;
+	enum task_choice reject_on_worker_lost;
+	enum task_choice ignore_result; /* task_ignore_result; the message's goes first */
+	enum task_choice store_errors_even_if_ignored;
+	enum task_choice track_started;
+	int64_t max_retries;		    /* 0 = 3, or TASK_RETRIES_… */
+	usec_t default_retry_delay;	    /* 0 = 180 s, TASK_NONE = at once */
+	const char *rate_limit;		    /* "10/m"; NULL = task_default_rate_limit, "" = none */
+	usec_t time_limit, soft_time_limit; /* the message's and remote control's go first */
+	const char *const *autoretry_for, *const *dont_autoretry_for; /* NULL-terminated, or NULL */
+	usec_t retry_backoff;	       /* of automatic retries: n, 2n, 4n …; 0 or TASK_NONE:
+					  default_retry_delay each time */
+	usec_t retry_backoff_max;      /* 0 = 600 s */
+	enum task_choice retry_jitter; /* a random part of the backoff; default yes */
 };
 
 struct task {
@@ -57,29 +83,17 @@ struct task {
 	const struct task_param *params;
 	size_t param_count;
 	unsigned flags;
-	const char *lane;    /* parameter whose value names a lane: calls of one lane run one at a
-				time, in order */
-	int64_t max_retries; /* of task_retry: 0 = 3, as with Celery, or TASK_RETRIES_WITHOUT_END */
-	const char *kind;    /* for TASK_STORED: tool_results.kind */
+	const char *lane; /* parameter whose value names a lane: calls of one lane run one at a
+			     time, in order */
+	const char *kind; /* for TASK_STORED: tool_results.kind */
 	const char *const
 		*secret_params; /* NULL-terminated: redacted in rows, logs and events; or NULL */
 	const char *help;
+	struct task_options options;
 };
-
-/* The built-in table (tasks/tasks.c); NULL when there is none of that name. [any] */
-const struct task *task_find(const char *name);
-const struct task *const *task_table(size_t *ret_count);
-
-/* Arguments to parameters: positional in order, then by name. On failure the text of an exception
- * as Python words it, naming the argument: of a TypeError for -ERR_INVALID, of a ValueError for
- * -ERR_FAILED. `values` has task->param_count places, borrowed from args and kwargs. [any] */
-int task_bind(const struct task *t, const json_t *args, const json_t *kwargs, json_t **values,
-	      struct err *err) must_check;
 
 /* ---- inside a running task ---- */
 const char *task_ctx_id(const struct task_ctx *ctx);
-const struct settings *task_ctx_settings(const struct task_ctx *ctx);
-struct sandbox *task_ctx_sandbox(struct task_ctx *ctx);
 /* True when the worker wants this task to end: revoked, time limit, shutdown. */
 bool task_cancelled(const struct task_ctx *ctx);
 const atomic_bool *task_cancel_flag(const struct task_ctx *ctx);
@@ -99,17 +113,5 @@ int64_t task_ctx_retries(const struct task_ctx *ctx);
  * kept. Returns -ERR_RETRY, which the task returns at once. Beyond max_retries it is a FAILURE. Not
  * for TASK_STORED tasks. */
 int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err);
-
-/* The row of a TASK_STORED task, filled by the task before it returns, written by the worker after.
- * Pointers must stay valid until the cleanup, which the worker calls once everything is stored. */
-struct task_record {
-	struct store_finish finish;
-	const char *conversation, *project;
-	void (*cleanup)(void *arg);
-	void *cleanup_arg;
-};
-struct task_record *task_ctx_record(struct task_ctx *ctx);
-/* The identity of the row, for store_describe_files. */
-const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 
 #endif

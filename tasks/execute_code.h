@@ -5,7 +5,7 @@
 #define CELERIAC_EXECUTE_CODE_H
 
 #include "buf.h"
-#include "task.h"
+#include "task_house.h"
 
 enum execute_param {
 	EXECUTE_CONVERSATION,

@@ -34,6 +34,6 @@ const struct task task_celeriac_retry = {
 	.params = params,
 	.param_count = ARRAY_LEN(params),
 	.flags = TASK_ACKS_LATE,
-	.max_retries = TASK_RETRIES_WITHOUT_END,
+	.options = {.max_retries = TASK_RETRIES_WITHOUT_END},
 	.help = "asks to be retried so many times, then returns their number",
 };

@@ -6,7 +6,7 @@
 #ifndef CELERIAC_TASKS_H
 #define CELERIAC_TASKS_H
 
-#include "task.h"
+#include "task_house.h"
 
 extern const struct task task_celeriac_add;
 extern const struct task task_celeriac_echo;

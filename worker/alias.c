@@ -23,7 +23,7 @@ static bool next_item(const char **p, struct slice *ret)
 }
 
 /* What stands behind the '=' of an item, or NULL. */
-static const struct task *target(struct slice item)
+static const struct task *target(const struct registry *r, struct slice item)
 {
 	const char *equals = memchr(item.data, '=', item.len);
 	_cleanup_free_ char *ours = NULL;
@@ -31,15 +31,15 @@ static const struct task *target(struct slice item)
 	if (equals == NULL || equals == item.data)
 		return NULL;
 	ours = xstrndup(equals + 1, item.len - (size_t)(equals + 1 - item.data));
-	return task_find(ours);
+	return registry_find(r, ours);
 }
 
-int alias_check(const char *aliases, struct err *err)
+int alias_check(const struct registry *r, const char *aliases, struct err *err)
 {
 	struct slice item;
 
 	for (const char *p = aliases ? aliases : ""; next_item(&p, &item);) {
-		if (target(item) == NULL)
+		if (target(r, item) == NULL)
 			return err_set(err, ERR_INVALID,
 				       "CELERIAC_TASK_ALIASES: '%.*s' is not theirs=ours with a "
 				       "task of ours",
@@ -57,10 +57,10 @@ const struct task *worker_find_task(const struct worker *w, const char *name)
 	for (const char *p = w->settings.task_aliases ? w->settings.task_aliases : "";
 	     t == NULL && next_item(&p, &item);) {
 		if (item.len > len && memcmp(item.data, name, len) == 0 && item.data[len] == '=')
-			t = target(item);
+			t = target(&w->registry, item);
 	}
 	if (t == NULL)
-		t = task_find(name);
+		t = registry_find(&w->registry, name);
 	if (t != NULL && (t->flags & TASK_STORED) && w->store == NULL)
 		return NULL;
 	return t;

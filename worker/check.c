@@ -104,6 +104,19 @@ static void check_engine(const struct settings *s, int *failures)
 	redis_address_done(&address);
 }
 
+/* Annotations, modules and aliases: what can be run. */
+static void check_tasks(const struct settings *s, int *failures)
+{
+	struct registry registry = {0};
+	struct err err = {0};
+
+	if (registry_load(&registry, s, &err) < 0)
+		verdict("tasks", &err, "", failures);
+	else if (alias_check(&registry, s->task_aliases, &err) < 0)
+		verdict("aliases", &err, "", failures);
+	registry_done(&registry);
+}
+
 int check_run(const struct settings *s)
 {
 	struct err err = {0};
@@ -117,8 +130,7 @@ int check_run(const struct settings *s)
 	check_engine(s, &failures);
 	if (metrics_check(s, &err) < 0)
 		verdict("metrics", &err, "", &failures);
-	if (alias_check(s->task_aliases, &err) < 0)
-		verdict("aliases", &err, "", &failures);
+	check_tasks(s, &failures);
 	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
 	return failures ? 1 : 0;
 }

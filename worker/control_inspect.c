@@ -337,15 +337,14 @@ int control_registered(struct worker *w, json_t *const *values, json_t **ret,
 		       unused_arg struct err *err)
 {
 	_cleanup_json_ json_t *list = json_array();
-	size_t count;
-	const struct task *const *table = task_table(&count);
 	const char *p = w->settings.task_aliases ? w->settings.task_aliases : "";
 
-	for (size_t i = 0; i < count; i++) {
-		bool hidden = strncmp(table[i]->name, "celery.", 7) == 0 && !panel_bool(values[1]);
+	for (const struct task *t = registry_next(&w->registry, NULL); t != NULL;
+	     t = registry_next(&w->registry, t)) {
+		bool hidden = strncmp(t->name, "celery.", 7) == 0 && !panel_bool(values[1]);
 
-		if (!hidden && worker_find_task(w, table[i]->name) == table[i])
-			add_task(w, table[i], table[i]->name, values[0], list);
+		if (!hidden && worker_find_task(w, t->name) == t)
+			add_task(w, t, t->name, values[0], list);
 	}
 	while (*p != '\0') {
 		size_t len = strcspn(p, ",");

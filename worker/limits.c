@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "mem.h"
+#include "registry.h"
 
 #define RATE_TEXT 64
 
@@ -157,4 +158,18 @@ bool limits_time(struct limits *l, const char *task, usec_t *ret_soft, usec_t *r
 	}
 	mutex_unlock(&l->lock);
 	return set;
+}
+
+void limits_of_registry(struct limits *l, const struct registry *r)
+{
+	for (const struct task *t = registry_next(r, NULL); t != NULL; t = registry_next(r, t)) {
+		const struct task_options *o = registry_options(r, t);
+		struct err err = {0};
+		double rate = 0;
+
+		if (limits_parse_rate(o->rate_limit, &rate, &err) == 0 && rate > 0)
+			limits_set_rate(l, t->name, rate, o->rate_limit);
+		if (o->time_limit > 0 || o->soft_time_limit > 0)
+			limits_set_time(l, t->name, o->soft_time_limit, o->time_limit);
+	}
 }

@@ -15,6 +15,7 @@
 #include "thread.h"
 
 struct limit;
+struct registry;
 
 struct limits {
 	struct mutex lock;
@@ -34,6 +35,9 @@ void limits_set_rate(struct limits *l, const char *task, double per_second, cons
 usec_t limits_take_turn(struct limits *l, const char *task, usec_t now);
 /* The rate of `task` as it was said, "" if none. Given. */
 char *limits_rate_text(struct limits *l, const char *task);
+
+/* What tasks say of themselves. [init] */
+void limits_of_registry(struct limits *l, const struct registry *r);
 
 /* 0 = none. */
 void limits_set_time(struct limits *l, const char *task, usec_t soft, usec_t hard);

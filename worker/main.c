@@ -35,7 +35,8 @@ static int open_parts(struct worker *w, struct err *err)
 	if (s->broker_url == NULL || s->broker_url[0] == '\0')
 		return err_set(err, ERR_INVALID,
 			       "no broker: set CELERY_BROKER_URL or use --broker");
-	if ((rc = alias_check(s->task_aliases, err)) < 0)
+	if ((rc = registry_load(&w->registry, s, err)) < 0 ||
+	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
 	    (rc = backend_open(s, broker_address(w->broker), broker_link(w->broker), &w->backend,
@@ -48,6 +49,7 @@ static int open_parts(struct worker *w, struct err *err)
 	cond_init(&w->services.changed);
 	orders_init(&w->orders);
 	limits_init(&w->limits);
+	limits_of_registry(&w->limits, &w->registry);
 	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
 	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
 	    (rc = fanout_open(s, &w->fanout, err)) < 0)
@@ -268,6 +270,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	revoked_done(&w->revoked);
 	limits_done(&w->limits);
 	orders_done(&w->orders);
+	registry_done(&w->registry);
 	store_close(w->store);
 	lanes_done(&w->lanes);
 	state_done(&w->state);

@@ -50,6 +50,7 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 	*delivery = (struct delivery){0};
 	r->message = message;
 	r->task = task;
+	r->options = registry_options(&w->registry, task);
 	r->id = message->id;
 	r->name = message->task;
 	r->state = REQUEST_RECEIVED;

@@ -17,7 +17,7 @@
 
 #include "broker.h"
 #include "message.h"
-#include "task.h"
+#include "task_house.h"
 
 enum request_state {
 	REQUEST_RECEIVED, /* the consumer's, being looked at */
@@ -34,12 +34,13 @@ struct request {
 	struct message *message;
 	size_t bytes; /* of the envelope */
 	const struct task *task;
-	const char *id, *name;		  /* of the message */
-	_Atomic enum request_state state; /* written by the owner, read by state_is_active */
-	usec_t received;		  /* monotonic */
-	uint64_t number;		  /* rises with each that is held: their order */
-	usec_t again_at;		  /* monotonic, for ASIDE */
-	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
+	const struct task_options *options; /* of the task, complete */
+	const char *id, *name;		    /* of the message */
+	_Atomic enum request_state state;   /* written by the owner, read by state_is_active */
+	usec_t received;		    /* monotonic */
+	uint64_t number;		    /* rises with each that is held: their order */
+	usec_t again_at;		    /* monotonic, for ASIDE */
+	_Atomic usec_t time_start;	    /* wall: when it became ACTIVE, 0 = not yet */
 	atomic_bool cancel;
 	usec_t soft_limit, hard_limit;	 /* 0 = none; set before they are due */
 	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */

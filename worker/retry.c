@@ -10,8 +10,6 @@
 #include "mem.h"
 #include "settle.h"
 
-#define RETRIES_DEFAULT 3 /* Task.max_retries */
-
 /* Encodes the message that runs it again, in the queue it came from. */
 static int encode_retry(struct task_ctx *ctx, struct settle_steps *steps, struct err *err)
 {
@@ -37,7 +35,7 @@ static int encode_retry(struct task_ctx *ctx, struct settle_steps *steps, struct
 void outcome_retry(struct task_ctx *ctx)
 {
 	struct request *r = ctx->request;
-	int64_t most = r->task->max_retries == 0 ? RETRIES_DEFAULT : r->task->max_retries;
+	int64_t most = r->options->max_retries;
 	_cleanup_free_ char *text =
 		xasprintf("Retry in %gs", (double)ctx->countdown / (double)USEC_PER_SEC);
 	_cleanup_json_ json_t *exception =

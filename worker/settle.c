@@ -25,7 +25,7 @@ static bool ignores_result(const struct request *r)
 {
 	if (r->message->ignore_result >= 0)
 		return r->message->ignore_result == 1;
-	return r->worker->settings.task_ignore_result;
+	return r->options->ignore_result == TASK_YES;
 }
 
 bool settle_encode(struct request *r, enum task_state state, const json_t *result,
@@ -48,7 +48,8 @@ bool settle_encode(struct request *r, enum task_state state, const json_t *resul
 				 .worker = w->settings.worker_hostname,
 				 .retries = r->message->retries,
 				 .queue = r->delivery.queue};
-	bool keep_anyway = state == TASK_FAILURE && w->settings.task_store_errors_even_if_ignored;
+	bool keep_anyway =
+		state == TASK_FAILURE && r->options->store_errors_even_if_ignored == TASK_YES;
 
 	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway))
 		return false;
@@ -65,7 +66,7 @@ void settle_started(struct request *r)
 	_cleanup_json_ json_t *who = json_pack("{s:i, s:s}", "pid", (int)getpid(), "hostname",
 					       r->worker->settings.worker_hostname);
 
-	if (r->worker->settings.task_track_started &&
+	if (r->options->track_started == TASK_YES &&
 	    settle_encode(r, TASK_STARTED, who, NULL, NULL, &write, &err))
 		backend_store(r->worker->backend, &write, NULL, NULL);
 }

@@ -31,6 +31,7 @@
 #include "limits.h"
 #include "panel.h"
 #include "presence.h"
+#include "registry.h"
 #include "request.h"
 #include "revoked.h"
 #include "sandbox.h"
@@ -189,6 +190,7 @@ void metrics_stop(struct metrics *m);
 
 struct worker {
 	struct settings settings;
+	struct registry registry;
 	struct presence *presence;
 	struct broker *broker;
 	struct backend *backend;
@@ -223,7 +225,7 @@ void consumer_dispatch(struct request *r);
 /* The task of that name or alias, as far as it can run here; NULL when there is none. */
 const struct task *worker_find_task(const struct worker *w, const char *name);
 /* ERR_INVALID names an alias that leads nowhere. alias.c, as the one above. */
-int alias_check(const char *aliases, struct err *err) must_check;
+int alias_check(const struct registry *r, const char *aliases, struct err *err) must_check;
 /* Requests that take a slot of the prefetch count. */
 size_t worker_slots_taken(const struct worker *w);
 /* The prefetch count for a pool of `threads`. */

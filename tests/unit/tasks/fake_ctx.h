@@ -15,7 +15,7 @@
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
-#include "task.h"
+#include "task_house.h"
 
 struct task_ctx {
 	int64_t retries;
