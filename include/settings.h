@@ -94,6 +94,10 @@ struct settings {
 	int64_t sandbox_files_max;
 	int64_t sandbox_file_size;
 	int64_t sandbox_files_size;
+	struct str_list egress_allow;
+	int64_t egress_max_bytes;	/* one run, both ways */
+	int64_t egress_max_connections; /* one run */
+	int64_t egress_rate;		/* new connections a second */
 	const char *media_dir;
 	const char *metrics;	/* host:port, "" = off */
 	const char *log_format; /* celery | json */
