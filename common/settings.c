@@ -63,6 +63,8 @@ static const struct conf_row g_rows[] = {
 	  .help = "pool threads, as -c; 0 = one per CPU" },
 	{ "CELERY_WORKER_PREFETCH_MULTIPLIER", { "CELERYD_PREFETCH_MULTIPLIER" }, INT(worker_prefetch_multiplier, 0, 10000),
 	  .fallback = "4", .help = "messages held per pool thread; 0 = no limit" },
+	{ "CELERY_WORKER_ETA_TASK_LIMIT", { NULL }, INT(worker_eta_task_limit, 0, 100000000), .fallback = "0",
+	  .help = "tasks held until their eta; more take slots of the prefetch count; 0 = as many as there are" },
 	{ "CELERY_TASK_ACKS_LATE", { "CELERY_ACKS_LATE" }, BOOL(task_acks_late), .fallback = "false",
 	  .help = "acknowledge after the task ran, not just before; built-in tasks always do" },
 	{ "CELERY_TASK_ACKS_ON_FAILURE_OR_TIMEOUT", { "CELERY_ACKS_ON_FAILURE_OR_TIMEOUT" }, BOOL(task_acks_on_failure_or_timeout),

@@ -27,6 +27,7 @@
 #define BOUND_CONTROL_BYTES (1u << 20)	/* one request */
 #define BOUND_CONTROL_REPLY (16u << 20) /* one reply */
 #define BOUND_CONTROL_ROWS  10000	/* requests listed in one reply */
+#define BOUND_CONTROL_FETCH 2000	/* of them, those whose payload is read from the broker */
 #define BOUND_PATTERN_BYTES 255		/* of node names */
 #define BOUND_EVENT_BYTES   (64u << 10) /* one event: args, kwargs and a traceback */
 #define BOUND_EVENTS	    10000	/* waiting to be sent; the oldest are dropped */
@@ -34,6 +35,9 @@
 #define BOUND_PARKED	    2000	/* rate-limited requests that take no slot */
 #define BOUND_WAITING	    2000	/* requests behind others of their lane that take no slot */
 #define BOUND_HELD_BYTES    (128u << 20) /* of messages held; beyond, nothing is claimed */
+#define BOUND_SCHEDULE_BYTES                                                                       \
+	(48u << 20)		      /* of memory for messages that wait in the broker; likewise */
+#define BOUND_FETCH_BYTES (16u << 20) /* of those read again at once */
 
 /* Text for people */
 #define BOUND_LOG_LINE	 8192

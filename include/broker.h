@@ -21,9 +21,17 @@ struct broker;
 
 #define BROKER_TAG_SIZE 224
 
+/* A delivery to this life of ours, without its payload: what is enough to find it again. */
+struct delivery_ref {
+	const char *queue; /* borrowed from the broker */
+	uint64_t number;   /* of the tag: rises with every message that is taken */
+	int step;	   /* priority step of the list it came from */
+};
+
 struct delivery {
 	char tag[BROKER_TAG_SIZE];
-	const char *queue; /* borrowed from the broker */
+	struct delivery_ref ref;
+	const char *queue; /* the same as in `ref` */
 	char *data;	   /* given: free */
 	size_t len;
 };
@@ -57,6 +65,7 @@ int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_ch
 /* ---- any thread ---- */
 /* The names of what is consumed now; they live as long as the broker. Returns how many. */
 size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
+bool broker_consumes(const struct broker *b, const char *queue);
 
 /* ---- any thread, through the link ---- */
 enum settle_outcome {
@@ -132,9 +141,11 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 /* The list key for a queue and priority, as kombu names it, without global_keyprefix. [any] */
 void broker_list_key(const char *queue, int priority, struct buf *out);
 
-/* Says again that `tags` are held, so that no visibility timeout hands them out. Through the link,
- * not waiting. */
-void broker_renew(struct broker *b, const char *const *tags, size_t count);
+/* Says again that these are held, so that no visibility timeout hands them out. One command,
+ * through the link, not waiting; `done` (may be NULL) is called in the link's thread when it was
+ * answered or failed. At most BOUND_CLAIM_BATCH. */
+void broker_renew(struct broker *b, const struct delivery_ref *refs, size_t count,
+		  void (*done)(void *arg), void *arg);
 /* How often that is due: a third of the visibility timeout. */
 usec_t broker_renew_interval(const struct broker *b);
 
@@ -143,9 +154,20 @@ usec_t broker_renew_interval(const struct broker *b);
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err) must_check;
 /* Puts back what this life of ours took without knowing: claims that the server made and whose
- * answer never came. `held`: the tags of everything that is known, which are sorted by this.
+ * answer never came. `held`: the numbers of everything that is known, which are sorted by this.
  * [consumer, between claims] */
-int broker_restore_lost(struct broker *b, const struct presence *p, char **held, size_t count,
+int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held, size_t count,
 			int64_t *ret_restored, struct err *err) must_check;
+
+/* ---- what is held without its payload (fetch.c); each blocks until `deadline` [any] ---- */
+/* Reads the payloads of at most BOUND_CLAIM_BATCH deliveries: ret[i] is as broker_claim gave it,
+ * with `data` NULL when it is no longer ours because somebody put it back. */
+int broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count, usec_t deadline,
+		 struct delivery *ret, struct err *err) must_check;
+/* Gives at most BOUND_CLAIM_BATCH deliveries back to the front of the lists they came from, one
+ * after the other in one step, so that the last is the next to be taken; those that are no longer
+ * ours are left alone. */
+int broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
+		     usec_t deadline, struct err *err) must_check;
 
 #endif

@@ -33,6 +33,7 @@ struct settings {
 	struct str_list worker_exclude_queues; /* -X */
 	int64_t worker_concurrency;	       /* 0 = CPU count */
 	int64_t worker_prefetch_multiplier;
+	int64_t worker_eta_task_limit; /* 0 = none */
 	bool task_acks_late;
 	bool task_acks_on_failure_or_timeout;
 	bool task_acks_on_failure, task_acks_on_timeout; /* unsaid: as the one above */

@@ -35,8 +35,7 @@ static bool take_turn(struct request *r)
 	turn = limits_take_turn(&r->worker->limits, r->task->name, now);
 	if (turn <= now)
 		return true;
-	r->parked = true;
-	keeper_set_aside(r->worker, r, turn);
+	due_park(r, HOLD_TURN, turn);
 	return false;
 }
 
@@ -63,59 +62,70 @@ static void bury(struct worker *w, struct delivery *d, const char *reason)
 	state_count(&w->state, COUNT_REJECTED);
 }
 
-static void receive(struct worker *w, struct delivery *d)
+struct request *consumer_decode(struct worker *w, struct delivery *d)
 {
 	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];
 	struct message *m = NULL;
 	const struct task *t;
-	struct request *r;
 	struct err err = {0};
 
-	state_count(&w->state, COUNT_RECEIVED);
 	switch (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err)) {
 	case MESSAGE_OK:
-		break;
+		t = worker_find_task(w, m->task);
+		return request_new(w, d, m, t ? t : &discard_unregistered);
 	case MESSAGE_UNDECODABLE:
 		log_error("Can't decode message body: %s (from %s, %zu bytes)", err.msg, d->queue,
 			  d->len);
-		bury(w, d, err.msg);
-		return;
+		break;
 	case MESSAGE_DISALLOWED:
 		log_error("Refusing to deserialize disabled content: %s (task %s[%s])", err.msg,
 			  name, id);
-		bury(w, d, err.msg);
-		return;
+		break;
 	case MESSAGE_INVALID:
 		log_error("Received invalid task message: %s (task %s[%s])", err.msg, name, id);
-		bury(w, d, err.msg);
-		return;
+		break;
 	}
-	t = worker_find_task(w, m->task);
-	if (t == NULL) {
-		log_error(
-			"Received unregistered task of type '%s'. The message has been ignored and "
-			"discarded. id=%s",
-			m->task, m->id);
-		consumer_dispatch(request_new(w, d, m, &discard_unregistered));
-		return;
-	}
-	log_info("Task %s[%s] received", m->task, m->id);
-	r = request_new(w, d, m, t);
-	if (discard_request(r))
-		return;
-	events_task_received(r);
-	if (m->eta > clock_wall())
-		keeper_set_aside(w, r, clock_deadline(m->eta - clock_wall()));
+	bury(w, d, err.msg);
+	return NULL;
+}
+
+void consumer_schedule(struct request *r)
+{
+	if (r->message->eta > clock_wall())
+		due_park(r, HOLD_ETA, r->message->eta);
 	else
 		consumer_dispatch(r);
 }
 
+static void receive(struct worker *w, struct delivery *d)
+{
+	struct request *r;
+
+	state_count(&w->state, COUNT_RECEIVED);
+	r = consumer_decode(w, d);
+	if (r == NULL)
+		return;
+	if (r->task == &discard_unregistered) {
+		log_error(
+			"Received unregistered task of type '%s'. The message has been ignored and "
+			"discarded. id=%s",
+			r->name, r->id);
+		consumer_dispatch(r);
+		return;
+	}
+	log_info("Task %s[%s] received", r->name, r->id);
+	if (discard_request(r))
+		return;
+	events_task_received(r);
+	consumer_schedule(r);
+}
+
 /* Until a slot is free, something changes, or the deadline. */
-static void wait_for_wake(struct worker *w, usec_t after)
+static void wait_for_wake(struct worker *w, usec_t deadline)
 {
 	struct pollfd fd = {.fd = w->state.wake_fd, .events = POLLIN};
 
-	poll(&fd, 1, clock_left_ms(clock_deadline(after)));
+	poll(&fd, 1, clock_left_ms(deadline));
 }
 
 static void drain_wake(struct worker *w)
@@ -126,19 +136,25 @@ static void drain_wake(struct worker *w)
 	(void)n;
 }
 
+static size_t beyond(size_t count, size_t limit)
+{
+	return count > limit ? count - limit : 0;
+}
+
 /* What waits for its time or for its conversation takes no slot, or a few could keep all others
  * out; but only so many may wait. */
 size_t worker_slots_taken(const struct worker *w)
 {
+	int64_t limit = w->settings.worker_eta_task_limit;
 	size_t held = atomic_load(&w->state.held_count),
 	       aside = atomic_load(&w->keeper.aside_count),
-	       parked = atomic_load(&w->keeper.parked_count),
-	       waiting = atomic_load(&w->lanes.waiting);
+	       waiting = atomic_load(&w->lanes.waiting),
+	       eta = atomic_load(&w->schedule.counts[HOLD_ETA]),
+	       turns = atomic_load(&w->schedule.counts[HOLD_TURN]);
 
-	if (parked > BOUND_PARKED)
-		aside -= parked - BOUND_PARKED < aside ? parked - BOUND_PARKED : aside;
 	aside += waiting < BOUND_WAITING ? waiting : BOUND_WAITING;
-	return held > aside ? held - aside : 0;
+	return beyond(held, aside) + beyond(eta, limit > 0 ? (size_t)limit : SIZE_MAX) +
+	       beyond(turns, BOUND_PARKED);
 }
 
 void worker_set_prefetch(struct worker *w, size_t threads)
@@ -150,38 +166,62 @@ void worker_set_prefetch(struct worker *w, size_t threads)
 	state_wake_consumer(&w->state);
 }
 
-static size_t room(struct worker *w)
+size_t consumer_room(struct worker *w)
 {
-	size_t taken = worker_slots_taken(w), most = atomic_load(&w->prefetch_count);
-
 	if (atomic_load(&w->state.held_bytes) >= BOUND_HELD_BYTES)
 		return 0;
-	return taken < most ? most - taken : 0;
+	return beyond(atomic_load(&w->prefetch_count), worker_slots_taken(w));
 }
 
-/* Takes what there is and room for; then sleeps until there may be more. */
+static usec_t sooner(usec_t a, usec_t b)
+{
+	return a < b ? a : b;
+}
+
+/* No room: until there is some, or something to give back. */
+static int wait_for_room(struct worker *w, struct err *err)
+{
+	int rc = due_yield(w, err);
+
+	if (rc == 0)
+		wait_for_wake(w, sooner(clock_deadline(IDLE_WAIT), due_wake_at(w, false)));
+	return rc;
+}
+
+/* Takes what is due and what there is, as far as there is room; then sleeps until there may be
+ * more. */
 static int consume_once(struct worker *w, struct delivery *batch, struct err *err)
 {
-	size_t max, count = 0;
+	size_t max, count = 0, served = 0;
+	usec_t until;
 	int rc;
 
 	drain_wake(w);
 	atomic_store(&w->state.consumer_waits, true);
-	max = room(w);
-	if (max == 0) {
-		wait_for_wake(w, IDLE_WAIT);
-		return 0;
-	}
-	atomic_store(&w->state.consumer_waits, false);
-	state_count(&w->state, COUNT_CLAIMS);
-	rc = broker_claim(w->broker, max, batch, &count, err);
+	max = consumer_room(w);
+	rc = due_serve(w, max, &served, err);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < count; i++) {
+	if (max == 0)
+		return wait_for_room(w, err);
+	atomic_store(&w->state.consumer_waits, false);
+	if (served > 0 && due_wake_at(w, true) <= clock_mono())
+		return 0; /* they come before what waits in the queues */
+	if (served > 0 && max <= served)
+		return 0;
+	until = sooner(clock_deadline(IDLE_WAIT), due_wake_at(w, true));
+	if (atomic_load(&w->schedule.bytes) >= BOUND_SCHEDULE_BYTES) {
+		wait_for_wake(w, until);
+		return 0;
+	}
+	state_count(&w->state, COUNT_CLAIMS);
+	rc = broker_claim(w->broker, max - served, batch, &count, err);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
 		receive(w, &batch[i]);
 	}
-	return count > 0 ? 0
-			 : broker_wait(w->broker, w->state.wake_fd, clock_deadline(IDLE_WAIT), err);
+	if (rc < 0 || count > 0 || served > 0)
+		return rc;
+	return broker_wait(w->broker, w->state.wake_fd, until, err);
 }
 
 /*
@@ -194,22 +234,34 @@ struct doubt {
 	usec_t look_at; /* monotonic */
 };
 
+/* The numbers of everything held. Given. [consumer, which alone adds to them] */
+static uint64_t *held_numbers(struct worker *w, size_t *ret_count)
+{
+	size_t size = atomic_load(&w->state.held_count) + schedule_count(&w->schedule) + 64;
+	uint64_t *numbers = xcalloc(size, sizeof(*numbers));
+	size_t count = 0;
+
+	mutex_lock(&w->state.lock);
+	for (const struct request *r = w->state.held; r != NULL && count < size; r = r->held_next) {
+		numbers[count++] = r->delivery.ref.number;
+	}
+	mutex_unlock(&w->state.lock);
+	count += schedule_numbers(&w->schedule, numbers + count, size - count);
+	*ret_count = count;
+	return numbers;
+}
+
 static void restore_lost(struct worker *w, struct doubt *d)
 {
+	_cleanup_free_ uint64_t *held = NULL;
 	size_t count;
-	char **tags;
 	struct err err = {0};
 	int64_t restored = 0;
-	int rc;
 
 	if (d->looks == 0 || clock_mono() < d->look_at)
 		return;
-	tags = state_tags(&w->state, &count);
-	rc = broker_restore_lost(w->broker, w->presence, tags, count, &restored, &err);
-	for (size_t i = 0; i < count; i++)
-		free(tags[i]);
-	free(tags);
-	if (rc < 0) {
+	held = held_numbers(w, &count);
+	if (broker_restore_lost(w->broker, w->presence, held, count, &restored, &err) < 0) {
 		log_debug("%s", err.msg);
 		d->look_at = clock_deadline(LOST_RETRY);
 		return;
@@ -221,6 +273,17 @@ static void restore_lost(struct worker *w, struct doubt *d)
 			    (long long)restored);
 	d->looks--;
 	d->look_at = clock_deadline(LOST_LOOK_AGAIN);
+}
+
+/* Something that tasks need is away: others may run what is due. */
+static int consume_nothing(struct worker *w, struct err *err)
+{
+	int rc = broker_ready(w->broker) ? due_yield(w, err) : 0;
+
+	drain_wake(w);
+	if (rc == 0)
+		wait_for_wake(w, clock_deadline(NOT_READY_WAIT));
+	return rc;
 }
 
 static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt, struct err *err)
@@ -239,8 +302,7 @@ static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt
 			restore_lost(w, doubt);
 			rc = consume_once(w, batch, err);
 		} else {
-			drain_wake(w);
-			wait_for_wake(w, NOT_READY_WAIT);
+			rc = consume_nothing(w, err);
 		}
 	}
 	return rc;
@@ -268,7 +330,7 @@ void *consumer_thread(void *arg)
 		if (backoff > BACKOFF_MOST)
 			backoff = BACKOFF_MOST;
 		drain_wake(w);
-		wait_for_wake(w, backoff);
+		wait_for_wake(w, clock_deadline(backoff));
 	}
 	return NULL;
 }

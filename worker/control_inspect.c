@@ -103,31 +103,27 @@ int control_scheduled(struct worker *w, unused_arg json_t *const *values, json_t
 	return 0;
 }
 
-static void query_one(struct worker *w, const char *id, json_t *found)
-{
-	size_t count;
-	struct info *list = info_collect(w, NULL, id, false, &count);
-
-	if (count > 0)
-		json_object_set_new(found, id,
-				    json_pack("[s, o]", list[0].state, info_json(w, &list[0])));
-	info_free(list, count);
-}
-
 int control_query_task(struct worker *w, json_t *const *values, json_t **ret,
 		       unused_arg struct err *err)
 {
+	_cleanup_json_ json_t *ids = json_object();
 	json_t *id;
-	size_t i;
+	struct info *list;
+	size_t i, count;
 
-	*ret = json_object();
 	if (json_is_string(values[0]))
-		query_one(w, json_string_value(values[0]), *ret);
+		json_object_set_new(ids, json_string_value(values[0]), json_true());
 	json_array_foreach(values[0], i, id)
 	{
-		if (i < BOUND_CLAIM_BATCH)
-			query_one(w, json_string_value(id), *ret);
+		json_object_set_new(ids, json_string_value(id), json_true());
 	}
+	*ret = json_object();
+	list = info_collect(w, NULL, ids, false, &count);
+	for (i = 0; i < count; i++) {
+		json_object_set_new(*ret, list[i].id,
+				    json_pack("[s, o]", list[i].state, info_json(w, &list[i])));
+	}
+	info_free(list, count);
 	return 0;
 }
 

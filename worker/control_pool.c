@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bounds.h"
+#include "clock.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -127,7 +128,8 @@ int control_rate_limit(struct worker *w, json_t *const *values, json_t **ret, st
 		return 0;
 	}
 	limits_set_rate(&w->limits, task->name, per_second, text);
-	keeper_reset_turns(w, task);
+	schedule_reset_turns(&w->schedule, &w->limits, task, clock_mono());
+	state_wake_consumer(&w->state);
 	if (per_second <= 0) {
 		log_info("Rate limits disabled for tasks of type %s", name);
 		*ret = panel_ok("rate limit disabled successfully");

@@ -84,7 +84,8 @@ static void join(const char *const *ids, size_t count, struct buf *out)
 	}
 }
 
-static json_t *terminate_all(struct worker *w, const char *const *ids, size_t count, int signum)
+static json_t *terminate_all(struct worker *w, const char *const *ids, size_t count,
+			     const json_t *scheduled, int signum)
 {
 	_cleanup_buf_ struct buf names = BUF_INIT(BOUND_CONTROL_BYTES * 2);
 	const char **done = xcalloc(count + 1, sizeof(*done));
@@ -92,7 +93,8 @@ static json_t *terminate_all(struct worker *w, const char *const *ids, size_t co
 	json_t *reply;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!state_terminate(&w->state, ids[i], signum))
+		if (!state_terminate(&w->state, ids[i], signum) &&
+		    json_object_get(scheduled, ids[i]) == NULL)
 			continue;
 		log_info("Terminating %s (%d)", ids[i], signum);
 		done[n++] = ids[i];
@@ -123,12 +125,30 @@ static void tell_result(struct worker *w, const char *id)
 		backend_store_unbegun(w->backend, &write);
 }
 
+/* What is held of `ids` is looked at now, and so gone. Those in the schedule, as an object. Given.
+ */
+static json_t *hurry(struct worker *w, const char *const *ids, size_t count)
+{
+	_cleanup_json_ json_t *wanted = json_object();
+	json_t *scheduled = json_object();
+
+	for (size_t i = 0; i < count; i++) {
+		keeper_hurry(w, ids[i]);
+		json_object_set_new(wanted, ids[i], json_true());
+	}
+	schedule_hurry(&w->schedule, wanted, scheduled);
+	if (json_object_size(scheduled) > 0)
+		state_wake_consumer(&w->state);
+	return scheduled;
+}
+
 static int revoke_ids(struct worker *w, const json_t *task_id, bool terminate, const json_t *signal,
 		      json_t **ret, struct err *err)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_CONTROL_BYTES * 4);
 	int signum, rc = signal_number(signal, &signum, err);
 	_cleanup_free_ const char **ids = NULL;
+	_cleanup_json_ json_t *scheduled = NULL;
 	size_t count;
 
 	if (rc < 0)
@@ -137,12 +157,12 @@ static int revoke_ids(struct worker *w, const json_t *task_id, bool terminate, c
 	for (size_t i = 0; i < count; i++) {
 		revoked_add(&w->revoked, ids[i]);
 		tell_result(w, ids[i]);
-		keeper_hurry(w, ids[i]);
 	}
+	scheduled = hurry(w, ids, count);
 	if (count > 0)
 		revoked_share(w, ids, count);
 	if (terminate) {
-		*ret = terminate_all(w, ids, count, signum);
+		*ret = terminate_all(w, ids, count, scheduled, signum);
 		return 0;
 	}
 	join(ids, count, &text);

@@ -10,6 +10,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "json.h"
+#include "log.h"
 #include "mem.h"
 #include "row.h"
 #include "worker.h"
@@ -17,7 +18,8 @@
 #define VALUE_BYTES                                                                                \
 	(64u << 10) /* of one request's args or kwargs; longer ones are shown as repr              \
 		     */
-#define HIDDEN "**"
+#define HIDDEN	       "**"
+#define FETCH_PATIENCE (2 * USEC_PER_SEC)
 
 /* ---- without the secrets ---- */
 
@@ -96,9 +98,8 @@ static const char *state_word(const struct request *r)
 	switch (atomic_load(&r->state)) {
 	case REQUEST_ACTIVE:
 		return "active";
-	case REQUEST_ASIDE:
-		return r->message->eta > clock_wall() ? "scheduled" : "reserved";
 	case REQUEST_RECEIVED:
+	case REQUEST_ASIDE:
 	case REQUEST_WAITING:
 	case REQUEST_RESERVED:
 		return "reserved";
@@ -115,51 +116,46 @@ struct seen {
 	json_t *headers, *args, *kwargs; /* references of our own */
 };
 
-static void look_locked(const struct request *r, struct seen *out)
+static void look_at(const struct message *m, const char *queue, const char *state,
+		    const struct task *task, struct seen *out)
 {
 	*out = (struct seen){
-		.info = {.id = xstrdup(r->id),
-			 .name = xstrdup(r->name),
-			 .queue = xstrdup(r->delivery.queue),
-			 .exchange = xstrdup(r->message->exchange),
-			 .state = state_word(r),
-			 .eta = r->message->eta,
-			 .time_start = atomic_load(&r->time_start),
-			 .priority = r->message->priority,
-			 .redelivered = r->message->redelivered},
-		.task = r->task,
-		.headers = json_incref(r->message->headers),
-		.args = json_incref(r->message->args),
-		.kwargs = json_incref(r->message->kwargs),
+		.info = {.id = xstrdup(m->id),
+			 .name = xstrdup(m->task),
+			 .queue = xstrdup(queue),
+			 .exchange = xstrdup(m->exchange),
+			 .state = state,
+			 .eta = m->eta,
+			 .priority = m->priority,
+			 .redelivered = m->redelivered},
+		.task = task,
+		.headers = json_incref(m->headers),
+		.args = json_incref(m->args),
+		.kwargs = json_incref(m->kwargs),
 	};
 }
 
-static bool is_wanted(const struct request *r, const char *state, const char *id)
+static void look_at_locked(const struct request *r, struct seen *out)
+{
+	look_at(r->message, r->delivery.queue, state_word(r), r->task, out);
+	out->info.time_start = atomic_load(&r->time_start);
+}
+
+static bool is_wanted(const struct request *r, const char *state, const json_t *ids)
 {
 	const char *word = state_word(r);
 
-	if (id != NULL && strcmp(r->id, id) != 0)
+	if (ids != NULL && json_object_get(ids, r->id) == NULL)
 		return false;
 	return state != NULL ? strcmp(word, state) == 0 : strcmp(word, "ready") != 0;
 }
 
-static struct seen *look(struct worker *w, const char *state, const char *id, size_t *ret_count)
-{
-	size_t size = atomic_load(&w->state.held_count) + 64, count = 0;
-	struct seen *seen;
-
-	if (size > BOUND_CONTROL_ROWS)
-		size = BOUND_CONTROL_ROWS;
-	seen = xcalloc(size, sizeof(*seen));
-	mutex_lock(&w->state.lock);
-	for (const struct request *r = w->state.held; r != NULL && count < size; r = r->held_next) {
-		if (is_wanted(r, state, id))
-			look_locked(r, &seen[count++]);
-	}
-	mutex_unlock(&w->state.lock);
-	*ret_count = count;
-	return seen;
-}
+/* A list that grows. */
+struct infos {
+	struct info *items;
+	size_t count, size;
+	bool safe;
+};
 
 /* `value` itself when it is small enough to be shown, else its repr. Given. */
 static json_t *shown(const struct seen *s, const char *header, json_t *value, bool safe)
@@ -177,27 +173,129 @@ static json_t *shown(const struct seen *s, const char *header, json_t *value, bo
 	return json_text(short_text.data, short_text.len, false);
 }
 
-struct info *info_collect(struct worker *w, const char *state, const char *id, bool safe,
+/* Takes what `s` refers to. */
+static void add(struct infos *list, struct seen *s)
+{
+	_cleanup_json_ json_t *args = redacted_args(s->task, s->args);
+	_cleanup_json_ json_t *kwargs = redacted_kwargs(s->task, s->kwargs);
+
+	if (list->count == list->size) {
+		list->size = list->size ? 2 * list->size : 16;
+		list->items = xrealloc(list->items, list->size * sizeof(*list->items));
+	}
+	s->info.args = shown(s, "argsrepr", args, list->safe);
+	s->info.kwargs = shown(s, "kwargsrepr", kwargs, list->safe);
+	list->items[list->count++] = s->info;
+	json_decref(s->headers);
+	json_decref(s->args);
+	json_decref(s->kwargs);
+}
+
+/* ---- those whose payload is in the broker ---- */
+
+static unsigned holds_of(const char *state)
+{
+	unsigned reserved = 1u << HOLD_TURN | 1u << HOLD_HURRY;
+
+	if (state == NULL)
+		return reserved | 1u << HOLD_ETA;
+	if (strcmp(state, "scheduled") == 0)
+		return 1u << HOLD_ETA;
+	return strcmp(state, "reserved") == 0 ? reserved : 0;
+}
+
+static void add_fetched(struct worker *w, struct infos *list, const struct held_look *look,
+			struct delivery *d)
+{
+	char id[BOUND_TASK_NAME_BYTES + 1], name[BOUND_TASK_NAME_BYTES + 1];
+	struct message *m = NULL;
+	struct seen seen;
+	struct err err;
+
+	if (d->data == NULL)
+		return; /* meanwhile somebody else's */
+	if (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err) ==
+	    MESSAGE_OK) {
+		look_at(m, d->queue, look->hold == HOLD_ETA ? "scheduled" : "reserved", look->task,
+			&seen);
+		add(list, &seen);
+	}
+	message_free(m);
+	free(d->data);
+}
+
+/* How many of `looks` are read at once. */
+static size_t chunk_of(const struct held_look *looks, size_t count)
+{
+	size_t n = 0, bytes = 0;
+
+	while (n < count && n < BOUND_CLAIM_BATCH) {
+		bytes += looks[n].bytes;
+		if (n > 0 && bytes > BOUND_FETCH_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static void collect_scheduled(struct worker *w, const char *state, const json_t *ids,
+			      struct infos *list)
+{
+	_cleanup_free_ struct held_look *looks = xcalloc(BOUND_CONTROL_FETCH, sizeof(*looks));
+	_cleanup_free_ struct delivery *batch = xcalloc(BOUND_CLAIM_BATCH, sizeof(*batch));
+	struct delivery_ref refs[BOUND_CLAIM_BATCH];
+	usec_t deadline = clock_deadline(FETCH_PATIENCE);
+	size_t count =
+		schedule_look(&w->schedule, ids, holds_of(state), looks, BOUND_CONTROL_FETCH);
+	struct err err = {0};
+
+	for (size_t done = 0, n; done < count; done += n) {
+		n = chunk_of(looks + done, count - done);
+		for (size_t i = 0; i < n; i++) {
+			refs[i] = looks[done + i].ref;
+		}
+		if (broker_fetch(w->broker, refs, n, deadline, batch, &err) < 0) {
+			log_warning("%zu request(s) are not listed: %s", count - done, err.msg);
+			return;
+		}
+		for (size_t i = 0; i < n; i++) {
+			add_fetched(w, list, &looks[done + i], &batch[i]);
+		}
+	}
+}
+
+/* ---- those held as requests ---- */
+
+static void collect_requests(struct worker *w, const char *state, const json_t *ids,
+			     struct infos *list)
+{
+	size_t size = atomic_load(&w->state.held_count) + 64, count = 0;
+	_cleanup_free_ struct seen *seen = NULL;
+
+	if (size > BOUND_CONTROL_ROWS)
+		size = BOUND_CONTROL_ROWS;
+	seen = xcalloc(size, sizeof(*seen));
+	mutex_lock(&w->state.lock);
+	for (const struct request *r = w->state.held; r != NULL && count < size; r = r->held_next) {
+		if (is_wanted(r, state, ids))
+			look_at_locked(r, &seen[count++]);
+	}
+	mutex_unlock(&w->state.lock);
+	while (count > 0) {
+		add(list, &seen[--count]); /* held is newest first */
+	}
+}
+
+struct info *info_collect(struct worker *w, const char *state, const json_t *ids, bool safe,
 			  size_t *ret_count)
 {
-	size_t count;
-	_cleanup_free_ struct seen *seen = look(w, state, id, &count);
-	struct info *list = xcalloc(count + 1, sizeof(*list));
+	struct infos list = {.safe = safe};
 
-	for (size_t i = 0; i < count; i++) {
-		struct seen *s = &seen[count - 1 - i]; /* held is newest first */
-		_cleanup_json_ json_t *args = redacted_args(s->task, s->args);
-		_cleanup_json_ json_t *kwargs = redacted_kwargs(s->task, s->kwargs);
-
-		list[i] = s->info;
-		list[i].args = shown(s, "argsrepr", args, safe);
-		list[i].kwargs = shown(s, "kwargsrepr", kwargs, safe);
-		json_decref(s->headers);
-		json_decref(s->args);
-		json_decref(s->kwargs);
-	}
-	*ret_count = count;
-	return list;
+	if (schedule_count(&w->schedule) > 0)
+		collect_scheduled(w, state, ids, &list);
+	collect_requests(w, state, ids, &list);
+	*ret_count = list.count;
+	return list.items;
 }
 
 void info_free(struct info *list, size_t count)

@@ -26,9 +26,11 @@ struct info {
 	int priority;
 	bool redelivered;
 };
-/* Those held now in `state` (NULL: all), of task `id` (NULL: all), at most BOUND_CONTROL_ROWS, the
- * oldest first. With `safe`, args and kwargs are reprs. Given: info_free. [any] */
-struct info *info_collect(struct worker *w, const char *state, const char *id, bool safe,
+/* Those held now in `state` (NULL: all), with one of `ids` (an object whose keys are ids; NULL:
+ * all), at most BOUND_CONTROL_ROWS, the oldest first. With `safe`, args and kwargs are reprs. Reads
+ * what the schedule holds from the broker, at most BOUND_CONTROL_FETCH and not for long. Given:
+ * info_free. [control] */
+struct info *info_collect(struct worker *w, const char *state, const json_t *ids, bool safe,
 			  size_t *ret_count);
 void info_free(struct info *list, size_t count);
 /* Request.info() of Celery. Given. */

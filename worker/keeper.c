@@ -14,10 +14,12 @@
 
 #define TICK		 (500 * USEC_PER_MSEC)
 #define RESTORE_INTERVAL (10 * USEC_PER_SEC)
+#define RENEWALS_AHEAD	 2
 
 struct due {
 	usec_t renew_lease, renew_messages, restore;
 	usec_t up_since; /* of the broker's link, 0 = down */
+	bool renewing;	 /* the messages: not all were sent */
 };
 
 void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
@@ -30,8 +32,6 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
 	r->next = k->aside;
 	k->aside = r;
 	atomic_fetch_add(&k->aside_count, 1);
-	if (r->parked)
-		atomic_fetch_add(&k->parked_count, 1);
 	if (again_at < k->wake_at)
 		cond_signal(&k->changed);
 	mutex_unlock(&k->lock);
@@ -53,9 +53,6 @@ static struct request *take_due_locked(struct keeper *k, usec_t now)
 		r->next = due;
 		due = r;
 		atomic_fetch_sub(&k->aside_count, 1);
-		if (r->parked)
-			atomic_fetch_sub(&k->parked_count, 1);
-		r->parked = false;
 	}
 	return due;
 }
@@ -87,21 +84,6 @@ void keeper_hurry(struct worker *w, const char *task_id)
 	mutex_unlock(&k->lock);
 }
 
-void keeper_reset_turns(struct worker *w, const struct task *task)
-{
-	struct keeper *k = &w->keeper;
-
-	mutex_lock(&k->lock);
-	for (struct request *r = k->aside; r != NULL; r = r->next) {
-		if (r->parked && r->task == task) {
-			r->has_turn = false;
-			r->again_at = 0;
-		}
-	}
-	cond_signal(&k->changed);
-	mutex_unlock(&k->lock);
-}
-
 static void dispatch_due(struct worker *w, usec_t now)
 {
 	struct keeper *k = &w->keeper;
@@ -123,16 +105,54 @@ static void dispatch_due(struct worker *w, usec_t now)
 	mutex_unlock(&k->lock);
 }
 
-static void renew_messages(struct worker *w)
-{
-	size_t count;
-	char **tags = state_tags(&w->state, &count);
+/* ---- renewals: everything held, a chunk after the other ---- */
 
-	broker_renew(w->broker, (const char *const *)tags, count);
-	for (size_t i = 0; i < count; i++) {
-		free(tags[i]);
+static void renewed(void *arg)
+{
+	struct keeper *k = arg;
+
+	mutex_lock(&k->lock);
+	k->renewals--;
+	cond_signal(&k->changed);
+	mutex_unlock(&k->lock);
+}
+
+static bool may_renew_more(struct keeper *k)
+{
+	bool may;
+
+	mutex_lock(&k->lock);
+	may = k->renewals < RENEWALS_AHEAD;
+	k->renewals += may;
+	mutex_unlock(&k->lock);
+	return may;
+}
+
+/* Few chunks are on their way at a time, so that settlements and control are not behind all of
+ * them. */
+static void renew_some(struct worker *w, struct due *due)
+{
+	struct delivery_ref refs[BOUND_CLAIM_BATCH];
+
+	while (due->renewing && may_renew_more(&w->keeper)) {
+		size_t count = state_walk(&w->state, refs, BOUND_CLAIM_BATCH);
+
+		if (count == 0)
+			count = schedule_walk(&w->schedule, refs, BOUND_CLAIM_BATCH);
+		if (count == 0) {
+			due->renewing = false;
+			renewed(&w->keeper);
+			return;
+		}
+		broker_renew(w->broker, refs, count, renewed, &w->keeper);
 	}
-	free(tags);
+}
+
+static void begin_renewing(struct worker *w, struct due *due)
+{
+	state_rewind(&w->state);
+	schedule_rewind(&w->schedule);
+	due->renewing = true;
 }
 
 /*
@@ -165,6 +185,7 @@ static void tick(struct worker *w, struct due *due)
 	dispatch_due(w, now);
 	if (!broker_ready(w->broker)) {
 		due->up_since = 0;
+		due->renewing = false;
 		return;
 	}
 	if (due->up_since == 0) {
@@ -176,10 +197,11 @@ static void tick(struct worker *w, struct due *due)
 		presence_renew(w->presence, broker_link(w->broker));
 		due->renew_lease = now + PRESENCE_RENEW;
 	}
-	if (now >= due->renew_messages) {
-		renew_messages(w);
+	if (now >= due->renew_messages && !due->renewing) {
+		begin_renewing(w, due);
 		due->renew_messages = now + broker_renew_interval(w->broker);
 	}
+	renew_some(w, due);
 	if (now >= due->restore) {
 		restore(w, due, now);
 		due->restore = now + RESTORE_INTERVAL;
@@ -218,7 +240,7 @@ static void *keeper_thread(void *arg)
 		if (limit_at < k->limit_at)
 			k->limit_at = limit_at;
 		k->wake_at = next_wake(k);
-		if (!k->stopping)
+		if (!k->stopping && !(due.renewing && k->renewals < RENEWALS_AHEAD))
 			cond_wait_until(&k->changed, &k->lock, k->wake_at);
 	}
 	mutex_unlock(&k->lock);

@@ -43,6 +43,7 @@ static int open_parts(struct worker *w, struct err *err)
 			       err)) < 0)
 		return rc;
 	lanes_init(&w->lanes);
+	schedule_init(&w->schedule);
 	mutex_init(&w->keeper.lock);
 	cond_init(&w->keeper.changed);
 	mutex_init(&w->services.lock);
@@ -186,7 +187,7 @@ static void release_all(struct request *list)
 }
 
 /* Nothing more is claimed; what has not begun goes back. */
-static void stop_claiming(struct worker *w)
+static void stop_claiming(struct worker *w, bool cold)
 {
 	struct request *aside, *in_lanes, *queued;
 
@@ -198,6 +199,8 @@ static void stop_claiming(struct worker *w)
 	queued = pool_stop(&w->pool);
 	LL_CONCAT(queued, in_lanes);
 	LL_CONCAT(queued, aside);
+	/* before what was to run now, so that it comes behind it */
+	due_release_all(w, clock_deadline(cold ? COLD_PATIENCE : w->settings.worker_grace_time));
 	release_all(queued);
 }
 
@@ -245,7 +248,7 @@ static void leave(struct worker *w)
 static bool stop(struct worker *w, int signals, bool cold)
 {
 	log_warning("worker: %s shutdown (MainProcess)", cold ? "Cold" : "Warm");
-	stop_claiming(w);
+	stop_claiming(w, cold);
 	finish(w, signals, cold);
 	panel_stop(w);
 	services_stop(w);
@@ -273,6 +276,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	registry_done(&w->registry);
 	store_close(w->store);
 	lanes_done(&w->lanes);
+	schedule_done(&w->schedule);
 	state_done(&w->state);
 	presence_free(w->presence);
 	return true;

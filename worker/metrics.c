@@ -56,7 +56,12 @@ static void write_metrics(struct worker *w, struct buf *out)
 		    "# HELP celeriac_messages_held Messages held unacked.\n# TYPE "
 		    "celeriac_messages_held gauge\n"
 		    "celeriac_messages_held %zu\n",
-		    atomic_load(&w->state.held_count));
+		    atomic_load(&w->state.held_count) + schedule_count(&w->schedule));
+	buf_appendf(out,
+		    "# HELP celeriac_tasks_scheduled Of them, those that wait in the broker for "
+		    "their time or turn.\n# TYPE celeriac_tasks_scheduled gauge\n"
+		    "celeriac_tasks_scheduled %zu\n",
+		    schedule_count(&w->schedule));
 	buf_appendf(out,
 		    "# HELP celeriac_tasks_active Tasks running now.\n# TYPE celeriac_tasks_active "
 		    "gauge\n"

@@ -13,8 +13,8 @@
 
 #define FROM(state) (1u << (state))
 static const unsigned allowed[] = {
-	[REQUEST_RECEIVED] = FROM(REQUEST_WAITING) | FROM(REQUEST_ASIDE) | FROM(REQUEST_RESERVED) |
-			     FROM(REQUEST_SETTLING),
+	[REQUEST_RECEIVED] =
+		FROM(REQUEST_WAITING) | FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
 	[REQUEST_WAITING] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
 	[REQUEST_ASIDE] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
 	[REQUEST_RESERVED] = FROM(REQUEST_ACTIVE) | FROM(REQUEST_SETTLING),
@@ -73,6 +73,14 @@ static void free_request(struct request *r)
 	free(r->lane);
 	free(r->dead_reason);
 	free(r);
+}
+
+void request_forget(struct request *r)
+{
+	if (r->state != REQUEST_RECEIVED)
+		BUG("request %s is forgotten in state %d", r->id, r->state);
+	state_release(&r->worker->state, r);
+	free_request(r);
 }
 
 static void confirmed(void *arg, const struct err *err)

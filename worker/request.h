@@ -3,8 +3,10 @@
  *
  *   RECEIVED ──┬─────────────────┐
  *              ├─▶ WAITING (lane) ├─▶ RESERVED ─▶ ACTIVE ─▶ SETTLING ─▶ gone
- *              └─▶ ASIDE (keeper) ┘   (queue)    (thread)
- *                     ▲────────────────────────────┘ its row is somebody's
+ *              │   ASIDE (keeper) ┘   (queue)    (thread)
+ *              │      ▲────────────────────────────┘ its row is somebody's
+ *              └─▶ gone: only a record in schedule.h is left, and another request is made of the
+ *                  message when it is due
  *
  * From RECEIVED until it is settled a request is in the held set of state.h: its message is unacked
  * at the broker and renewed. Being in a state and being on that state's list are the same fact; one
@@ -22,8 +24,8 @@
 enum request_state {
 	REQUEST_RECEIVED, /* the consumer's, being looked at */
 	REQUEST_WAITING,  /* in its lane, behind another call of the same conversation */
-	REQUEST_ASIDE,	  /* not yet: its eta is to come, or somebody alive has its row; the keeper
-			     sends it on at `again_at` */
+	REQUEST_ASIDE,	  /* not yet: somebody alive has its row; the keeper sends it on at
+			     `again_at` */
 	REQUEST_RESERVED, /* in the pool's queue */
 	REQUEST_ACTIVE,	  /* a pool thread runs it */
 	REQUEST_SETTLING  /* handed to the broker's link */
@@ -49,7 +51,6 @@ struct request {
 	bool begun;		       /* noted in Redis: redelivery.c */
 	char *dead_reason;	       /* why its message is kept among the dead, or NULL */
 	bool has_turn;		       /* its rate limit, if any, lets it go on */
-	bool parked;		       /* ASIDE until its turn; the keeper's */
 	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
 	char *lane;		       /* or NULL */
 	bool lane_held;		       /* it is at the head of its lane */
@@ -61,6 +62,8 @@ struct request {
 /* Takes delivery and message. The caller holds it. */
 struct request *request_new(struct worker *w, struct delivery *delivery, struct message *message,
 			    const struct task *task);
+/* Ends a RECEIVED one whose delivery stays recorded as ours, as somebody else's business. */
+void request_forget(struct request *r);
 /* Moves it on; an impossible step is a BUG. */
 void request_transition(struct request *r, enum request_state to);
 /* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL; not with

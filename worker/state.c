@@ -59,6 +59,8 @@ void state_hold(struct state *s, struct request *r)
 void state_release(struct state *s, struct request *r)
 {
 	mutex_lock(&s->lock);
+	if (s->walk == r)
+		s->walk = r->held_next;
 	if (r->held_prev != NULL)
 		r->held_prev->held_next = r->held_next;
 	else
@@ -188,16 +190,21 @@ void state_cancel_all(struct state *s)
 	mutex_unlock(&s->lock);
 }
 
-char **state_tags(struct state *s, size_t *ret_count)
+void state_rewind(struct state *s)
 {
-	size_t count = 0, size = atomic_load(&s->held_count) + 64;
-	char **tags = xcalloc(size, sizeof(*tags));
+	mutex_lock(&s->lock);
+	s->walk = s->held;
+	mutex_unlock(&s->lock);
+}
+
+size_t state_walk(struct state *s, struct delivery_ref *out, size_t max)
+{
+	size_t count = 0;
 
 	mutex_lock(&s->lock);
-	for (const struct request *r = s->held; r != NULL && count < size; r = r->held_next) {
-		tags[count++] = xstrdup(r->delivery.tag);
+	for (; s->walk != NULL && count < max; s->walk = s->walk->held_next) {
+		out[count++] = s->walk->delivery.ref;
 	}
 	mutex_unlock(&s->lock);
-	*ret_count = count;
-	return tags;
+	return count;
 }

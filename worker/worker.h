@@ -14,7 +14,8 @@
  * (common/client/redis_link.c)
  *
  * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock; that of
- * revoked under state.lock at most; those of keeper, orders, events and limits are taken alone.
+ * revoked under state.lock at most; schedule.lock, then that of limits; those of keeper, orders and
+ * events are taken alone.
  * None is held while calling a library of ours that blocks.
  */
 #ifndef CELERIAC_WORKER_H
@@ -35,6 +36,7 @@
 #include "request.h"
 #include "revoked.h"
 #include "sandbox.h"
+#include "schedule.h"
 #include "settings.h"
 #include "store.h"
 #include "thread.h"
@@ -56,7 +58,8 @@ enum counter {
 struct state {
 	struct mutex lock;
 	struct cond empty;    /* nothing is held */
-	struct request *held; /* guarded by lock: every request */
+	struct request *held; /* guarded by lock: every request, the newest first */
+	struct request *walk; /* guarded by lock: the next of state_walk */
 	uint64_t last_number; /* guarded by lock: of a request */
 	atomic_size_t held_count;
 	atomic_size_t held_bytes; /* of their envelopes */
@@ -88,8 +91,11 @@ bool state_wait_empty(struct state *s, usec_t deadline);
 /* Another request of this task id is being run by this process. */
 bool state_is_active(struct state *s, const struct request *but, const char *task_id);
 void state_cancel_all(struct state *s);
-/* The tags of everything held. Given: each and the array freed by the caller. */
-char **state_tags(struct state *s, size_t *ret_count);
+/* Writes the next `max` of what is held as requests into `out`, from the first on after
+ * state_rewind; 0 = all were seen. What was held at the rewind and still is, is among them.
+ * [keeper] */
+void state_rewind(struct state *s);
+size_t state_walk(struct state *s, struct delivery_ref *out, size_t max);
 
 /* ---- lane.c: calls of one conversation, one at a time and in order ---- */
 struct lanes {
@@ -136,13 +142,13 @@ void pool_join(struct pool *p);
 struct keeper {
 	struct mutex lock;
 	struct cond changed;
-	struct request *aside; /* guarded by lock */
+	struct request *aside; /* guarded by lock: somebody alive has their rows */
 	bool dispatching;      /* guarded by lock: what was due is on its way to the pool */
 	usec_t wake_at;	       /* guarded by lock: when the keeper looks at them again */
 	bool stopping;	       /* guarded by lock */
 	usec_t limit_at;       /* guarded by lock: the next time limit */
+	size_t renewals;       /* guarded by lock: sent and not yet answered */
 	atomic_size_t aside_count;
-	atomic_size_t parked_count; /* of them, those waiting for their turn under a rate limit */
 	pthread_t thread;
 	bool started;
 };
@@ -155,9 +161,6 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at);
 struct request *keeper_drain(struct worker *w);
 /* What is set aside of `task_id` is looked at again now. */
 void keeper_hurry(struct worker *w, const char *task_id);
-/* What waits for a turn of `task` asks for one anew: its rate limit changed. */
-void keeper_reset_turns(struct worker *w, const struct task *task);
-
 /* ---- services.c: database and engine, brought back whenever they were away ---- */
 struct services {
 	struct mutex lock;
@@ -182,6 +185,20 @@ void consumer_order(struct worker *w, const char *queue, bool consume);
 /* The consumer's: does what was ordered. */
 int consumer_obey(struct worker *w, struct err *err) must_check;
 
+/* ---- due.c: the consumer and what it holds for later ---- */
+/* Keeps of `r` only what the schedule needs; the request is gone. [owner of r] */
+void due_park(struct request *r, enum hold hold, usec_t due);
+/* Reads again what is due and sends it on, at most `room` of it but for what control hurries.
+ * [consumer] */
+int due_serve(struct worker *w, size_t room, size_t *ret_served, struct err *err) must_check;
+/* There is no room here: what is due goes back to the front of its queue, where any worker may take
+ * it. [consumer] */
+int due_yield(struct worker *w, struct err *err) must_check;
+/* When there is something to do for the two above; without `room`, only for the second. */
+usec_t due_wake_at(struct worker *w, bool room);
+/* Everything goes back to its queue, as far as that is done by `deadline`. [main, at the end] */
+void due_release_all(struct worker *w, usec_t deadline);
+
 struct metrics;
 /* Whether CELERIAC_METRICS names an address; nothing is bound. */
 int metrics_check(const struct settings *s, struct err *err) must_check;
@@ -199,6 +216,7 @@ struct worker {
 	struct state state;
 	struct lanes lanes;
 	struct pool pool;
+	struct schedule schedule;
 	struct keeper keeper;
 	struct services services;
 	struct orders orders;
@@ -222,6 +240,12 @@ struct worker {
 /* consumer.c: the thread's body, and where a request goes after it was looked at. */
 void *consumer_thread(void *arg);
 void consumer_dispatch(struct request *r);
+/* Reads a message; NULL when it can never run and was buried. [consumer] */
+struct request *consumer_decode(struct worker *w, struct delivery *d);
+/* Later, if its eta is to come, else now. [consumer] */
+void consumer_schedule(struct request *r);
+/* How many messages may be taken now. */
+size_t consumer_room(struct worker *w);
 /* The task of that name or alias, as far as it can run here; NULL when there is none. */
 const struct task *worker_find_task(const struct worker *w, const char *name);
 /* ERR_INVALID names an alias that leads nowhere. alias.c, as the one above. */

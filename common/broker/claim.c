@@ -96,6 +96,8 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 		memcpy(d->tag, tag.data, tag.len);
 		d->tag[tag.len] = '\0';
 		d->queue = lists[list]->queue->name;
+		d->ref = (struct delivery_ref){
+			d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10), lists[list]->step};
 		d->data = xmemdup(data.data, data.len);
 		d->len = data.len;
 		if (b->options.round_robin)

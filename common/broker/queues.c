@@ -149,6 +149,13 @@ size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES])
 	return n;
 }
 
+bool broker_consumes(const struct broker *b, const char *queue)
+{
+	const struct broker_queue *q = broker_find_queue(b, queue);
+
+	return q != NULL && atomic_load(&q->consumed);
+}
+
 static bool is_excluded(const struct settings *s, const char *name)
 {
 	for (size_t i = 0; i < s->worker_exclude_queues.count; i++) {

@@ -3,7 +3,6 @@
  */
 #include "redis_broker.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 #include "json.h"
 #include "mem.h"
 
-extern const char script_settle[], script_restore[], script_begin[];
+extern const char script_settle[], script_restore[], script_begin[], script_give_back[];
 
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
@@ -38,12 +37,14 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->restore, script_restore);
 	redis_script_init(&b->begin, script_begin);
+	redis_script_init(&b->give_back, script_give_back);
 	rc = redis_link_new(&b->address, "celeriac-broker", &b->link, err);
 	if (rc < 0)
 		goto fail;
 	redis_link_add_script(b->link, &b->settle);
 	redis_link_add_script(b->link, &b->restore);
 	redis_link_add_script(b->link, &b->begin);
+	redis_link_add_script(b->link, &b->give_back);
 	*ret = b;
 	return 0;
 fail:
@@ -119,21 +120,6 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 		return err_set(err, ERR_FAILED, "publish to %s: %.*s", queue,
 			       (int)redis_reply_str(reply).len, redis_reply_str(reply).data);
 	return 0;
-}
-
-void broker_renew(struct broker *b, const char *const *tags, size_t count)
-{
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	size_t sent = 0;
-	char now[40];
-
-	snprintf(now, sizeof(now), "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
-	for (size_t i = 0; i < count; i++) {
-		redis_command(&commands, "ZADD %s XX %s %s", b->unacked_index, now, tags[i]);
-		sent++;
-	}
-	if (sent > 0)
-		redis_link_submit(b->link, &commands, sent, 0, NULL, NULL);
 }
 
 usec_t broker_renew_interval(const struct broker *b)

@@ -56,7 +56,7 @@ struct broker {
 	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
 	struct redis_link *link;
-	struct redis_script settle, restore, begin;
+	struct redis_script settle, restore, begin, give_back;
 
 	/* the consumer thread's */
 	const struct broker_list **lists; /* of what is consumed: step-major, then queue */
@@ -77,6 +77,10 @@ void broker_free_queues(struct broker *b);
 /* NULL when it was never consumed. [any] */
 struct broker_queue *broker_find_queue(const struct broker *b, const char *name);
 const struct broker_list *broker_find_list(const struct broker_queue *q, int step);
+
+/* ---- fetch.c ---- */
+/* The tag of a delivery to this life of ours. */
+void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out[BROKER_TAG_SIZE]);
 
 /* The line before a dead message: {"reason", "queue", "at"}. Given. */
 char *broker_dead_line(const char *reason, const char *queue);

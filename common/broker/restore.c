@@ -123,22 +123,24 @@ struct restoring {
 	const struct presence *p;
 	bool own_only;
 	/* not NULL: what this life of ours took and does not hold, instead of what dead ones did */
-	char *const *held; /* sorted */
+	const uint64_t *held; /* numbers, sorted */
 	size_t held_count;
 	struct verdict last;
 	struct orphans orphans;
 	int64_t restored;
 };
 
-static int compare_tags(const void *a, const void *b)
+static int compare_numbers(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const uint64_t *left = a, *right = b;
+
+	return (*left > *right) - (*left < *right);
 }
 
-static bool is_lost(const struct restoring *r, const char *tag, const char *owner)
+static bool is_lost(const struct restoring *r, uint64_t number, const char *owner)
 {
 	return strcmp(owner, presence_owner(r->p)) == 0 &&
-	       bsearch(&tag, r->held, r->held_count, sizeof(*r->held), compare_tags) == NULL;
+	       bsearch(&number, r->held, r->held_count, sizeof(*r->held), compare_numbers) == NULL;
 }
 
 static int consider(struct restoring *r, const char *tag, struct err *err)
@@ -150,7 +152,7 @@ static int consider(struct restoring *r, const char *tag, struct err *err)
 	if (!split_tag(tag, owner, &found.step, &found.number))
 		return 0;
 	if (r->held != NULL) {
-		if (is_lost(r, tag, owner))
+		if (is_lost(r, found.number, owner))
 			orphans_add(&r->orphans, &found);
 		return 0;
 	}
@@ -223,12 +225,12 @@ int broker_restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	return 0;
 }
 
-int broker_restore_lost(struct broker *b, const struct presence *p, char **held, size_t count,
+int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held, size_t count,
 			int64_t *ret_restored, struct err *err)
 {
 	struct restoring r = {.b = b, .p = p, .held = held, .held_count = count};
 
-	qsort(held, count, sizeof(*held), compare_tags);
+	qsort(held, count, sizeof(*held), compare_numbers);
 	if (run(&r, err) < 0)
 		return err_wrap(err, "restoring messages of a claim without an answer");
 	*ret_restored = r.restored;

@@ -81,6 +81,13 @@ class Worker(Service):
         found = re.search(rf"^celeriac_{name}(?:{{.*}})? (\S+)$", self.http("/metrics")[1], re.M)
         return float(found.group(1)) if found else 0
 
+    def anonymous(self):
+        """Bytes of anonymous memory."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Anonymous:"):
+                return int(line.split()[1]) << 10
+        raise AssertionError("the kernel does not say")
+
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 

@@ -388,15 +388,15 @@ END_TEST
 START_TEST(test_claim_without_an_answer)
 {
 	struct delivery d[4];
-	char *held[2];
+	uint64_t held[2];
 	struct err err = {0};
 	int64_t restored = -1;
 
 	for (int i = 0; i < 4; i++)
 		push_number("celery", i);
 	ck_assert_uint_eq(claim(4, d), 4);
-	held[0] = d[3].tag;
-	held[1] = d[1].tag;
+	held[0] = d[3].ref.number;
+	held[1] = d[1].ref.number;
 	ck_assert_int_eq(broker_restore_lost(g_broker, g_presence, held, 2, &restored, &err), 0);
 	ck_assert_int_eq(restored, 2);
 	ck_assert_int_eq(ask("LLEN", "celery"), 2);

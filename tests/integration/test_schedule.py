@@ -1,0 +1,252 @@
+"""ETA, countdown and rate limits: what waits is held by the worker, its payload stays in the broker."""
+
+import datetime
+import json
+import time
+
+import pytest
+
+from clients import envelope
+from services import wait_until
+
+OURS = "ours@test"
+SLACK = 6 << 20
+
+
+def eta(seconds):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def fill(broker, count, due, task="celeriac.add", args=lambda n: [n, 1]):
+    """Sends `count` messages in one go; their ids."""
+    ids, pipeline = [], broker.redis.pipeline(transaction=False)
+    for n in range(count):
+        task_id, message = envelope(task=task, args=args(n), headers={"eta": due})
+        ids.append(task_id)
+        pipeline.lpush("celery", json.dumps(message))
+        if len(pipeline) == 1000:
+            pipeline.execute()
+    pipeline.execute()
+    return ids
+
+
+def scheduled(worker, count, seconds=60):
+    wait_until(lambda: worker.metric("tasks_scheduled") == count, seconds,
+               lambda: f"{worker.metric('tasks_scheduled')} of {count} are scheduled")
+
+
+def hold(broker, worker, count, seconds, margin=1, **options):
+    """Has `count` tasks held that are due in at least `margin` and about `seconds`; on a slow machine later."""
+    while True:
+        due = time.time() + seconds
+        ids = fill(broker, count, eta(seconds), **options)
+        wait_until(lambda: worker.metric("tasks_scheduled") == count or time.time() > due - margin, 120)
+        if time.time() < due - margin:
+            return ids
+        wait_until(lambda: broker.redis.llen("celery") == 0 and worker.metric("tasks_scheduled") == 0, 120)
+        seconds *= 2
+
+
+def received(worker):
+    """The ids in the order the worker took them."""
+    return [line.split("[")[-1].split("]")[0] for line in worker.log_lines(r"Task celeriac\.\w+\[.*\] received")]
+
+
+@pytest.fixture
+def ask(app):
+    def ask(command, to=OURS, **arguments):
+        for reply in app.control.broadcast(command, arguments=arguments, destination=[to], reply=True, timeout=5, limit=1) or []:
+            return reply[to]
+        raise AssertionError(f"no answer to {command}")
+
+    return ask
+
+
+def test_payloads_stay_in_the_broker(make_worker, broker, app):
+    """400 messages of 100 kB are held in less memory than 60 of them would take."""
+    worker = make_worker("-c", "1", "--prefetch-multiplier", "1")
+    assert app.send_task("celeriac.echo", ("x" * 200_000,)).get(timeout=20)
+    before = worker.anonymous()
+    ids = hold(broker, worker, 400, 6, 2, task="celeriac.echo", args=lambda n: [f"{n}" * 50_000])
+    grown = worker.anonymous() - before
+    assert app.send_task("celeriac.echo", ("now",)).get(timeout=20) == "now"
+    assert grown < SLACK, f"{grown >> 10} KiB"
+    for n in (0, 1, 77, 399):
+        assert broker.meta(ids[n], 60)["result"] == f"{n}" * 50_000
+    broker.wait_settled(60)
+
+
+def test_many_due_at_once_run_once_and_in_order(make_worker, broker):
+    worker = make_worker("-c", "1", "--prefetch-multiplier", "4")
+    ids = hold(broker, worker, 1000, 4)
+    assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [n + 1 for n in range(1000)]
+    broker.wait_settled()
+    done = [line.split("[")[-1].split("]")[0] for line in worker.log_lines(r"Task celeriac\.add\[.*\] succeeded")]
+    assert [task_id for task_id in done if task_id in set(ids)] == ids
+
+
+def test_what_is_due_is_not_pinned_to_a_full_worker(make_worker, broker, app):
+    """But for the one that finds its last slot."""
+    full = make_worker("-c", "1", "--prefetch-multiplier", "2")
+    busy = app.send_task("celeriac.sleep", (600,))
+    wait_until(lambda: full.metric("tasks_active") == 1, 20)
+    ids = hold(broker, full, 300, 4)
+    wait_until(lambda: full.metric("tasks_scheduled") == 0, 60)
+    assert broker.redis.llen("celery") == 299
+    idle = make_worker("-c", "1", "--prefetch-multiplier", "1")
+    assert [broker.meta(task_id, 60)["result"] for task_id in ids[1:]] == [n + 1 for n in range(1, 300)]
+    assert received(idle) == ids[1:], "they did not come in their order"
+    assert busy.state == "PENDING"
+
+
+def test_a_queue_that_is_no_longer_served_keeps_what_is_due(make_worker, broker, app, ask):
+    """Given back, it might lie there for ever: the queue was cancelled after its messages were taken."""
+    worker = make_worker("-n", OURS, "-c", "1", "--prefetch-multiplier", "1", "-Q", "celery,late")
+    results = [app.send_task("celeriac.add", (n, 1), countdown=2.5, queue="late") for n in range(3)]
+    scheduled(worker, 3)
+    app.send_task("celeriac.sleep", (3.5,))
+    wait_until(lambda: worker.metric("tasks_active") == 1, 20)
+    ask("cancel_consumer", queue="late")
+    assert [result.get(timeout=30) for result in results] == [1, 2, 3]
+
+
+def test_put_back_by_somebody_else_is_no_longer_ours(make_worker, broker):
+    """As kombu's sweeper does it: the record is gone, the message is in its queue."""
+    first = make_worker("-c", "1", "-Q", "celery")
+    second = make_worker("-c", "1", "-Q", "other")
+    ids = hold(broker, first, 50, 3)
+    done = first.metric("tasks_succeeded_total")
+    with broker.redis.pipeline() as pipeline:
+        for tag, record in broker.redis.hgetall("unacked").items():
+            pipeline.hdel("unacked", tag).zrem("unacked_index", tag)
+            pipeline.rpush("other", json.dumps(json.loads(record)[0]))
+        pipeline.execute()
+    assert sorted(broker.meta(task_id, 60)["result"] for task_id in ids) == [n + 1 for n in range(50)]
+    wait_until(lambda: first.metric("tasks_scheduled") == 0, 20, "it still believes to hold them")
+    assert second.metric("tasks_succeeded_total") == 50 and first.metric("tasks_succeeded_total") == done
+    broker.wait_settled()
+
+
+def test_revoked_at_once_however_many(make_worker, broker, ask):
+    worker = make_worker("-n", OURS, "-c", "1")
+    ids = fill(broker, 600, eta(600))
+    scheduled(worker, 600)
+    assert ask("revoke", task_id=ids[:300])["ok"].startswith("tasks {")
+    assert {broker.meta(task_id, 20)["status"] for task_id in ids[:300]} == {"REVOKED"}
+    scheduled(worker, 300)
+    assert ask("terminate", signal="KILL", task_id=[ids[400], "unknown"]) == {"ok": f"terminate: {ids[400]}"}
+    assert broker.meta(ids[400], 20)["status"] == "REVOKED"
+    scheduled(worker, 299)
+    assert broker.unacked() == (299, 299)
+
+
+def test_listed_with_everything(make_worker, app, broker, ask):
+    worker = make_worker("-n", OURS, "-c", "1", "-Q", "celery,other")
+    first = app.send_task("celeriac.echo", (["a", 1.5, None],), countdown=600, queue="other", priority=6)
+    scheduled(worker, 1)
+    later = app.send_task("celeriac.echo", (1,), {}, countdown=900)
+    scheduled(worker, 2)
+    one, two = ask("scheduled")
+    assert one["request"]["id"] == first.id and two["request"]["id"] == later.id
+    assert one["request"]["args"] == [["a", 1.5, None]] and one["request"]["kwargs"] == {}
+    assert one["request"]["delivery_info"] == {"exchange": "", "routing_key": "other", "priority": 6, "redelivered": False}
+    assert abs(datetime.datetime.fromisoformat(one["eta"]).timestamp() - time.time() - 600) < 60
+    assert ask("query_task", ids=[later.id, "unknown"]) == {later.id: ["scheduled", two["request"]]}
+    assert ask("reserved") == []
+    ask("rate_limit", task_name="celeriac.add", rate_limit="1/h")
+    adds = [app.send_task("celeriac.add", (n, 1)) for n in range(3)]
+    assert adds[0].get(timeout=20) == 1
+    scheduled(worker, 4)
+    assert [request["args"] for request in ask("reserved")] == [[1, 1], [2, 1]]
+    assert ask("query_task", ids=adds[2].id)[adds[2].id][0] == "reserved"
+    assert len(ask("scheduled")) == 2
+
+
+def test_so_many_and_no_more(make_worker, broker, app):
+    """worker_eta_task_limit, and the slots of the prefetch count beyond it."""
+    worker = make_worker("-c", "1", "--prefetch-multiplier", "2", CELERY_WORKER_ETA_TASK_LIMIT="5")
+    fill(broker, 20, eta(600))
+    scheduled(worker, 7)
+    assert broker.redis.llen("celery") == 13
+    assert broker.unacked() == (7, 7)
+
+
+@pytest.mark.parametrize("end", ["term", "quit"])
+def test_all_goes_back_in_its_order(make_worker, broker, end):
+    worker = make_worker("-c", "1")
+    ids = fill(broker, 700, eta(600))
+    scheduled(worker, 700)
+    assert getattr(worker, end)() == 0
+    assert broker.unacked() == (0, 0)
+    queued = [json.loads(message)["headers"]["id"] for message in reversed(broker.redis.lrange("celery", 0, -1))]
+    assert queued == ids
+
+
+def test_nothing_is_lost_when_it_dies(make_worker, broker):
+    worker = make_worker("-c", "1")
+    ids = hold(broker, worker, 300, 5)
+    worker.restart()
+    assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [n + 1 for n in range(300)]
+    broker.wait_settled()
+
+
+def test_an_outage_of_the_broker_when_they_are_due(make_redis, make_worker):
+    from clients import Broker
+
+    server = make_redis(durable=True).start()
+    broker = Broker(server.url(), "outage")
+    worker = make_worker("-c", "1", broker=broker)
+    ids = hold(broker, worker, 100, 3)
+    server.kill()
+    due = time.time() + 3
+    wait_until(lambda: time.time() > due, 10)  # their time passes while nobody can be asked
+    assert worker.metric("tasks_scheduled") == 100
+    server.start()
+    assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [n + 1 for n in range(100)]
+    broker.wait_settled()
+
+
+def watch_scores(broker, worker, count, timeout, seconds):
+    """No record of `count` becomes as old as the visibility timeout; how often each was renewed at least."""
+    until, oldest, first = time.time() + seconds, 0, None
+    while time.time() < until:
+        now = time.time()
+        (_, score), = broker.redis.zrange("unacked_index", 0, 0, withscores=True)
+        first = first or score
+        oldest = max(oldest, now - score)
+        assert now - score < timeout, f"a record is {now - score:.2f} s old"
+        time.sleep(0.05)
+    assert worker.metric("tasks_scheduled") == count
+    assert score > first + seconds - timeout, "nothing was renewed"
+    return oldest
+
+
+def test_held_longer_than_the_visibility_timeout(make_worker, broker):
+    worker = make_worker("-c", "1", CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps({"visibility_timeout": 3}))
+    ids = hold(broker, worker, 3000, 8, 6)
+    done = worker.metric("tasks_succeeded_total")
+    watch_scores(broker, worker, 3000, 3, 5)
+    assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [n + 1 for n in range(3000)]
+    assert worker.metric("tasks_succeeded_total") == done + 3000
+    broker.wait_settled()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_hundred_thousand_beside_a_sweeper(make_worker, make_python_worker, broker, app):
+    """Python's sweeper with a visibility timeout of some seconds finds nothing stale, and other work is not held up."""
+    options = json.dumps({"visibility_timeout": 6})
+    worker = make_worker("-c", "2", CELERY_BROKER_TRANSPORT_OPTIONS=options)
+    ids = fill(broker, 100_000, eta(75))
+    scheduled(worker, 100_000, 120)
+    other = make_worker("-c", "2", CELERY_BROKER_TRANSPORT_OPTIONS=options)  # sweeps too
+    oldest = watch_scores(broker, worker, 100_000, 6, 15)
+    print(f"the oldest record was {oldest:.2f} s old")
+    began = time.monotonic()
+    assert [app.send_task("celeriac.echo", (n,)).get(timeout=10) for n in range(20)] == list(range(20))
+    assert time.monotonic() - began < 5
+    wait_until(lambda: worker.metric("tasks_succeeded_total") + other.metric("tasks_succeeded_total") >= 100_020, 240,
+               lambda: f"{worker.metric('tasks_succeeded_total')} + {other.metric('tasks_succeeded_total')}")
+    broker.wait_settled(60)
+    assert worker.metric("tasks_succeeded_total") + other.metric("tasks_succeeded_total") == 100_020
+    assert broker.result_count() == 100_020 and len(set(ids)) == 100_000
