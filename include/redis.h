@@ -41,30 +41,92 @@ struct redis_script {
 };
 void redis_script_init(struct redis_script *s, const char *text);
 
+/* ---- how connections are made and kept: transport options and settings. Zero is the default ----
+ */
+enum redis_verify { REDIS_VERIFY_REQUIRED, REDIS_VERIFY_OPTIONAL, REDIS_VERIFY_NONE };
+/* redis-py's ssl_* parameters. Strings are owned, NULL when not said. */
+struct redis_tls {
+	bool on;
+	enum redis_verify verify; /* "optional" is "required" for a client, as in Python */
+	bool any_host;		  /* ssl_check_hostname=false: the certificate may name another */
+	char *ca_certs, *ca_path; /* neither: the system's */
+	char *certfile, *keyfile, *password;
+};
+struct redis_tuning {
+	usec_t socket_timeout;	      /* for a reply that is owed; 0 = 5 s */
+	usec_t connect_timeout;	      /* 0 = whatever the caller has */
+	usec_t health_check_interval; /* PING after so much silence; 0 = 2 s, USEC_NEVER = none */
+	bool no_keepalive;	      /* socket_keepalive=false */
+	int keepalive[3];	      /* TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT; 0 = ours */
+	char *client_name;	      /* CLIENT SETNAME, instead of the caller's; or NULL */
+	char *user, *password;	      /* where the URL has none; or NULL */
+	struct redis_tls tls;	      /* broker_use_ssl, redis_backend_use_ssl */
+	bool shuffle;		      /* failover_strategy: the further URLs in any order */
+	bool is_backend; /* Celery's rules of result_backend: rediss:// must say ssl_cert_reqs,
+			    redis:// has no ssl_* parameters */
+	/* sentinel:// */
+	char *master_name; /* or NULL */
+	int64_t min_other_sentinels;
+	char *sentinel_user, *sentinel_password; /* or NULL */
+	struct redis_tls sentinel_tls;
+	usec_t sentinel_timeout; /* 0 = socket_timeout */
+};
+void redis_tuning_done(struct redis_tuning *t);
+/* Reads one ssl_* parameter, its name without "ssl_": false when there is none of that name.
+ * ERR_INVALID names it, never its value when that is a secret. [init] */
+int redis_tls_set(struct redis_tls *t, const char *name, const char *value, bool *ret_known,
+		  struct err *err) must_check;
+/* Reads every file it names, as a connection will: ERR_INVALID names what cannot be used. [init] */
+int redis_tls_check(const struct redis_tls *t, struct err *err) must_check;
+
 /* ---- where it is ---- */
-struct redis_address {
+/* One server, or one sentinel. */
+struct redis_endpoint {
 	char *host; /* or NULL */
 	char *path; /* unix socket, or NULL */
 	int port;
 	char *user, *password;
 	int db;
-	char *safe;	  /* for messages */
-	char *key_prefix; /* global_keyprefix, "" if none: whoever builds a key prepends it */
+	struct redis_tls tls;
 };
-/* redis://[user[:password]@]host[:port][/db], redis+socket:///path?virtual_host=db; rediss:// is
- * ERR_UNSUPPORTED when the library has no TLS. [any] */
+/* Several servers, of which all connections use the same one (failover), or the sentinels that know
+ * the master. Shared by all copies of an address. */
+struct redis_site;
+struct redis_address {
+	struct redis_site *site;
+	const struct redis_endpoint *first; /* of the site: what the URL says first */
+	const char *safe;		    /* for messages; of the site */
+	char *key_prefix;		    /* global_keyprefix, "" if none: whoever builds a key
+					       prepends it */
+};
+/*
+ * redis://[user[:password]@]host[:port][/db], rediss:// for TLS with ssl_cert_reqs, ssl_ca_certs,
+ * ssl_certfile, ssl_keyfile, ssl_check_hostname … in the query,
+ * redis+socket:///path?virtual_host=db, sentinel://[user[:password]@]sentinel[:port][/db] with
+ * tuning->master_name (user, password and db are the master's). Several after each other, separated
+ * by ';', are tried in turn. `tuning` is copied; NULL is the default. ERR_INVALID says what is
+ * wrong, and for TLS also which file. [init]
+ */
+int redis_address_parse_tuned(const char *url, const struct redis_tuning *tuning,
+			      struct redis_address *ret, struct err *err) must_check;
 int redis_address_parse(const char *url, struct redis_address *ret, struct err *err) must_check;
+/* Another one of the same site. Given. [any] */
+void redis_address_copy(const struct redis_address *a, struct redis_address *ret);
 void redis_address_done(struct redis_address *a);
-/* The same server and database: results and acks can share a transaction. */
+/* The same servers and database: results and acks can share a transaction. */
 bool redis_address_equal(const struct redis_address *a, const struct redis_address *b);
+/* What a reader should know: certificates that are not verified. NULL if nothing. */
+const char *redis_address_warning(const struct redis_address *a);
 
 /* ---- one connection [owner] ---- */
 struct redis;
-/* Connects, authenticates, selects, names itself. Takes at most `timeout`, which every later call
- * obeys too. */
+/* Connects, authenticates, selects, names itself; asks the sentinels first where there are any, and
+ * tries one server after the other. Takes at most `timeout`, which every later call obeys too. */
 int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout,
 	       struct redis **ret, struct err *err) must_check;
 void redis_close(struct redis *r);
+/* False when the site has gone on to another of its servers: this connection is to be made anew. */
+bool redis_is_current(const struct redis *r);
 /* Sends what `commands` holds (emptied) and reads `count` replies into ret[]; on failure the
  * connection is unusable and must be closed. An error reply is a reply, not a failure. */
 int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct redis_reply **ret,

@@ -25,8 +25,18 @@ struct settings {
 	/* Celery's */
 	const char *broker_url;
 	const char *broker_transport_options; /* JSON object */
+	const char *broker_use_ssl;	      /* JSON object of ssl_* parameters */
+	const char *broker_failover_strategy; /* round-robin | shuffle */
 	const char *result_backend;	      /* "" = disabled:// */
 	const char *result_backend_transport_options;
+	const char *redis_backend_use_ssl; /* as broker_use_ssl */
+	const char *redis_username, *redis_password;
+	usec_t redis_socket_timeout, redis_socket_connect_timeout; /* 0 = ours */
+	usec_t redis_backend_health_check_interval;		   /* 0 = none */
+	bool redis_socket_keepalive;
+	bool redis_retry_on_timeout;   /* accepted */
+	int64_t redis_max_connections; /* accepted */
+	const char *redis_client_name;
 	usec_t result_expires; /* 0 = never */
 	const char *task_default_queue;
 	struct str_list worker_queues;	       /* -Q; empty = task_default_queue */

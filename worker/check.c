@@ -3,12 +3,14 @@
  * run.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "transport.h"
 #include "worker.h"
 
 #define PATIENCE (5 * USEC_PER_SEC)
@@ -23,29 +25,48 @@ static void verdict(const char *what, const struct err *err, const char *detail,
 	(*failures)++;
 }
 
-static int ping(const char *url, struct err *err)
+static int ping(const char *url, const struct redis_tuning *tuning, struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	struct redis_address address = {0};
 	struct redis *r = NULL;
-	int rc = redis_address_parse(url, &address, err);
+	int rc = redis_address_parse_tuned(url, tuning, &address, err);
 
 	if (rc == 0)
 		rc = redis_open(&address, "celeriac-check", PATIENCE, &r, err);
 	if (rc == 0)
 		rc = redis_do(r, &reply, err, "PING");
 	redis_close(r);
+	if (rc == 0 && redis_address_warning(&address) != NULL)
+		printf("note  %s: %s\n", address.safe, redis_address_warning(&address));
 	redis_address_done(&address);
 	return rc;
 }
 
-static void check_redis(const char *what, const char *url, int *failures)
+static void print_notes(const char *what, const char *setting, const struct buf *notes)
 {
-	struct err err = {0};
-	int rc = url && url[0] ? ping(url, &err)
-			       : err_set(&err, ERR_INVALID, "CELERY_BROKER_URL is not set");
+	for (const char *line = notes->data; line != NULL && *line != '\0';) {
+		size_t len = strcspn(line, "\n");
 
+		printf("note  %-12s %s: %.*s\n", what, setting, (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+static void check_redis(const char *what, const struct settings *s, enum transport_side side,
+			const char *url, int *failures)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct transport_options options = {0};
+	struct err err = {0};
+	int rc = transport_options_read(s, side, &options, &notes, &err);
+
+	print_notes(what, transport_setting(side), &notes);
+	if (rc == 0)
+		rc = url && url[0] ? ping(url, &options.connection, &err)
+				   : err_set(&err, ERR_INVALID, "CELERY_BROKER_URL is not set");
 	verdict(what, rc < 0 ? &err : NULL, "answers", failures);
+	transport_options_done(&options);
 }
 
 static void check_store(const struct settings *s, int *failures)
@@ -80,8 +101,17 @@ static void check_engine(const struct settings *s, int *failures)
 	struct sandbox *sandbox = NULL;
 	struct presence *presence = NULL;
 	struct err err = {0};
-	int rc = redis_address_parse(s->broker_url ? s->broker_url : "", &address, &err);
+	struct transport_options options = {0};
+	int rc = transport_options_read(s, TRANSPORT_BROKER, &options, NULL, &err);
 
+	if (rc == 0)
+		rc = redis_address_parse_tuned(s->broker_url ? s->broker_url : "",
+					       &options.connection, &address, &err);
+	if (rc == 0) {
+		free(address.key_prefix);
+		address.key_prefix = xstrdup(options.global_keyprefix);
+	}
+	transport_options_done(&options);
 	if (rc < 0) {
 		printf("note  %-12s not tried without a broker\n", "engine");
 		return;
@@ -122,10 +152,10 @@ int check_run(const struct settings *s)
 	struct err err = {0};
 	int failures = 0;
 
-	check_redis("broker", s->broker_url, &failures);
+	check_redis("broker", s, TRANSPORT_BROKER, s->broker_url, &failures);
 	if (s->result_backend != NULL && s->result_backend[0] != '\0' &&
 	    strncmp(s->result_backend, "disabled", 8) != 0)
-		check_redis("backend", s->result_backend, &failures);
+		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, &failures);
 	check_store(s, &failures);
 	check_engine(s, &failures);
 	if (metrics_check(s, &err) < 0)

@@ -154,7 +154,7 @@ static json_t *pool_stats(struct worker *w)
 
 static json_t *broker_stats(const struct worker *w)
 {
-	const struct redis_address *a = broker_address(w->broker);
+	const struct redis_endpoint *a = broker_address(w->broker)->first;
 	const char *options = w->settings.broker_transport_options;
 	_cleanup_free_ char *virtual_host = xasprintf("%d", a->db);
 	json_t *parsed = NULL;
@@ -168,8 +168,8 @@ static json_t *broker_stats(const struct worker *w)
 			 "s:n}",
 			 "hostname", a->host ? a->host : a->path, "userid",
 			 a->user && a->user[0] != '\0' ? a->user : NULL, "virtual_host",
-			 virtual_host, "port", a->port, "insist", 0, "ssl", 0, "transport", "redis",
-			 "connect_timeout", 4, "transport_options", parsed, "login_method",
+			 virtual_host, "port", a->port, "insist", 0, "ssl", a->tls.on, "transport",
+			 "redis", "connect_timeout", 4, "transport_options", parsed, "login_method",
 			 "uri_prefix", "heartbeat", 120.0, "failover_strategy", "round-robin",
 			 "alternates", "credential_provider");
 }

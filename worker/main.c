@@ -53,7 +53,7 @@ static int open_parts(struct worker *w, struct err *err)
 	limits_of_registry(&w->limits, &w->registry);
 	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
 	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
-	    (rc = fanout_open(s, &w->fanout, err)) < 0)
+	    (rc = fanout_open(s, broker_address(w->broker), &w->fanout, err)) < 0)
 		return rc;
 	if (s->database_url == NULL || s->database_url[0] == '\0') {
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");

@@ -11,7 +11,9 @@
 #include "bounds.h"
 #include "clock.h"
 #include "json.h"
+#include "log.h"
 #include "mem.h"
+#include "transport.h"
 
 extern const char script_store[], script_unbegun[], script_chord_part[];
 
@@ -35,37 +37,17 @@ void backend_write_done(struct backend_write *w)
 	*w = (struct backend_write){0};
 }
 
-/* Celery appends "_" to a prefix that does not end in one of ":_-.". */
-static int take_prefix(const char *options, char **ret, struct err *err)
-{
-	_cleanup_json_ json_t *object = NULL;
-	const char *prefix;
-	size_t len;
-	int rc;
-
-	*ret = xstrdup("");
-	if (options == NULL || options[0] == '\0')
-		return 0;
-	rc = json_load_strict(options, strlen(options), &object, err);
-	if (rc < 0)
-		return err_wrap(err, "result_backend_transport_options");
-	prefix = json_member_str(object, "global_keyprefix");
-	if (prefix == NULL || prefix[0] == '\0')
-		return 0;
-	len = strlen(prefix);
-	free(*ret);
-	*ret = xasprintf("%s%s", prefix, strchr(":_-.", prefix[len - 1]) ? "" : "_");
-	return 0;
-}
-
-static int open_redis(struct backend *b, const char *url, const struct redis_address *broker,
-		      struct redis_link *broker_link, struct err *err)
+static int open_redis(struct backend *b, const char *url, const struct redis_tuning *tuning,
+		      const struct redis_address *broker, struct redis_link *broker_link,
+		      struct err *err)
 {
 	struct redis_address address = {0};
-	int rc = redis_address_parse(url, &address, err);
+	int rc = redis_address_parse_tuned(url, tuning, &address, err);
 
 	if (rc < 0)
 		return err_wrap(err, "result_backend");
+	if (redis_address_warning(&address) != NULL)
+		log_warning("%s: %s", address.safe, redis_address_warning(&address));
 	b->shares_broker = broker != NULL && redis_address_equal(&address, broker);
 	if (b->shares_broker)
 		b->link = broker_link;
@@ -80,16 +62,34 @@ static int open_redis(struct backend *b, const char *url, const struct redis_add
 	return rc;
 }
 
+static bool is_redis(const char *url)
+{
+	static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://",
+					      "socket://", "sentinel://"};
+
+	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
 int backend_open(const struct settings *s, const struct redis_address *broker,
 		 struct redis_link *broker_link, struct backend **ret, struct err *err)
 {
 	struct backend *b = xcalloc(1, sizeof(*b));
 	const char *url = s->result_backend ? s->result_backend : "";
-	int rc = take_prefix(s->result_backend_transport_options, &b->key_prefix, err);
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct transport_options options = {0};
+	int rc = transport_options_read(s, TRANSPORT_BACKEND, &options, &notes, err);
 
+	if (rc == 0) {
+		b->key_prefix = xstrdup(options.global_keyprefix);
+		b->chord_ordered = options.chord_ordered;
+	}
+	transport_options_tell(TRANSPORT_BACKEND, &notes);
 	b->ttl = s->result_expires / USEC_PER_SEC;
 	b->extended = s->result_extended;
-	b->chord_ordered = true;
 	redis_script_init(&b->store, script_store);
 	redis_script_init(&b->unbegun, script_unbegun);
 	redis_script_init(&b->chord_part, script_chord_part);
@@ -97,17 +97,19 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 		goto fail;
 	if (url[0] == '\0' || strncmp(url, "disabled", 8) == 0)
 		b->disabled = true;
-	else if (strncmp(url, "redis", 5) == 0)
-		rc = open_redis(b, url, broker, broker_link, err);
+	else if (is_redis(url))
+		rc = open_redis(b, url, &options.connection, broker, broker_link, err);
 	else
 		rc = err_set(err, ERR_UNSUPPORTED,
 			     "result_backend: %.*s is not built in; redis:// is",
 			     (int)strcspn(url, ":"), url);
 	if (rc < 0)
 		goto fail;
+	transport_options_done(&options);
 	*ret = b;
 	return 0;
 fail:
+	transport_options_done(&options);
 	backend_close(b, 0);
 	return rc;
 }

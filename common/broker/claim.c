@@ -16,8 +16,8 @@
 
 extern const char script_claim[];
 
-#define CONNECT_TIMEOUT (4 * USEC_PER_SEC) /* broker_connection_timeout */
-#define SLEEP_SECONDS	5 /* of one BLMOVE: how soon a dead connection is noticed */
+#define CONNECT_TIMEOUT (4 * USEC_PER_SEC)    /* broker_connection_timeout */
+#define WAKE_PATIENCE	(5 * USEC_PER_SEC)    /* for the answer once a BLMOVE is over */
 #define POLL_LISTS	(100 * USEC_PER_MSEC) /* lists without a connection of their own */
 #define POLL_OLD_SERVER (20 * USEC_PER_MSEC)  /* all lists, where BLMOVE does not exist */
 #define CLAIM_BYTES	"268435456"	      /* of one batch: the script stops beyond */
@@ -100,7 +100,7 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 			d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10), lists[list]->step};
 		d->data = xmemdup(data.data, data.len);
 		d->len = data.len;
-		if (b->options.round_robin)
+		if (b->options.queue_order == QUEUE_ROUND_ROBIN)
 			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
 	}
 	*ret_count = count;
@@ -155,6 +155,8 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	*ret_count = 0;
 	if (b->list_count == 0)
 		return 0; /* every queue was cancelled */
+	if (!redis_is_current(b->claiming))
+		return err_set(err, ERR_CLOSED, "another server is used now");
 	if (max > BOUND_CLAIM_BATCH)
 		max = BOUND_CLAIM_BATCH;
 	ordered_lists(b, lists);
@@ -176,8 +178,10 @@ static int ask(struct broker *b, size_t i, struct err *err)
 
 	if (b->asked[i])
 		return 0;
-	redis_command(&commands, "BLMOVE %s %s RIGHT RIGHT %d", key, key, SLEEP_SECONDS);
+	redis_command(&commands, "BLMOVE %s %s RIGHT RIGHT %f", key, key,
+		      (double)b->options.polling_interval / (double)USEC_PER_SEC);
 	b->asked[i] = true;
+	b->asked_at[i] = clock_mono();
 	return redis_send(b->waking[i], &commands, err);
 }
 
@@ -202,6 +206,16 @@ static int answered(struct broker *b, size_t i, struct err *err)
 	return redis_reply_type(reply) != REDIS_NIL;
 }
 
+/* A peer that vanished says nothing when the sleep is over either. */
+static int check_awake(const struct broker *b, size_t i, struct err *err)
+{
+	usec_t patience = b->options.polling_interval + WAKE_PATIENCE;
+
+	if (!b->asked[i] || clock_mono() - b->asked_at[i] <= patience)
+		return 0;
+	return err_set(err, ERR_TIMEOUT, "a waiting connection does not answer");
+}
+
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 {
 	struct pollfd fds[BROKER_WAKE_MAX + 1];
@@ -221,10 +235,8 @@ int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 	rc = poll(fds, count + 1, clock_left_ms(deadline));
 	if (rc < 0 && errno != EINTR)
 		return err_set_errno(err, ERR_FAILED, errno, "poll");
-	for (size_t i = 0; rc > 0 && i < count; i++) {
-		if (fds[i].revents == 0)
-			continue;
-		int got = answered(b, i, err);
+	for (size_t i = 0; i < count; i++) {
+		int got = fds[i].revents != 0 ? answered(b, i, err) : check_awake(b, i, err);
 
 		if (got < 0)
 			return got;

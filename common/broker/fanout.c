@@ -18,13 +18,14 @@
 extern const char script_fanout_reply[];
 
 #define CONNECT_TIMEOUT (4 * USEC_PER_SEC)
-#define PING_AFTER	(10 * USEC_PER_SEC) /* of silence */
-#define PATIENCE	(5 * USEC_PER_SEC)  /* for the answer */
+#define PING_AFTER	(2 * USEC_PER_SEC) /* of silence, unless health_check_interval says more */
+#define PATIENCE	(5 * USEC_PER_SEC) /* for the answer */
 #define REPLY_TTL_MS	"60000" /* whoever asks waits for seconds, and takes replies as they come */
 
 struct fanout {
 	struct redis_address address;
-	struct broker_options options;
+	struct transport_options options;
+	char *prefix; /* of channels */
 	struct redis_link *link;
 	struct redis_script reply;
 	atomic_size_t backlog;
@@ -35,16 +36,21 @@ struct fanout {
 	usec_t pinged; /* 0 = none outstanding */
 };
 
-int fanout_open(const struct settings *s, struct fanout **ret, struct err *err)
+int fanout_open(const struct settings *s, const struct redis_address *broker, struct fanout **ret,
+		struct err *err)
 {
 	struct fanout *f = xcalloc(1, sizeof(*f));
-	int rc = redis_address_parse(s->broker_url, &f->address, err);
+	int rc = transport_options_read(s, TRANSPORT_BROKER, &f->options, NULL, err);
 
-	if (rc == 0)
-		rc = broker_options_parse(s->broker_transport_options, f->address.db, &f->options,
-					  err);
-	if (rc == 0)
+	if (rc == 0 && broker != NULL)
+		redis_address_copy(broker, &f->address);
+	else if (rc == 0)
+		rc = redis_address_parse_tuned(s->broker_url, &f->options.connection, &f->address,
+					       err);
+	if (rc == 0) {
+		f->prefix = transport_fanout_prefix(&f->options, f->address.first->db);
 		rc = redis_link_new(&f->address, "celeriac-fanout", &f->link, err);
+	}
 	if (rc < 0) {
 		fanout_close(f, 0);
 		return rc;
@@ -62,19 +68,20 @@ void fanout_close(struct fanout *f, usec_t deadline)
 	if (f->link != NULL)
 		redis_link_free(f->link, deadline);
 	redis_close(f->listening);
-	broker_options_done(&f->options);
+	transport_options_done(&f->options);
 	redis_address_done(&f->address);
+	free(f->prefix);
 	free(f);
 }
 
 /* Given. */
 static char *channel_of(const struct fanout *f, const char *exchange, const char *routing_key)
 {
-	const struct broker_options *o = &f->options;
+	const struct transport_options *o = &f->options;
 	bool keyed = o->fanout_patterns && routing_key[0] != '\0';
 
-	return xasprintf("%s%s%s%s%s", o->global_keyprefix, o->fanout_prefix, exchange,
-			 keyed ? "/" : "", keyed ? routing_key : "");
+	return xasprintf("%s%s%s%s%s", o->global_keyprefix, f->prefix, exchange, keyed ? "/" : "",
+			 keyed ? routing_key : "");
 }
 
 static void published(void *arg, unused_arg struct redis_reply *const *replies,
@@ -111,7 +118,7 @@ void fanout_reply(struct fanout *f, const char *exchange, const char *routing_ke
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_free_ char *queue = xasprintf("%s.%s", routing_key, exchange);
-	const struct broker_options *o = &f->options;
+	const struct transport_options *o = &f->options;
 
 	redis_command(&commands, "EVALSHA %s 1 %s_kombu.binding.%s %s %s %b %s %s %s", f->reply.sha,
 		      o->global_keyprefix, exchange, routing_key, queue, envelope.data,
@@ -122,7 +129,7 @@ void fanout_reply(struct fanout *f, const char *exchange, const char *routing_ke
 static void change_binding(struct fanout *f, const char *command, const struct fanout_binding *b)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	const struct broker_options *o = &f->options;
+	const struct transport_options *o = &f->options;
 	_cleanup_free_ char *member =
 		xasprintf("%s%s%s%s%s", b->routing_key, o->sep, b->pattern, o->sep, b->queue);
 
@@ -210,11 +217,15 @@ static int read_one(struct fanout *f, char **ret, size_t *ret_len, struct err *e
 static int probe(struct fanout *f, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES);
-	usec_t now = clock_mono();
+	usec_t now = clock_mono(), after = f->options.connection.health_check_interval;
 
+	if (after == 0)
+		after = PING_AFTER;
+	if (!redis_is_current(f->listening))
+		return err_set(err, ERR_CLOSED, "another server is used now");
 	if (f->pinged != 0 && now - f->pinged > PATIENCE)
 		return err_set(err, ERR_TIMEOUT, "the control connection does not answer");
-	if (f->pinged != 0 || now - f->heard < PING_AFTER)
+	if (f->pinged != 0 || now - f->heard < after)
 		return 0;
 	f->pinged = now;
 	redis_command(&commands, "PING");

@@ -1,138 +1,280 @@
 /*
- * kombu's transport options for Redis, as CELERY_BROKER_TRANSPORT_OPTIONS gives
- * them.
+ * The table of kombu's transport options for Redis, and who reads it. See transport.h.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker_options.h"
 #include "json.h"
+#include "log.h"
 #include "mem.h"
-#include "redis_broker.h"
 
-static const int default_steps[] = {0, 3, 6, 9};
+#define AT(field) .offset = offsetof(struct transport_options, field)
+#define BOTH	  (1u << TRANSPORT_BROKER | 1u << TRANSPORT_BACKEND)
+#define BROKER	  (1u << TRANSPORT_BROKER)
+#define BACKEND	  (1u << TRANSPORT_BACKEND)
+#define AGAIN	  "what may run twice is sent again until it is answered"
 
-static int take_string(const json_t *object, const char *name, const char *fallback, char **ret,
-		       struct err *err)
+/* clang-format off */
+static const struct option_row rows[] = {
+	/* what is kept where */
+	{ "visibility_timeout", BROKER, OPTION_SECONDS, AT(visibility_timeout), .min = 1, .max = 1e9 },
+	{ "visibility_timeout", BACKEND, OPTION_NOTED, .note = "it is the broker's" },
+	{ "global_keyprefix", BROKER, OPTION_TEXT, AT(global_keyprefix) },
+	{ "global_keyprefix", BACKEND, OPTION_CUSTOM, .read = option_backend_prefix },
+	{ "sep", BROKER, OPTION_NAME, AT(sep) },
+	{ "priority_steps", BROKER, OPTION_CUSTOM, .read = option_priority_steps },
+	{ "queue_order_strategy", BROKER, OPTION_CUSTOM, .read = option_queue_order },
+	{ "unacked_key", BROKER, OPTION_NAME, AT(unacked_key) },
+	{ "unacked_index_key", BROKER, OPTION_NAME, AT(unacked_index_key) },
+	{ "unacked_mutex_key", BROKER, OPTION_NOTED, .note = "restoring is one step of a script here and takes no lock" },
+	{ "unacked_mutex_expire", BROKER, OPTION_NOTED, .note = "restoring is one step of a script here and takes no lock" },
+	{ "unacked_restore_limit", BROKER, OPTION_NOTED, .note = "messages of dead workers are restored one by one" },
+	{ "unacked_restore_interval", BROKER, OPTION_NOTED, .note = "dead workers are found by their leases, within 15 s" },
+	{ "unacked_restore_throttle", BROKER, OPTION_NOTED, .note = "dead workers are found by their leases, within 15 s" },
+	{ "ack_emulation", BROKER, OPTION_NOTED, .note = "what is taken is always recorded as unacked, or a crash would lose it" },
+	{ "fanout_prefix", BROKER, OPTION_CUSTOM, .read = option_fanout_prefix },
+	{ "fanout_patterns", BROKER, OPTION_BOOL, AT(fanout_patterns) },
+	{ "sentinel_fanout_compat", BROKER, OPTION_NOTED, .note = "channels are those of kombu 5.4 and later" },
+	{ "body_encoding", BROKER, OPTION_NOTED, .note = "every encoding is read; what is published is base64" },
+	{ "result_chord_ordered", BACKEND, OPTION_BOOL, AT(chord_ordered) },
+	{ "result_chord_join_timeout", BACKEND, OPTION_NOTED, .note = "nobody waits for the parts of a chord" },
+
+	/* connections */
+	{ "socket_timeout", BOTH, OPTION_SECONDS, AT(connection.socket_timeout), .min = 0.05, .max = 86400 },
+	{ "socket_connect_timeout", BOTH, OPTION_SECONDS, AT(connection.connect_timeout), .min = 0.05, .max = 86400 },
+	{ "socket_keepalive", BOTH, OPTION_CUSTOM, .read = option_keepalive },
+	{ "socket_keepalive_options", BOTH, OPTION_CUSTOM, .read = option_keepalive_options },
+	{ "health_check_interval", BOTH, OPTION_CUSTOM, .read = option_health_check },
+	{ "client_name", BOTH, OPTION_NAME, AT(connection.client_name) },
+	{ "polling_interval", BROKER, OPTION_SECONDS, AT(polling_interval), .min = 0.05, .max = 3600 },
+	{ "max_connections", BOTH, OPTION_NOTED, .note = "there are few connections, whatever the concurrency" },
+	{ "retry_on_timeout", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "retry_policy", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "max_retries", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "interval_start", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "interval_step", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "interval_max", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "additional_connection_errors", BACKEND, OPTION_NOTED, .note = "every failure of a connection is one" },
+	{ "credential_provider", BOTH, OPTION_REFUSED, .note = "it is a Python class; use user and password" },
+	{ "reauth_check_interval", BROKER, OPTION_NOTED, .note = "there are no credentials that expire" },
+
+	/* sentinel:// */
+	{ "master_name", BOTH, OPTION_NAME, AT(connection.master_name) },
+	{ "min_other_sentinels", BOTH, OPTION_INTEGER, AT(connection.min_other_sentinels), .min = 0, .max = 1000 },
+	{ "sentinel_kwargs", BOTH, OPTION_CUSTOM, .read = option_sentinel_kwargs },
+};
+/* clang-format on */
+
+const char *option_json_kind(const json_t *value)
 {
-	const json_t *value = json_object_get(object, name);
+	static const char *const names[] = {
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",  [JSON_STRING] = "a string",
+		[JSON_INTEGER] = "a number", [JSON_REAL] = "a number", [JSON_TRUE] = "a boolean",
+		[JSON_FALSE] = "a boolean",  [JSON_NULL] = "null",
+	};
 
-	if (value != NULL && !json_is_string(value))
-		return err_set(err, ERR_INVALID, "broker_transport_options: %s must be a string",
-			       name);
-	*ret = xstrdup(value ? json_string_value(value) : fallback);
+	return names[json_typeof(value)];
+}
+
+/* ---- one value ---- */
+
+int option_seconds(const json_t *value, double min, double max, usec_t *ret, struct err *err)
+{
+	double seconds = json_number_value(value);
+
+	if (!json_is_number(value) || !(seconds >= min && seconds <= max))
+		return err_set(err, ERR_INVALID, "must be a number of seconds from %g to %g%s%s",
+			       min, max, json_is_number(value) ? "" : ", not ",
+			       json_is_number(value) ? "" : option_json_kind(value));
+	*ret = (usec_t)(seconds * (double)USEC_PER_SEC + 0.5);
 	return 0;
 }
 
-static int take_steps(const json_t *object, struct broker_options *o, struct err *err)
+int option_text(const json_t *value, char **ret, struct err *err)
 {
-	const json_t *steps = json_object_get(object, "priority_steps");
-	const json_t *step;
-	size_t i;
-
-	if (steps == NULL) {
-		memcpy(o->priority_steps, default_steps, sizeof(default_steps));
-		o->step_count = ARRAY_LEN(default_steps);
-		return 0;
-	}
-	if (!json_is_array(steps) || json_array_size(steps) == 0 ||
-	    json_array_size(steps) > BROKER_STEPS_MAX)
-		return err_set(err, ERR_INVALID,
-			       "broker_transport_options: priority_steps must be 1 to %d numbers",
-			       BROKER_STEPS_MAX);
-	json_array_foreach(steps, i, step)
-	{
-		json_int_t n = json_integer_value(step);
-
-		if (!json_is_integer(step) || n < 0 || n > 9 ||
-		    (i > 0 && n <= o->priority_steps[i - 1]))
-			return err_set(
-				err, ERR_INVALID,
-				"broker_transport_options: priority_steps must rise from 0 to 9");
-		o->priority_steps[i] = (int)n;
-	}
-	o->step_count = json_array_size(steps);
+	if (!json_is_string(value))
+		return err_set(err, ERR_INVALID, "must be a string, not %s",
+			       option_json_kind(value));
+	if (strlen(json_string_value(value)) != json_string_length(value))
+		return err_set(err, ERR_INVALID, "must be a string without NUL");
+	free(*ret);
+	*ret = xstrdup(json_string_value(value));
 	return 0;
 }
 
-/* True is "/{db}.", a string is taken as it is, false is nothing; "{db}" is the database. */
-static int take_fanout(const json_t *object, int db, struct broker_options *o, struct err *err)
+static int take_integer(const struct option_row *row, const json_t *value, int64_t *ret,
+			struct err *err)
 {
-	const json_t *prefix = json_object_get(object, "fanout_prefix");
-	const json_t *patterns = json_object_get(object, "fanout_patterns");
-	const char *text = prefix == NULL || json_is_true(prefix) ? "/{db}." : "";
-	const char *place;
+	json_int_t n = json_integer_value(value);
 
-	if (prefix != NULL && !json_is_boolean(prefix) && !json_is_string(prefix))
-		return err_set(err, ERR_INVALID,
-			       "broker_transport_options: fanout_prefix must be a boolean or a "
-			       "string");
-	if (patterns != NULL && !json_is_boolean(patterns))
-		return err_set(err, ERR_INVALID,
-			       "broker_transport_options: fanout_patterns must be a boolean");
-	if (json_is_string(prefix))
-		text = json_string_value(prefix);
-	place = strstr(text, "{db}");
-	o->fanout_prefix = place ? xasprintf("%.*s%d%s", (int)(place - text), text, db, place + 4)
-				 : xstrdup(text);
-	o->fanout_patterns = patterns == NULL || json_is_true(patterns);
+	if (!json_is_integer(value) || (double)n < row->min || (double)n > row->max)
+		return err_set(err, ERR_INVALID, "must be an integer from %g to %g%s%s", row->min,
+			       row->max, json_is_integer(value) ? "" : ", not ",
+			       json_is_integer(value) ? "" : option_json_kind(value));
+	*ret = n;
 	return 0;
 }
 
-static int take_all(const json_t *object, int db, struct broker_options *o, struct err *err)
+static int take(const struct option_row *row, const json_t *value, struct transport_options *o,
+		struct buf *notes, struct err *err)
 {
-	const json_t *visibility = json_object_get(object, "visibility_timeout");
-	_cleanup_free_ char *order = NULL;
+	void *at = (char *)o + row->offset;
+	char **text = at;
 	int rc;
 
-	o->visibility_timeout = 3600 * USEC_PER_SEC;
-	if (visibility != NULL) {
-		double seconds = json_number_value(visibility);
-
-		if (!json_is_number(visibility) || !(seconds >= 1 && seconds <= 1e9))
-			return err_set(err, ERR_INVALID,
-				       "broker_transport_options: visibility_timeout must be at "
-				       "least 1 second");
-		o->visibility_timeout = (usec_t)(seconds * (double)USEC_PER_SEC);
-	}
-	if ((rc = take_string(object, "global_keyprefix", "", &o->global_keyprefix, err)) < 0 ||
-	    (rc = take_string(object, "unacked_key", "unacked", &o->unacked_key, err)) < 0 ||
-	    (rc = take_string(object, "unacked_index_key", "unacked_index", &o->unacked_index_key,
-			      err)) < 0 ||
-	    (rc = take_string(object, "sep", "\x06\x16", &o->sep, err)) < 0 ||
-	    (rc = take_string(object, "queue_order_strategy", "round_robin", &order, err)) < 0 ||
-	    (rc = take_fanout(object, db, o, err)) < 0)
+	switch (row->kind) {
+	case OPTION_SECONDS:
+		return option_seconds(value, row->min, row->max, at, err);
+	case OPTION_INTEGER:
+		return take_integer(row, value, at, err);
+	case OPTION_BOOL:
+		if (!json_is_boolean(value))
+			return err_set(err, ERR_INVALID, "must be a boolean, not %s",
+				       option_json_kind(value));
+		*(bool *)at = json_is_true(value);
+		return 0;
+	case OPTION_TEXT:
+		return option_text(value, text, err);
+	case OPTION_NAME:
+		rc = option_text(value, text, err);
+		if (rc == 0 && (*text)[0] == '\0')
+			rc = err_set(err, ERR_INVALID, "must not be empty");
 		return rc;
-	o->round_robin = strcmp(order, "round_robin") == 0;
-	return take_steps(object, o, err);
+	case OPTION_CUSTOM:
+		return row->read(value, o, err);
+	case OPTION_REFUSED:
+		return err_set(err, ERR_UNSUPPORTED, "is not supported: %s", row->note);
+	case OPTION_NOTED:
+		if (notes != NULL)
+			buf_appendf(notes, "%s has no effect: %s\n", row->name, row->note);
+		return 0;
+	}
+	BUG("option %s", row->name);
 }
 
-int broker_options_parse(const char *json, int db, struct broker_options *ret, struct err *err)
+/* ---- all of them ---- */
+
+static const struct option_row *find(const char *name, enum transport_side side)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if ((rows[i].sides & 1u << side) != 0 && strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	}
+	return NULL;
+}
+
+static int take_all(json_t *object, enum transport_side side, struct transport_options *o,
+		    struct buf *notes, struct err *err)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value)
+	{
+		const struct option_row *row = find(name, side);
+		int rc;
+
+		if (row == NULL) {
+			if (notes != NULL)
+				buf_appendf(notes, "%.64s is no known option\n", name);
+			continue;
+		}
+		if (json_is_null(value))
+			continue; /* Python's None: as if it were not there */
+		rc = take(row, value, o, notes, err);
+		if (rc < 0)
+			return err_wrap(err, "%s", name);
+	}
+	return 0;
+}
+
+static void fill_defaults(struct transport_options *o)
+{
+	static const int steps[] = {0, 3, 6, 9};
+
+	*o = (struct transport_options){
+		.visibility_timeout = 3600 * USEC_PER_SEC,
+		.polling_interval = 5 * USEC_PER_SEC,
+		.global_keyprefix = xstrdup(""),
+		.unacked_key = xstrdup("unacked"),
+		.unacked_index_key = xstrdup("unacked_index"),
+		.sep = xstrdup("\x06\x16"),
+		.fanout_prefix = xstrdup("/{db}."),
+		.fanout_patterns = true,
+		.step_count = ARRAY_LEN(steps),
+		.deadletter_queue = xstrdup(""),
+		.chord_ordered = true,
+	};
+	memcpy(o->priority_steps, steps, sizeof(steps));
+}
+
+static int read_json(const char *json, enum transport_side side, struct transport_options *o,
+		     struct buf *notes, struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
-	struct broker_options o = {0};
 	int rc;
 
 	if (json == NULL || json[0] == '\0')
-		json = "{}";
+		return 0;
 	rc = json_load_strict(json, strlen(json), &object, err);
 	if (rc < 0)
-		return err_wrap(err, "broker_transport_options");
+		return rc;
 	if (!json_is_object(object))
-		return err_set(err, ERR_INVALID, "broker_transport_options must be a JSON object");
-	rc = take_all(object, db, &o, err);
+		return err_set(err, ERR_INVALID, "must be a JSON object, not %s",
+			       option_json_kind(object));
+	return take_all(object, side, o, notes, err);
+}
+
+int transport_options_read(const struct settings *s, enum transport_side side,
+			   struct transport_options *ret, struct buf *notes, struct err *err)
+{
+	bool broker = side == TRANSPORT_BROKER;
+	struct transport_options o;
+	int rc;
+
+	fill_defaults(&o);
+	rc = broker ? option_broker_settings(s, &o.connection, err)
+		    : option_backend_settings(s, &o.connection, err);
+	if (rc == 0) {
+		rc = read_json(broker ? s->broker_transport_options
+				      : s->result_backend_transport_options,
+			       side, &o, notes, err);
+		if (rc < 0)
+			rc = err_wrap(err, "%s", transport_setting(side));
+	}
 	if (rc < 0) {
-		broker_options_done(&o);
+		transport_options_done(&o);
 		return rc;
 	}
 	*ret = o;
 	return 0;
 }
 
-void broker_options_done(struct broker_options *o)
+const char *transport_setting(enum transport_side side)
 {
+	return side == TRANSPORT_BROKER ? "broker_transport_options"
+					: "result_backend_transport_options";
+}
+
+void transport_options_tell(enum transport_side side, const struct buf *notes)
+{
+	for (const char *line = notes->data; line != NULL && *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+
+		log_warning("%s: %.*s", transport_setting(side), (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+void transport_options_done(struct transport_options *o)
+{
+	redis_tuning_done(&o->connection);
 	free(o->global_keyprefix);
 	free(o->unacked_key);
 	free(o->unacked_index_key);
 	free(o->sep);
 	free(o->fanout_prefix);
+	free(o->deadletter_queue);
+	*o = (struct transport_options){0};
 }

@@ -62,7 +62,7 @@ static void free_queue(struct broker_queue *q)
 static int make_queue(struct broker *b, const char *name, struct broker_queue **ret,
 		      struct err *err)
 {
-	const struct broker_options *o = &b->options;
+	const struct transport_options *o = &b->options;
 	size_t count = atomic_load(&b->queue_count);
 	struct broker_queue *q;
 	int rc;
@@ -91,22 +91,32 @@ static int make_queue(struct broker *b, const char *name, struct broker_queue **
 	return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct broker_queue *const *left = a, *const *right = b;
+
+	return strcmp((*left)->name, (*right)->name);
+}
+
 /* The lists of what is consumed now: step-major, then queue. */
 static void order_lists(struct broker *b)
 {
 	size_t count = atomic_load(&b->queue_count);
+	_cleanup_free_ struct broker_queue **queues = xcalloc(count + 1, sizeof(*queues));
 
 	free(b->lists);
 	b->lists = xcalloc(count * b->options.step_count + 1, sizeof(*b->lists));
 	b->list_count = b->consumed = b->first_queue = 0;
 	for (size_t q = 0; q < count; q++) {
 		if (atomic_load(&b->queues[q]->consumed))
-			b->queues[q]->place = b->consumed++;
+			queues[b->consumed++] = b->queues[q];
 	}
+	if (b->options.queue_order == QUEUE_SORTED)
+		qsort(queues, b->consumed, sizeof(struct broker_queue *), by_name);
 	for (size_t s = 0; s < b->options.step_count; s++) {
-		for (size_t q = 0; q < count; q++) {
-			if (atomic_load(&b->queues[q]->consumed))
-				b->lists[b->list_count++] = &b->queues[q]->lists[s];
+		for (size_t q = 0; q < b->consumed; q++) {
+			queues[q]->place = q;
+			b->lists[b->list_count++] = &queues[q]->lists[s];
 		}
 	}
 }

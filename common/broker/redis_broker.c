@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "json.h"
+#include "log.h"
 #include "mem.h"
 
 extern const char script_settle[], script_restore[], script_begin[], script_give_back[];
@@ -15,18 +16,32 @@ extern const char script_settle[], script_restore[], script_begin[], script_give
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
 
+/* The URL that messages are taken from, with its options. */
+static int take_address(struct broker *b, const struct settings *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, &notes, err);
+
+	if (rc == 0)
+		rc = redis_address_parse_tuned(s->broker_url, &b->options.connection, &b->address,
+					       err);
+	if (rc < 0)
+		return rc;
+	transport_options_tell(TRANSPORT_BROKER, &notes);
+	if (redis_address_warning(&b->address) != NULL)
+		log_warning("%s: %s", b->address.safe, redis_address_warning(&b->address));
+	free(b->address.key_prefix);
+	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
+	return 0;
+}
+
 int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 {
 	struct broker *b = xcalloc(1, sizeof(*b));
-	int rc = redis_address_parse(s->broker_url, &b->address, err);
+	int rc = take_address(b, s, err);
 
-	if (rc == 0)
-		rc = broker_options_parse(s->broker_transport_options, b->address.db, &b->options,
-					  err);
 	if (rc < 0)
 		goto fail;
-	free(b->address.key_prefix);
-	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
 	rc = broker_take_queues(b, s, err);
 	if (rc < 0)
 		goto fail;
@@ -67,7 +82,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->unacked_index);
 	free(b->dead);
 	free(b->tag_prefix);
-	broker_options_done(&b->options);
+	transport_options_done(&b->options);
 	redis_address_done(&b->address);
 	free(b);
 }

@@ -10,27 +10,10 @@
 #include "bounds.h"
 #include "broker.h"
 #include "redis.h"
+#include "transport.h"
 
-#define BROKER_STEPS_MAX 10 /* priorities are 0-9 */
 #define BROKER_WAKE_MAX                                                                            \
 	8 /* queues with a blocking connection of their own; the others are polled */
-
-/* kombu's transport options, by their own names. */
-struct broker_options {
-	usec_t visibility_timeout;
-	char *global_keyprefix;
-	char *unacked_key, *unacked_index_key;
-	char *sep;
-	char *fanout_prefix; /* with the database put in; "" = none */
-	bool fanout_patterns;
-	int priority_steps[BROKER_STEPS_MAX];
-	size_t step_count;
-	bool round_robin;
-};
-/* ERR_INVALID names the option. `json` may be ""; `db` is the database of the URL. [init] */
-int broker_options_parse(const char *json, int db, struct broker_options *ret,
-			 struct err *err) must_check;
-void broker_options_done(struct broker_options *o);
 
 /* One list: a queue at one priority step. */
 struct broker_list {
@@ -43,7 +26,7 @@ struct broker_list {
 struct broker_queue {
 	char *name;
 	char *ending; /* `, "", "queue"]`, the end of its unacked record */
-	struct broker_list lists[BROKER_STEPS_MAX];
+	struct broker_list lists[PRIORITY_STEPS_MAX];
 	size_t list_count;
 	atomic_bool consumed; /* changed by the consumer thread */
 	size_t place;	      /* among those consumed; the consumer thread's */
@@ -51,7 +34,7 @@ struct broker_queue {
 
 struct broker {
 	struct redis_address address;
-	struct broker_options options;
+	struct transport_options options;
 	struct broker_queue *queues[BOUND_QUEUES]; /* the first queue_count */
 	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
@@ -64,9 +47,10 @@ struct broker {
 	struct redis_script claim;
 	struct redis *claiming;
 	struct redis *waking[BROKER_WAKE_MAX];
-	bool asked[BROKER_WAKE_MAX]; /* a BLMOVE is outstanding */
-	bool no_blmove;		     /* a server older than 6.2 */
-	char *tag_prefix;	     /* "celeriac:<owner>:" */
+	bool asked[BROKER_WAKE_MAX];	  /* a BLMOVE is outstanding … */
+	usec_t asked_at[BROKER_WAKE_MAX]; /* … since, monotonic */
+	bool no_blmove;			  /* a server older than 6.2 */
+	char *tag_prefix;		  /* "celeriac:<owner>:" */
 	uint64_t next_number;
 	size_t first_queue; /* round robin */
 };

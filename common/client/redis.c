@@ -223,30 +223,48 @@ static int check_handshake(const struct redis_reply *reply, bool is_auth, struct
 	return redis_reply_to_err(reply, err);
 }
 
-/* AUTH, SELECT, CLIENT SETNAME and PING in one round trip; PING tells a server that is still
- * loading. */
-static int handshake(struct redis *r, const struct redis_address *a, const char *client_name,
+/* A replica that a sentinel took for the master a moment ago. A server that does not let us ask is
+ * believed. */
+static int check_role(const struct redis_reply *reply, struct err *err)
+{
+	struct slice role = redis_reply_count(reply) > 0
+				    ? redis_reply_str(redis_reply_at(reply, 0))
+				    : (struct slice){.data = "master", .len = 6};
+
+	if (role.len == 6 && memcmp(role.data, "master", 6) == 0)
+		return 0;
+	return err_set(err, ERR_UNAVAILABLE, "the server is no master");
+}
+
+/* AUTH, SELECT, CLIENT SETNAME, ROLE of a sentinel's master, and PING in one round trip; PING tells
+ * a server that is still loading. */
+static int handshake(struct redis *r, const struct redis_endpoint *e, const char *client_name,
 		     struct err *err)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
-	struct redis_reply *replies[4];
-	bool has_auth = a->user[0] != '\0' || a->password[0] != '\0';
-	size_t count = 0, name_at;
+	const char *name = r->site->tuning.client_name;
+	struct redis_reply *replies[5];
+	bool has_auth = e->user[0] != '\0' || e->password[0] != '\0';
+	size_t count = 0, name_at, role_at = ARRAY_LEN(replies);
 	int rc;
 
 	if (has_auth) {
-		if (a->user[0] != '\0')
-			redis_command(&out, "AUTH %s %s", a->user, a->password);
+		if (e->user[0] != '\0')
+			redis_command(&out, "AUTH %s %s", e->user, e->password);
 		else
-			redis_command(&out, "AUTH %s", a->password);
+			redis_command(&out, "AUTH %s", e->password);
 		count++;
 	}
-	if (a->db != 0) {
-		redis_command(&out, "SELECT %d", a->db);
+	if (e->db != 0) {
+		redis_command(&out, "SELECT %d", e->db);
 		count++;
 	}
 	name_at = count++;
-	redis_command(&out, "CLIENT SETNAME %s", client_name);
+	redis_command(&out, "CLIENT SETNAME %s", name ? name : client_name);
+	if (r->site->sentinel) {
+		redis_command(&out, "ROLE");
+		role_at = count++;
+	}
 	redis_command(&out, "PING");
 	count++;
 	rc = redis_exchange(r, &out, count, replies, err);
@@ -255,42 +273,92 @@ static int handshake(struct redis *r, const struct redis_address *a, const char 
 		return rc;
 	for (size_t i = 0; i < count; i++) {
 		/* The name is a courtesy that a server may not allow. */
-		if (rc == 0 && (i != name_at || redis_reply_is_error(replies[i], "NOAUTH")))
+		if (rc == 0 && i == role_at)
+			rc = check_role(replies[i], err);
+		else if (rc == 0 && (i != name_at || redis_reply_is_error(replies[i], "NOAUTH")))
 			rc = check_handshake(replies[i], has_auth && i == 0, err);
 		redis_reply_free(replies[i]);
 	}
 	return rc < 0 ? give_up(r, err) : 0;
 }
 
-int redis_open_cancellable(const struct redis_address *a, const char *client_name, usec_t timeout,
-			   int cancel_fd, struct redis **ret, struct err *err)
+int redis_open_bare(struct redis_site *s, const struct redis_endpoint *e, usec_t deadline,
+		    int cancel_fd, struct redis **ret, struct err *err)
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
-	usec_t deadline = clock_deadline(timeout);
+	usec_t now;
 	int rc;
 
 	*r = (struct redis){
 		.fd = -1,
 		.cancel_fd = cancel_fd,
-		.safe = xstrdup(a->safe),
+		.site = redis_site_ref(s),
+		.safe = s->safe,
 		.reader = redis_reader_new(),
 	};
-	rc = redis_socket_connect(r, a, deadline, err);
+	rc = redis_socket_connect(r, e, deadline, err);
 	if (rc < 0) {
-		rc = give_up(r, err);
-	} else {
-		usec_t now = clock_mono();
-
-		r->timeout = deadline == USEC_NEVER ? timeout : deadline > now ? deadline - now : 0;
-		rc = handshake(r, a, client_name, err);
+		(void)give_up(r, err);
+		redis_close(r);
+		return rc;
 	}
+	now = clock_mono();
+	r->timeout = deadline == USEC_NEVER ? deadline : deadline > now ? deadline - now : 0;
+	*ret = r;
+	return 0;
+}
+
+/* Endpoint number `i` of the site, or the master that the sentinel there knows. */
+static int open_endpoint(struct redis_site *s, unsigned i, const char *client_name, usec_t deadline,
+			 int cancel_fd, struct redis **ret, struct err *err)
+{
+	const struct redis_endpoint *e = &s->endpoints[i];
+	struct redis_endpoint master = {0};
+	struct redis *r = NULL;
+	unsigned generation = 0;
+	int rc = 0;
+
+	if (s->sentinel)
+		rc = redis_sentinel_ask(s, i, deadline, cancel_fd, &master, &generation, err);
+	if (rc == 0)
+		rc = redis_open_bare(s, s->sentinel ? &master : e, deadline, cancel_fd, &r, err);
+	if (rc == 0)
+		rc = handshake(r, s->sentinel ? &master : e, client_name, err);
+	free(master.host);
 	if (rc < 0) {
 		redis_close(r);
 		return rc;
 	}
-	r->timeout = timeout;
+	r->endpoint = i;
+	r->generation = generation;
 	*ret = r;
 	return 0;
+}
+
+int redis_open_cancellable(const struct redis_address *a, const char *client_name, usec_t timeout,
+			   int cancel_fd, struct redis **ret, struct err *err)
+{
+	struct redis_site *s = a->site;
+	const struct redis_tuning *t = &s->tuning;
+	usec_t ours = timeout < REDIS_CONNECT_TIMEOUT ? timeout : REDIS_CONNECT_TIMEOUT;
+	usec_t most = t->connect_timeout > 0 ? t->connect_timeout : ours;
+	usec_t deadline = clock_deadline(most);
+	int rc = -ERR_UNAVAILABLE;
+
+	for (size_t left = s->count; left > 0 && rc != -ERR_CANCELLED; left--) {
+		unsigned i = atomic_load(&s->current);
+		usec_t now = clock_mono();
+		usec_t until =
+			deadline == USEC_NEVER ? deadline : now + (deadline - now) / (usec_t)left;
+
+		rc = open_endpoint(s, i, client_name, until, cancel_fd, ret, err);
+		if (rc == 0) {
+			(*ret)->timeout = t->socket_timeout > 0 ? t->socket_timeout : timeout;
+			return 0;
+		}
+		redis_site_failed(s, i);
+	}
+	return rc;
 }
 
 int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout,
@@ -299,12 +367,18 @@ int redis_open(const struct redis_address *a, const char *client_name, usec_t ti
 	return redis_open_cancellable(a, client_name, timeout, -1, ret, err);
 }
 
+bool redis_is_current(const struct redis *r)
+{
+	return r->site->sentinel ? atomic_load(&r->site->generation) == r->generation
+				 : atomic_load(&r->site->current) == r->endpoint;
+}
+
 void redis_close(struct redis *r)
 {
 	if (!r)
 		return;
 	redis_socket_close(r);
 	redis_reader_free(r->reader);
-	free(r->safe);
+	redis_site_unref(r->site);
 	free(r);
 }

@@ -2,19 +2,27 @@
  * redis_conn.h: the inside of one Redis connection, shared by redis.c (blocking use) and the link
  * (its own loop).
  *
- * Layers, each in its file: bytes (redis_socket.c), replies (redis_reply.c, the only file that
- * knows hiredis), commands (redis_command.c), a connection that is ready for use (redis.c).
+ * Layers, each in its file: bytes (redis_socket.c, redis_tls.c the only file that knows OpenSSL's
+ * TLS), replies (redis_reply.c, the only file that knows hiredis), commands (redis_command.c), a
+ * connection that is ready for use (redis.c), who the master is (redis_sentinel.c).
  */
 #ifndef CELERIAC_REDIS_CONN_H
 #define CELERIAC_REDIS_CONN_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "redis.h"
+#include "thread.h"
 
-/* How long a server may owe a reply before the connection is taken for dead. No command of ours
- * runs longer. */
+/* How long a server may owe a reply before the connection is taken for dead, unless socket_timeout
+ * says otherwise. No command of ours runs longer. */
 #define REDIS_REPLY_TIMEOUT (5 * USEC_PER_SEC)
+/* Most of one attempt to connect, unless socket_connect_timeout says otherwise: one that began just
+ * before the end of an outage is over soon too. */
+#define REDIS_CONNECT_TIMEOUT (3 * USEC_PER_SEC)
+/* Silence after which a server is asked whether it is still there (health_check_interval). */
+#define REDIS_HEALTH_CHECK (2 * USEC_PER_SEC)
 
 /* hiredis moves what is left in its buffer after each KiB of replies: reading more at once is
  * slower. */
@@ -22,19 +30,52 @@
 
 struct redis_reader;
 
+/* Constant but for refs, current and what is said of the master. */
+struct redis_site {
+	atomic_int refs;
+	atomic_uint current; /* the endpoint that all connections use; moves on when it fails */
+	struct redis_endpoint *endpoints;
+	size_t count;  /* at least 1 */
+	bool sentinel; /* the endpoints are sentinels */
+	struct mutex lock;
+	/* guarded by lock: the newest that a sentinel has said */
+	char *master_host;
+	int master_port;
+	int64_t master_epoch;
+	atomic_uint generation; /* counts masters */
+	struct redis_tuning tuning;
+	char *safe;
+};
+
 struct redis {
-	int fd;		/* non-blocking */
-	int cancel_fd;	/* readable = give up opening; -1 = none */
-	usec_t timeout; /* of each blocking call */
-	bool broken;	/* failed once: replies may be out of step, so nothing more is tried */
-	char *safe;	/* the address for messages */
+	int fd;		  /* non-blocking */
+	int cancel_fd;	  /* readable = give up opening; -1 = none */
+	usec_t timeout;	  /* of each blocking call */
+	bool broken;	  /* failed once: replies may be out of step, so nothing more is tried */
+	const char *safe; /* the address for messages; of the site */
+	struct redis_site *site;
+	unsigned endpoint;   /* which one it is … */
+	unsigned generation; /* … and of sentinels, which master */
+	void *tls;	     /* OpenSSL's SSL, or NULL */
 	struct redis_reader *reader;
 	char data[REDIS_READ_SIZE]; /* just read */
 };
 
+/* ---- redis_tuning.c, redis_tls.c: copies ---- */
+void redis_tuning_copy(const struct redis_tuning *t, struct redis_tuning *ret);
+void redis_tls_copy(const struct redis_tls *t, struct redis_tls *ret);
+void redis_tls_done(struct redis_tls *t);
+
+/* ---- redis_address.c: the site ---- */
+struct redis_site *redis_site_ref(struct redis_site *s);
+void redis_site_unref(struct redis_site *s);
+/* `endpoint` is of no use: everybody goes on to the next, unless somebody has said so before. */
+void redis_site_failed(struct redis_site *s, unsigned endpoint);
+
 /* ---- redis_socket.c: bytes ---- */
-/* Connects until the monotonic `deadline`. The reader is not touched. */
-int redis_socket_connect(struct redis *r, const struct redis_address *a, usec_t deadline,
+/* Connects, with TLS where the endpoint has it, until the monotonic `deadline`. The reader is not
+ * touched. */
+int redis_socket_connect(struct redis *r, const struct redis_endpoint *e, usec_t deadline,
 			 struct err *err) must_check;
 /* Writes what the kernel takes at once: bytes written, 0 when it takes nothing now, or an error. */
 ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t count,
@@ -45,6 +86,30 @@ ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *
 /* Waits for poll(2) `events` until the monotonic `deadline`. ERR_TIMEOUT, ERR_CANCELLED. */
 int redis_socket_wait(struct redis *r, short events, usec_t deadline, struct err *err) must_check;
 void redis_socket_close(struct redis *r);
+
+/* ---- redis_tls.c: the same of a connection with TLS ---- */
+/* The handshake on a socket that is connected to `host`. ERR_DENIED: the certificate is refused. */
+int redis_tls_connect(struct redis *r, const struct redis_tls *t, const char *host, usec_t deadline,
+		      struct err *err) must_check;
+ssize_t redis_tls_write(struct redis *r, const struct iovec *iov, size_t count,
+			struct err *err) must_check;
+ssize_t redis_tls_read(struct redis *r, void *data, size_t size, struct err *err) must_check;
+void redis_tls_close(struct redis *r);
+
+/* ---- redis_sentinel.c ---- */
+/*
+ * Asks sentinel `i` where the master is. `ret` borrows user, password and TLS from its URL; its
+ * host is given. ERR_UNAVAILABLE when it knows none that is up, too few other sentinels, or less
+ * than another one has said before.
+ */
+int redis_sentinel_ask(struct redis_site *s, unsigned i, usec_t deadline, int cancel_fd,
+		       struct redis_endpoint *ret, unsigned *ret_generation,
+		       struct err *err) must_check;
+/* Asks again: true when there is another master than there was. A connection to a master that was
+ * replaced may live on for long, and what is written there is lost. */
+bool redis_sentinel_watch(struct redis_site *s, int cancel_fd);
+/* One field of the reply to SENTINEL MASTER, "" if it is not there. */
+struct slice redis_sentinel_field(const struct redis_reply *master, const char *name);
 
 /* ---- redis_reply.c: replies ---- */
 struct redis_reader *redis_reader_new(void);
@@ -72,6 +137,9 @@ void redis_command_evalsha(struct buf *out, const struct redis_script *s, size_t
 /* Reads once from the socket into the reader: the bytes that came, 0 if there was nothing, or an
  * error. */
 ssize_t redis_fill(struct redis *r, struct err *err) must_check;
+/* A connection to one endpoint that has not said anything yet. */
+int redis_open_bare(struct redis_site *s, const struct redis_endpoint *e, usec_t deadline,
+		    int cancel_fd, struct redis **ret, struct err *err) must_check;
 /* redis_open that gives up (ERR_CANCELLED) when `cancel_fd` becomes readable. */
 int redis_open_cancellable(const struct redis_address *a, const char *client_name, usec_t timeout,
 			   int cancel_fd, struct redis **ret, struct err *err) must_check;

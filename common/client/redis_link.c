@@ -164,11 +164,6 @@ bool redis_link_up(const struct redis_link *l)
 
 /* ---- beginning and end ---- */
 
-static char *copy_or_null(const char *s)
-{
-	return s ? xstrdup(s) : NULL;
-}
-
 static int start(struct redis_link *l, struct err *err)
 {
 	_cleanup_free_ char *connector_name = xasprintf("%.9s.conn", l->name);
@@ -195,16 +190,7 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 	struct redis_link *l = xcalloc(1, sizeof(*l));
 	int rc;
 
-	l->address = (struct redis_address){
-		.host = copy_or_null(a->host),
-		.path = copy_or_null(a->path),
-		.port = a->port,
-		.user = xstrdup(a->user),
-		.password = xstrdup(a->password),
-		.db = a->db,
-		.safe = xstrdup(a->safe),
-		.key_prefix = xstrdup(a->key_prefix),
-	};
+	redis_address_copy(a, &l->address);
 	l->name = xstrdup(name);
 	l->wake_fd = l->cancel_fd = -1;
 	l->scripts = BUF_INIT(BOUND_REDIS_COMMAND);

@@ -23,12 +23,11 @@
 #include "redis_conn.h"
 #include "thread.h"
 
-#define LINK_PING_AFTER (25 * USEC_PER_SEC) /* idle for this long: is the server still there? */
 #define LINK_RETRY_MIN                                                                             \
 	(50 * USEC_PER_MSEC) /* pause after a failed connect, doubled each time …                \
 			      */
 #define LINK_RETRY_MAX                                                                             \
-	(2 * USEC_PER_SEC) /* … up to this, so that an outage's end is noticed soon */
+	(1 * USEC_PER_SEC) /* … up to this, so that an outage's end is noticed soon */
 #define LINK_SETTLED_AFTER                                                                         \
 	(10 * USEC_PER_SEC) /* a connection that lived this long forgets the pauses before it */
 
@@ -118,6 +117,9 @@ void link_wake(struct redis_link *l);
 void link_add_work(struct redis_link *l, struct link_item *item);
 /* Logs that the trouble is over, if any was logged. */
 void link_tell_over(struct redis_link *l);
+/* How long the connection may be silent: until a reply that is owed, or until it is asked for one.
+ */
+usec_t link_patience(const struct redis_link *l);
 /* Writes and reads what is possible without waiting. An error means that the connection is lost. */
 int link_pump(struct redis_link *l, struct err *err) must_check;
 

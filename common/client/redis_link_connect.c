@@ -11,6 +11,8 @@
 #include "codec.h"
 #include "mem.h"
 
+#define SENTINEL_INTERVAL (2 * USEC_PER_SEC) /* who is the master now? */
+
 /* Between half and all of `delay`, so that the workers of a site do not come back in step. */
 static usec_t jitter(usec_t delay)
 {
@@ -53,8 +55,8 @@ static int connect_once(struct redis_link *l, struct buf *scripts, size_t count,
 			struct err *err)
 {
 	struct redis *r;
-	int rc = redis_open_cancellable(&l->address, l->name, REDIS_REPLY_TIMEOUT, l->cancel_fd, &r,
-					err);
+	int rc = redis_open_cancellable(&l->address, l->name, REDIS_CONNECT_TIMEOUT, l->cancel_fd,
+					&r, err);
 
 	if (rc < 0)
 		return rc;
@@ -67,6 +69,28 @@ static int connect_once(struct redis_link *l, struct buf *scripts, size_t count,
 	return 0;
 }
 
+/* Until there is something to do; the sentinels are asked now and then meanwhile. */
+static void await_news_locked(struct redis_link *l) REQUIRES(l->lock);
+static void await_news_locked(struct redis_link *l)
+{
+	bool changed, wake;
+
+	if (!l->address.site->sentinel) {
+		cond_wait(&l->connector_news, &l->lock);
+		return;
+	}
+	if (cond_wait_until(&l->connector_news, &l->lock, clock_deadline(SENTINEL_INTERVAL)))
+		return;
+	mutex_unlock(&l->lock);
+	changed = redis_sentinel_watch(l->address.site, l->cancel_fd);
+	mutex_lock(&l->lock);
+	wake = changed && link_news_locked(l);
+	mutex_unlock(&l->lock);
+	if (wake)
+		link_wake(l);
+	mutex_lock(&l->lock);
+}
+
 /* Waits until a connection is wanted and the pause is over; false when the link ends. */
 static bool await_order_locked(struct redis_link *l, usec_t *delay) REQUIRES(l->lock);
 static bool await_order_locked(struct redis_link *l, usec_t *delay)
@@ -74,7 +98,7 @@ static bool await_order_locked(struct redis_link *l, usec_t *delay)
 	usec_t until;
 
 	while (!l->connect_wanted && !l->connect_quit)
-		cond_wait(&l->connector_news, &l->lock);
+		await_news_locked(l);
 	if (l->connect_at_once)
 		*delay = 0;
 	l->connect_at_once = false;

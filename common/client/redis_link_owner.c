@@ -134,7 +134,8 @@ static void wait_for_news(struct redis_link *l, usec_t until)
 	uint64_t count;
 
 	if (l->conn) {
-		usec_t check = l->alive_at + (l->work.head ? REDIS_REPLY_TIMEOUT : LINK_PING_AFTER);
+		usec_t patience = link_patience(l);
+		usec_t check = patience == USEC_NEVER ? patience : l->alive_at + patience;
 
 		if (l->next_send)
 			fds[1].events |= POLLOUT;

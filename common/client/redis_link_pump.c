@@ -198,23 +198,32 @@ static int read_replies(struct redis_link *l, struct err *err)
 	return 0;
 }
 
+usec_t link_patience(const struct redis_link *l)
+{
+	const struct redis_tuning *t = &l->address.site->tuning;
+
+	if (l->work.head)
+		return t->socket_timeout > 0 ? t->socket_timeout : REDIS_REPLY_TIMEOUT;
+	return t->health_check_interval > 0 ? t->health_check_interval : REDIS_HEALTH_CHECK;
+}
+
 /* A server that owes a reply for too long is gone; one that was not needed for a while is asked. */
 static int check_alive(struct redis_link *l, struct err *err)
 {
 	usec_t quiet = clock_mono() - l->alive_at;
+	struct buf ping = BUF_INIT(64);
 
-	if (l->work.head && quiet >= REDIS_REPLY_TIMEOUT)
+	if (!redis_is_current(l->conn))
+		return err_set(err, ERR_CLOSED, "another server is used now");
+	if (quiet < link_patience(l))
+		return 0;
+	if (l->work.head)
 		return err_set(err, ERR_TIMEOUT, "no reply for %lld s",
 			       (long long)(quiet / USEC_PER_SEC));
-	if (!l->work.head && quiet >= LINK_PING_AFTER) {
-		struct buf ping = BUF_INIT(64);
-
-		redis_command(&ping, "PING");
-		l->alive_at = clock_mono();
-		add_internal(l, &ping, 1, NULL);
-		return send_work(l, err);
-	}
-	return 0;
+	redis_command(&ping, "PING");
+	l->alive_at = clock_mono();
+	add_internal(l, &ping, 1, NULL);
+	return send_work(l, err);
 }
 
 int link_pump(struct redis_link *l, struct err *err)

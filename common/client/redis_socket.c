@@ -90,6 +90,23 @@ static usec_t share_deadline(const struct addrinfo *ai, usec_t deadline)
 	return deadline == USEC_NEVER ? deadline : now + (deadline - now) / count;
 }
 
+/* A peer that vanished is noticed by the kernel too, within half a minute. */
+static void keep_alive(int fd, const struct redis_tuning *t)
+{
+	static const int names[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+	static const int ours[] = {10, 5, 3};
+	int on = 1;
+
+	if (t->no_keepalive)
+		return;
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int value = t->keepalive[i] > 0 ? t->keepalive[i] : ours[i];
+
+		(void)setsockopt(fd, IPPROTO_TCP, names[i], &value, sizeof(value));
+	}
+}
+
 static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadline,
 		       struct err *err)
 {
@@ -113,7 +130,7 @@ static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadl
 			continue;
 		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		keep_alive(fd, &r->site->tuning);
 		rc = connect_one(r, fd, ai->ai_addr, ai->ai_addrlen, share_deadline(ai, deadline),
 				 err);
 	}
@@ -121,12 +138,15 @@ static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadl
 	return rc;
 }
 
-int redis_socket_connect(struct redis *r, const struct redis_address *a, usec_t deadline,
+int redis_socket_connect(struct redis *r, const struct redis_endpoint *e, usec_t deadline,
 			 struct err *err)
 {
-	if (a->path)
-		return connect_unix(r, a->path, deadline, err);
-	return connect_tcp(r, a->host, a->port, deadline, err);
+	int rc = e->path ? connect_unix(r, e->path, deadline, err)
+			 : connect_tcp(r, e->host, e->port, deadline, err);
+
+	if (rc == 0 && e->tls.on)
+		rc = redis_tls_connect(r, &e->tls, e->host, deadline, err);
+	return rc;
 }
 
 ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t count, struct err *err)
@@ -139,6 +159,8 @@ ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t coun
 	struct msghdr msg = {.msg_iov = v.out, .msg_iovlen = count};
 	ssize_t n;
 
+	if (r->tls)
+		return redis_tls_write(r, iov, count, err);
 	do
 		n = sendmsg(r->fd, &msg, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -153,6 +175,8 @@ ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *
 {
 	ssize_t n;
 
+	if (r->tls)
+		return redis_tls_read(r, data, size, err);
 	do
 		n = recv(r->fd, data, size, 0);
 	while (n < 0 && errno == EINTR);
@@ -167,6 +191,7 @@ ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *
 
 void redis_socket_close(struct redis *r)
 {
+	redis_tls_close(r);
 	if (r->fd >= 0)
 		(void)close(r->fd);
 	r->fd = -1;

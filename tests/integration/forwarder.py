@@ -16,6 +16,7 @@ class Forwarder:
         self.connections = set()
         self.lock = threading.Lock()
         self.muted = False  # what the server says is thrown away
+        self.swallow = False  # as a peer that vanished: whoever sends now stays connected and never gets anything again
 
     def open(self):
         if self.path is None:
@@ -57,14 +58,19 @@ class Forwarder:
                 continue
             with self.lock:
                 self.connections |= {client, server}
+            gone = threading.Event()
             for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self._carry, args=(one, other, one is server), daemon=True).start()
+                threading.Thread(target=self._carry, args=(one, other, one is server, gone), daemon=True).start()
 
-    def _carry(self, source, sink, is_answer):
+    def _carry(self, source, sink, is_answer, gone):
         try:
             while data := source.recv(65536):
-                if not (is_answer and self.muted):
+                if self.swallow:
+                    gone.set()
+                if not gone.is_set() and not (is_answer and self.muted):
                     sink.sendall(data)
+            if gone.is_set():
+                return
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             self._shut(source)

@@ -81,9 +81,11 @@ class Redis(Service):
              "--databases", "1000", "--proto-max-bulk-len", "1gb", *self.options],
             self.directory / "redis.log",
         )
-        client = redis.Redis(port=self.port)
-        wait_until(client.ping, 20, "Redis did not answer")
+        wait_until(self.client().ping, 20, "Redis did not answer")
         return self
+
+    def client(self, database=0):
+        return redis.Redis(port=self.port, db=database)
 
     def url(self, database=0):
         return f"redis://127.0.0.1:{self.port}/{database}"

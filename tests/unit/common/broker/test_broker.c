@@ -133,6 +133,39 @@ START_TEST(test_priority_then_order)
 }
 END_TEST
 
+/* Which of two queues is served next, by queue_order_strategy: of three messages each, in claims of
+ * one. */
+START_TEST(test_queue_order)
+{
+	static char *queues[] = {(char *)(uintptr_t) "b", (char *)(uintptr_t) "a"};
+	static const struct {
+		const char *options, *order;
+	} rows[] = {{"", "bababa"},
+		    {"{\"queue_order_strategy\": \"sorted\"}", "aaabbb"},
+		    {"{\"queue_order_strategy\": \"priority\"}", "bbbaaa"}};
+
+	g_settings.worker_queues = (struct str_list){queues, 2};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char order[7] = "";
+		struct delivery d[1];
+
+		close_broker();
+		g_settings.broker_transport_options = rows[i].options;
+		open_broker("a");
+		for (int n = 0; n < 3; n++) {
+			push_number("a", n);
+			push_number("b", n);
+		}
+		for (int n = 0; n < 6; n++) {
+			ck_assert_uint_eq(claim(1, d), 1);
+			order[n] = d[0].queue[0];
+			drop(d, 1);
+		}
+		ck_assert_str_eq(order, rows[i].order);
+	}
+}
+END_TEST
+
 START_TEST(test_takes_no_more_than_asked)
 {
 	struct delivery d[8];
@@ -528,6 +561,7 @@ int main(void)
 	tcase_set_timeout(c, 40);
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_priority_then_order);
+	tcase_add_test(c, test_queue_order);
 	tcase_add_test(c, test_takes_no_more_than_asked);
 	tcase_add_test(c, test_record_is_what_kombu_restores);
 	tcase_add_test(c, test_unreadable_goes_to_the_dead);

@@ -9,6 +9,8 @@
 #include "common/client/redis_conn.h"
 #include "mem.h"
 
+#define TEXT(s) ((char *)(uintptr_t)(s))
+
 /* ---- addresses ---- */
 
 static struct redis_address parse(const char *url)
@@ -34,13 +36,13 @@ START_TEST(test_address_defaults)
 {
 	struct redis_address a = parse("redis://");
 
-	ck_assert_str_eq(a.host, "localhost");
-	ck_assert_int_eq(a.port, 6379);
-	ck_assert_int_eq(a.db, 0);
-	ck_assert_str_eq(a.user, "");
-	ck_assert_str_eq(a.password, "");
+	ck_assert_str_eq(a.first->host, "localhost");
+	ck_assert_int_eq(a.first->port, 6379);
+	ck_assert_int_eq(a.first->db, 0);
+	ck_assert_str_eq(a.first->user, "");
+	ck_assert_str_eq(a.first->password, "");
 	ck_assert_str_eq(a.key_prefix, "");
-	ck_assert_ptr_null(a.path);
+	ck_assert_ptr_null(a.first->path);
 	redis_address_done(&a);
 }
 END_TEST
@@ -49,17 +51,17 @@ START_TEST(test_address_full)
 {
 	struct redis_address a = parse("redis://us%20er:hunter2%40@redis.internal:6380/12");
 
-	ck_assert_str_eq(a.host, "redis.internal");
-	ck_assert_int_eq(a.port, 6380);
-	ck_assert_int_eq(a.db, 12);
-	ck_assert_str_eq(a.user, "us er");
-	ck_assert_str_eq(a.password, "hunter2@");
+	ck_assert_str_eq(a.first->host, "redis.internal");
+	ck_assert_int_eq(a.first->port, 6380);
+	ck_assert_int_eq(a.first->db, 12);
+	ck_assert_str_eq(a.first->user, "us er");
+	ck_assert_str_eq(a.first->password, "hunter2@");
 	ck_assert_ptr_null(strstr(a.safe, "hunter2"));
 	redis_address_done(&a);
 	a = parse("redis://:hunter2@[::1]/");
-	ck_assert_str_eq(a.host, "::1");
-	ck_assert_str_eq(a.password, "hunter2");
-	ck_assert_int_eq(a.db, 0);
+	ck_assert_str_eq(a.first->host, "::1");
+	ck_assert_str_eq(a.first->password, "hunter2");
+	ck_assert_int_eq(a.first->db, 0);
 	redis_address_done(&a);
 }
 END_TEST
@@ -68,21 +70,30 @@ START_TEST(test_address_socket)
 {
 	struct redis_address a = parse("redis+socket:///run/redis/redis.sock?virtual_host=3");
 
-	ck_assert_str_eq(a.path, "/run/redis/redis.sock");
-	ck_assert_ptr_null(a.host);
-	ck_assert_int_eq(a.db, 3);
+	ck_assert_str_eq(a.first->path, "/run/redis/redis.sock");
+	ck_assert_ptr_null(a.first->host);
+	ck_assert_int_eq(a.first->db, 3);
 	redis_address_done(&a);
 	a = parse("socket:///r.sock");
-	ck_assert_str_eq(a.path, "/r.sock");
-	ck_assert_int_eq(a.db, 0);
+	ck_assert_str_eq(a.first->path, "/r.sock");
+	ck_assert_int_eq(a.first->db, 0);
 	redis_address_done(&a);
 }
 END_TEST
 
 START_TEST(test_address_refused)
 {
-	refuse("rediss://:hunter2@h/0", ERR_UNSUPPORTED, "rediss://");
-	refuse("sentinel://:hunter2@h/0", ERR_UNSUPPORTED, "sentinel://");
+	refuse("sentinel://:hunter2@h/0", ERR_INVALID, "master_name");
+	refuse("redis://:hunter2@h;sentinel://:hunter2@h", ERR_INVALID, "one list");
+	refuse("redis://h1:6379;h2:6379/0", ERR_INVALID, "port");
+	refuse("redis://h1;h2/0", ERR_INVALID, "own scheme");
+	refuse("rediss://h?ssl_cert_reqs=maybe", ERR_INVALID, "ssl_cert_reqs");
+	refuse("rediss://h?ssl_hat=1", ERR_INVALID, "ssl_hat");
+	refuse("rediss://h?ssl_ca_certs=/no/such/file", ERR_INVALID, "/no/such/file");
+	refuse("rediss://h?ssl_certfile=/no/such/cert", ERR_INVALID, "/no/such/cert");
+	refuse("rediss://h?ssl_keyfile=/no/such/key&ssl_password=hunter2", ERR_INVALID,
+	       "/no/such/key");
+	refuse("socket:///s?ssl_cert_reqs=none", ERR_INVALID, "Unix socket");
 	refuse("amqp://u:hunter2@h/0", ERR_INVALID, "amqp://");
 	refuse("redis://:hunter2@h/zero", ERR_INVALID, "zero");
 	refuse("redis://:hunter2@h/1x", ERR_INVALID, "1x");
@@ -91,6 +102,130 @@ START_TEST(test_address_refused)
 	refuse("redis://:hunter2@h:99999/0", ERR_INVALID, "port");
 	refuse("redis+socket://", ERR_INVALID, "path");
 	refuse("localhost:6379", ERR_INVALID, "scheme");
+}
+END_TEST
+
+static struct redis_address parse_tuned(const char *url, const struct redis_tuning *t)
+{
+	struct redis_address a;
+	struct err err;
+
+	ck_assert_msg(redis_address_parse_tuned(url, t, &a, &err) == 0, "%s: %s", url, err.msg);
+	return a;
+}
+
+START_TEST(test_address_tls)
+{
+	struct redis_address a = parse("rediss://h");
+
+	/* A broker that says nothing of certificates verifies none, as kombu; and is told so. */
+	ck_assert(a.first->tls.on);
+	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_NONE);
+	ck_assert_ptr_nonnull(redis_address_warning(&a));
+	redis_address_done(&a);
+	a = parse("rediss://h?ssl_cert_reqs=CERT_REQUIRED");
+	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_REQUIRED);
+	ck_assert(!a.first->tls.any_host);
+	ck_assert_ptr_null(redis_address_warning(&a));
+	redis_address_done(&a);
+	a = parse("redis://h?ssl_cert_reqs=optional&ssl_check_hostname=False");
+	ck_assert(a.first->tls.on && a.first->tls.any_host);
+	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_OPTIONAL);
+	redis_address_done(&a);
+	a = parse("redis://h?virtual_host=2");
+	ck_assert(!a.first->tls.on);
+	ck_assert_int_eq(a.first->db, 2);
+	redis_address_done(&a);
+}
+END_TEST
+
+START_TEST(test_address_backend)
+{
+	struct redis_tuning t = {.is_backend = true, .user = TEXT("me"), .password = TEXT("pw")};
+	static const char *const refused[] = {"rediss://h", "rediss://h?ssl_check_hostname=false",
+					      "redis://h?ssl_cert_reqs=none"};
+	struct redis_address a;
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		ck_assert_int_eq(redis_address_parse_tuned(refused[i], &t, &a, &err), -ERR_INVALID);
+	a = parse_tuned("rediss://h?ssl_cert_reqs=CERT_NONE", &t);
+	ck_assert_str_eq(a.first->user, "me");
+	ck_assert_str_eq(a.first->password, "pw");
+	redis_address_done(&a);
+	a = parse_tuned("redis://you:other@h", &t);
+	ck_assert_str_eq(a.first->user, "you");
+	ck_assert_str_eq(a.first->password, "other");
+	redis_address_done(&a);
+	t.tls.on = true; /* redis_backend_use_ssl */
+	a = parse_tuned("redis://h", &t);
+	ck_assert(a.first->tls.on);
+	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_REQUIRED);
+	redis_address_done(&a);
+}
+END_TEST
+
+START_TEST(test_address_several)
+{
+	struct redis_address a = parse("redis://a:pw;x@h1:1/1;redis://h2/2;rediss://h3;");
+
+	ck_assert_uint_eq(a.site->count, 3);
+	ck_assert_str_eq(a.first->password, "pw;x");
+	ck_assert_str_eq(a.site->endpoints[1].host, "h2");
+	ck_assert_int_eq(a.site->endpoints[1].db, 2);
+	ck_assert(a.site->endpoints[2].tls.on && !a.site->endpoints[1].tls.on);
+	ck_assert_ptr_null(strstr(a.safe, "pw"));
+	/* Whoever fails first moves everybody on, once. */
+	redis_site_failed(a.site, 0);
+	redis_site_failed(a.site, 0);
+	ck_assert_uint_eq(atomic_load(&a.site->current), 1);
+	redis_site_failed(a.site, 1);
+	redis_site_failed(a.site, 2);
+	ck_assert_uint_eq(atomic_load(&a.site->current), 0);
+	redis_address_done(&a);
+}
+END_TEST
+
+START_TEST(test_address_shuffled)
+{
+	struct redis_tuning t = {.shuffle = true};
+	bool moved = false;
+
+	for (int i = 0; i < 200; i++) {
+		struct redis_address a = parse_tuned("redis://a;redis://b;redis://c;redis://d", &t);
+		unsigned seen = 0;
+
+		ck_assert_str_eq(a.first->host, "a");
+		for (size_t n = 0; n < 4; n++)
+			seen |= 1u << (a.site->endpoints[n].host[0] - 'a');
+		ck_assert_uint_eq(seen, 15);
+		moved |= strcmp(a.site->endpoints[1].host, "b") != 0;
+		redis_address_done(&a);
+	}
+	ck_assert(moved);
+}
+END_TEST
+
+START_TEST(test_address_sentinel)
+{
+	struct redis_tuning t = {.master_name = TEXT("mymaster")};
+	struct redis_address a = parse_tuned("sentinel://u:p@s1/3;sentinel://s2:1234", &t), b;
+
+	ck_assert(a.site->sentinel);
+	ck_assert_int_eq(a.first->port, 26379);
+	ck_assert_int_eq(a.first->db, 3);
+	ck_assert_str_eq(a.first->user, "u");
+	ck_assert_str_eq(a.site->tuning.master_name, "mymaster");
+	ck_assert_int_eq(a.site->endpoints[1].port, 1234);
+	redis_address_copy(&a, &b);
+	ck_assert(redis_address_equal(&a, &b));
+	ck_assert_ptr_eq(a.site, b.site);
+	redis_address_done(&b);
+	t.master_name = TEXT("other");
+	b = parse_tuned("sentinel://u:p@s1/3;sentinel://s2:1234", &t);
+	ck_assert(!redis_address_equal(&a, &b));
+	redis_address_done(&b);
+	redis_address_done(&a);
 }
 END_TEST
 
@@ -114,6 +249,7 @@ START_TEST(test_address_equal)
 	ck_assert(!equal("redis://a:x@h", "redis://b:x@h"));
 	ck_assert(!equal("redis://h", "redis+socket:///h"));
 	ck_assert(!equal("redis+socket:///s", "redis+socket:///t"));
+	ck_assert(!equal("redis://h", "redis://h;redis://i"));
 }
 END_TEST
 
@@ -351,6 +487,11 @@ int main(void)
 	tcase_add_test(address, test_address_full);
 	tcase_add_test(address, test_address_socket);
 	tcase_add_test(address, test_address_refused);
+	tcase_add_test(address, test_address_tls);
+	tcase_add_test(address, test_address_backend);
+	tcase_add_test(address, test_address_several);
+	tcase_add_test(address, test_address_shuffled);
+	tcase_add_test(address, test_address_sentinel);
 	tcase_add_test(address, test_address_equal);
 	suite_add_tcase(s, address);
 	tcase_add_test(command, test_command_words);
