@@ -44,9 +44,16 @@ struct sandbox_file {
 	size_t len;
 };
 
+/*
+ * What is to be written down about a run, before or while it runs. `again`: the run that was begun
+ * before is nowhere any more, everything of it is gone, and the code is about to run once more; an
+ * error then keeps it from that. Without `again` an error is ignored. May block.
+ */
+typedef int sandbox_note_fn(void *arg, const char *container, bool again, struct err *err);
+
 /* Strings borrowed for the call. */
 struct sandbox_run {
-	const char *task_id;	  /* names the run */
+	const char *task_id;	  /* names the run; "" or NULL = nobody will ever ask for it */
 	const char *conversation; /* required */
 	const char *project;	  /* or NULL */
 	const char *language;	  /* "python" */
@@ -58,6 +65,12 @@ struct sandbox_run {
 	usec_t timeout;		   /* of the code's own time, > 0 */
 	bool one_shot;		   /* a container of its own, removed afterwards */
 	const atomic_bool *cancel; /* true = end the run now; or NULL */
+	const atomic_bool *leave;  /* true = leave it to itself, ERR_CANCELLED; or NULL */
+	/* The run may have begun already, by somebody who is dead: where it is still going, or its
+	 * verdict is kept, that is followed, and only otherwise the code runs again. */
+	bool begun;
+	sandbox_note_fn *note; /* or NULL */
+	void *note_arg;
 };
 
 /* One table (common/sandbox/verdict.c) maps these to names. */
@@ -111,6 +124,14 @@ void sandbox_outcome_done(struct sandbox_outcome *o);
  */
 int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
 		    struct err *err) must_check;
+
+/*
+ * What the run returned is safe elsewhere: its agent need not keep it any longer, and the container
+ * of a run of its own goes. To be called after each sandbox_execute that succeeded; where it is
+ * not, somebody else can ask for the run. Never fails: what is left is found by a sweep. [any]
+ */
+void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,
+			 const struct sandbox_outcome *o);
 
 /* Empties /sandbox/output; no container = 0 removed. */
 int sandbox_reset_output(struct sandbox *s, const char *conversation, int64_t *ret_removed,

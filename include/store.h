@@ -64,13 +64,14 @@ struct store_begin {
  * that of a call with another tool, conversation or project. */
 int store_begin_task(struct store *s, const struct store_task *t, struct store_begin *ret,
 		     struct err *err) must_check;
-/* Makes a running row of (old_worker, old_epoch) ours with attempt + 1. ERR_CONFLICT when somebody
- * else was faster, or when the row belongs to a later retry. */
+/* Makes a running row of (old_worker, old_epoch) ours; *ret_attempt is the attempt that may still
+ * be going somewhere. ERR_CONFLICT when somebody else was faster, or when the row belongs to a
+ * later retry. */
 int store_take_over(struct store *s, const struct store_task *t, const char *old_worker,
 		    int64_t old_epoch, int *ret_attempt, struct err *err) must_check;
-/* Notes the container while the task runs. */
-int store_note_container(struct store *s, const struct store_task *t, const char *container,
-			 struct err *err) must_check;
+/* Notes which attempt runs, and in which container. ERR_CONFLICT: the row is not ours. */
+int store_note_run(struct store *s, const struct store_task *t, int attempt, const char *container,
+		   struct err *err) must_check;
 
 struct store_file {
 	char id[37]; /* filled by store_finish_task: a uuid, the same for the same task and name */

@@ -30,10 +30,13 @@ struct sandbox *task_ctx_sandbox(struct task_ctx *ctx);
 struct task_record {
 	struct store_finish finish;
 	const char *conversation, *project;
+	void (*stored)(void *arg); /* called once the row is written, before cleanup; or NULL */
 	void (*cleanup)(void *arg);
 	void *cleanup_arg;
 };
 struct task_record *task_ctx_record(struct task_ctx *ctx);
+/* Fills what a run owes to the worker around it: begun, cancel, leave and note. */
+void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run);
 /* The identity of the row, for store_describe_files. */
 const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 

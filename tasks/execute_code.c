@@ -15,7 +15,19 @@
 struct kept {
 	struct sandbox_outcome outcome;
 	struct store_file *files;
+	struct sandbox *sandbox;
+	char *conversation, *task_id;
+	bool one_shot;
 };
+
+static void kept_stored(void *arg)
+{
+	struct kept *k = arg;
+	const struct sandbox_run run = {
+		.task_id = k->task_id, .conversation = k->conversation, .one_shot = k->one_shot};
+
+	sandbox_acknowledge(k->sandbox, &run, &k->outcome);
+}
 
 static void kept_free(void *arg)
 {
@@ -23,6 +35,8 @@ static void kept_free(void *arg)
 
 	sandbox_outcome_done(&k->outcome);
 	free(k->files);
+	free(k->conversation);
+	free(k->task_id);
 	free(k);
 }
 
@@ -116,6 +130,11 @@ static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json
 		free(k);
 		return raise_sandbox_error(ctx, run->conversation, err);
 	}
+	k->sandbox = s;
+	k->conversation = xstrdup(run->conversation);
+	k->task_id = xstrdup(run->task_id);
+	k->one_shot = run->one_shot;
+	task_ctx_record(ctx)->stored = kept_stored;
 	task_ctx_record(ctx)->cleanup = kept_free;
 	task_ctx_record(ctx)->cleanup_arg = k;
 	if (k->outcome.status == SANDBOX_CANCELLED)
@@ -131,7 +150,10 @@ static int run_execute_code(struct task_ctx *ctx, json_t *const *values, json_t 
 	_cleanup_(execute_args_done) struct execute_args args;
 	int rc = execute_args_read(ctx, values, &args, err);
 
-	return rc < 0 ? rc : run_checked(ctx, &args.run, ret_result, err);
+	if (rc < 0)
+		return rc;
+	task_ctx_bind_run(ctx, &args.run);
+	return run_checked(ctx, &args.run, ret_result, err);
 }
 
 static const struct task_param params[EXECUTE_PARAMS] = {

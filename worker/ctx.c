@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
+#include "row.h"
 
 #define SLEEP_SLICE_MS 50 /* how soon a sleeping task sees that it is cancelled */
 
@@ -105,6 +106,20 @@ int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
 	return &ctx->record;
+}
+
+static int note_run(void *arg, const char *container, bool again, struct err *err)
+{
+	return row_note_run(arg, container, again, err);
+}
+
+void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
+{
+	run->cancel = &ctx->request->cancel;
+	run->leave = &ctx->worker->releasing;
+	run->begun = ctx->begun;
+	run->note = note_run;
+	run->note_arg = ctx;
 }
 
 const struct store_task *task_ctx_row(const struct task_ctx *ctx)

@@ -16,6 +16,8 @@ struct task_ctx {
 	usec_t countdown;    /* of task_retry */
 	struct task_record record;
 	struct store_task row;
+	int attempt; /* of the row */
+	bool begun;  /* what the task does in a sandbox may be under way there already */
 };
 
 void task_ctx_done(struct task_ctx *ctx);

@@ -158,13 +158,13 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 {
 	struct store_begin begin = {0};
 	bool alive = false;
-	int attempt;
 	int rc = store_begin_task(ctx->worker->store, &ctx->row, &begin, err);
 
 	if (rc < 0)
 		return rc;
 	switch (begin.verdict) {
 	case STORE_BEGUN:
+		ctx->attempt = begin.attempt;
 		*ret = ROW_RUN;
 		return 0;
 	case STORE_FINISHED:
@@ -182,15 +182,16 @@ static int begin_once(struct task_ctx *ctx, enum row_begin *ret, json_t **ret_re
 		*ret = ROW_ASIDE;
 		return 0;
 	}
-	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch, &attempt,
-			     err);
+	rc = store_take_over(ctx->worker->store, &ctx->row, begin.worker, begin.epoch,
+			     &ctx->attempt, err);
 	if (rc == -ERR_CONFLICT && !err_is_transient(err)) {
 		*ret = ROW_ASIDE; /* somebody else was faster */
 		return 0;
 	}
 	if (rc == 0) {
-		log_warning("Task %s[%s]: its worker %s died, attempt %d", ctx->request->name,
-			    ctx->request->id, begin.worker, attempt);
+		log_warning("Task %s[%s]: its worker %s died in attempt %d, taken over",
+			    ctx->request->name, ctx->request->id, begin.worker, ctx->attempt);
+		ctx->begun = true;
 		*ret = ROW_RUN;
 	}
 	return rc;
@@ -222,6 +223,25 @@ enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **r
 	}
 }
 
+int row_note_run(struct task_ctx *ctx, const char *container, bool again, struct err *err)
+{
+	int attempt = ctx->attempt + (again ? 1 : 0), rc;
+	bool said = false;
+
+	if ((ctx->request->task->flags & TASK_STORED) == 0)
+		return 0;
+	ctx->begun = true;
+	do {
+		rc = store_note_run(ctx->worker->store, &ctx->row, attempt, container, err);
+	} while (again && rc < 0 && err_is_transient(err) && wait_out(ctx, err, &said));
+	if (rc == 0)
+		ctx->attempt = attempt;
+	if (rc == 0 && again)
+		log_warning("Task %s[%s]: its run is nowhere any more, attempt %d",
+			    ctx->request->name, ctx->request->id, attempt);
+	return rc;
+}
+
 enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool failed, struct err *err)
 {
 	bool said = false;
@@ -231,6 +251,8 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 		int rc = store_finish_task(ctx->worker->store, &ctx->row, &ctx->record.finish,
 					   result, err);
 
+		if (rc == 0 && ctx->record.stored)
+			ctx->record.stored(ctx->record.cleanup_arg);
 		if (rc == 0)
 			return ROW_WRITTEN;
 		if (rc == -ERR_CONFLICT && !err_is_transient(err))

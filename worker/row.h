@@ -17,6 +17,10 @@ enum row_begin {
 enum row_begin row_begin(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			 bool *ret_failed, struct err *err);
 
+/* A run of the task begins, or goes on, in `container`; `again`: for another time, which is written
+ * down before (outages are waited out), else it is a hint. */
+int row_note_run(struct task_ctx *ctx, const char *container, bool again, struct err *err);
+
 enum row_finish {
 	ROW_WRITTEN,
 	ROW_LOST,  /* the row is somebody else's now: nothing was written */

@@ -20,7 +20,8 @@
 
 struct agent_link {
 	struct engine_stream *stream;
-	uint32_t epoch, last_run;
+	uint32_t epoch, last_run, version;
+	bool was_busy;
 	struct buf out;
 	struct frame_reader reader;
 	const unsigned char *piece; /* of the stream, not read yet */
@@ -44,6 +45,19 @@ void agent_link_close(struct agent_link *l)
 uint32_t agent_link_epoch(const struct agent_link *l)
 {
 	return l->epoch;
+}
+
+uint32_t agent_link_version(const struct agent_link *l)
+{
+	return l->version;
+}
+
+bool agent_link_was_busy(struct agent_link *l)
+{
+	bool busy = l->was_busy;
+
+	l->was_busy = false;
+	return busy;
 }
 
 uint32_t agent_link_next_run(struct agent_link *l)
@@ -145,6 +159,8 @@ int agent_link_receive(struct agent_link *l, usec_t deadline, struct frame *ret,
 	for (int i = 0; i < FOREIGN_MAX; i++) {
 		int rc = receive_any(l, deadline, ret, err);
 
+		if (rc == -ERR_CLOSED && l->reader.lost)
+			rc = err_set(err, ERR_PROTOCOL, "the stream ended in nonsense");
 		if (rc < 0)
 			return rc == -ERR_TIMEOUT ? rc : err_wrap(err, "from the agent");
 		if (l->reader.lost || ret->type < FRAME_WELCOME)
@@ -152,6 +168,8 @@ int agent_link_receive(struct agent_link *l, usec_t deadline, struct frame *ret,
 		if (ret->type == FRAME_COMPLAINT)
 			log_debug("the agent complains: %.*s",
 				  (int)(ret->len < 200 ? ret->len : 200), (const char *)ret->data);
+		else if (ret->epoch == l->epoch && ret->type == FRAME_SUPERSEDED)
+			return err_set(err, ERR_CONFLICT, "another worker has attached");
 		else if (ret->epoch == l->epoch)
 			return 0;
 	}
@@ -196,9 +214,12 @@ static int hello(struct agent_link *l, bool preamble, usec_t deadline, struct er
 	w.version = frame_get_u32(&c);
 	w.flags = frame_get_u32(&c);
 	w.epoch = frame_get_u32(&c);
-	if (w.version != FRAME_VERSION)
+	/* One that is ahead of us by more does not obey us. */
+	if (w.version < FRAME_VERSION_MIN || w.version > FRAME_VERSION + 1)
 		return err_set(err, ERR_UNSUPPORTED, "the agent speaks version %u, not %u",
 			       w.version, FRAME_VERSION);
+	l->version = w.version < FRAME_VERSION ? w.version : FRAME_VERSION;
+	l->was_busy = w.flags & FRAME_WELCOME_BUSY;
 	if (w.flags & FRAME_WELCOME_OBEYS)
 		return 1;
 	if (w.epoch < l->epoch || w.epoch == UINT32_MAX)

@@ -6,7 +6,8 @@
  * is a header of FRAME_HEADER bytes type u8 · flags u8 · reserved u16 (0) · epoch u32 · run u32 ·
  * length u32 and `length` (at most FRAME_PAYLOAD) bytes. `epoch` is the attachment's: the agent
  * obeys the highest one it has seen a HELLO for and ignores the others, so a worker that was
- * replaced can say nothing more. `run` names a run, 0 = none.
+ * replaced can say nothing more (it is told by SUPERSEDED). `run` is what this attachment calls a
+ * run, 0 = none.
  *
  * A stream can be joined in the middle of a frame, in both directions. Therefore a HELLO and its
  * answer are preceded by frame_sync_mark, and a worker that joins a container it did not make sends
@@ -17,11 +18,20 @@
  *
  * A run is ARGS and ENV (NUL-terminated strings, as many frames as needed), PUT … PUT_DATA per
  * input file, then RUN; what went wrong with a PUT is said in the EXIT of that run, so all of it is
- * sent in one go. The agent sends STDOUT and STDERR as they come up to the head's size, the tails
- * flagged FRAME_TAIL at the end, then EXIT. Standard input has a window: at most FRAME_STDIN_WINDOW
- * bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the EXIT the worker asks for
- * HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left out, HARVESTED at the
- * end.
+ * sent in one go. The agent says STARTED, sends STDOUT and STDERR as they come up to the head's
+ * size, the tails flagged FRAME_TAIL at the end, then EXIT. Standard input has a window: at most
+ * FRAME_STDIN_WINDOW bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the EXIT the
+ * worker asks for HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left out,
+ * HARVESTED at the end.
+ *
+ * A run that was given a key (the task's id) does not depend on its attachment: it goes on when a
+ * HELLO of a higher epoch comes, and its output, its EXIT and its new files are kept, within
+ * bounds, until ACK. Whoever is attached then may ASK for it: STATE, and where there is such a run
+ * everything it said from the beginning, then what it says, as if it had been started here.
+ *
+ * Versions: 1 knew neither keys nor what is marked [2]. Both sides speak the lower of the two
+ * versions; an agent obeys a worker that is one behind, and a run without a key ends with its
+ * attachment.
  */
 #ifndef CELERIAC_SANDBOX_FRAME_H
 #define CELERIAC_SANDBOX_FRAME_H
@@ -29,7 +39,8 @@
 #include "base.h"
 #include "bounds.h"
 
-#define FRAME_VERSION	   1
+#define FRAME_VERSION	   2
+#define FRAME_VERSION_MIN  (FRAME_VERSION - 1) /* the oldest worker that an agent obeys */
 #define FRAME_HEADER	   16u
 #define FRAME_PAYLOAD	   BOUND_FRAME_BYTES
 #define FRAME_PREAMBLE	   (FRAME_HEADER + FRAME_PAYLOAD)
@@ -37,7 +48,8 @@
 #define FRAME_NAME_BYTES   1024u	/* a path below /sandbox or /sandbox/output */
 #define FRAME_STDIN_WINDOW (256u << 10) /* bytes the agent keeps for a run that does not read */
 #define FRAME_OUTPUT_MAX   (16u << 20)	/* the largest output limit an agent accepts, per stream */
-#define FRAME_SKIPPED_MAX  64		/* SKIPPED frames of one harvest; more are only counted */
+#define FRAME_KEY_BYTES	   BOUND_TASK_ID_BYTES
+#define FRAME_SKIPPED_MAX  64 /* SKIPPED frames of one harvest; more are only counted */
 
 /* Numbers are for ever: an agent may be older than the worker that adopts its container. */
 enum frame_type {
@@ -52,6 +64,8 @@ enum frame_type {
 	FRAME_CANCEL = 8,   /* ends the run */
 	FRAME_HARVEST = 9,  /* struct frame_harvest */
 	FRAME_RESET = 10,   /* empties /sandbox/output */
+	FRAME_ASK = 11,	    /* [2] key: from now on `run` is the run that was begun with it */
+	FRAME_ACK = 12,	    /* [2] key: what is kept of that run is not needed any more */
 	/* agent to worker */
 	FRAME_WELCOME = 32, /* nonce[16] · struct frame_welcome; answers HELLO, under the epoch of
 			       the HELLO */
@@ -67,6 +81,9 @@ enum frame_type {
 	FRAME_HARVESTED = 41,  /* struct frame_harvested */
 	FRAME_RESET_DONE = 42, /* entries removed u64 · entries left u64 */
 	FRAME_COMPLAINT = 43,  /* text; the agent could not make sense of a frame, for the log */
+	FRAME_STATE = 44,      /* [2] struct frame_state; answers ASK */
+	FRAME_SUPERSEDED = 45, /* [2] to the epoch that is obeyed no more */
+	FRAME_STARTED = 46,    /* [2] the run's program is there */
 	FRAME_TYPE_END
 };
 
@@ -90,6 +107,8 @@ struct frame_run {
 	uint32_t nofile;       /* 0 = as the container has it */
 	uint32_t flags;	       /* enum frame_run_flag */
 	uint64_t file_size;    /* largest file, 0 = as the container has it */
+	uint32_t note;	       /* [2] handed back in STATE */
+	struct slice key;      /* [2] "" = none; borrowed */
 };
 enum frame_run_flag {
 	FRAME_RUN_STDIN = 1u << 0, /* STDIN frames follow; else it is /dev/null */
@@ -146,9 +165,25 @@ struct frame_harvested {
 	uint32_t files, skipped; /* all that were skipped, also those beyond FRAME_SKIPPED_MAX */
 };
 
+enum frame_run_state {
+	FRAME_STATE_NONE, /* there is no run of this key, and no other is going */
+	FRAME_STATE_BUSY, /* there is none, but another run is going: a NONE follows at its end */
+	FRAME_STATE_GOING,
+	FRAME_STATE_ENDED,
+};
+struct frame_state {
+	uint32_t state;	  /* enum frame_run_state */
+	uint32_t note;	  /* as RUN had it */
+	uint32_t left_ms; /* until the time limit of the run that is going */
+	uint32_t reserved;
+	uint64_t stdin_got,
+		stdin_taken; /* bytes of standard input, as STDIN and STDIN_TAKEN count */
+};
+
 enum frame_welcome_flag {
 	FRAME_WELCOME_OBEYS = 1u << 0, /* else this epoch is too low: `epoch` is the one obeyed */
 	FRAME_WELCOME_ENDED = 1u << 1, /* a run was going and has been ended */
+	FRAME_WELCOME_BUSY = 1u << 2,  /* [2] a run is going */
 };
 struct frame_welcome {
 	uint32_t version, flags, epoch;
@@ -170,12 +205,17 @@ unsigned char *frame_put_u64(unsigned char *p, uint64_t v);
 
 /* Fixed payloads to bytes, returning their length, and back: false when the payload is too short.
  */
-#define FRAME_STRUCT_MAX 128u
+#define FRAME_STRUCT_MAX 512u
+/* A run without a key is written as version 1 had it. A key that is too long, or holds a NUL, is
+ * read as bad. */
 size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUCT_MAX]);
+bool frame_key_is_good(struct slice key);
 bool frame_run_decode(const struct frame *f, struct frame_run *ret);
 size_t frame_exit_encode(const struct frame_exit *e, unsigned char out[FRAME_STRUCT_MAX]);
 /* `ret_text`: what follows, borrowed from the frame. */
 bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct slice *ret_text);
+size_t frame_state_encode(const struct frame_state *s, unsigned char out[FRAME_STRUCT_MAX]);
+bool frame_state_decode(const struct frame *f, struct frame_state *ret);
 size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX]);
 bool frame_harvest_decode(const struct frame *f, struct frame_harvest *ret);
 

@@ -3,6 +3,8 @@
  */
 #include "frame.h"
 
+#include <string.h>
+
 size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUCT_MAX])
 {
 	unsigned char *p = out;
@@ -12,6 +14,11 @@ size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUC
 	p = frame_put_u32(p, r->nofile);
 	p = frame_put_u32(p, r->flags);
 	p = frame_put_u64(p, r->file_size);
+	if (r->key.len > 0) {
+		p = frame_put_u32(p, r->note);
+		memcpy(p, r->key.data, r->key.len);
+		p += r->key.len;
+	}
 	return (size_t)(p - out);
 }
 
@@ -24,7 +31,18 @@ bool frame_run_decode(const struct frame *f, struct frame_run *ret)
 	ret->nofile = frame_get_u32(&c);
 	ret->flags = frame_get_u32(&c);
 	ret->file_size = frame_get_u64(&c);
-	return !c.bad;
+	ret->note = 0;
+	ret->key = (struct slice){.data = "", .len = 0};
+	if (c.bad || c.left == 0)
+		return !c.bad;
+	ret->note = frame_get_u32(&c);
+	ret->key = (struct slice){.data = (const char *)c.data, .len = c.left};
+	return !c.bad && frame_key_is_good(ret->key);
+}
+
+bool frame_key_is_good(struct slice key)
+{
+	return key.len > 0 && key.len <= FRAME_KEY_BYTES && memchr(key.data, 0, key.len) == NULL;
 }
 
 size_t frame_exit_encode(const struct frame_exit *e, unsigned char out[FRAME_STRUCT_MAX])
@@ -62,6 +80,32 @@ bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct sli
 		*large[i] = frame_get_u64(&c);
 	*ret_text = (struct slice){.data = (const char *)c.data, .len = c.bad ? 0 : c.left};
 	return !c.bad;
+}
+
+size_t frame_state_encode(const struct frame_state *s, unsigned char out[FRAME_STRUCT_MAX])
+{
+	unsigned char *p = out;
+
+	p = frame_put_u32(p, s->state);
+	p = frame_put_u32(p, s->note);
+	p = frame_put_u32(p, s->left_ms);
+	p = frame_put_u32(p, 0);
+	p = frame_put_u64(p, s->stdin_got);
+	p = frame_put_u64(p, s->stdin_taken);
+	return (size_t)(p - out);
+}
+
+bool frame_state_decode(const struct frame *f, struct frame_state *ret)
+{
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+
+	ret->state = frame_get_u32(&c);
+	ret->note = frame_get_u32(&c);
+	ret->left_ms = frame_get_u32(&c);
+	ret->reserved = frame_get_u32(&c);
+	ret->stdin_got = frame_get_u64(&c);
+	ret->stdin_taken = frame_get_u64(&c);
+	return !c.bad && ret->state <= FRAME_STATE_ENDED && ret->stdin_taken <= ret->stdin_got;
 }
 
 size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX])

@@ -179,6 +179,17 @@ int sandbox_index_peek(struct index *ix, const char *conversation, struct index_
 	return 0;
 }
 
+bool sandbox_index_is_lost(struct index *ix, const struct index_lease *lease)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err ignored;
+	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, &ignored,
+			       "GET %slease:%s", ix->base, lease->conversation);
+
+	return rc == 0 && redis_reply_type(reply) == REDIS_STRING &&
+	       !is(redis_reply_str(reply), lease->token);
+}
+
 void sandbox_index_renew(struct index *ix, const struct index_lease *lease)
 {
 	struct buf b = BUF_INIT(COMMANDS_BYTES);

@@ -57,6 +57,9 @@ int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t dea
 int sandbox_index_peek(struct index *ix, const char *conversation, struct index_lease *ret,
 		       struct index_record *ret_record, struct err *err) must_check;
 
+/* Is the lease certainly somebody else's? Redis that does not answer gives it to nobody. */
+bool sandbox_index_is_lost(struct index *ix, const struct index_lease *lease);
+
 /* These do not wait for Redis. */
 void sandbox_index_renew(struct index *ix, const struct index_lease *lease);
 void sandbox_index_release(struct index *ix, const struct index_lease *lease);

@@ -7,6 +7,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "codec.h"
 #include "log.h"
 #include "outcome.h"
 #include "verdict.h"
@@ -18,7 +19,8 @@ struct going {
 	struct run_input in;
 	struct outcome_stream out, err;
 	usec_t deadline, next_tick;
-	bool cancelled;
+	bool cancelled, started, stopped, left;
+	uint32_t note;
 	struct frame_exit exit;
 	char exit_text[BOUND_ERROR_TEXT];
 };
@@ -30,9 +32,17 @@ static int look_around(struct going *g, struct err *err)
 	usec_t now = clock_mono();
 	int rc;
 
-	if (plan->tick && now >= g->next_tick) {
-		plan->tick(plan->arg);
+	if (now >= g->next_tick) {
+		if (plan->tick)
+			plan->tick(plan->arg);
+		g->stopped = !g->started && plan->is_stopped && plan->is_stopped(plan->arg);
 		g->next_tick = now + RUN_TICK;
+	}
+	if (g->stopped)
+		return err_set(err, ERR_UNAVAILABLE, "the sandbox stands still");
+	if (plan->run->leave && atomic_load_explicit(plan->run->leave, memory_order_acquire)) {
+		g->left = true;
+		return err_set(err, ERR_CANCELLED, "the run is left to itself");
 	}
 	if (g->cancelled || !plan->run->cancel ||
 	    !atomic_load_explicit(plan->run->cancel, memory_order_acquire))
@@ -50,7 +60,8 @@ static int await(struct going *g, struct frame *ret, struct err *err)
 {
 	for (;;) {
 		usec_t now = clock_mono();
-		usec_t until = now + (g->plan->run->cancel ? RUN_LOOK_AGAIN : RUN_TICK);
+		usec_t until = now + (g->plan->run->cancel || g->plan->run->leave ? RUN_LOOK_AGAIN
+										  : RUN_TICK);
 		struct err step;
 		int rc = look_around(g, err);
 
@@ -92,7 +103,10 @@ static int follow(struct going *g, struct err *err)
 		/* A flood is no silence: the limit stands without it. */
 		if (clock_mono() >= g->deadline)
 			return err_set(err, ERR_TIMEOUT, "the agent does not come to an end");
+		g->started = true;
 		switch (f.type) {
+		case FRAME_STARTED:
+			break;
 		case FRAME_STDOUT:
 		case FRAME_STDERR:
 			rc = sandbox_outcome_stream_add(f.type == FRAME_STDOUT ? &g->out : &g->err,
@@ -166,31 +180,148 @@ static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 	return spent ? RUN_SPENT : RUN_FINE;
 }
 
+/* Written down beside the run, whose time is not ours to spend: what waits meanwhile is no silence.
+ */
+static void note(struct going *g)
+{
+	const struct sandbox_run *run = g->plan->run;
+	usec_t began = clock_mono();
+	struct err err;
+
+	if (run->note && run->note(run->note_arg, g->plan->container, false, &err) < 0)
+		log_debug("where a run is was not noted: %s", err.msg);
+	g->deadline += clock_mono() - began;
+}
+
+static int begin(struct going *g, struct err *err)
+{
+	const struct sandbox_run *run = g->plan->run;
+	int rc = 0;
+
+	if (run->begun && run->note)
+		rc = run->note(run->note_arg, g->plan->container, true, err);
+	if (rc == 0)
+		rc = sandbox_run_send(g->l, g->plan, &g->run, err);
+	if (rc < 0)
+		return rc;
+	g->note = g->plan->note;
+	g->in = (struct run_input){.data = run->stdin_data};
+	g->started = agent_link_version(g->l) < 2;
+	g->deadline = clock_mono() + run->timeout + RUN_GRACE;
+	if (!run->begun)
+		note(g);
+	return 0;
+}
+
+/* The run is there: what it has said comes once more, and then what it says. */
+static void take_up(struct going *g, const struct frame_state *state)
+{
+	usec_t left = (usec_t)state->left_ms * USEC_PER_MSEC;
+	size_t got = g->plan->run->stdin_data.len;
+
+	if (state->stdin_got < got)
+		got = (size_t)state->stdin_got;
+	if (left > g->plan->run->timeout)
+		left = g->plan->run->timeout;
+	g->note = state->note;
+	g->in = (struct run_input){.data = g->plan->run->stdin_data,
+				   .sent = got,
+				   .taken = state->stdin_taken < got ? (size_t)state->stdin_taken
+								     : got};
+	g->started = true;
+	g->deadline = clock_mono() + left + RUN_GRACE;
+	note(g);
+}
+
+/* 1: `g` is the run that was begun before; 0: there is none. */
+static int look_for(struct going *g, struct err *err)
+{
+	const struct sandbox_run *run = g->plan->run;
+	const struct run_wait wait = {.limit = g->plan->settings->sandbox_max_timeout,
+				      .cancel = g->plan->follow_only ? NULL : run->cancel,
+				      .tick = g->plan->tick,
+				      .arg = g->plan->arg};
+	bool wanted = (run->begun || g->plan->follow_only) && run->task_id && *run->task_id;
+	struct frame_state state;
+	char nobody[UUID_SIZE];
+	int rc;
+
+	if (!agent_link_was_busy(g->l) && !wanted)
+		return 0;
+	uuid4(nobody);
+	rc = sandbox_run_ask(g->l, wanted ? run->task_id : nobody, &wait, &g->run, &state, err);
+	if (rc < 0 || state.state == FRAME_STATE_NONE)
+		return rc;
+	take_up(g, &state);
+	return 1;
+}
+
+static void streams_init(struct going *g)
+{
+	size_t limit = (size_t)g->plan->settings->sandbox_output_limit;
+
+	sandbox_outcome_stream_done(&g->out);
+	sandbox_outcome_stream_done(&g->err);
+	sandbox_outcome_stream_init(&g->out, limit);
+	sandbox_outcome_stream_init(&g->err, limit);
+}
+
+/* What follow() has failed with, as a fate. */
+static enum run_fate fate_of(const struct going *g, int rc)
+{
+	if (g->left)
+		return RUN_LEFT;
+	if (g->stopped)
+		return RUN_UNBEGUN;
+	if (rc == -ERR_TIMEOUT && clock_mono() >= g->deadline)
+		return RUN_SILENT;
+	if (rc == -ERR_CONFLICT)
+		return RUN_TAKEN;
+	return rc == -ERR_CLOSED || rc == -ERR_UNAVAILABLE ? RUN_CUT : RUN_LOST;
+}
+
+/* Up to the EXIT; a run that somebody else has cancelled is no verdict of ours. */
+static int follow_to_the_end(struct going *g, bool found, struct err *err)
+{
+	int rc = follow(g, err);
+
+	if (rc < 0 || !found || g->cancelled || g->plan->follow_only ||
+	    g->exit.end != FRAME_END_CANCELLED)
+		return rc;
+	streams_init(g);
+	rc = begin(g, err);
+	return rc < 0 ? rc : follow(g, err);
+}
+
 int sandbox_run_execute(struct agent_link *l, const struct run_plan *plan,
 			struct sandbox_outcome *ret, enum run_fate *ret_fate, struct err *err)
 {
-	struct going g = {.l = l, .plan = plan, .in = {.data = plan->run->stdin_data}};
-	size_t limit = (size_t)plan->settings->sandbox_output_limit;
-	struct sandbox_outcome o = {.status = SANDBOX_LOST};
+	struct going g = {.l = l, .plan = plan, .next_tick = clock_mono() + RUN_TICK};
+	struct sandbox_outcome o = {.status = SANDBOX_LOST, .exit_code = VERDICT_KILLED};
 	usec_t began = clock_mono();
 	struct err trouble;
-	int rc = sandbox_run_send(l, plan, &g.run, err);
+	int rc = look_for(&g, err), found = rc;
 
+	if (rc == 0 && plan->follow_only) {
+		*ret_fate = RUN_MISSING;
+		*ret = o;
+		return 0;
+	}
+	if (rc == 0)
+		rc = begin(&g, err);
 	if (rc < 0)
 		return rc;
-	sandbox_outcome_stream_init(&g.out, limit);
-	sandbox_outcome_stream_init(&g.err, limit);
-	g.deadline = clock_mono() + plan->run->timeout + RUN_GRACE;
-	g.next_tick = clock_mono() + RUN_TICK;
-	rc = follow(&g, &trouble);
+	streams_init(&g);
+	rc = follow_to_the_end(&g, found > 0, &trouble);
 	if (rc == 0) {
 		*ret_fate = conclude(&g, &o);
 	} else {
 		log_debug("a run is lost: %s", trouble.msg);
-		*ret_fate =
-			rc == -ERR_TIMEOUT && clock_mono() >= g.deadline ? RUN_SILENT : RUN_LOST;
+		*ret_fate = fate_of(&g, rc);
 		o.duration = clock_mono() - began;
 	}
+	o.reused = g.note & RUN_NOTE_REUSED;
+	o.restarted = g.note & RUN_NOTE_RESTARTED;
 	take_texts(&g, &o);
 	sandbox_outcome_stream_done(&g.out);
 	sandbox_outcome_stream_done(&g.err);

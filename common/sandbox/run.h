@@ -16,19 +16,32 @@
 #define RUN_LOOK_AGAIN (200 * USEC_PER_MSEC) /* and `cancel` looked at so often */
 #define HARVEST_TIME   (10 * USEC_PER_SEC)   /* for the agent; RUN_GRACE comes on top */
 
+#define RUN_NOTE_REUSED	   (1u << 0) /* what the outcome says of the container, for who takes over */
+#define RUN_NOTE_RESTARTED (1u << 1)
+
 struct run_plan {
 	const struct sandbox_run *run;
 	const struct language *language;
 	const struct settings *settings;
-	void (*tick)(void *arg); /* or NULL */
+	const char *container;
+	uint32_t note;		       /* RUN_NOTE_* */
+	bool follow_only;	       /* the code was begun by us: it is not begun once more */
+	void (*tick)(void *arg);       /* or NULL */
+	bool (*is_stopped)(void *arg); /* asked so often while a run does not begin: is that because
+					  its container stands still? Or NULL */
 	void *arg;
 };
 
 enum run_fate {
-	RUN_FINE,   /* the sandbox can be used on */
-	RUN_SPENT,  /* the outcome stands, but the container must go */
-	RUN_LOST,   /* the agent's stream ended or made no sense: status is still open */
-	RUN_SILENT, /* it said nothing any more after the time limit: status is still open */
+	RUN_FINE,    /* the sandbox can be used on */
+	RUN_SPENT,   /* the outcome stands, but the container must go */
+	RUN_LOST,    /* the agent's stream made no sense: status is still open */
+	RUN_CUT,     /* it ended: status is still open, and the run may still be going */
+	RUN_SILENT,  /* it said nothing any more after the time limit: status is still open */
+	RUN_TAKEN,   /* another worker has attached: the run may still be going */
+	RUN_LEFT,    /* we were told to leave it */
+	RUN_MISSING, /* follow_only, and it is not there */
+	RUN_UNBEGUN, /* its container stands still, and it has not begun */
 };
 
 /*
@@ -38,6 +51,21 @@ enum run_fate {
 int sandbox_run_execute(struct agent_link *l, const struct run_plan *plan,
 			struct sandbox_outcome *ret, enum run_fate *ret_fate,
 			struct err *err) must_check;
+
+/* run_ask.c */
+struct run_wait {
+	usec_t limit; /* no run lasts longer */
+	const atomic_bool *cancel;
+	void (*tick)(void *arg);
+	void *arg;
+};
+/*
+ * Asks for the run that was begun with `key`; while another one is going, that one's end is waited
+ * for. *ret_run is what it is called from now on; ERR_CANCELLED. An agent of version 1 has none.
+ */
+int sandbox_run_ask(struct agent_link *l, const char *key, const struct run_wait *wait,
+		    uint32_t *ret_run, struct frame_state *ret, struct err *err) must_check;
+void sandbox_run_acknowledge(struct agent_link *l, const char *key);
 
 /* run_input.c: all up to and including RUN. `ret_run`: its id. */
 int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t *ret_run,

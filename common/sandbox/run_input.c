@@ -93,9 +93,14 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	struct frame_run spec = {
 		.timeout_ms = (uint32_t)((r->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC),
 		.output_limit = (uint32_t)plan->settings->sandbox_output_limit,
-		.flags = r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0};
+		.flags = r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0,
+		.note = plan->note};
 	unsigned char bytes[FRAME_STRUCT_MAX];
-	int rc = put_files(l, plan, run, deadline, err);
+	int rc;
+
+	if (agent_link_version(l) > 1 && r->task_id && strlen(r->task_id) <= FRAME_KEY_BYTES)
+		spec.key = (struct slice){r->task_id, strlen(r->task_id)};
+	rc = put_files(l, plan, run, deadline, err);
 
 	if (rc == 0)
 		rc = send_strings(l, FRAME_ARGS, run, plan->language->argv, deadline, err);

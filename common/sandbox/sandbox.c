@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "codec.h"
 #include "log.h"
 #include "mem.h"
 #include "verdict.h"
@@ -67,33 +68,58 @@ bool sandbox_ready(const struct sandbox *s)
 	return ready;
 }
 
-struct renewal {
+/* A run, as often as it takes to have its end. */
+struct errand {
 	struct sandbox *s;
-	struct session *se;
+	const struct sandbox_run *run;
+	struct session se;
+	bool begun; /* by us: it is not begun once more */
 };
 
 static void renew(void *arg)
 {
-	struct renewal *r = arg;
+	struct errand *e = arg;
 
-	sandbox_session_renew(r->s, r->se);
+	sandbox_session_renew(e->s, &e->se);
 }
 
-/* The agent was lost in the middle: the engine says what became of its container, and then it goes.
- */
-static void settle_without_agent(struct sandbox *s, struct session *se, bool timed_out,
-				 struct sandbox_outcome *o)
+/* Somebody has paused the container, or stopped the engine's machinery. */
+static bool is_stopped(void *arg)
 {
-	struct engine_container c = {.running = true};
-	bool exists = true;
+	struct errand *e = arg;
+	struct engine_container c;
+	struct err ignored;
+
+	return engine_inspect(e->s->engine, e->se.live->container, &c, &ignored) == 0 &&
+	       strcmp(c.status, "paused") == 0;
+}
+
+/* The agent was lost in the middle: what the engine says of its container, which may be behind in
+ * noticing an end. False when it is gone. */
+static bool look_at_container(struct sandbox *s, struct session *se, int tries,
+			      struct engine_container *ret)
+{
 	struct err err;
 
-	for (int i = 0; i < SETTLE_TRIES && !timed_out && exists && c.running; i++) {
+	*ret = (struct engine_container){.running = true};
+	for (int i = 0; i < tries && ret->running; i++) {
 		if (i > 0)
 			poll(NULL, 0, SETTLE_MS);
-		if (engine_inspect(s->engine, se->live->container, &c, &err) == -ERR_NOTFOUND)
-			exists = false;
+		if (engine_inspect(s->engine, se->live->container, ret, &err) == -ERR_NOTFOUND)
+			return false;
 	}
+	return true;
+}
+
+static void settle_without_agent(struct sandbox *s, struct session *se, bool silent,
+				 struct sandbox_outcome *o)
+{
+	struct engine_container c;
+	bool exists = look_at_container(s, se, silent ? 1 : SETTLE_TRIES, &c);
+	/* Who stands still has not used up its time. */
+	bool timed_out = silent && strcmp(c.status, "paused") != 0;
+	struct err err;
+
 	sandbox_verdict_without_agent(timed_out, exists, c.running, c.oom_killed, &o->status,
 				      &o->exit_code);
 	if (sandbox_session_end(s, se, &err) < 0) {
@@ -103,66 +129,113 @@ static void settle_without_agent(struct sandbox *s, struct session *se, bool tim
 	}
 }
 
-static void settle(struct sandbox *s, struct session *se, enum run_fate fate,
-		   struct sandbox_outcome *o)
+static void end(struct sandbox *s, struct session *se, struct sandbox_outcome *o)
 {
 	struct err err;
 
-	memcpy(o->container, se->live->container, sizeof(o->container));
-	o->reused = se->reused;
-	o->restarted = se->restarted;
-	switch (fate) {
-	case RUN_LOST:
-	case RUN_SILENT:
-		settle_without_agent(s, se, fate == RUN_SILENT, o);
-		return;
-	case RUN_FINE:
-		if (se->leased) {
-			sandbox_session_keep(s, se);
-			return;
-		}
-		break;
-	case RUN_SPENT:
-		break;
-	}
 	if (sandbox_session_end(s, se, &err) == 0)
 		return;
 	log_debug("a used sandbox stays until a sweep: %s", err.msg);
-	if (fate == RUN_SPENT && o->status == SANDBOX_TIMEOUT)
+	if (o->status == SANDBOX_TIMEOUT)
 		o->status = SANDBOX_LOST;
 }
 
-static int attempt(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
-		   struct err *err)
+/* Away from a run that may be going on; it is found again. */
+static int leave(struct errand *e, struct sandbox_outcome *o, struct err *err)
 {
-	struct session se;
-	struct renewal renewal = {.s = s, .se = &se};
-	struct run_plan plan = {.run = run,
-				.language = sandbox_language_find(run->language),
+	sandbox_session_doubt(e->s, &e->se);
+	sandbox_outcome_done(o);
+	e->begun = true;
+	return err_set(err, ERR_UNAVAILABLE, "the stream of a run was cut");
+}
+
+/* 0: the outcome stands. */
+static int settle(struct errand *e, enum run_fate fate, struct sandbox_outcome *o, struct err *err)
+{
+	struct session *se = &e->se;
+	struct sandbox *s = e->s;
+	struct engine_container c;
+
+	memcpy(o->container, se->live->container, sizeof(o->container));
+	switch (fate) {
+	case RUN_LEFT:
+		sandbox_session_doubt(s, se);
+		sandbox_outcome_done(o);
+		return err_set(err, ERR_CANCELLED, "the run is left to itself");
+	case RUN_TAKEN:
+		return leave(e, o, err);
+	case RUN_CUT:
+		if (look_at_container(s, se, SETTLE_TRIES, &c) && c.running)
+			return leave(e, o, err);
+		settle_without_agent(s, se, false, o);
+		return 0;
+	case RUN_LOST:
+	case RUN_SILENT:
+		settle_without_agent(s, se, fate == RUN_SILENT, o);
+		return 0;
+	case RUN_UNBEGUN:
+		sandbox_outcome_done(o);
+		if (sandbox_session_end(s, se, err) < 0)
+			return -err->code;
+		return err_set(err, ERR_UNAVAILABLE, "the sandbox was paused");
+	case RUN_SPENT:
+		end(s, se, o);
+		return 0;
+	case RUN_MISSING:
+	case RUN_FINE:
+		break;
+	}
+	/* A container of one run goes when its outcome is safe: sandbox_acknowledge. */
+	sandbox_session_keep(s, se);
+	return 0;
+}
+
+static int lost(struct errand *e, struct sandbox_outcome *ret)
+{
+	sandbox_session_keep(e->s, &e->se);
+	*ret = (struct sandbox_outcome){.status = SANDBOX_LOST, .exit_code = VERDICT_KILLED};
+	return 0;
+}
+
+/* Nothing has begun: what was made for it is not kept. */
+static void give_up(struct errand *e)
+{
+	struct err second;
+
+	if (!e->run->one_shot || e->run->begun || e->begun)
+		sandbox_session_doubt(e->s, &e->se);
+	else if (sandbox_session_end(e->s, &e->se, &second) < 0)
+		log_debug("a sandbox stays until a sweep: %s", second.msg);
+}
+
+static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *err)
+{
+	struct sandbox *s = e->s;
+	struct run_plan plan = {.run = e->run,
+				.language = sandbox_language_find(e->run->language),
 				.settings = s->settings,
+				.follow_only = e->begun,
 				.tick = renew,
-				.arg = &renewal};
+				.is_stopped = is_stopped,
+				.arg = e};
 	enum run_fate fate;
 	int rc = sandbox_need(s, err);
 
 	if (rc == 0)
-		rc = sandbox_session_open(s, run, true, &se, err);
+		rc = sandbox_session_open(s, e->run, !e->begun, &e->se, err);
 	if (rc < 0)
 		return rc;
-	rc = sandbox_run_execute(se.live->link, &plan, ret, &fate, err);
+	if (e->se.live == NULL)
+		return lost(e, ret);
+	plan.container = e->se.live->container;
+	plan.note =
+		(e->se.reused ? RUN_NOTE_REUSED : 0) | (e->se.restarted ? RUN_NOTE_RESTARTED : 0);
+	rc = sandbox_run_execute(e->se.live->link, &plan, ret, &fate, err);
 	if (rc < 0) {
-		if (run->one_shot) {
-			struct err second;
-
-			if (sandbox_session_end(s, &se, &second) < 0)
-				log_debug("a sandbox stays until a sweep: %s", second.msg);
-		} else {
-			sandbox_session_doubt(s, &se);
-		}
+		give_up(e);
 		return rc;
 	}
-	settle(s, &se, fate, ret);
-	return 0;
+	return settle(e, fate, ret, err);
 }
 
 static bool is_cancelled(const struct sandbox_run *run)
@@ -170,9 +243,15 @@ static bool is_cancelled(const struct sandbox_run *run)
 	return run->cancel && atomic_load_explicit(run->cancel, memory_order_acquire);
 }
 
+static bool is_left(const struct sandbox_run *run)
+{
+	return run->leave && atomic_load_explicit(run->leave, memory_order_acquire);
+}
+
 int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
 		    struct err *err)
 {
+	struct errand e = {.s = s, .run = run};
 	usec_t deadline = clock_deadline(SANDBOX_RETRY_TIME);
 	int pause = PAUSE_FIRST_MS;
 	int rc = sandbox_check_run(run, s->settings, err);
@@ -180,15 +259,18 @@ int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct san
 	if (rc < 0)
 		return rc;
 	for (;;) {
+		bool had_begun = e.begun;
 		struct err step;
 
-		if (is_cancelled(run))
+		if (is_left(run) || (is_cancelled(run) && !e.begun))
 			return err_set(err, ERR_CANCELLED, "cancelled before it began");
-		rc = attempt(s, run, ret, &step);
+		rc = attempt(&e, ret, &step);
 		if (rc == 0)
 			return 0;
 		if (rc == -ERR_UNAVAILABLE)
 			sandbox_look(s);
+		if (e.begun && !had_begun)
+			deadline = clock_deadline(SANDBOX_WAIT_TIME);
 		if (!err_is_transient(&step) || clock_left_ms(deadline) <= pause) {
 			*err = step;
 			return err_wrap(err, "sandbox");
@@ -199,14 +281,50 @@ int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct san
 	}
 }
 
-static int ask_reset(struct agent_link *l, int64_t *ret_removed, struct err *err)
+void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,
+			 const struct sandbox_outcome *o)
 {
+	struct live *live;
+	struct err err;
+
+	if (run->one_shot) {
+		if (o->container[0] && engine_remove(s->engine, o->container, &err) < 0)
+			log_debug("a used sandbox stays until a sweep: %s", err.msg);
+		return;
+	}
+	live = run->task_id ? sandbox_live_take(s, run->conversation) : NULL;
+	if (live == NULL)
+		return;
+	sandbox_run_acknowledge(live->link, run->task_id);
+	sandbox_live_put(s, live);
+}
+
+/* A run that its worker has left is waited for. */
+static int wait_for_quiet(struct errand *e, struct err *err)
+{
+	const struct run_wait wait = {
+		.limit = e->s->settings->sandbox_max_timeout, .tick = renew, .arg = e};
+	struct frame_state ignored;
+	char nobody[UUID_SIZE];
+	uint32_t run;
+
+	if (!agent_link_was_busy(e->se.live->link))
+		return 0;
+	uuid4(nobody);
+	return sandbox_run_ask(e->se.live->link, nobody, &wait, &run, &ignored, err);
+}
+
+static int ask_reset(struct errand *e, int64_t *ret_removed, struct err *err)
+{
+	struct agent_link *l = e->se.live->link;
+	int rc = wait_for_quiet(e, err);
 	usec_t deadline = clock_deadline(RUN_SEND_TIME);
 	uint32_t run = agent_link_next_run(l);
 	struct frame_cursor c;
 	struct frame f;
-	int rc = agent_link_send(l, FRAME_RESET, 0, run, "", 0, deadline, err);
 
+	if (rc == 0)
+		rc = agent_link_send(l, FRAME_RESET, 0, run, "", 0, deadline, err);
 	if (rc == 0)
 		rc = agent_link_flush(l, deadline, err);
 	if (rc == 0)
@@ -227,20 +345,20 @@ int sandbox_reset_output(struct sandbox *s, const char *conversation, int64_t *r
 			 struct err *err)
 {
 	const struct sandbox_run run = {.conversation = conversation};
-	struct session se;
+	struct errand e = {.s = s, .run = &run};
 	int64_t removed = 0;
 	int rc = sandbox_check_conversation(conversation, err);
 
 	if (rc == 0)
-		rc = sandbox_session_open(s, &run, false, &se, err);
+		rc = sandbox_session_open(s, &run, false, &e.se, err);
 	if (rc < 0)
 		return rc;
-	if (se.live)
-		rc = ask_reset(se.live->link, &removed, err);
+	if (e.se.live)
+		rc = ask_reset(&e, &removed, err);
 	if (rc < 0 && rc != -ERR_FAILED)
-		sandbox_session_doubt(s, &se);
+		sandbox_session_doubt(s, &e.se);
 	else
-		sandbox_session_keep(s, &se);
+		sandbox_session_keep(s, &e.se);
 	if (rc < 0)
 		return err_wrap(err, "sandbox");
 	*ret_removed = removed;

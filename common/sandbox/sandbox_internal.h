@@ -101,7 +101,8 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 void sandbox_session_keep(struct sandbox *s, struct session *se);
 /* Gives it back without the link; the container is looked at anew by the next call. */
 void sandbox_session_doubt(struct sandbox *s, struct session *se);
-/* Gives it back and removes the container. An error means that the container may still be there. */
+/* Gives it back and removes the container, unless the conversation is somebody else's by now. An
+ * error means that the container may still be there. */
 int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err) must_check;
 void sandbox_session_renew(struct sandbox *s, struct session *se);
 

@@ -58,6 +58,35 @@ static int clear_away(struct sandbox *s, struct session *se, const struct engine
 	return 0;
 }
 
+/* The container of a run of its own that was begun before. 1 = attached, 0 = there is none that is
+ * of use. */
+static int find_by_task(struct sandbox *s, struct session *se, const struct sandbox_run *run,
+			struct err *err)
+{
+	_cleanup_free_ struct engine_container *list = NULL;
+	struct agent_link *link;
+	size_t n = 0;
+	int rc = engine_list(s->engine, &list, &n, err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		const struct engine_container *c = &list[i];
+
+		if (strcmp(c->role, SANDBOX_ROLE_RUN) != 0 || strcmp(c->task, run->task_id) != 0)
+			continue;
+		rc = -ERR_CLOSED;
+		if (strcmp(c->status, "running") == 0)
+			rc = agent_link_open(s->engine, c->id, 2, true,
+					     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
+		if (rc == 0) {
+			se->live = new_live(run->conversation, c->project, c->id, link);
+			return 1;
+		}
+		if (is_trouble_of_the_agent(rc))
+			rc = clear_away(s, se, c, err);
+	}
+	return rc;
+}
+
 /* Attaches to what was found. 1 = done, 0 = it was of no use and is gone. */
 static int join(struct sandbox *s, struct session *se, const struct engine_container *c,
 		const char *project, struct err *err)
@@ -236,12 +265,13 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 
 	if (run->one_shot) {
 		rc = check_one_shot(s, run, err);
-		if (rc == 0)
+		if (rc == 0 && (run->begun || !create) && run->task_id && *run->task_id)
+			rc = find_by_task(s, &se, run, err);
+		if (rc == 0 && create)
 			rc = make(s, &se, run, err);
-		if (rc < 0)
-			return rc;
+		se.restarted = false;
 		*ret = se;
-		return 0;
+		return rc < 0 ? rc : 0;
 	}
 	rc = sandbox_index_acquire(&s->index, run->conversation, clock_deadline(SANDBOX_WAIT_TIME),
 				   run->cancel, &se.lease, &se.record, err);
@@ -266,6 +296,7 @@ void sandbox_session_keep(struct sandbox *s, struct session *se)
 		note(s, se);
 		sandbox_live_put(s, TAKE(se->live));
 	}
+	sandbox_live_free(TAKE(se->live));
 	if (se->leased)
 		sandbox_index_release(&s->index, &se->lease);
 }
@@ -281,7 +312,9 @@ int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err)
 {
 	int rc = 0;
 
-	if (se->live)
+	if (se->leased && sandbox_index_is_lost(&s->index, &se->lease))
+		rc = err_set(err, ERR_CONFLICT, "the conversation is another worker's now");
+	if (se->live && rc == 0)
 		rc = engine_remove(s->engine, se->live->container, err);
 	sandbox_live_free(TAKE(se->live));
 	if (se->leased && rc == 0) {

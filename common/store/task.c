@@ -44,16 +44,17 @@ static const char sql_look[] = "SELECT state, attempt, worker, epoch, coalesce(c
 /* From a dead owner, or again by the delivery that has done so and did not hear of it. */
 static const char sql_take_over[] =
 	"UPDATE celeriac.tool_results SET worker = $2, epoch = $3, retries = $4, delivery = $5,"
-	" attempt = attempt + CASE WHEN worker = $6 AND epoch = $7 THEN 1 ELSE 0 END,"
 	" container_id = NULL, started_at = now()"
 	" WHERE task_id = $1 AND state = 'running' AND retries <= $4 AND ((worker = $6 AND epoch = "
 	"$7)"
 	" OR (worker = $2 AND epoch = $3 AND retries = $4 AND delivery = $5))"
 	" RETURNING attempt";
 
-/* A hint, since labels on the container are the truth: its commit does not wait for the disk. */
-static const char sql_container[] =
-	"UPDATE celeriac.tool_results SET container_id = $5 WHERE task_id = $1 AND worker = $2"
+/* Hints, since the container and its agent know the truth: the commit does not wait for the disk.
+ */
+static const char sql_note_run[] =
+	"UPDATE celeriac.tool_results SET container_id = $5, attempt = greatest(attempt, $6)"
+	" WHERE task_id = $1 AND worker = $2"
 	" AND epoch = $3 AND retries = $4 AND state = 'running'"
 	" RETURNING set_config('synchronous_commit', 'off', true)";
 
@@ -195,15 +196,16 @@ int store_take_over(struct store *s, const struct store_task *t, const char *old
 	return session_end(s, c, rc, err);
 }
 
-static int note_container(struct pg *c, const struct store_task *t, const char *container,
-			  struct err *err)
+static int note_run(struct pg *c, const struct store_task *t, int attempt, const char *container,
+		    struct err *err)
 {
 	_cleanup_pg_result_ struct pg_result *r = NULL;
-	const struct decimal epoch = decimal(t->epoch), retries = decimal(t->retries);
+	const struct decimal epoch = decimal(t->epoch), retries = decimal(t->retries),
+			     number = decimal(attempt);
 	const struct pg_param params[] = {PG_TEXT(t->task_id), PG_TEXT(t->worker),
 					  PG_TEXT(epoch.text), PG_TEXT(retries.text),
-					  PG_TEXT(container)};
-	int rc = pg_exec(c, sql_container, params, ARRAY_LEN(params), &r, err);
+					  PG_TEXT(container),  PG_TEXT(number.text)};
+	int rc = pg_exec(c, sql_note_run, params, ARRAY_LEN(params), &r, err);
 	if (rc < 0)
 		return rc;
 	if (pg_rows(r) == 0)
@@ -211,8 +213,8 @@ static int note_container(struct pg *c, const struct store_task *t, const char *
 	return 0;
 }
 
-int store_note_container(struct store *s, const struct store_task *t, const char *container,
-			 struct err *err)
+int store_note_run(struct store *s, const struct store_task *t, int attempt, const char *container,
+		   struct err *err)
 {
 	struct pg *c;
 	int rc = task_check(t, err);
@@ -220,5 +222,5 @@ int store_note_container(struct store *s, const struct store_task *t, const char
 		rc = session_begin(s, &c, err);
 	if (rc < 0)
 		return rc;
-	return session_end(s, c, note_container(c, t, container, err), err);
+	return session_end(s, c, note_run(c, t, attempt, container, err), err);
 }

@@ -1,11 +1,13 @@
 """The life of a conversation's sandbox: kept between calls and workers, bound to its project, gone when it should be."""
 
+import hashlib
 import threading
 import uuid
 
 import pytest
 
-from sandboxes import containers, docker, exists, inspect, wait_running
+from sandboxes import containers, docker, exists, inspect, processes, wait_running
+from services import wait_until
 
 pytestmark = pytest.mark.docker
 COUNT = "import os\nn = int(open('/sandbox/n').read()) if os.path.exists('/sandbox/n') else 0\nopen('/sandbox/n', 'w').write(str(n + 1))\nprint(n)"
@@ -132,22 +134,91 @@ def test_another_worker_finds_the_files(make_full_worker, calls, conversation):
     assert (value["stdout"], flags(value)) == ("1\n", (True, False))
 
 
+SLOW = """
+import time
+open('/sandbox/begun', 'a').write('x')
+print('begun', flush=True)
+time.sleep({seconds})
+open('/sandbox/output/f.txt', 'w').write('x')
+print('done')
+"""
+
+
+def assert_ran_once(calls, result, conversation):
+    """One row of one attempt, its files once, and the code itself has seen no other start."""
+    value = result.get(timeout=90)
+    assert (value["status"], value["exit_code"], value["stdout"]) == ("ok", 0, "begun\ndone\n"), value
+    assert [entry["name"] for entry in value["files"]] == ["f.txt"]
+    assert calls.row(result.id, "state", "attempt", "retries", "result", "container_id") == ("finished", 1, 0, value, value["sandbox"])
+    outputs = calls.postgres.sql("SELECT count(*) FROM celeriac.conversation_outputs WHERE task_id = %s", result.id)
+    assert outputs == [(1,)]
+    assert calls.run("print(open('/sandbox/begun').read())", conversation)["stdout"] == "x\n"
+    return value
+
+
 def test_killed_in_the_middle_of_a_run(make_full_worker, calls, instance, conversation):
-    """The task is run again, once, by whoever restores its message."""
+    """The run goes on without its worker, and whoever restores the message gets its verdict and output."""
     worker = make_full_worker()
-    code = "import time, os\nprint('begun', flush=True)\ntime.sleep(3)\nopen('/sandbox/output/f.txt', 'w').write('x')\nprint('done')"
-    result = calls.send(code, conversation)
-    wait_running(instance)
+    result = calls.send(SLOW.format(seconds=3), conversation)
+    container = wait_running(instance)
+    wait_until(lambda: calls.row(result.id, "container_id") == (container,), 30, "the row does not say where the run is")
     worker.kill()
     assert calls.row(result.id, "state", "attempt") == ("running", 1)
     worker.start()
-    value = result.get(timeout=60)
-    assert value["status"] == "ok" and value["stdout"] == "begun\ndone\n"
-    assert [entry["name"] for entry in value["files"]] == ["f.txt"]
-    assert calls.row(result.id, "state", "attempt", "retries") == ("finished", 2, 0)
-    outputs = calls.postgres.sql("SELECT count(*) FROM celeriac.conversation_outputs WHERE task_id = %s", result.id)
-    assert outputs == [(1,)]
-    assert len(containers(instance)) == 1
+    value = assert_ran_once(calls, result, conversation)
+    assert flags(value) == (False, False) and containers(instance) == [container]
+
+
+def test_killed_and_restarted_after_the_end_of_a_run(make_full_worker, calls, instance, conversation):
+    """Nobody heard the end: the agent has kept it."""
+    worker = make_full_worker()
+    result = calls.send(SLOW.format(seconds=1), conversation)
+    container = wait_running(instance)
+    worker.kill()
+    wait_until(lambda: len(processes(container)) == 1, 30, "the run did not end")
+    worker.start()
+    assert_ran_once(calls, result, conversation)
+
+
+def test_killed_when_the_container_went_too(make_full_worker, calls, instance, conversation):
+    """Only a run that is nowhere any more is run again, and that is a second attempt."""
+    worker = make_full_worker()
+    result = calls.send(SLOW.format(seconds=3), conversation)
+    container = wait_running(instance)
+    worker.kill()
+    docker("rm", "-f", container)
+    worker.start()
+    value = result.get(timeout=90)
+    assert (value["stdout"], flags(value)) == ("begun\ndone\n", (False, True))
+    assert calls.row(result.id, "state", "attempt", "container_id") == ("finished", 2, value["sandbox"])
+
+
+def test_killed_in_a_run_of_its_own(make_full_worker, calls, instance, conversation):
+    """A one-shot run is found by its task; its container goes when the result is written."""
+    worker = make_full_worker()
+    result = calls.send(SLOW.format(seconds=3), conversation, one_shot=True)
+    container = wait_running(instance)
+    worker.kill()
+    worker.start()
+    value = result.get(timeout=90)
+    assert (value["stdout"], value["sandbox"]) == ("begun\ndone\n", container)
+    assert calls.row(result.id, "state", "attempt") == ("finished", 1)
+    wait_until(lambda: containers(instance) == [], 30, "the container of a one-shot run stayed")
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000])
+def test_standard_input_goes_on_where_it_was(make_full_worker, calls, instance, conversation, size):
+    """What a dead worker has fed is not fed again."""
+    worker = make_full_worker()
+    code = "import sys, time, hashlib\nprint('begun', flush=True)\ntime.sleep(2)\nprint(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
+    text = "".join(chr(97 + n % 26) for n in range(size))
+    result = calls.send(code, conversation, stdin=text)
+    wait_running(instance)
+    worker.kill()
+    worker.start()
+    value = result.get(timeout=90)
+    assert value["stdout"] == f"begun\n{hashlib.sha256(text.encode()).hexdigest()}\n"
+    assert calls.row(result.id, "attempt") == (1,)
 
 
 def test_killed_between_row_and_result(make_full_worker, calls, broker, conversation):
@@ -163,7 +234,7 @@ def test_killed_between_row_and_result(make_full_worker, calls, broker, conversa
 
 
 def test_stopped_while_code_runs(make_full_worker, calls, broker, instance, conversation):
-    """TERM lets it finish; QUIT gives it back, and it is run again by the next worker."""
+    """TERM lets it finish; QUIT leaves it to itself and gives the message back, and the next worker has its end."""
     worker = make_full_worker()
     slow = "import time\ntime.sleep(2)\nprint('done')"
     result = calls.send(slow, conversation)
@@ -177,7 +248,7 @@ def test_stopped_while_code_runs(make_full_worker, calls, broker, instance, conv
     assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
     worker.start()
     assert result.get(timeout=60)["stdout"] == "done\n"
-    assert calls.row(result.id, "state", "attempt")[0] == "finished"
+    assert calls.row(result.id, "state", "attempt") == ("finished", 1)
 
 
 def test_many_conversations_from_many_threads(house):

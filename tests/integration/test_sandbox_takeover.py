@@ -17,7 +17,7 @@ def conversation():
 
 
 def test_another_worker_takes_over_a_run(make_full_worker, calls, instance, conversation):
-    """Nobody of the dead worker's name comes back: the others notice, and run it again in the same conversation."""
+    """Nobody of the dead worker's name comes back: the others notice, and one has the run's end."""
     first = make_full_worker()
     kept = calls.run(COUNT, conversation)
     result = calls.send("import time\ntime.sleep(4)\n" + COUNT, conversation)
@@ -26,13 +26,14 @@ def test_another_worker_takes_over_a_run(make_full_worker, calls, instance, conv
     first.kill()
     after = calls.send(COUNT, conversation)
     value = result.get(timeout=90)
-    assert value["status"] == "ok" and calls.row(result.id, "state", "attempt", "worker") == ("finished", 2, second.node)
-    assert after.get(timeout=60)["status"] == "ok"
+    assert value["status"] == "ok" and calls.row(result.id, "state", "attempt", "worker") == ("finished", 1, second.node)
+    assert value["stdout"] == "1\n"
+    assert after.get(timeout=60)["stdout"] == "2\n"
     assert len(containers(instance)) == 1 and kept["sandbox"]
 
 
 def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, instance, conversation):
-    """Stopped in the middle of a run and believed dead, it wakes up after another has run its task: its own result is dropped."""
+    """Stopped in the middle of a run and believed dead, it wakes up after another has told the run's end: its own word is dropped."""
     first = make_full_worker()
     result = calls.send("import time\ntime.sleep(3)\nprint('done')", conversation)
     wait_running(instance)
@@ -41,7 +42,7 @@ def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, 
     value = result.get(timeout=90)
     assert value["stdout"] == "done\n"
     row = calls.row(result.id, "state", "attempt", "worker", "result", "finished_at")
-    assert row[:4] == ("finished", 2, second.node, value)
+    assert row[:4] == ("finished", 1, second.node, value)
     first.process.send_signal(signal.SIGCONT)
     first.wait_log("this result is dropped|ran before|goes back|SandboxError", 60)
     broker.wait_settled()

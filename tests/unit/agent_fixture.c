@@ -237,13 +237,18 @@ bool agent_box_read(struct agent_box *b, int timeout_ms, struct frame *ret)
 
 uint32_t agent_box_hello(struct agent_box *b, uint32_t epoch)
 {
+	return agent_box_hello_as(b, epoch, FRAME_VERSION);
+}
+
+uint32_t agent_box_hello_as(struct agent_box *b, uint32_t epoch, uint32_t version)
+{
 	unsigned char payload[FRAME_NONCE + 4] = "nonce of a test";
 	struct frame_cursor c;
 	struct frame f;
 	uint32_t flags;
 
 	payload[0] = (unsigned char)epoch;
-	frame_put_u32(payload + FRAME_NONCE, FRAME_VERSION);
+	frame_put_u32(payload + FRAME_NONCE, version);
 	b->epoch = epoch;
 	agent_box_send_raw(b, frame_sync_mark, FRAME_HEADER);
 	frame_reader_init_joining(&b->reader, epoch, payload);
@@ -260,8 +265,31 @@ uint32_t agent_box_hello(struct agent_box *b, uint32_t epoch)
 void agent_box_start(struct agent_box *b, uint32_t run, const char *script, unsigned timeout_ms,
 		     unsigned limit, unsigned flags)
 {
+	agent_box_start_keyed(b, run, "", script, timeout_ms, limit, flags);
+}
+
+enum frame_run_state agent_box_ask(struct agent_box *b, uint32_t run, const char *key,
+				   struct frame_state *ret)
+{
+	struct frame f;
+
+	agent_box_send(b, FRAME_ASK, 0, run, key, strlen(key));
+	ck_assert_msg(agent_box_read(b, UNTIL_STUCK_MS, &f), "the agent went silent");
+	ck_assert_uint_eq(f.type, FRAME_STATE);
+	ck_assert_uint_eq(f.run, run);
+	ck_assert(frame_state_decode(&f, ret));
+	return (enum frame_run_state)ret->state;
+}
+
+void agent_box_start_keyed(struct agent_box *b, uint32_t run, const char *key, const char *script,
+			   unsigned timeout_ms, unsigned limit, unsigned flags)
+{
 	static const char env[] = "PATH=/usr/bin:/bin\0GIVEN=yes", shell[] = "/bin/sh\0-c";
-	struct frame_run spec = {.timeout_ms = timeout_ms, .output_limit = limit, .flags = flags};
+	struct frame_run spec = {.timeout_ms = timeout_ms,
+				 .output_limit = limit,
+				 .flags = flags,
+				 .note = 3,
+				 .key = {key, strlen(key)}};
 	unsigned char bytes[FRAME_STRUCT_MAX];
 
 	agent_box_send(b, FRAME_ARGS, 0, run, shell, sizeof(shell));
@@ -296,7 +324,7 @@ void agent_box_finish(struct agent_box *b, uint32_t run, struct agent_result *re
 			take(&ret->err, &ret->err_tail, &f);
 		else if (f.type == FRAME_STDIN_TAKEN)
 			ret->taken += frame_get_u32(&c);
-		else
+		else if (f.type != FRAME_STARTED)
 			break;
 	}
 	ck_assert_uint_eq(f.type, FRAME_EXIT);
@@ -330,12 +358,18 @@ void agent_box_put(struct agent_box *b, uint32_t run, const char *name, const ch
 
 void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, struct buf *out)
 {
+	agent_box_harvest_run(b, 5, limits, out);
+}
+
+void agent_box_harvest_run(struct agent_box *b, uint32_t run, const struct frame_harvest *limits,
+			   struct buf *out)
+{
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	uint64_t size = 0, got = 0;
 	struct frame f;
 
 	buf_reset(out);
-	agent_box_send(b, FRAME_HARVEST, 0, 5, bytes, frame_harvest_encode(limits, bytes));
+	agent_box_send(b, FRAME_HARVEST, 0, run, bytes, frame_harvest_encode(limits, bytes));
 	for (;;) {
 		struct frame_cursor c;
 		uint32_t n;

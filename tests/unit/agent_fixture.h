@@ -36,6 +36,8 @@ void agent_box_send(struct agent_box *b, enum frame_type type, unsigned flags, u
  * call. */
 bool agent_box_read(struct agent_box *b, int timeout_ms, struct frame *ret);
 
+/* Introduces itself as a worker of `version` … */
+uint32_t agent_box_hello_as(struct agent_box *b, uint32_t epoch, uint32_t version);
 /* Introduces itself with `epoch` and waits for the answer; the welcome's flags. */
 uint32_t agent_box_hello(struct agent_box *b, uint32_t epoch);
 
@@ -49,6 +51,12 @@ struct agent_result {
 /* Only asks for the run of a shell script. */
 void agent_box_start(struct agent_box *b, uint32_t run, const char *script, unsigned timeout_ms,
 		     unsigned limit, unsigned flags);
+/* The same with a key. */
+void agent_box_start_keyed(struct agent_box *b, uint32_t run, const char *key, const char *script,
+			   unsigned timeout_ms, unsigned limit, unsigned flags);
+/* Asks for the run of `key`, to be called `run`; the state, and what STATE says. */
+enum frame_run_state agent_box_ask(struct agent_box *b, uint32_t run, const char *key,
+				   struct frame_state *ret);
 /* Reads up to the EXIT. */
 void agent_box_finish(struct agent_box *b, uint32_t run, struct agent_result *ret);
 /* Both, with 64 KiB of output. */
@@ -60,6 +68,10 @@ void agent_box_put(struct agent_box *b, uint32_t run, const char *name, const ch
 
 /* Harvests; "+name:size " per file, "-name:reason " per skipped one, in the order they came. */
 void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, struct buf *out);
+
+/* The same for the files of one run. */
+void agent_box_harvest_run(struct agent_box *b, uint32_t run, const struct frame_harvest *limits,
+			   struct buf *out);
 
 /* Processes in the agent's PID namespace besides itself. */
 int agent_box_alive(const struct agent_box *b);

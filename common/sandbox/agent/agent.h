@@ -26,6 +26,9 @@
 #define AGENT_KILL_MS	 3000  /* rounds of killing */
 #define AGENT_SEND_MS	 30000 /* a worker that does not read */
 #define AGENT_RESET_MS	 20000 /* emptying the output directory */
+#define AGENT_NOTE_MS	 10000 /* looking for the new files of a run that nobody has asked for */
+#define AGENT_KEPT_RUNS	 8     /* ended runs that nobody has acknowledged, … */
+#define AGENT_KEPT_BYTES (8u << 20) /* … and their output, besides that of the last one */
 
 /* NUL-terminated strings one after another. */
 struct strings {
@@ -34,11 +37,13 @@ struct strings {
 	bool bad; /* too many, or not terminated */
 };
 
-/* One of a run's output streams: the head goes out as it comes, the end waits in a ring. */
+/* One of a run's output streams: the head is kept, of the rest only the end, in a ring. */
 struct capture {
 	int fd; /* -1 = at its end */
 	enum frame_type type;
-	size_t head_left;
+	unsigned char *head;
+	size_t head_size, head_room; /* how long it may become, how much there is memory for */
+	size_t head_len, sent;	     /* of which the attached worker has been given so much */
 	unsigned char *ring;
 	size_t ring_size, ring_len, ring_pos; /* ring_pos: where the next byte goes */
 	uint64_t total, dropped;
@@ -54,7 +59,10 @@ struct feed {
 
 /* What is being put together for the next run, or the run that is going. */
 struct run {
-	uint32_t id;
+	uint32_t id;		       /* what the attached worker calls it */
+	char key[FRAME_KEY_BYTES + 1]; /* "" = it ends with its attachment */
+	uint32_t note;
+	bool attached; /* somebody has been told of it and gets what it says */
 	struct strings args, env;
 	int put_fd; /* file being filled, -1 = none */
 	uint64_t put_left;
@@ -68,24 +76,53 @@ struct run {
 	usec_t began, ended, deadline, drain_deadline; /* monotonic */
 	struct capture out, err;
 	struct feed in;
+	uint64_t stdin_got, stdin_taken; /* bytes */
 	uint64_t cpu_us, peak_memory;
 	uint32_t oom_kills_before;
 };
 
-/* A file as it was when it was harvested. Its ctime cannot be set by anyone. */
+/* A file as it was when it was looked at. Its ctime cannot be set by anyone. */
 struct seen_file {
 	uint64_t ino, size;
 	int64_t ctime_ns;
 };
+/* What a run has left in the output directory: new files, and what is no file to take. */
+struct found_file {
+	char *path;
+	enum frame_skip skip; /* not to be taken, and why */
+	struct seen_file file;
+};
+struct found {
+	struct found_file *files;
+	size_t count, room, bytes;
+};
+
+/* A run that has ended. */
+struct kept {
+	struct kept *next;
+	char key[FRAME_KEY_BYTES + 1]; /* "" = only until the next one begins */
+	uint32_t run;		       /* what the attached worker calls it, 0 = not of it yet */
+	uint32_t note;
+	struct frame_exit exit;
+	char *text; /* why it could not start, or NULL */
+	uint64_t stdin_got, stdin_taken;
+	struct capture out, err;
+	bool noted; /* `found` is what it has left */
+	struct found found;
+};
 
 struct agent {
 	int control_in, control_out, signals;
-	uint32_t epoch; /* 0 = no worker yet */
+	uint32_t epoch;	  /* 0 = no worker yet */
+	uint32_t version; /* that both speak */
+	uint32_t waiting; /* run for which a worker waits until the one that is going has ended, 0 =
+			     none */
 	struct frame_reader reader;
 	unsigned char *queue;
 	size_t queue_begin, queue_len;
 	bool stalled; /* the worker did not read for AGENT_SEND_MS */
 	struct run run;
+	struct kept *kept;	/* last ended first */
 	struct seen_file *seen; /* sorted */
 	size_t seen_count;
 	struct rlimit limits[RLIM_NLIMITS]; /* as they were at the start */
@@ -125,6 +162,13 @@ void run_tick(struct agent *a);
 int run_timeout(const struct agent *a);
 void run_stdin(struct agent *a, const struct frame *f);
 void run_feed(struct agent *a);
+/* Sends what the attached worker has not been given yet, as far as there is room. */
+void run_pump(struct agent *a);
+/* A new worker is attached: a run with a key goes on unseen, any other is ended. */
+void run_detach(struct agent *a);
+/* From now on the run that is going is `id`, told from its beginning. */
+void run_attach(struct agent *a, uint32_t id);
+uint32_t run_left_ms(const struct agent *a);
 
 /* spawn.c: the leader, from fork to exec. 0 or an errno. */
 int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp);
@@ -132,9 +176,28 @@ int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char 
 /* capture.c */
 void capture_init(struct capture *c, int fd, enum frame_type type, size_t limit);
 /* Reads once. */
-void capture_read(struct agent *a, struct capture *c);
-/* Reads what is left, sends the end, and forgets everything. All writers must be gone. */
-void capture_finish(struct agent *a, struct capture *c);
+void capture_read(struct capture *c);
+/* Reads what is left and closes. All writers must be gone. */
+void capture_close(struct capture *c);
+/* Sends of the head what was not sent yet, as far as there is room. */
+void capture_pump(struct agent *a, struct capture *c, uint32_t run);
+/* Sends the rest of the head and the end, waiting for room. */
+void capture_send_rest(struct agent *a, struct capture *c, uint32_t run);
+size_t capture_bytes(const struct capture *c);
+void capture_free(struct capture *c);
+
+/* kept.c: ended runs */
+/* Keeps the run that has just ended (its captures are taken), and tells it to who is attached. */
+void kept_add(struct agent *a, struct run *r, const struct frame_exit *e, bool tell);
+struct kept *kept_find(struct agent *a, uint32_t run);
+/* A HELLO of a higher epoch has come: nobody has a name for any of them. */
+void kept_detach(struct agent *a);
+/* Before a run begins: what the last one has left is written down while it can be told from what
+ * comes now. */
+void kept_settle(struct agent *a);
+void kept_ask(struct agent *a, const struct frame *f);
+void kept_acknowledge(struct agent *a, const struct frame *f);
+void kept_free_all(struct agent *a);
 
 /* reap.c: processes that end */
 void reap(struct agent *a);
@@ -160,6 +223,9 @@ int tree_make_dir(int dir, const char *name);
 void tree_empty(int dir, usec_t deadline, uint64_t *ret_removed, uint64_t *ret_left);
 
 /* harvest.c */
+/* Looks for files that are new or changed since this was last called. */
+void harvest_look(struct agent *a, const struct frame_harvest *limits, struct found *ret);
+void found_free(struct found *f);
 void harvest(struct agent *a, const struct frame_harvest *limits, uint32_t run);
 void reset_output(struct agent *a, uint32_t run);
 

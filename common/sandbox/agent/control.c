@@ -86,22 +86,39 @@ void control_complain(struct agent *a, const char *text)
 	control_send(a, FRAME_COMPLAINT, 0, a->run.id, text, strlen(text));
 }
 
+/* The one that is attached is obeyed no more. */
+static void supersede(struct agent *a, uint32_t epoch, uint32_t version)
+{
+	if (a->epoch && a->version > 1)
+		control_send(a, FRAME_SUPERSEDED, 0, 0, "", 0);
+	a->epoch = epoch;
+	a->version = version < FRAME_VERSION ? version : FRAME_VERSION;
+	a->waiting = 0;
+	run_detach(a);
+	kept_detach(a);
+}
+
 /*
- * A worker introduces itself. The highest epoch is obeyed; a run of an earlier one ends here.
- * NEEDSWORK: runs that outlive their worker keep output and verdict until they are acknowledged
- * (FRAME_WELCOME would name the run, and RUN's id be the task's).
+ * A worker introduces itself. The highest epoch is obeyed; a run of an earlier one goes on if it
+ * has a key, and ends here if not.
  */
 static void hello(struct agent *a, const struct frame *f)
 {
 	unsigned char answer[2 * FRAME_HEADER + FRAME_WELCOME_SIZE], *p;
-	uint32_t flags = 0;
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+	bool was_going = a->run.leader != 0;
+	uint32_t flags = 0, version;
 
 	if (f->len < FRAME_NONCE + 4)
 		return;
-	if (f->epoch > a->epoch) {
-		flags = FRAME_WELCOME_OBEYS | (a->run.leader ? FRAME_WELCOME_ENDED : 0);
-		a->epoch = f->epoch;
-		run_prepare(a, 0);
+	c.data += FRAME_NONCE;
+	c.left -= FRAME_NONCE;
+	version = frame_get_u32(&c);
+	if (f->epoch > a->epoch && version >= FRAME_VERSION_MIN) {
+		supersede(a, f->epoch, version);
+		flags = FRAME_WELCOME_OBEYS;
+		if (was_going)
+			flags |= a->run.leader ? FRAME_WELCOME_BUSY : FRAME_WELCOME_ENDED;
 	}
 	if (!wait_for_room(a, sizeof(answer)))
 		return;
@@ -134,7 +151,7 @@ static void request(struct agent *a, const struct frame *f)
 	else if (frame_run_decode(f, &spec))
 		run_start(a, &spec);
 	else
-		control_complain(a, "short RUN");
+		control_complain(a, "bad RUN");
 }
 
 static void obey(struct agent *a, const struct frame *f)
@@ -155,13 +172,17 @@ static void obey(struct agent *a, const struct frame *f)
 	case FRAME_STDIN:
 		return run_stdin(a, f);
 	case FRAME_CANCEL:
-		if (a->run.leader && f->run == a->run.id)
+		if (a->run.leader && a->run.attached && f->run == a->run.id)
 			run_end(a, FRAME_END_CANCELLED);
 		return;
 	case FRAME_HARVEST:
 		if (a->run.leader || !frame_harvest_decode(f, &limits))
 			return control_complain(a, "no HARVEST now");
 		return harvest(a, &limits, f->run);
+	case FRAME_ASK:
+		return kept_ask(a, f);
+	case FRAME_ACK:
+		return kept_acknowledge(a, f);
 	case FRAME_RESET:
 		if (a->run.leader)
 			return control_complain(a, "no RESET during a run");

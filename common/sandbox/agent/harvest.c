@@ -20,10 +20,49 @@ struct harvest {
 	int top;
 	usec_t deadline;
 	uint64_t total;
-	struct seen_file *now; /* what is there this time */
-	size_t now_count;
 	struct frame_harvested done;
 };
+
+/* Looking for what is new. */
+struct look {
+	const struct agent *a;
+	int top;
+	struct seen_file *now; /* what is there this time */
+	size_t now_count;
+	struct found *found;
+};
+
+void found_free(struct found *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		free(f->files[i].path);
+	free(f->files);
+	*f = (struct found){0};
+}
+
+/* Without memory it is left out. */
+static void found_add(struct found *f, const char *path, enum frame_skip why,
+		      const struct seen_file *file)
+{
+	struct found_file *files = f->files;
+	char *copy;
+
+	if (f->count == f->room) {
+		files = realloc(files, (f->room + 64) * sizeof(*files));
+		if (files == NULL)
+			return;
+		f->files = files;
+		f->room += 64;
+	}
+	copy = strdup(path);
+	if (copy == NULL)
+		return;
+	files[f->count] = (struct found_file){.path = copy, .skip = why};
+	if (file)
+		files[f->count].file = *file;
+	f->count++;
+	f->bytes += sizeof(*files) + strlen(path) + 1;
+}
 
 static void skip(struct harvest *h, enum frame_skip why, const char *name)
 {
@@ -47,17 +86,52 @@ static int compare_seen(const void *x, const void *y)
 	return (a->size > b->size) - (a->size < b->size);
 }
 
-/* Notes the file as it is; true when it was the same at the last harvest. */
-static bool is_known(struct harvest *h, const struct stat *st)
+static struct seen_file as_seen(const struct stat *st)
 {
-	struct seen_file f = {.ino = st->st_ino,
-			      .size = (uint64_t)st->st_size,
-			      .ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 +
-					  st->st_ctim.tv_nsec};
+	return (struct seen_file){.ino = st->st_ino,
+				  .size = (uint64_t)st->st_size,
+				  .ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 +
+					      st->st_ctim.tv_nsec};
+}
 
-	h->now[h->now_count++] = f;
-	return h->a->seen &&
-	       bsearch(&f, h->a->seen, h->a->seen_count, sizeof(f), compare_seen) != NULL;
+/* A regular file of this file system, open and looked at; -1 and why not. */
+static int open_file(int top, const char *path, struct stat *ret, enum frame_skip *ret_why)
+{
+	struct stat home;
+	int fd = tree_open(top, path, O_RDONLY);
+
+	if (fd < 0) {
+		*ret_why = errno == ELOOP ? FRAME_SKIP_SYMLINK : FRAME_SKIP_UNREADABLE;
+		return -1;
+	}
+	if (fstat(fd, ret) < 0 || fstat(top, &home) < 0)
+		*ret_why = FRAME_SKIP_UNREADABLE;
+	else if (!S_ISREG(ret->st_mode))
+		*ret_why = FRAME_SKIP_NOT_REGULAR;
+	else if (ret->st_dev != home.st_dev)
+		*ret_why = FRAME_SKIP_OTHER_FS;
+	else
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Notes the file as it is; it is new unless it was the same the last time. */
+static void look_at(struct look *l, const char *path)
+{
+	const struct agent *a = l->a;
+	struct seen_file f;
+	enum frame_skip why;
+	struct stat st;
+	int fd = open_file(l->top, path, &st, &why);
+
+	if (fd < 0)
+		return found_add(l->found, path, why, NULL);
+	close(fd);
+	f = as_seen(&st);
+	l->now[l->now_count++] = f;
+	if (a->seen == NULL || bsearch(&f, a->seen, a->seen_count, sizeof(f), compare_seen) == NULL)
+		found_add(l->found, path, FRAME_SKIP_NONE, &f);
 }
 
 static enum frame_skip judge(const struct harvest *h, uint64_t size, const char *path)
@@ -101,44 +175,53 @@ static void send_file(struct harvest *h, int fd, uint64_t size, const char *path
 	h->done.files++;
 }
 
-static void take_file(struct harvest *h, const char *path)
+static void take_file(struct harvest *h, const struct found_file *found)
 {
-	enum frame_skip why = FRAME_SKIP_NONE;
-	struct stat st, top;
-	int fd = tree_open(h->top, path, O_RDONLY);
+	enum frame_skip why;
+	struct seen_file f;
+	struct stat st;
+	int fd = open_file(h->top, found->path, &st, &why);
 
 	if (fd < 0)
-		return skip(h, errno == ELOOP ? FRAME_SKIP_SYMLINK : FRAME_SKIP_UNREADABLE, path);
-	if (fstat(fd, &st) < 0 || fstat(h->top, &top) < 0)
-		why = FRAME_SKIP_UNREADABLE;
-	else if (!S_ISREG(st.st_mode))
-		why = FRAME_SKIP_NOT_REGULAR;
-	else if (st.st_dev != top.st_dev)
-		why = FRAME_SKIP_OTHER_FS;
-	else if (!is_known(h, &st)) {
-		why = judge(h, (uint64_t)st.st_size, path);
-		if (why == FRAME_SKIP_NONE)
-			send_file(h, fd, (uint64_t)st.st_size, path);
-	}
-	if (why != FRAME_SKIP_NONE)
-		skip(h, why, path);
+		return skip(h, why, found->path);
+	f = as_seen(&st);
+	why = compare_seen(&f, &found->file) != 0 ? FRAME_SKIP_CHANGED
+						  : judge(h, (uint64_t)st.st_size, found->path);
+	if (why == FRAME_SKIP_NONE)
+		send_file(h, fd, (uint64_t)st.st_size, found->path);
+	else
+		skip(h, why, found->path);
 	close(fd);
 }
 
-static void take_all(struct harvest *h, const struct walk *w)
+static void take_all(struct harvest *h, const struct found *found)
+{
+	for (size_t i = 0; i < found->count; i++) {
+		const struct found_file *f = &found->files[i];
+
+		if (now_mono() >= h->deadline)
+			return skip(h, FRAME_SKIP_TIME, f->path);
+		if (f->skip != FRAME_SKIP_NONE)
+			skip(h, f->skip, f->path);
+		else
+			take_file(h, f);
+	}
+}
+
+static void look_at_all(struct look *l, const struct walk *w, usec_t deadline)
 {
 	for (size_t i = 0; i < w->count; i++) {
 		const struct walk_entry *e = &w->entries[i];
 
-		if (now_mono() >= h->deadline)
-			return skip(h, FRAME_SKIP_TIME, e->path);
+		if (now_mono() >= deadline)
+			return found_add(l->found, e->path, FRAME_SKIP_TIME, NULL);
 		if (e->skip != FRAME_SKIP_NONE)
-			skip(h, e->skip, e->path);
+			found_add(l->found, e->path, e->skip, NULL);
 		else if (!e->is_dir)
-			take_file(h, e->path);
+			look_at(l, e->path);
 	}
 	if (w->cut != FRAME_SKIP_NONE)
-		skip(h, w->cut, "");
+		found_add(l->found, "", w->cut, NULL);
 }
 
 /* The output directory itself may have been replaced by anything. */
@@ -155,34 +238,49 @@ static int open_output(void)
 	return fd;
 }
 
-static void remember(struct harvest *h)
+void harvest_look(struct agent *a, const struct frame_harvest *limits, struct found *ret)
 {
-	free(h->a->seen);
-	h->a->seen = h->now;
-	h->a->seen_count = h->now_count;
-	qsort(h->now, h->now_count, sizeof(*h->now), compare_seen);
+	usec_t deadline = now_mono() + (usec_t)limits->time_ms * USEC_PER_MSEC;
+	struct look l = {.a = a, .top = open_output(), .found = ret};
+	struct walk w;
+
+	if (l.top < 0) {
+		if (errno != ENOENT)
+			found_add(ret, "",
+				  errno == ELOOP ? FRAME_SKIP_SYMLINK : FRAME_SKIP_UNREADABLE,
+				  NULL);
+		return;
+	}
+	walk(&w, l.top, limits, deadline);
+	l.now = calloc(w.count + 1, sizeof(*l.now));
+	if (l.now) {
+		look_at_all(&l, &w, deadline);
+		free(a->seen);
+		a->seen = l.now;
+		a->seen_count = l.now_count;
+		qsort(l.now, l.now_count, sizeof(*l.now), compare_seen);
+	}
+	walk_done(&w);
+	close(l.top);
 }
 
 void harvest(struct agent *a, const struct frame_harvest *limits, uint32_t run)
 {
-	struct harvest h = {.a = a, .limits = limits, .run = run, .top = open_output()};
+	usec_t deadline = now_mono() + (usec_t)limits->time_ms * USEC_PER_MSEC;
+	struct harvest h = {.a = a, .limits = limits, .run = run, .deadline = deadline};
+	struct kept *k = kept_find(a, run);
+	struct found own = {0}, *found = k ? &k->found : &own;
 	unsigned char bytes[8];
-	struct walk w;
 
-	h.deadline = now_mono() + (usec_t)limits->time_ms * USEC_PER_MSEC;
-	if (h.top < 0) {
-		if (errno != ENOENT)
-			skip(&h, errno == ELOOP ? FRAME_SKIP_SYMLINK : FRAME_SKIP_UNREADABLE, "");
-	} else {
-		walk(&w, h.top, limits, h.deadline);
-		h.now = calloc(w.count + 1, sizeof(*h.now));
-		if (h.now) {
-			take_all(&h, &w);
-			remember(&h);
-		}
-		walk_done(&w);
+	if (k == NULL || !k->noted)
+		harvest_look(a, limits, found);
+	if (k)
+		k->noted = true;
+	h.top = found->count > 0 ? open_output() : -1;
+	take_all(&h, found);
+	if (h.top >= 0)
 		close(h.top);
-	}
+	found_free(&own);
 	frame_put_u32(frame_put_u32(bytes, h.done.files), h.done.skipped);
 	control_send(a, FRAME_HARVESTED, 0, run, bytes, sizeof(bytes));
 }

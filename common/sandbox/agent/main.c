@@ -71,18 +71,16 @@ static bool seclude(struct agent *a)
 	return true;
 }
 
-/* What to wait for. Output is left in its pipe while the worker does not take what it has been
- * given. */
+/* What to wait for. A run's output is always taken: a slow worker does not slow it down. */
 static int wait_for(struct agent *a, struct pollfd fds[6])
 {
 	struct run *r = &a->run;
-	bool room = control_has_room(a);
 
 	fds[0] = (struct pollfd){.fd = a->control_in, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = a->queue_len > 0 ? a->control_out : -1, .events = POLLOUT};
 	fds[2] = (struct pollfd){.fd = a->signals, .events = POLLIN};
-	fds[3] = (struct pollfd){.fd = r->leader && room ? r->out.fd : -1, .events = POLLIN};
-	fds[4] = (struct pollfd){.fd = r->leader && room ? r->err.fd : -1, .events = POLLIN};
+	fds[3] = (struct pollfd){.fd = r->leader ? r->out.fd : -1, .events = POLLIN};
+	fds[4] = (struct pollfd){.fd = r->leader ? r->err.fd : -1, .events = POLLIN};
 	fds[5] = (struct pollfd){.fd = r->leader && r->in.len > 0 ? r->in.fd : -1,
 				 .events = POLLOUT};
 	return poll(fds, 6, run_timeout(a));
@@ -98,9 +96,10 @@ static void loop(struct agent *a)
 		if (fds[1].revents)
 			control_flush(a);
 		if (fds[3].revents)
-			capture_read(a, &a->run.out);
+			capture_read(&a->run.out);
 		if (fds[4].revents)
-			capture_read(a, &a->run.err);
+			capture_read(&a->run.err);
+		run_pump(a);
 		if (fds[5].revents)
 			run_feed(a);
 		if (fds[2].revents)
@@ -138,6 +137,7 @@ int main(void)
 	loop(a);
 	/* The stream is at its end: nobody can ever come back. */
 	reap_everything(a, 0, &left, &remaining);
+	kept_free_all(a);
 	free(a->queue);
 	free(a);
 	return 0;

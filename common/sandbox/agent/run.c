@@ -30,19 +30,25 @@ void run_prepare(struct agent *a, uint32_t id)
 	strings_done(&r->args);
 	strings_done(&r->env);
 	feed_close(&r->in);
+	capture_free(&r->out);
+	capture_free(&r->err);
 	*r = (struct run){
 		.id = id, .put_fd = -1, .out = {.fd = -1}, .err = {.fd = -1}, .in = {.fd = -1}};
 }
 
-static void send_exit(struct agent *a, struct frame_exit *e)
+/* The run has ended: it is told, kept, and whoever waits for that hears of it. */
+static void conclude(struct agent *a, const struct frame_exit *e)
 {
-	unsigned char bytes[FRAME_STRUCT_MAX + sizeof(a->run.start_text)];
-	struct run *r = &a->run;
-	size_t len = frame_exit_encode(e, bytes), text = strlen(r->start_text);
+	const struct frame_state none = {.state = FRAME_STATE_NONE};
+	unsigned char bytes[FRAME_STRUCT_MAX];
+	uint32_t waiting = a->waiting;
 
-	memcpy(bytes + len, r->start_text, text);
-	control_send(a, FRAME_EXIT, 0, r->id, bytes, len + text);
+	a->run.leader = 0;
+	kept_add(a, &a->run, e, a->run.attached);
 	run_prepare(a, 0);
+	a->waiting = 0;
+	if (waiting)
+		control_send(a, FRAME_STATE, 0, waiting, bytes, frame_state_encode(&none, bytes));
 }
 
 static void not_started(struct agent *a)
@@ -53,7 +59,7 @@ static void not_started(struct agent *a)
 	state_space(AGENT_HOME, &e.free_bytes, &e.free_inodes);
 	if (state_is_tampered(a))
 		e.flags |= FRAME_EXIT_TAMPERED;
-	send_exit(a, &e);
+	conclude(a, &e);
 }
 
 static int make_output_dir(void)
@@ -91,8 +97,13 @@ void run_start(struct agent *a, const struct frame_run *spec)
 	struct run *r = &a->run;
 	uint32_t limit =
 		spec->output_limit < FRAME_OUTPUT_MAX ? spec->output_limit : FRAME_OUTPUT_MAX;
-	int error = make_output_dir();
+	int error;
 
+	kept_settle(a);
+	memcpy(r->key, spec->key.data, spec->key.len);
+	r->note = spec->note;
+	r->attached = true;
+	error = make_output_dir();
 	if (error)
 		run_spoil(r, error, "directory", AGENT_OUTPUT);
 	if (r->put_fd >= 0)
@@ -107,6 +118,8 @@ void run_start(struct agent *a, const struct frame_run *spec)
 	r->deadline = r->began + (usec_t)spec->timeout_ms * USEC_PER_MSEC;
 	capture_init(&r->out, r->out.fd, FRAME_STDOUT, limit);
 	capture_init(&r->err, r->err.fd, FRAME_STDERR, limit);
+	if (a->version > 1)
+		control_send(a, FRAME_STARTED, 0, r->id, "", 0);
 }
 
 static void fill_status(const struct run *r, struct frame_exit *e)
@@ -129,8 +142,8 @@ void run_end(struct agent *a, enum frame_end end)
 	state_space("/tmp", &e.tmp_free_bytes, &ignored);
 	reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
 			&e.remaining);
-	capture_finish(a, &r->out);
-	capture_finish(a, &r->err);
+	capture_close(&r->out);
+	capture_close(&r->err);
 	fill_status(r, &e);
 	e.wall_us = (uint64_t)((r->leader_gone ? r->ended : now_mono()) - r->began);
 	e.cpu_us = r->cpu_us;
@@ -142,8 +155,7 @@ void run_end(struct agent *a, enum frame_end end)
 	e.stderr_dropped = r->err.dropped;
 	if (state_is_tampered(a))
 		e.flags |= FRAME_EXIT_TAMPERED;
-	r->leader = 0;
-	send_exit(a, &e);
+	conclude(a, &e);
 }
 
 void run_tick(struct agent *a)
@@ -174,10 +186,48 @@ int run_timeout(const struct agent *a)
 	return left <= 0 ? 0 : (int)(left / USEC_PER_MSEC) + 1;
 }
 
+uint32_t run_left_ms(const struct agent *a)
+{
+	usec_t left = a->run.leader_gone ? 0 : a->run.deadline - now_mono();
+
+	return left <= 0 ? 0 : (uint32_t)(left / USEC_PER_MSEC) + 1;
+}
+
+void run_pump(struct agent *a)
+{
+	struct run *r = &a->run;
+
+	if (r->leader == 0 || !r->attached)
+		return;
+	capture_pump(a, &r->out, r->id);
+	capture_pump(a, &r->err, r->id);
+}
+
+void run_detach(struct agent *a)
+{
+	if (a->run.leader && a->run.key[0])
+		a->run.attached = false;
+	else
+		run_prepare(a, 0);
+}
+
+void run_attach(struct agent *a, uint32_t id)
+{
+	struct run *r = &a->run;
+
+	r->id = id;
+	r->attached = true;
+	r->out.sent = r->err.sent = 0;
+	run_pump(a);
+}
+
 static void taken(struct agent *a, size_t len)
 {
 	unsigned char bytes[4];
 
+	a->run.stdin_taken += len;
+	if (!a->run.attached)
+		return;
 	frame_put_u32(bytes, (uint32_t)len);
 	control_send(a, FRAME_STDIN_TAKEN, 0, a->run.id, bytes, sizeof(bytes));
 }
@@ -186,14 +236,17 @@ void run_stdin(struct agent *a, const struct frame *f)
 {
 	struct feed *in = &a->run.in;
 
-	if (a->run.leader == 0 || f->run != a->run.id)
+	if (a->run.leader == 0 || !a->run.attached || f->run != a->run.id)
 		return;
+	a->run.stdin_got += f->len;
 	if (in->fd < 0)
 		return taken(a, f->len);
 	if (in->bytes == NULL)
 		in->bytes = malloc(FRAME_STDIN_WINDOW);
-	if (in->bytes == NULL || in->len + f->len > FRAME_STDIN_WINDOW)
+	if (in->bytes == NULL || in->len + f->len > FRAME_STDIN_WINDOW) {
+		a->run.stdin_got -= f->len;
 		return control_complain(a, "more standard input than the window has room for");
+	}
 	if (in->begin + in->len + f->len > FRAME_STDIN_WINDOW) {
 		memmove(in->bytes, in->bytes + in->begin, in->len);
 		in->begin = 0;

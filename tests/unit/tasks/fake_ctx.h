@@ -90,6 +90,10 @@ struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
 	return &ctx->record;
 }
+void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
+{
+	run->cancel = &ctx->cancel;
+}
 const struct store_task *task_ctx_row(const struct task_ctx *ctx)
 {
 	return &ctx->row;

@@ -38,6 +38,16 @@ int sandbox_execute(unused_arg struct sandbox *s, const struct sandbox_run *run,
 	return 0;
 }
 
+static int g_acknowledged;
+static char g_acknowledged_task[64];
+void sandbox_acknowledge(unused_arg struct sandbox *s, const struct sandbox_run *run,
+			 unused_arg const struct sandbox_outcome *o)
+{
+	g_acknowledged++;
+	snprintf(g_acknowledged_task, sizeof(g_acknowledged_task), "%s %s", run->conversation,
+		 run->task_id);
+}
+
 static int g_outcomes_freed;
 void sandbox_outcome_done(unused_arg struct sandbox_outcome *o)
 {

@@ -242,6 +242,9 @@ START_TEST(test_defaults)
 	ck_assert_int_eq(g_run.timeout, 30 * USEC_PER_SEC);
 	ck_assert(!g_run.one_shot);
 	ck_assert_ptr_eq(g_run.cancel, &g_ctx.cancel);
+	ck_assert_int_eq(g_acknowledged, 0);
+	g_ctx.record.stored(g_ctx.record.cleanup_arg);
+	ck_assert(g_acknowledged == 1 && strcmp(g_acknowledged_task, "c-1 task-1") == 0);
 	ck_assert_str_eq(out.data, "{\"status\": \"ok\", \"exit_code\": 0, \"stdout\": \"\", "
 				   "\"stderr\": \"\", \"stdout_dropped\": 0, "
 				   "\"stderr_dropped\": 0, \"duration_ms\": 0, \"files\": [], "

@@ -243,6 +243,12 @@ START_TEST(test_payloads)
 			  e2;
 	struct frame_run run = {.timeout_ms = 5, .file_size = 1ull << 33, .flags = 1}, run2;
 	struct frame_harvest h = {.files = 1, .total_size = 1ull << 35}, h2;
+	struct frame_state state = {.state = FRAME_STATE_GOING,
+				    .note = 2,
+				    .left_ms = 3,
+				    .stdin_got = 10,
+				    .stdin_taken = 10},
+			   state2;
 	struct slice text;
 	struct frame f = {.data = bytes};
 
@@ -254,9 +260,26 @@ START_TEST(test_payloads)
 	ck_assert(memcmp(&e, &e2, sizeof(e)) == 0);
 	ck_assert(text.len == 5 && memcmp(text.data, "hello", 5) == 0);
 	f.len = (uint32_t)frame_run_encode(&run, bytes);
-	ck_assert(frame_run_decode(&f, &run2) && memcmp(&run, &run2, sizeof(run)) == 0);
+	ck_assert(frame_run_decode(&f, &run2) && run2.timeout_ms == 5 && run2.flags == 1 &&
+		  run2.file_size == run.file_size && run2.key.len == 0 && run2.note == 0);
 	f.len--;
 	ck_assert(!frame_run_decode(&f, &run2));
+	run.note = 7;
+	run.key = (struct slice){"the task", 8};
+	f.len = (uint32_t)frame_run_encode(&run, bytes);
+	ck_assert(frame_run_decode(&f, &run2) && run2.note == 7 && run2.key.len == 8 &&
+		  memcmp(run2.key.data, "the task", 8) == 0 && run2.file_size == run.file_size);
+	bytes[f.len - 1] = '\0';
+	ck_assert(!frame_run_decode(&f, &run2));
+	f.len -= 8;
+	ck_assert(!frame_run_decode(&f, &run2));
+	f.len--;
+	ck_assert(!frame_run_decode(&f, &run2));
+	f.len = (uint32_t)frame_state_encode(&state, bytes);
+	ck_assert(frame_state_decode(&f, &state2) && memcmp(&state, &state2, sizeof(state)) == 0);
+	state.stdin_taken = 11;
+	f.len = (uint32_t)frame_state_encode(&state, bytes);
+	ck_assert(!frame_state_decode(&f, &state2));
 	f.len = (uint32_t)frame_harvest_encode(&h, bytes);
 	ck_assert(frame_harvest_decode(&f, &h2) && memcmp(&h, &h2, sizeof(h)) == 0);
 	for (f.len = 0; f.len < 20; f.len++)

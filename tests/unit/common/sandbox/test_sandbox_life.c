@@ -317,8 +317,15 @@ START_TEST(test_half_made)
 }
 END_TEST
 
-/* A program of its own, since it is killed: runs something endless in conversation c. */
+/* A program of its own, since it is killed: runs something slow in conversation c. */
 static char **victim_args;
+static const char slow_code[] = "import time\nprint('begun', flush=True)\ntime.sleep(3)\n"
+				"open('/sandbox/output/f', 'w').write('x')\nprint('done')";
+static const struct sandbox_run slow_run = {.task_id = "slow-task",
+					    .conversation = "c",
+					    .language = "python",
+					    .code = {slow_code, sizeof(slow_code) - 1},
+					    .timeout = LONG};
 
 START_TEST(test_victim)
 {
@@ -326,10 +333,7 @@ START_TEST(test_victim)
 
 	sandbox_fixture_join(&f, victim_args[2], victim_args[3]);
 	sandbox_worker_start(&f, "two", base_env, &two);
-	sandbox_worker_run(
-		&two, "c",
-		"import time\nwhile True: open('/sandbox/beat', 'w').close(); time.sleep(0.05)",
-		LONG, &o);
+	ck_assert_int_eq(sandbox_execute(two.sandbox, &slow_run, &o, &err), 0);
 }
 END_TEST
 
@@ -368,12 +372,33 @@ static pid_t start_victim(void)
 	return pid;
 }
 
-/* SIGKILL in the middle of a run: the next life of that worker shows that it is dead, the
- * conversation is taken over, and the run is ended. */
+static int noted, noted_again;
+
+static int note_run(void *arg, const char *container, bool again, struct err *e)
+{
+	ck_assert_ptr_null(arg);
+	ck_assert_uint_eq(strlen(container), 64);
+	noted++;
+	noted_again += again;
+	return again ? err_set(e, ERR_DENIED, "not again") : 0;
+}
+
+static int take_over(struct sandbox_worker *w)
+{
+	struct sandbox_run r = slow_run;
+
+	r.begun = true;
+	r.note = note_run;
+	sandbox_outcome_done(&o);
+	noted = noted_again = 0;
+	return sandbox_execute(w->sandbox, &r, &o, &err);
+}
+
+/* SIGKILL in the middle of a run: it goes on. Others of the conversation wait for its end; who
+ * takes the task over gets what it said, its verdict and its files, until it is acknowledged. */
 START_TEST(test_killed_in_the_middle)
 {
 	struct sandbox_worker two;
-	usec_t began;
 	pid_t pid;
 
 	run("c", note_it);
@@ -382,12 +407,38 @@ START_TEST(test_killed_in_the_middle)
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	sandbox_worker_start(&f, "two", base_env, &two);
-	began = clock_mono();
-	run("c", "import os, time\nos.remove('/sandbox/beat'); time.sleep(0.3)\n"
-		 "print(os.path.exists('/sandbox/note'), os.path.exists('/sandbox/beat'))");
-	ck_assert_str_eq(o.stdout_text, "True False\n");
-	ck_assert(o.reused);
-	ck_assert_int_lt(clock_mono() - began, 5 * USEC_PER_SEC);
+	run_in(&two, "c", "import os; print(os.path.exists('/sandbox/output/f'))");
+	ck_assert_str_eq(o.stdout_text, "True\n");
+	ck_assert_uint_eq(o.file_count, 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_msg(take_over(i ? &two : &f.one) == 0, "%s", err.msg);
+		ck_assert_int_eq(o.status, SANDBOX_OK);
+		ck_assert_str_eq(o.stdout_text, "begun\ndone\n");
+		ck_assert(o.file_count == 1 && strcmp(o.files[0].name, "f") == 0);
+		ck_assert(o.reused && noted == 1 && noted_again == 0);
+	}
+	sandbox_acknowledge(two.sandbox, &slow_run, &o);
+	ck_assert_int_eq(take_over(&two), -ERR_DENIED);
+	ck_assert_int_eq(noted_again, 1);
+	ck_assert_uint_eq(sandbox_fixture_count(), 1);
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
+/* The same while it runs: what comes is followed as if it had been begun here. */
+START_TEST(test_taken_over_while_it_runs)
+{
+	struct sandbox_worker two;
+	pid_t pid = start_victim();
+
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	sandbox_worker_start(&f, "two", base_env, &two);
+	ck_assert_msg(take_over(&two) == 0, "%s", err.msg);
+	ck_assert_str_eq(o.stdout_text, "begun\ndone\n");
+	ck_assert_uint_eq(o.file_count, 1);
+	/* as the first one would have said: nothing was there */
+	ck_assert(!o.reused && !o.restarted && noted_again == 0);
 	sandbox_worker_stop(&f, &two, true);
 }
 END_TEST
@@ -487,6 +538,14 @@ START_TEST(test_one_shot)
 	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(o.status, SANDBOX_OK);
 	ck_assert_uint_eq(o.file_count, 1);
+	/* its container is there for as long as somebody could have to ask for it */
+	ck_assert_uint_eq(sandbox_fixture_count(), 1);
+	sandbox_outcome_done(&o);
+	r.begun = true;
+	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
+	ck_assert_uint_eq(o.file_count, 1);
+	ck_assert_uint_eq(sandbox_fixture_count(), 1);
+	sandbox_acknowledge(f.one.sandbox, &r, &o);
 	ck_assert_uint_eq(sandbox_fixture_count(), 0);
 }
 END_TEST
@@ -574,6 +633,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, test_dead_worker_in_the_middle);
 	tcase_add_test(t, test_half_made);
 	tcase_add_test(t, test_killed_in_the_middle);
+	tcase_add_test(t, test_taken_over_while_it_runs);
 	tcase_add_test(t, test_idle_sweep);
 	tcase_add_test(t, test_orphans);
 	tcase_add_test(t, test_reset_and_close);
