@@ -63,5 +63,6 @@
 #define BOUND_ENV_VARS		    64
 #define BOUND_ENV_BYTES		    (64u << 10)
 #define BOUND_CONVERSATION_ID_BYTES 255
+#define BOUND_EGRESS_DESCRIPTORS    512 /* connections out of all sandboxes of one worker */
 
 #endif

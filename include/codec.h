@@ -26,6 +26,10 @@ void random_bytes(void *out, size_t len);
 #define SHA256_HEX_SIZE 65
 void sha256_hex(const void *data, size_t len, char out[SHA256_HEX_SIZE]);
 
+#define HMAC_SHA256_SIZE 32
+void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+		 unsigned char out[HMAC_SHA256_SIZE]);
+
 /* Length of the valid UTF-8 sequence at `s` (1-4), 0 if there is none. Surrogates and overlong
  * forms are invalid. */
 size_t utf8_valid(const char *s, size_t len);

@@ -52,6 +52,30 @@ struct sandbox_file {
 typedef int sandbox_note_fn(void *arg, const char *container, bool again, struct err *err);
 
 /* Strings borrowed for the call. */
+/* One connection out of a sandbox, when it has ended or was refused. Borrowed; strings that came
+ * from the sandbox are a method and a checked host. */
+struct sandbox_egress_event {
+	const char *decision;	   /* allow, deny, error */
+	const char *method, *host; /* "" when it never said */
+	const char *address;	   /* that was connected to, "" = none */
+	const char *reason;	   /* or NULL */
+	uint16_t port;
+	uint64_t up_bytes, down_bytes; /* towards the host, from it */
+	usec_t duration;
+};
+/* The way out, for a run in a container without a network: its programs find a proxy at
+ * 127.0.0.1. Borrowed for the run. */
+struct sandbox_egress {
+	struct outbound *outbound;
+	const struct domain_rules *rules; /* asked before a name is looked up; NULL = every name */
+	int64_t max_bytes, max_connections, rate;  /* of one run; rate: connections a second */
+	const struct callback *callback;	   /* the hole towards the application, or NULL */
+	const char *task, *conversation, *project; /* whose the run is, for the callback; project
+						      may be NULL */
+	void (*record)(void *arg, const struct sandbox_egress_event *event); /* or NULL */
+	void *record_arg;
+};
+
 struct sandbox_run {
 	const char *task_id;	  /* names the run; "" or NULL = nobody will ever ask for it */
 	const char *conversation; /* required */
@@ -61,11 +85,12 @@ struct sandbox_run {
 	struct slice stdin_data;
 	const struct sandbox_file *files;
 	size_t file_count;
-	const char *const *env;	   /* NULL-terminated "K=V", or NULL */
-	usec_t timeout;		   /* of the code's own time, > 0 */
-	bool one_shot;		   /* a container of its own, removed afterwards */
-	const atomic_bool *cancel; /* true = end the run now; or NULL */
-	const atomic_bool *leave;  /* true = leave it to itself, ERR_CANCELLED; or NULL */
+	const struct sandbox_egress *egress; /* NULL = no way out */
+	const char *const *env;		     /* NULL-terminated "K=V", or NULL */
+	usec_t timeout;			     /* of the code's own time, > 0 */
+	bool one_shot;			     /* a container of its own, removed afterwards */
+	const atomic_bool *cancel;	     /* true = end the run now; or NULL */
+	const atomic_bool *leave;	     /* true = leave it to itself, ERR_CANCELLED; or NULL */
 	/* The run may have begun already, by somebody who is dead: where it is still going, or its
 	 * verdict is kept, that is followed, and only otherwise the code runs again. */
 	bool begun;

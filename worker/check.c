@@ -91,6 +91,18 @@ static void check_store(const struct settings *s, int *failures)
 	store_close(store);
 }
 
+static void check_way_out(const struct settings *s, int *failures)
+{
+	struct way_out way_out = {0};
+	struct err err = {0};
+	int rc = way_out_open(s, &way_out, &err);
+
+	if (strcmp(s->sandbox_network, "egress") == 0 || rc < 0)
+		verdict("way out", rc < 0 ? &err : NULL, "EGRESS_ALLOW, SANDBOX_CALLBACK_URL",
+			failures);
+	way_out_close(&way_out);
+}
+
 /* Who reaches the engine keeps its containers in Redis, so a broker that cannot be leaves this
  * open. */
 static void check_engine(const struct settings *s, int *failures)
@@ -157,6 +169,7 @@ int check_run(const struct settings *s)
 	    strncmp(s->result_backend, "disabled", 8) != 0)
 		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, &failures);
 	check_store(s, &failures);
+	check_way_out(s, &failures);
 	check_engine(s, &failures);
 	if (metrics_check(s, &err) < 0)
 		verdict("metrics", &err, "", &failures);

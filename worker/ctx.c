@@ -120,6 +120,7 @@ void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 	run->begun = ctx->begun;
 	run->note = note_run;
 	run->note_arg = ctx;
+	way_out_bind(ctx, run);
 }
 
 const struct store_task *task_ctx_row(const struct task_ctx *ctx)

@@ -59,7 +59,8 @@ static int open_parts(struct worker *w, struct err *err)
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
 		return 0;
 	}
-	return store_open(s, &w->store, err);
+	rc = way_out_open(s, &w->way_out, err);
+	return rc < 0 ? rc : store_open(s, &w->store, err);
 }
 
 /* Our node name's lease: Redis may be away for as long as it likes, signals still end us. */
@@ -265,6 +266,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	pool_join(&w->pool);
 	keeper_stop(w);
 	sandbox_close_all(w->sandbox);
+	way_out_close(&w->way_out);
 	leave(w);
 	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
 	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));

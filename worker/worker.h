@@ -40,6 +40,7 @@
 #include "settings.h"
 #include "store.h"
 #include "thread.h"
+#include "way_out.h"
 
 /* ---- state.c: what is held, and counts ---- */
 enum counter {
@@ -213,6 +214,7 @@ struct worker {
 	struct backend *backend;
 	struct store *store;	 /* NULL without DATABASE_URL */
 	struct sandbox *sandbox; /* likewise */
+	struct way_out way_out;
 	struct state state;
 	struct lanes lanes;
 	struct pool pool;

@@ -54,18 +54,21 @@
 /* Numbers are for ever: an agent may be older than the worker that adopts its container. */
 enum frame_type {
 	/* worker to agent */
-	FRAME_HELLO = 1,    /* nonce[16] · version u32 */
-	FRAME_ARGS = 2,	    /* strings */
-	FRAME_ENV = 3,	    /* strings */
-	FRAME_PUT = 4,	    /* size u64 · mode u32 · name; opens a file below /sandbox */
-	FRAME_PUT_DATA = 5, /* bytes of it; it is closed when `size` have come */
-	FRAME_RUN = 6,	    /* struct frame_run */
-	FRAME_STDIN = 7,    /* bytes; FRAME_LAST = end of input after them */
-	FRAME_CANCEL = 8,   /* ends the run */
-	FRAME_HARVEST = 9,  /* struct frame_harvest */
-	FRAME_RESET = 10,   /* empties /sandbox/output */
-	FRAME_ASK = 11,	    /* [2] key: from now on `run` is the run that was begun with it */
-	FRAME_ACK = 12,	    /* [2] key: what is kept of that run is not needed any more */
+	FRAME_HELLO = 1,	  /* nonce[16] · version u32 */
+	FRAME_ARGS = 2,		  /* strings */
+	FRAME_ENV = 3,		  /* strings */
+	FRAME_PUT = 4,		  /* size u64 · mode u32 · name; opens a file below /sandbox */
+	FRAME_PUT_DATA = 5,	  /* bytes of it; it is closed when `size` have come */
+	FRAME_RUN = 6,		  /* struct frame_run */
+	FRAME_STDIN = 7,	  /* bytes; FRAME_LAST = end of input after them */
+	FRAME_CANCEL = 8,	  /* ends the run */
+	FRAME_HARVEST = 9,	  /* struct frame_harvest */
+	FRAME_RESET = 10,	  /* empties /sandbox/output */
+	FRAME_ASK = 11,		  /* [2] key: from now on `run` is the run that was begun with it */
+	FRAME_ACK = 12,		  /* [2] key: what is kept of that run is not needed any more */
+	FRAME_CHANNEL_DATA = 16,  /* [2] channel u32 · bytes for the client */
+	FRAME_CHANNEL_END = 17,	  /* [2] channel u32 · enum frame_channel_end u32 */
+	FRAME_CHANNEL_TAKEN = 18, /* [2] channel u32 · bytes u32 of SENT that are out of the way */
 	/* agent to worker */
 	FRAME_WELCOME = 32, /* nonce[16] · struct frame_welcome; answers HELLO, under the epoch of
 			       the HELLO */
@@ -76,16 +79,34 @@ enum frame_type {
 	FRAME_EXIT = 36,	/* struct frame_exit · text why it could not start */
 	FRAME_FILE = 37,	/* size u64 · name */
 	FRAME_FILE_DATA = 38,
-	FRAME_FILE_END = 39,   /* u32: 0 whole, else enum frame_skip */
-	FRAME_SKIPPED = 40,    /* enum frame_skip u32 · name */
-	FRAME_HARVESTED = 41,  /* struct frame_harvested */
-	FRAME_RESET_DONE = 42, /* entries removed u64 · entries left u64 */
-	FRAME_COMPLAINT = 43,  /* text; the agent could not make sense of a frame, for the log */
-	FRAME_STATE = 44,      /* [2] struct frame_state; answers ASK */
-	FRAME_SUPERSEDED = 45, /* [2] to the epoch that is obeyed no more */
-	FRAME_STARTED = 46,    /* [2] the run's program is there */
+	FRAME_FILE_END = 39,	  /* u32: 0 whole, else enum frame_skip */
+	FRAME_SKIPPED = 40,	  /* enum frame_skip u32 · name */
+	FRAME_HARVESTED = 41,	  /* struct frame_harvested */
+	FRAME_RESET_DONE = 42,	  /* entries removed u64 · entries left u64 */
+	FRAME_COMPLAINT = 43,	  /* text; the agent could not make sense of a frame, for the log */
+	FRAME_STATE = 44,	  /* [2] struct frame_state; answers ASK */
+	FRAME_SUPERSEDED = 45,	  /* [2] to the epoch that is obeyed no more */
+	FRAME_STARTED = 46,	  /* [2] the run's program is there */
+	FRAME_CHANNEL_OPEN = 52,  /* [2] channel u32: a client has connected */
+	FRAME_CHANNEL_SENT = 53,  /* [2] channel u32 · bytes of the client */
+	FRAME_CHANNEL_ENDED = 54, /* [2] channel u32 · enum frame_channel_end u32 */
+	FRAME_CHANNEL_WRITTEN =
+		55, /* [2] channel u32 · bytes u32 of DATA that the client has got */
 	FRAME_TYPE_END
 };
+
+/*
+ * Channels, of a run with FRAME_RUN_PROXY: each is one connection of a client in the sandbox to
+ * 127.0.0.1:FRAME_PROXY_PORT. In each direction at most FRAME_CHANNEL_WINDOW bytes may be on their
+ * way beyond what TAKEN or WRITTEN has acknowledged, and END or ENDED with HALF says that nothing
+ * more will come. A channel is over when both directions are, or with RESET; what still comes for
+ * it afterwards is ignored.
+ */
+#define FRAME_CHANNELS	      32
+#define FRAME_CHANNEL_WINDOW  (64u << 10)
+#define FRAME_PROXY_PORT      3128
+#define FRAME_PROXY_PORT_TEXT "3128"
+enum frame_channel_end { FRAME_CHANNEL_HALF, FRAME_CHANNEL_RESET };
 
 enum frame_flag {
 	FRAME_TAIL = 1u << 0,
@@ -112,6 +133,7 @@ struct frame_run {
 };
 enum frame_run_flag {
 	FRAME_RUN_STDIN = 1u << 0, /* STDIN frames follow; else it is /dev/null */
+	FRAME_RUN_PROXY = 1u << 1, /* channels */
 };
 
 enum frame_end {

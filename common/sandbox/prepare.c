@@ -84,7 +84,7 @@ static int check_network(const struct settings *settings, struct buf *notes, str
 	if (strcmp(network, "none") == 0)
 		buf_append_str(notes, "network: none\n");
 	else if (strcmp(network, "egress") == 0)
-		buf_append_str(notes, "no network: the egress proxy is not built yet\n");
+		buf_append_str(notes, "network: none but the proxy (egress)\n");
 	else
 		return err_set(err, ERR_UNSUPPORTED,
 			       "SANDBOX_NETWORK=%s: only egress and none are built yet", network);

@@ -17,6 +17,7 @@ struct going {
 	const struct run_plan *plan;
 	uint32_t run;
 	struct run_input in;
+	struct run_egress egress;
 	struct outcome_stream out, err;
 	usec_t deadline, next_tick;
 	bool cancelled, started, stopped, left;
@@ -69,8 +70,8 @@ static int await(struct going *g, struct frame *ret, struct err *err)
 			return rc;
 		if (now >= g->deadline)
 			return err_set(err, ERR_TIMEOUT, "the agent is silent");
-		rc = agent_link_receive(g->l, until < g->deadline ? until : g->deadline, ret,
-					&step);
+		rc = sandbox_run_receive(&g->egress, until < g->deadline ? until : g->deadline, ret,
+					 &step);
 		if (rc == 0 && ret->run != g->run)
 			return err_set(err, ERR_PROTOCOL, "a frame of another run");
 		if (rc != -ERR_TIMEOUT) {
@@ -92,41 +93,59 @@ static int taken(struct going *g, const struct frame *f, struct err *err)
 	return sandbox_run_send_input(g->l, g->run, &g->in, err);
 }
 
+static int take_exit(struct going *g, const struct frame *f, struct err *err)
+{
+	struct slice text;
+
+	if (!frame_exit_decode(f, &g->exit, &text))
+		return err_set(err, ERR_PROTOCOL, "a short EXIT");
+	if (text.len >= sizeof(g->exit_text))
+		text.len = sizeof(g->exit_text) - 1;
+	memcpy(g->exit_text, text.data, text.len);
+	return 1;
+}
+
+/* 1: it was the EXIT. */
+static int take(struct going *g, const struct frame *f, struct err *err)
+{
+	g->started = true;
+	switch (f->type) {
+	case FRAME_STARTED:
+		return 0;
+	case FRAME_STDOUT:
+	case FRAME_STDERR:
+		return sandbox_outcome_stream_add(f->type == FRAME_STDOUT ? &g->out : &g->err,
+						  f->data, f->len, f->flags & FRAME_TAIL, err);
+	case FRAME_STDIN_TAKEN:
+		return taken(g, f, err);
+	case FRAME_CHANNEL_OPEN:
+	case FRAME_CHANNEL_SENT:
+	case FRAME_CHANNEL_ENDED:
+	case FRAME_CHANNEL_WRITTEN:
+		return sandbox_run_egress_frame(&g->egress, f, err);
+	case FRAME_EXIT:
+		return take_exit(g, f, err);
+	default:
+		return err_set(err, ERR_PROTOCOL, "a frame of type %u in a run", f->type);
+	}
+}
+
 /* Reads up to the EXIT. */
 static int follow(struct going *g, struct err *err)
 {
-	struct slice text;
 	struct frame f;
 	int rc = g->in.data.len > 0 ? sandbox_run_send_input(g->l, g->run, &g->in, err) : 0;
 
+	sandbox_run_egress_begin(&g->egress, g->l, g->run, g->plan->run->egress);
 	while (rc == 0 && (rc = await(g, &f, err)) == 0) {
 		/* A flood is no silence: the limit stands without it. */
 		if (clock_mono() >= g->deadline)
-			return err_set(err, ERR_TIMEOUT, "the agent does not come to an end");
-		g->started = true;
-		switch (f.type) {
-		case FRAME_STARTED:
-			break;
-		case FRAME_STDOUT:
-		case FRAME_STDERR:
-			rc = sandbox_outcome_stream_add(f.type == FRAME_STDOUT ? &g->out : &g->err,
-							f.data, f.len, f.flags & FRAME_TAIL, err);
-			break;
-		case FRAME_STDIN_TAKEN:
-			rc = taken(g, &f, err);
-			break;
-		case FRAME_EXIT:
-			if (!frame_exit_decode(&f, &g->exit, &text))
-				return err_set(err, ERR_PROTOCOL, "a short EXIT");
-			if (text.len >= sizeof(g->exit_text))
-				text.len = sizeof(g->exit_text) - 1;
-			memcpy(g->exit_text, text.data, text.len);
-			return 0;
-		default:
-			rc = err_set(err, ERR_PROTOCOL, "a frame of type %u in a run", f.type);
-		}
+			rc = err_set(err, ERR_TIMEOUT, "the agent does not come to an end");
+		else
+			rc = take(g, &f, err);
 	}
-	return rc;
+	sandbox_run_egress_end(&g->egress);
+	return rc < 0 ? rc : 0;
 }
 
 static void take_texts(struct going *g, struct sandbox_outcome *o)

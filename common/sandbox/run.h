@@ -82,4 +82,21 @@ int sandbox_run_send_input(struct agent_link *l, uint32_t run, struct run_input 
 int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			struct sandbox_outcome *o, struct err *err) must_check;
 
+/* run_egress.c: the run's connections out, beside its frames. */
+struct egress;
+struct run_egress {
+	struct agent_link *link;
+	uint32_t run;
+	struct egress *egress; /* NULL = no way out */
+};
+void sandbox_run_egress_begin(struct run_egress *x, struct agent_link *l, uint32_t run,
+			      const struct sandbox_egress *wish);
+void sandbox_run_egress_end(struct run_egress *x);
+/* A frame of a channel. */
+int sandbox_run_egress_frame(struct run_egress *x, const struct frame *f,
+			     struct err *err) must_check;
+/* As agent_link_receive, serving the connections meanwhile. */
+int sandbox_run_receive(struct run_egress *x, usec_t deadline, struct frame *ret,
+			struct err *err) must_check;
+
 #endif

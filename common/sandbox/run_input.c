@@ -7,7 +7,9 @@
 
 #include "bounds.h"
 #include "buf.h"
+#include "callback.h"
 #include "clock.h"
+#include "mem.h"
 
 #define FILE_MODE 0644u
 
@@ -67,10 +69,39 @@ static bool is_overridden(const char *entry, const char *const *later)
 	return false;
 }
 
+/* Both spellings: programs read one or the other. */
+static const char *const proxy_env[] = {
+	"http_proxy=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
+	"https_proxy=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
+	"HTTP_PROXY=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
+	"HTTPS_PROXY=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
+	"ALL_PROXY=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
+	"no_proxy=localhost,127.0.0.1,::1",
+	"NO_PROXY=localhost,127.0.0.1,::1",
+	NULL,
+};
+
+static int send_callback(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+			 usec_t deadline, struct err *err)
+{
+	const struct sandbox_egress *egress = plan->run->egress;
+	_cleanup_free_ char *url = NULL, *entry = NULL;
+
+	if (egress == NULL || egress->callback == NULL)
+		return 0;
+	url = callback_url(egress->callback);
+	entry = xasprintf("CELERIAC_CALLBACK_URL=%s", url);
+	const char *one[] = {entry, NULL};
+	return is_overridden(entry, plan->run->env)
+		       ? 0
+		       : send_strings(l, FRAME_ENV, run, one, deadline, err);
+}
+
 static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 		    usec_t deadline, struct err *err)
 {
-	const char *const *const sets[] = {sandbox_language_env, plan->language->env};
+	const char *const *const sets[] = {sandbox_language_env, plan->language->env,
+					   plan->run->egress ? proxy_env : NULL};
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
@@ -81,6 +112,8 @@ static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t 
 				rc = send_strings(l, FRAME_ENV, run, one, deadline, err);
 		}
 	}
+	if (rc == 0)
+		rc = send_callback(l, plan, run, deadline, err);
 	return rc < 0 ? rc : send_strings(l, FRAME_ENV, run, plan->run->env, deadline, err);
 }
 
@@ -93,7 +126,8 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	struct frame_run spec = {
 		.timeout_ms = (uint32_t)((r->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC),
 		.output_limit = (uint32_t)plan->settings->sandbox_output_limit,
-		.flags = r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0,
+		.flags = (r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0) |
+			 (r->egress ? FRAME_RUN_PROXY : 0),
 		.note = plan->note};
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	int rc;

@@ -111,6 +111,23 @@ struct kept {
 	struct found found;
 };
 
+/* A connection of the run's to the proxy. */
+struct channel {
+	int fd; /* -1 = free */
+	uint32_t id;
+	size_t credit;	      /* bytes that may be sent to the worker */
+	unsigned char *bytes; /* on their way to the client */
+	size_t begin, len;
+	size_t taken;		       /* written to the client and not told */
+	bool client_done, worker_done; /* nothing more will come from there */
+};
+struct proxy {
+	int listener; /* -1 = the run has no way out */
+	uint32_t last_id;
+	size_t first; /* whose turn it is */
+	struct channel channels[FRAME_CHANNELS];
+};
+
 struct agent {
 	int control_in, control_out, signals;
 	uint32_t epoch;	  /* 0 = no worker yet */
@@ -122,7 +139,8 @@ struct agent {
 	size_t queue_begin, queue_len;
 	bool stalled; /* the worker did not read for AGENT_SEND_MS */
 	struct run run;
-	struct kept *kept;	/* last ended first */
+	struct kept *kept; /* last ended first */
+	struct proxy proxy;
 	struct seen_file *seen; /* sorted */
 	size_t seen_count;
 	struct rlimit limits[RLIM_NLIMITS]; /* as they were at the start */

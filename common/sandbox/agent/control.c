@@ -1,7 +1,7 @@
 /*
  * The control stream: frames of the worker are obeyed, ours are queued.
  */
-#include "agent.h"
+#include "proxy.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -94,6 +94,7 @@ static void supersede(struct agent *a, uint32_t epoch, uint32_t version)
 	a->epoch = epoch;
 	a->version = version < FRAME_VERSION ? version : FRAME_VERSION;
 	a->waiting = 0;
+	proxy_reset(&a->proxy);
 	run_detach(a);
 	kept_detach(a);
 }
@@ -171,6 +172,10 @@ static void obey(struct agent *a, const struct frame *f)
 		return request(a, f);
 	case FRAME_STDIN:
 		return run_stdin(a, f);
+	case FRAME_CHANNEL_DATA:
+	case FRAME_CHANNEL_END:
+	case FRAME_CHANNEL_TAKEN:
+		return proxy_frame(a, f);
 	case FRAME_CANCEL:
 		if (a->run.leader && a->run.attached && f->run == a->run.id)
 			run_end(a, FRAME_END_CANCELLED);

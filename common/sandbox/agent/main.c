@@ -2,6 +2,7 @@
  * The agent's start and its loop.
  */
 #include "agent.h"
+#include "proxy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define OWN_FDS	   6
 #define CONTROL_FD 200 /* far from what programs expect to be open */
 
 usec_t now_mono(void)
@@ -72,7 +74,7 @@ static bool seclude(struct agent *a)
 }
 
 /* What to wait for. A run's output is always taken: a slow worker does not slow it down. */
-static int wait_for(struct agent *a, struct pollfd fds[6])
+static int wait_for(struct agent *a, struct pollfd *fds)
 {
 	struct run *r = &a->run;
 
@@ -83,12 +85,12 @@ static int wait_for(struct agent *a, struct pollfd fds[6])
 	fds[4] = (struct pollfd){.fd = r->leader ? r->err.fd : -1, .events = POLLIN};
 	fds[5] = (struct pollfd){.fd = r->leader && r->in.len > 0 ? r->in.fd : -1,
 				 .events = POLLOUT};
-	return poll(fds, 6, run_timeout(a));
+	return poll(fds, OWN_FDS + proxy_poll(a, fds + OWN_FDS), run_timeout(a));
 }
 
 static void loop(struct agent *a)
 {
-	struct pollfd fds[6];
+	struct pollfd fds[OWN_FDS + 1 + FRAME_CHANNELS];
 
 	while (a->control_in >= 0) {
 		if (wait_for(a, fds) < 0 && errno != EINTR)
@@ -105,6 +107,7 @@ static void loop(struct agent *a)
 		if (fds[2].revents)
 			reap(a);
 		run_tick(a);
+		proxy_work(a, fds + OWN_FDS);
 		if (fds[0].revents)
 			control_read(a);
 	}
@@ -116,6 +119,7 @@ static bool begin(struct agent *a)
 	if (a->queue == NULL || !seclude(a))
 		return false;
 	a->run.put_fd = a->run.out.fd = a->run.err.fd = a->run.in.fd = -1;
+	proxy_init(&a->proxy);
 	frame_reader_init(&a->reader);
 	state_remember(a);
 	return true;

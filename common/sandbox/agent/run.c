@@ -2,7 +2,7 @@
  * One run from its start to its EXIT. It is over when its leader is gone (or has to go) and nothing
  * else of it is alive.
  */
-#include "agent.h"
+#include "proxy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,10 +111,17 @@ void run_start(struct agent *a, const struct frame_run *spec)
 	if (r->args.bad || r->env.bad || r->args.count == 0)
 		run_spoil(r, E2BIG, "arguments or environment", "");
 	r->oom_kills_before = state_oom_kills();
+	if (spec->flags & FRAME_RUN_PROXY) {
+		error = proxy_open(&a->proxy);
+		if (error)
+			run_spoil(r, error, "the way out", "");
+	}
 	if (r->start_errno == 0)
 		start_leader(a, spec);
-	if (r->start_errno)
+	if (r->start_errno) {
+		proxy_close(&a->proxy);
 		return not_started(a);
+	}
 	r->deadline = r->began + (usec_t)spec->timeout_ms * USEC_PER_MSEC;
 	capture_init(&r->out, r->out.fd, FRAME_STDOUT, limit);
 	capture_init(&r->err, r->err.fd, FRAME_STDERR, limit);
@@ -142,6 +149,7 @@ void run_end(struct agent *a, enum frame_end end)
 	state_space("/tmp", &e.tmp_free_bytes, &ignored);
 	reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
 			&e.remaining);
+	proxy_close(&a->proxy);
 	capture_close(&r->out);
 	capture_close(&r->err);
 	fill_status(r, &e);
