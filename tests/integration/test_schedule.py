@@ -233,8 +233,8 @@ def test_held_longer_than_the_visibility_timeout(make_worker, broker):
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_hundred_thousand_beside_a_sweeper(make_worker, make_python_worker, broker, app):
-    """Python's sweeper with a visibility timeout of some seconds finds nothing stale, and other work is not held up."""
+def test_a_hundred_thousand_beside_a_sweeper(make_worker, broker, app):
+    """A sweeper with a visibility timeout of some seconds finds nothing stale, and other work is not held up."""
     options = json.dumps({"visibility_timeout": 6})
     worker = make_worker("-c", "2", CELERY_BROKER_TRANSPORT_OPTIONS=options)
     ids = fill(broker, 100_000, eta(75))
