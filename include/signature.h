@@ -29,6 +29,8 @@ struct signature_context {
 	const char *serializer;	   /* or NULL: json */
 	const char *compression;   /* or NULL: none */
 	int priority;		   /* inherited (task_inherit_parent_priority), -1: not */
+	const char *seed;	   /* what invented ids are made from; NULL: task_id */
+	bool errbacks_on_header;   /* task_allow_error_cb_on_chord_header */
 };
 
 /* What the backend must be told before message number `before` is published. */
@@ -37,6 +39,7 @@ struct signature_chord {
 	int64_t size;	       /* parts to wait for (set_chord_size); 0: not this */
 	const json_t *results; /* tuple of the header to be saved (apply_chord), as some of its
 				  results are groups; NULL: not this */
+	const json_t *body;    /* what is published when all are in, with `size`; or NULL */
 	size_t before;
 };
 
@@ -47,7 +50,8 @@ struct signature_plan {
 	struct signature_chord *chords;
 	size_t chord_count;
 	json_t *children; /* array of result tuples, for the task's own meta */
-	json_t *owned;	  /* array: what the above borrows from */
+	json_t *result; /* of signature_apply: the tuple of its result; NULL: nothing came of it */
+	json_t *owned;	/* array: what the above borrows from */
 };
 /* NULL-safe; the plan is empty afterwards. */
 void signature_plan_done(struct signature_plan *p);
@@ -91,5 +95,11 @@ int64_t signature_size(const json_t *signature);
  * be reached: an array of signatures, borrowed parts shared, in which options.task_id is the
  * result, if it has one, and options.chord says that a part is to be returned. Given. */
 int signature_unreached(const json_t *chain, json_t **ret, struct err *err) must_check;
+
+/* The body of a chord that can never run: the results that fail with it, an array of {id, errbacks
+ * (array), chain (or null), chord, group_id, group_index (or absent)}: of a group those of its
+ * tasks and its own, else the body's. Given. ERR_INVALID, ERR_TOOBIG: it is no
+ * signature. */
+int signature_chord_results(const json_t *body, json_t **ret, struct err *err) must_check;
 
 #endif

@@ -117,8 +117,8 @@ json_t *canvas_option(const json_t *sig, const char *key)
 json_t *canvas_id(struct canvas *v)
 {
 	char hex[SHA256_HEX_SIZE];
-	_cleanup_free_ char *name =
-		xasprintf("%s %s %u", v->context->task_id, v->purpose, v->invented++);
+	const char *seed = v->context->seed ? v->context->seed : v->context->task_id;
+	_cleanup_free_ char *name = xasprintf("%s %s %u", seed, v->purpose, v->invented++);
 	json_t *id;
 
 	sha256_hex(name, strlen(name), hex);

@@ -126,9 +126,9 @@ int canvas_publish(struct canvas *v, const json_t *sig, const json_t *args, cons
 		   const json_t *options, struct err *err) must_check;
 /* Keeps `value` as long as the plan. */
 void canvas_keep(struct canvas *v, json_t *value);
-/* A note to the backend, before the next message. `results` NULL: none. */
-int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *results,
-		struct err *err) must_check;
+/* A note to the backend, before the next message. `body`, `results` NULL: none. */
+int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *body,
+		json_t *results, struct err *err) must_check;
 /* Whether what is published counts as a child of the finished task: unless the options say no. */
 bool canvas_add_to_parent(const json_t *options);
 

@@ -128,7 +128,7 @@ static int apply_members(struct canvas *v, const struct members *m, const json_t
 
 		size += signature_size(task);
 		if (own != NULL && i + 1 == count)
-			rc = canvas_tell(v, m->freeze.group_id, size, NULL, err);
+			rc = canvas_tell(v, m->freeze.group_id, size, own, NULL, err);
 		canvas_set_new(v, options, "chord", own ? json_incref(own) : json_null());
 		if (rc == 0)
 			rc = canvas_apply(v, task, args, kwargs, options, err);

@@ -34,7 +34,7 @@ static int save_results(struct canvas *v, json_t *result, struct err *err)
 
 	for (size_t i = 0; i < json_array_size(parts); i++) {
 		if (!json_is_null(json_array_get(json_array_get(parts, i), 1)))
-			return canvas_tell(v, json_array_get(json_array_get(result, 0), 0), 0,
+			return canvas_tell(v, json_array_get(json_array_get(result, 0), 0), 0, NULL,
 					   result, err);
 	}
 	return 0;
@@ -48,6 +48,21 @@ struct run {
 	json_t *task_id; /* of the body, or NULL */
 };
 
+/* The result of the chord that was applied first, which the others are in: its body's, with the
+ * header as its first ancestor. */
+static void give_result(struct canvas *v, const json_t *body_result, json_t *header_result)
+{
+	json_t *node, *parent;
+
+	if (v->plan->result != NULL)
+		return;
+	v->plan->result = json_deep_copy(body_result);
+	for (node = v->plan->result; (parent = canvas_result_parent(node)) != NULL;)
+		node = parent;
+	if (json_array_size(json_array_get(header_result, 1)) > 0)
+		canvas_result_set_parent(v, node, header_result);
+}
+
 static json_t *freeze_run(struct canvas *v, struct run *r)
 {
 	static const char *const never_to_the_header[] = {"chain", "chord", "task_id"};
@@ -55,6 +70,7 @@ static json_t *freeze_run(struct canvas *v, struct run *r)
 	_cleanup_json_ json_t *root_id = json_incref(canvas_option(r->body, "root_id"));
 	_cleanup_json_ json_t *body_id = r->task_id ? json_incref(r->task_id) : canvas_id(v);
 	_cleanup_json_ json_t *of_body = NULL, *body_result = NULL;
+	json_t *header_result;
 
 	json_object_del(r->options, "task_id");
 	canvas_body_callbacks(v, r->body, r->options);
@@ -68,10 +84,12 @@ static json_t *freeze_run(struct canvas *v, struct run *r)
 		&(struct canvas_freeze){.id = body_id, .group_id = group_id, .root_id = root_id});
 	canvas_strip_chords(v, r->body);
 	drop(r->options, never_to_the_header, ARRAY_LEN(never_to_the_header));
-	return canvas_freeze_group(v, r->header,
-				   &(struct canvas_freeze){.group_id = group_id,
-							   .chord = r->body,
-							   .root_id = root_id});
+	header_result = canvas_freeze_group(v, r->header,
+					    &(struct canvas_freeze){.group_id = group_id,
+								    .chord = r->body,
+								    .root_id = root_id});
+	give_result(v, body_result, header_result);
+	return header_result;
 }
 
 static int run(struct canvas *v, struct run *r, const json_t *args, const json_t *kwargs,

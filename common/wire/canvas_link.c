@@ -58,14 +58,21 @@ void canvas_link_error(struct canvas *v, json_t *sig, const json_t *errback)
 {
 	const json_t *tasks = canvas_tasks(sig);
 	enum canvas_type type = canvas_type(sig);
+	_cleanup_json_ json_t *of_header = NULL;
 
 	if (type != CANVAS_GROUP && type != CANVAS_CHORD) {
 		canvas_append_option(v, sig, "link_error", (json_t *)(uintptr_t)errback);
 		return;
 	}
+	if (type == CANVAS_CHORD && v->context->errbacks_on_header) {
+		of_header = canvas_copy(v, errback);
+		canvas_set_new(v, of_header, "immutable", json_true());
+	}
 	for (size_t i = 0; i < json_array_size(tasks); i++) {
 		json_t *task = json_array_get(tasks, i);
 
+		if (of_header != NULL)
+			canvas_link_error(v, task, of_header);
 		if (type == CANVAS_GROUP || canvas_type(task) == CANVAS_CHORD)
 			canvas_link_error(v, task, errback);
 	}

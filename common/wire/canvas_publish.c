@@ -28,8 +28,8 @@ static void grow(void **items, size_t count, size_t *size, size_t each)
 	*items = xrealloc(*items, *size * each);
 }
 
-int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *results,
-		struct err *err)
+int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *body,
+		json_t *results, struct err *err)
 {
 	struct signature_plan *p = v->plan;
 	void *chords = p->chords;
@@ -43,10 +43,13 @@ int canvas_tell(struct canvas *v, const json_t *group_id, int64_t size, json_t *
 	canvas_keep(v, (json_t *)(uintptr_t)group_id);
 	if (results != NULL)
 		canvas_keep(v, results);
+	if (body != NULL)
+		canvas_keep(v, body);
 	p->chords[p->chord_count++] =
 		(struct signature_chord){.group_id = json_string_value(group_id),
 					 .size = size,
 					 .results = results,
+					 .body = body,
 					 .before = p->message_count};
 	return 0;
 }

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 
-#include "bounds.h"
 #include "canvas.h"
 #include "json.h"
 #include "mem.h"
@@ -19,6 +18,7 @@ void signature_plan_done(struct signature_plan *p)
 	free(p->messages);
 	free(p->chords);
 	json_decref(p->children);
+	json_decref(p->result);
 	json_decref(p->owned);
 	*p = (struct signature_plan){0};
 }
@@ -178,30 +178,12 @@ int signature_apply(const struct signature_context *c, const json_t *signature, 
 {
 	struct signature_plan plan;
 	struct canvas v;
+	int rc;
 
 	begin(&v, c, &plan, "apply");
-	return finish(&v, apply_checked(&v, signature, args, kwargs, options, err), ret, err);
-}
-
-int signature_unreached(const json_t *chain, json_t **ret, struct err *err)
-{
-	_cleanup_json_ json_t *all = json_array();
-	int failed = 0;
-
-	for (size_t i = 0; i < json_array_size(chain); i++)
-		failed |= json_array_append(all, json_array_get(chain, i));
-	/* A chord is done when its body is; bodies join the end of the list. */
-	for (size_t i = 0; i < json_array_size(all) && i < BOUND_CANVAS_SIZE; i++) {
-		const json_t *sig = json_array_get(all, i);
-		json_t *body = canvas_type(sig) == CANVAS_CHORD ? canvas_body(sig) : NULL;
-
-		if (!json_is_object(sig))
-			return err_set(err, ERR_INVALID, "a chain with a %s in it",
-				       json_type_name(sig));
-		failed |= body != NULL ? json_array_append(all, body) : 0;
-	}
-	if (failed)
-		return err_set(err, ERR_NOMEM, "no memory for a chain");
-	*ret = TAKE(all);
-	return 0;
+	rc = apply_checked(&v, signature, args, kwargs, options, err);
+	if (rc == 0 && plan.result == NULL)
+		plan.result = json_incref(
+			json_array_get(plan.children, json_array_size(plan.children) - 1));
+	return finish(&v, rc, ret, err);
 }
