@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "bounds.h"
 #include "err.h"
+#include "message.h"
 #include "presence.h"
 #include "redis.h"
 #include "settings.h"
@@ -82,9 +83,13 @@ enum settle_outcome {
 enum settle_step_kind {
 	STEP_PUSH,   /* LPUSH data on the list `key`, as broker_step_push makes it */
 	STEP_SET,    /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
-	STEP_GUARD,  /* nothing that follows is done unless `key` exists */
+	STEP_GUARD,  /* nothing up to the next STEP_END is done unless `key` exists */
+	STEP_ABSENT, /* nothing up to the next STEP_END is done if `key` exists */
+	STEP_END,    /* `key` is "" */
 	STEP_DELETE, /* DEL key */
-	STEP_REMOVE  /* SREM key data */
+	STEP_REMOVE, /* SREM key data */
+	STEP_ZREM,   /* ZREM key data */
+	STEP_BODY    /* HSETNX key body data, for `ttl` seconds */
 };
 struct settle_step {
 	enum settle_step_kind kind;
@@ -109,9 +114,8 @@ struct settlement {
 	const char *tag;
 	const char *queue; /* of the delivery */
 	enum settle_outcome outcome;
-	struct settle_steps steps;    /* taken; STEP_SET, GUARD and DELETE of the
-					 backend's keys only when backend_shares_broker
-				       */
+	struct settle_steps steps;    /* taken; keys of the backend only when
+					 backend_shares_broker */
 	struct backend_write *result; /* taken; only when backend_shares_broker; or NULL */
 	const char *reason;	      /* for SETTLE_DEAD */
 };
@@ -135,6 +139,11 @@ int broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadl
 void broker_step_begun(const struct broker *b, struct settle_steps *s, const char *id,
 		       const char *tag);
 
+/* Steps (taken) that belong to no delivery, in one script. Blocks until `deadline`; after a timeout
+ * they may still be done. */
+int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline,
+		   struct err *err) must_check;
+
 /* Puts one envelope on a queue: LPUSH on the list of its priority. Blocks until `deadline`. */
 int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
 		   size_t len, usec_t deadline, struct err *err) must_check;
@@ -148,6 +157,11 @@ void broker_renew(struct broker *b, const struct delivery_ref *refs, size_t coun
 		  void (*done)(void *arg), void *arg);
 /* How often that is due: a third of the visibility timeout. */
 usec_t broker_renew_interval(const struct broker *b);
+
+/* A message that somebody holds and that is a part of a chord of group `group_id`: given
+ * (message_free), or NULL. Walks through all that is unacked, in small steps. Blocks. [any] */
+int broker_find_unacked(struct broker *b, const char *group_id, const struct str_list *accept,
+			struct message **ret, struct err *err) must_check;
 
 /* Puts back what dead workers held; returns how many. With `own_only`, only what earlier lives of
  * this node held, of which it is certain that they are over. Blocks. [any, one at a time] */

@@ -14,6 +14,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "mem.h"
 #include "settings.h"
 
 /* Why a message cannot be run, and so what happens to it. */
@@ -65,6 +66,11 @@ enum message_verdict message_decode(const char *data, size_t len, const struct s
 				    struct message **ret, char *ret_id, char *ret_task,
 				    struct err *err) must_check;
 void message_free(struct message *m);
+static inline void cleanup_message_p(struct message **m)
+{
+	message_free(*m);
+}
+#define _cleanup_message_ _cleanup_(cleanup_message_p)
 
 /* What a producer says; the rest gets Celery's defaults. Borrowed. */
 struct message_out {

@@ -98,11 +98,11 @@ static struct slice number(struct settle_argv *a, int64_t n)
 
 static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 {
-	static const char *const kinds[] = {[STEP_PUSH] = "push",
-					    [STEP_SET] = "set",
-					    [STEP_GUARD] = "guard",
-					    [STEP_DELETE] = "delete",
-					    [STEP_REMOVE] = "remove"};
+	static const char *const kinds[] = {
+		[STEP_PUSH] = "push",	  [STEP_SET] = "set",	    [STEP_GUARD] = "guard",
+		[STEP_ABSENT] = "absent", [STEP_DELETE] = "delete", [STEP_END] = "end",
+		[STEP_ZREM] = "zrem",
+		[STEP_REMOVE] = "remove",	  [STEP_BODY] = "body"};
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];
@@ -119,7 +119,7 @@ static void build(struct broker *b, const struct settlement *s, const char *dead
 {
 	static const char *const outcomes[] = {
 		[SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead"};
-	const struct broker_list *list = list_of(b, s->queue, s->tag);
+	const struct broker_list *list = s->queue ? list_of(b, s->queue, s->tag) : NULL;
 	const struct backend_write *w = s->result;
 	size_t steps = s->steps.count;
 	_cleanup_free_ struct slice *argv =
@@ -132,14 +132,15 @@ static void build(struct broker *b, const struct settlement *s, const char *dead
 	argv[a.argc++] = number(&a, (int64_t)(FIXED_KEYS + steps));
 	argv[a.argc++] = text_slice(b->unacked);
 	argv[a.argc++] = text_slice(b->unacked_index);
-	argv[a.argc++] = text_slice(s->outcome == SETTLE_DEAD ? b->dead : list->key);
+	argv[a.argc++] =
+		text_slice(list == NULL || s->outcome == SETTLE_DEAD ? b->dead : list->key);
 	argv[a.argc++] = text_slice(w ? w->key : "");
 	for (size_t i = 0; i < steps; i++) {
 		argv[a.argc++] = text_slice(s->steps.items[i].key);
 	}
 	argv[a.argc++] = text_slice(s->tag);
 	argv[a.argc++] = text_slice(outcomes[s->outcome]);
-	argv[a.argc++] = text_slice(list->queue->ending);
+	argv[a.argc++] = text_slice(list ? list->queue->ending : "");
 	argv[a.argc++] = text_slice(dead_line);
 	argv[a.argc++] = w ? (struct slice){w->value, w->len} : text_slice("");
 	argv[a.argc++] = number(&a, w ? w->ttl : 0);
@@ -163,4 +164,21 @@ void broker_settle(struct broker *b, const struct settlement *s,
 	settle_steps_done(&steps);
 	if (s->result != NULL)
 		backend_write_done(s->result);
+}
+
+int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline, struct err *err)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct settlement s = {.tag = "", .outcome = SETTLE_ACK, .steps = *steps};
+	int rc;
+
+	*steps = (struct settle_steps){0};
+	build(b, &s, "", &commands);
+	settle_steps_done(&s.steps);
+	rc = redis_link_exchange(b->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
+	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR)
+		rc = err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
+			     redis_reply_str(reply).data);
+	return rc;
 }
