@@ -25,6 +25,7 @@ struct task_meta {
 	const char *name, *worker, *queue;
 	const json_t *args, *kwargs;
 	int64_t retries;
+	const json_t *stamped_headers, *stamps; /* array of names and object, or NULL */
 };
 
 /* A meta as one key to be written: the same whichever connection writes it. */
@@ -60,33 +61,16 @@ void backend_store(struct backend *b, struct backend_write *w,
 int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
 		 struct err *err) must_check;
 
-/*
- * ---- chords (celery/backends/redis.py) ----
- * Every finished part is added to the set of its group; whoever adds the last one publishes the
- * body, in the same step in which it settles its own message, and removes the set.
- */
-struct chord_part {
-	const char *group_id, *task_id;
-	int64_t group_index; /* -1 = not said */
-	enum task_state state;
-	const json_t *result; /* as in a meta */
-};
-/* All parts are in: `*ret_parts` given, an array of [1, task id, state, result] in order. Else
- * NULL. ERR_UNSUPPORTED without a Redis backend. Blocks until `deadline`. [any] */
-int backend_chord_part(struct backend *b, const struct chord_part *part, usec_t deadline,
-		       json_t **ret_parts, struct err *err) must_check;
-
-/* The keys of a group: its parts (what a trigger is guarded by), and everything that goes with it.
- */
-#define CHORD_KEYS 4
-void backend_chord_keys(const struct backend *b, const char *group_id, char *ret[CHORD_KEYS]);
-/* Key and value that say how many parts group `group_id` waits for. Given. */
-void backend_chord_size(const struct backend *b, const char *group_id, int64_t size,
-			struct backend_write *ret);
-/* Key and value of a saved GroupResult: `results` is its tuple. */
-int backend_group_encode(const struct backend *b, const char *group_id, const json_t *results,
-			 struct backend_write *ret, struct err *err) must_check;
 /* Likewise, but only while no worker has begun the task; not told how it went. [any] */
 void backend_store_unbegun(struct backend *b, struct backend_write *w);
+/* The key of a meta. Given. */
+char *backend_meta_key(const struct backend *b, const char *task_id);
+/* Results are compressed (result_compression): the scripts cannot see that one is a SUCCESS. */
+bool backend_compresses(const struct backend *b);
+
+/* The metas of `count` tasks: an array of objects, null where nothing is stored. Given. What is
+ * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a Redis backend. Blocks. [any] */
+int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,
+		     json_t **ret, struct err *err) must_check;
 
 #endif

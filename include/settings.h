@@ -54,6 +54,12 @@ struct settings {
 	bool task_track_started;
 	bool task_store_errors_even_if_ignored;
 	bool result_extended;
+	const char *result_serializer, *result_compression; /* compression: "" = none */
+	struct str_list result_accept_content; /* empty: whatever result_serializer says */
+	usec_t result_chord_retry_interval;
+	bool result_backend_always_retry;
+	bool task_inherit_parent_priority;
+	bool task_allow_error_cb_on_chord_header;
 	struct str_list accept_content;
 	const char *worker_hostname; /* -n, with %h %n %d expanded: celery@host */
 	const char *timezone;
@@ -86,6 +92,7 @@ struct settings {
 	const char *instance;
 	const char *node; /* default: host name */
 	const char *task_aliases;
+	usec_t chord_patience; /* a complete chord nobody triggers waits this long, 0 = for ever */
 	const char *sandbox_image;
 	const char *sandbox_runtime;
 	const char *sandbox_network;

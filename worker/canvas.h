@@ -5,6 +5,8 @@
 #ifndef CELERIAC_WORKER_CANVAS_H
 #define CELERIAC_WORKER_CANVAS_H
 
+#include "chord.h"
+#include "signature.h"
 #include "worker.h"
 
 /* What is settled together with the task's own result. */
@@ -21,5 +23,50 @@ void canvas_done(struct canvas *c);
  */
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
 		    struct canvas *ret, struct err *err) must_check;
+
+struct follower;
+/* The rest of a chain (array, or NULL) that can no more be reached fails with what made it so, and
+ * so does its part of a chord. */
+int canvas_fail_chain(const struct follower *f, const json_t *chain, enum task_state state,
+		      const json_t *exception, struct err *err) must_check;
+
+/* ---- canvas_steps.c: plans become steps of a settlement ---- */
+struct follower {
+	struct worker *worker;
+	struct signature_context context; /* whose follow-ups these are */
+	struct settle_steps *steps;	  /* what they become */
+};
+/* Those of a request. */
+struct follower canvas_follower(const struct request *r, struct settle_steps *steps);
+/* All of these leave what was added in the steps when they fail. */
+int canvas_add_plan(const struct follower *f, const struct signature_plan *plan,
+		    struct err *err) must_check;
+/* Marks the result of a task that will never run; not where it has one of SUCCESS. */
+int canvas_add_failure(const struct follower *f, const char *task_id, const json_t *exception,
+		       struct err *err) must_check;
+/* Calls the errbacks (array, one, or NULL) of a task that failed. */
+int canvas_add_errbacks(const struct follower *f, const char *failed_id, const json_t *errbacks,
+			struct err *err) must_check;
+/* Drops all but the first `count`. */
+void canvas_truncate(struct settle_steps *steps, size_t count);
+
+/* ---- chord.c ---- */
+/* Python's repr of a stored exception: "RuntimeError('boo')". Given. */
+char *canvas_exception_repr(const json_t *exception);
+/* The part `task_id` of group `group_id` ended so; if it is the last, what follows from that. What
+ * cannot be counted fails the body. Transient errors only. */
+int chord_return_part(const struct follower *f, const struct chord_part *part, const json_t *body,
+		      struct err *err) must_check;
+/* All parts are in: the body goes out, or its failure; the set goes. */
+int chord_trigger(const struct follower *f, const char *group_id, const json_t *body,
+		  const struct chord_set *set, struct err *err) must_check;
+/* The body cannot run: its results fail as ChordError(text), those of a group with `cause` (or
+ * NULL), errbacks are called, and chords it is a part of get theirs. */
+int chord_fail(const struct follower *f, const json_t *body, const char *text, const json_t *cause,
+	       struct err *err) must_check;
+
+/* ---- chord_sweep.c: the thread that looks after chords nobody triggers ---- */
+int chord_sweep_start(struct worker *w, struct err *err) must_check;
+void chord_sweep_stop(struct worker *w);
 
 #endif

@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "bounds.h"
+#include "canvas.h"
 #include "clock.h"
 #include "daemon.h"
 #include "http.h"
@@ -48,6 +49,8 @@ static int open_parts(struct worker *w, struct err *err)
 	cond_init(&w->keeper.changed);
 	mutex_init(&w->services.lock);
 	cond_init(&w->services.changed);
+	mutex_init(&w->chords.lock);
+	cond_init(&w->chords.changed);
 	orders_init(&w->orders);
 	limits_init(&w->limits);
 	limits_of_registry(&w->limits, &w->registry);
@@ -132,8 +135,8 @@ static int start_threads(struct worker *w, struct err *err)
 	worker_set_prefetch(w, a->on ? a->max : threads);
 	if ((rc = pool_start(&w->pool, w, threads > 0 ? threads : 1, err)) < 0 ||
 	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
-	    (rc = metrics_start(w, &w->metrics, err)) < 0 || (rc = events_start(w, err)) < 0 ||
-	    (rc = panel_start(w, err)) < 0)
+	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
+	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0)
 		return rc;
 	return thread_start(&w->consumer, "consumer", consumer_thread, w, err);
 }
@@ -253,6 +256,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	finish(w, signals, cold);
 	panel_stop(w);
 	services_stop(w);
+	chord_sweep_stop(w);
 	metrics_stop(w->metrics);
 	if (atomic_load(&w->state.held_count) > 0) {
 		/* a task that does not end: its message stays recorded as ours and is restored once

@@ -4,14 +4,17 @@
 #include "settle.h"
 
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "canvas.h"
+#include "clock.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
 #include "row.h"
 
+#define LOOK_PATIENCE  (5 * USEC_PER_SEC)
 #define OUTAGE_POLL_MS 100 /* how soon the return of a backend is seen */
 
 void settle_release(struct request *r)
@@ -26,6 +29,20 @@ static bool ignores_result(const struct request *r)
 	if (r->message->ignore_result >= 0)
 		return r->message->ignore_result == 1;
 	return r->options->ignore_result == TASK_YES;
+}
+
+/* A compressed result hides from the scripts that it is a SUCCESS: Celery's own look, before. */
+static bool succeeded_before(struct request *r)
+{
+	_cleanup_json_ json_t *meta = NULL;
+	const char *status;
+	struct err err = {0};
+
+	if (!backend_compresses(r->worker->backend) ||
+	    backend_load(r->worker->backend, r->id, clock_deadline(LOOK_PATIENCE), &meta, &err) < 0)
+		return false;
+	status = json_member_str(meta, "status");
+	return status != NULL && strcmp(status, "SUCCESS") == 0;
 }
 
 bool settle_encode(struct request *r, enum task_state state, const json_t *result,
@@ -47,11 +64,14 @@ bool settle_encode(struct request *r, enum task_state state, const json_t *resul
 				 .kwargs = kwargs,
 				 .worker = w->settings.worker_hostname,
 				 .retries = r->message->retries,
-				 .queue = r->delivery.queue};
+				 .queue = r->delivery.queue,
+				 .stamped_headers = r->message->stamped_headers,
+				 .stamps = r->message->stamps};
 	bool keep_anyway =
 		state == TASK_FAILURE && r->options->store_errors_even_if_ignored == TASK_YES;
 
-	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway))
+	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway) ||
+	    succeeded_before(r))
 		return false;
 	if (backend_encode(w->backend, &meta, ret, err) == 0)
 		return true;

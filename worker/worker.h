@@ -9,6 +9,7 @@
  *   control   remote control, on a connection of its own (control.c); autoscaling
  *   events    what monitors are told, heartbeats (events.c)
  *   services  makes database and engine usable, again after an outage (services.c)
+ *   chords    publishes bodies of chords that nobody else does (chord_sweep.c)
  *   metrics   libmicrohttpd's own (metrics.c)
  *   links     one per Redis server, owners of the pipelined connections; station 9
  * (common/client/redis_link.c)
@@ -221,6 +222,7 @@ struct worker {
 	struct schedule schedule;
 	struct keeper keeper;
 	struct services services;
+	struct services chords; /* the thread of chord_sweep.c */
 	struct orders orders;
 	struct fanout *fanout;
 	struct lamport clock;

@@ -9,32 +9,66 @@
 #include <string.h>
 
 #include "bounds.h"
-#include "clock.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "serial.h"
 #include "transport.h"
 
-extern const char script_store[], script_unbegun[], script_chord_part[];
-
-#define META_PREFIX "celery-task-meta-"
-
-static const char *const state_names[] = {[TASK_STARTED] = "STARTED",
-					  [TASK_SUCCESS] = "SUCCESS",
-					  [TASK_FAILURE] = "FAILURE",
-					  [TASK_RETRY] = "RETRY",
-					  [TASK_REVOKED] = "REVOKED"};
-
-const char *task_state_name(enum task_state state)
-{
-	return state_names[state];
-}
+extern const char script_store[], script_unbegun[], script_chord_part[], script_chord_done[],
+	script_chord_sweep[], script_chord_look[];
 
 void backend_write_done(struct backend_write *w)
 {
 	free(w->key);
 	free(w->value);
 	*w = (struct backend_write){0};
+}
+
+/* How values are written, and for how long. */
+static int take_settings(struct backend *b, const struct settings *s, struct err *err)
+{
+	const char *compression = s->result_compression ? s->result_compression : "";
+
+	b->ttl = s->result_expires / USEC_PER_SEC;
+	b->extended = s->result_extended;
+	b->serializer = s->result_serializer ? s->result_serializer : "json";
+	b->accept = &s->result_accept_content;
+	if (!serial_known(b->serializer))
+		return err_set(err, ERR_INVALID,
+			       "result_serializer: %.40s is not one of json, yaml, msgpack",
+			       b->serializer);
+	if (compression[0] == '\0')
+		return 0;
+	b->compression = serial_compression(compression);
+	if (b->compression == NULL)
+		return err_set(err, ERR_INVALID,
+			       "result_compression: %.40s is not one of gzip, bzip2, lzma, zstd, "
+			       "brotli",
+			       compression);
+	return 0;
+}
+
+static const struct {
+	size_t offset;
+	const char *text;
+} g_scripts[] = {
+	{offsetof(struct backend, store), script_store},
+	{offsetof(struct backend, unbegun), script_unbegun},
+	{offsetof(struct backend, chord_part), script_chord_part},
+	{offsetof(struct backend, chord_done), script_chord_done},
+	{offsetof(struct backend, chord_sweep), script_chord_sweep},
+	{offsetof(struct backend, chord_look), script_chord_look},
+};
+
+static void add_scripts(struct backend *b)
+{
+	for (size_t i = 0; i < ARRAY_LEN(g_scripts); i++) {
+		struct redis_script *script = (void *)((char *)b + g_scripts[i].offset);
+
+		redis_script_init(script, g_scripts[i].text);
+		redis_link_add_script(b->link, script);
+	}
 }
 
 static int open_redis(struct backend *b, const char *url, const struct redis_tuning *tuning,
@@ -53,11 +87,8 @@ static int open_redis(struct backend *b, const char *url, const struct redis_tun
 		b->link = broker_link;
 	else
 		rc = redis_link_new(&address, "celeriac-backend", &b->link, err);
-	if (rc == 0) {
-		redis_link_add_script(b->link, &b->store);
-		redis_link_add_script(b->link, &b->unbegun);
-		redis_link_add_script(b->link, &b->chord_part);
-	}
+	if (rc == 0)
+		add_scripts(b);
 	redis_address_done(&address);
 	return rc;
 }
@@ -88,11 +119,8 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 		b->chord_ordered = options.chord_ordered;
 	}
 	transport_options_tell(TRANSPORT_BACKEND, &notes);
-	b->ttl = s->result_expires / USEC_PER_SEC;
-	b->extended = s->result_extended;
-	redis_script_init(&b->store, script_store);
-	redis_script_init(&b->unbegun, script_unbegun);
-	redis_script_init(&b->chord_part, script_chord_part);
+	if (rc == 0)
+		rc = take_settings(b, s, err);
 	if (rc < 0)
 		goto fail;
 	if (url[0] == '\0' || strncmp(url, "disabled", 8) == 0)
@@ -137,63 +165,6 @@ bool backend_shares_broker(const struct backend *b)
 bool backend_is_disabled(const struct backend *b)
 {
 	return b->disabled;
-}
-
-static json_t *text_or_null(const char *text)
-{
-	return text ? json_text(text, strlen(text), false) : json_null();
-}
-
-static json_t *shared(const json_t *value, json_t *otherwise)
-{
-	if (value == NULL)
-		return otherwise;
-	json_decref(otherwise);
-	return json_incref((json_t *)(uintptr_t)value);
-}
-
-/* A repr for display, as Celery stores args and kwargs of an extended meta when they are not JSON
- * themselves. */
-static void add_extended(json_t *meta, const struct task_meta *m)
-{
-	json_object_set_new(meta, "name", text_or_null(m->name));
-	json_object_set_new(meta, "args", shared(m->args, json_array()));
-	json_object_set_new(meta, "kwargs", shared(m->kwargs, json_object()));
-	json_object_set_new(meta, "worker", text_or_null(m->worker));
-	json_object_set_new(meta, "retries", json_integer(m->retries));
-	json_object_set_new(meta, "queue", text_or_null(m->queue));
-}
-
-int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
-		   struct err *err)
-{
-	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
-	_cleanup_json_ json_t *meta = json_object();
-	char date[CLOCK_ISO_SIZE];
-	bool ready =
-		m->state == TASK_SUCCESS || m->state == TASK_FAILURE || m->state == TASK_REVOKED;
-	int rc;
-
-	clock_iso(clock_wall(), date);
-	json_object_set_new(meta, "status", json_string(task_state_name(m->state)));
-	json_object_set_new(meta, "result", shared(m->result, json_null()));
-	json_object_set_new(meta, "traceback", text_or_null(m->traceback));
-	json_object_set_new(meta, "children", shared(m->children, json_array()));
-	json_object_set_new(meta, "date_done", ready ? json_string(date) : json_null());
-	if (m->group_id != NULL)
-		json_object_set_new(meta, "group_id", text_or_null(m->group_id));
-	if (m->parent_id != NULL)
-		json_object_set_new(meta, "parent_id", text_or_null(m->parent_id));
-	if (b->extended && m->name != NULL)
-		add_extended(meta, m);
-	json_object_set_new(meta, "task_id", text_or_null(m->task_id));
-	json_dump_python(meta, &out);
-	rc = buf_take(&out, &ret->value, &ret->len, err);
-	if (rc < 0)
-		return err_wrap(err, "result of %s", m->task_id);
-	ret->key = xasprintf("%s" META_PREFIX "%s", b->key_prefix, m->task_id);
-	ret->ttl = b->ttl;
-	return 0;
 }
 
 struct storing {
@@ -248,28 +219,4 @@ void backend_store(struct backend *b, struct backend_write *w,
 void backend_store_unbegun(struct backend *b, struct backend_write *w)
 {
 	submit(b, &b->unbegun, w, NULL, NULL);
-}
-
-int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
-		 struct err *err)
-{
-	_cleanup_free_ char *key = xasprintf("%s" META_PREFIX "%s", b->key_prefix, task_id);
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err unreadable = {0};
-	json_t *meta = NULL;
-	struct slice text;
-	int rc;
-
-	*ret = NULL;
-	if (b->disabled)
-		return 0;
-	rc = redis_link_do(b->link, deadline, &reply, err, "GET %s", key);
-	if (rc < 0)
-		return err_wrap(err, "result of %s", task_id);
-	text = redis_reply_str(reply);
-	if (redis_reply_type(reply) == REDIS_STRING && text.len <= BOUND_RESULT_BYTES &&
-	    json_load_python(text.data, text.len, &meta, &unreadable) == 0 && json_is_object(meta))
-		*ret = TAKE(meta);
-	json_decref(meta);
-	return 0;
 }

@@ -1,6 +1,8 @@
 /*
  * Chords on Redis: the sets that Celery's own workers share with us.
  */
+#include "chord.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +12,36 @@
 #include "mem.h"
 #include "redis_backend.h"
 
-#define GROUP_PREFIX "celery-taskset-meta-"
+#define CLAIM_SECONDS 60  /* of a body that is being published to another server */
+#define PART_COMPLETE 6	  /* fields of chord_part.lua's answer when all parts are in */
+#define DONE_SECONDS  300 /* as long as Celery 5.7 remembers the end of a chord */
+
+static const struct {
+	const char *prefix, *suffix;
+	bool whole; /* without the group's id */
+} g_keys[CHORD_KEYS] = {
+	[CHORD_PARTS] = {BACKEND_GROUP_PREFIX, ".j", false},
+	[CHORD_EXTRA] = {BACKEND_GROUP_PREFIX, ".t", false},
+	[CHORD_SIZE] = {BACKEND_GROUP_PREFIX, ".s", false},
+	[CHORD_IN] = {BACKEND_GROUP_PREFIX, ".d", false},
+	[CHORD_CLAIM] = {BACKEND_GROUP_PREFIX, ".c", false},
+	[CHORD_GROUP] = {BACKEND_GROUP_PREFIX, "", false},
+	[CHORD_OURS] = {"celeriac:chord:", "", false},
+	[CHORD_OPEN] = {"celeriac:chords", "", true},
+};
 
 void backend_chord_keys(const struct backend *b, const char *group_id, char *ret[CHORD_KEYS])
 {
-	static const char *const suffixes[CHORD_KEYS] = {".j", ".t", ".s", ".celeriac"};
-
 	for (int i = 0; i < CHORD_KEYS; i++) {
-		ret[i] = xasprintf("%s" GROUP_PREFIX "%s%s", b->key_prefix, group_id, suffixes[i]);
+		ret[i] = xasprintf("%s%s%s%s", b->key_prefix, g_keys[i].prefix,
+				   g_keys[i].whole ? "" : group_id, g_keys[i].suffix);
+	}
+}
+
+void backend_chord_keys_done(char *keys[CHORD_KEYS])
+{
+	for (int i = 0; i < CHORD_KEYS; i++) {
+		free(TAKE(keys[i]));
 	}
 }
 
@@ -25,7 +49,7 @@ void backend_chord_size(const struct backend *b, const char *group_id, int64_t s
 			struct backend_write *ret)
 {
 	*ret = (struct backend_write){
-		.key = xasprintf("%s" GROUP_PREFIX "%s.s", b->key_prefix, group_id),
+		.key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s.s", b->key_prefix, group_id),
 		.value = xasprintf("%lld", (long long)size),
 		.ttl = b->ttl};
 	ret->len = strlen(ret->value);
@@ -34,23 +58,51 @@ void backend_chord_size(const struct backend *b, const char *group_id, int64_t s
 int backend_group_encode(const struct backend *b, const char *group_id, const json_t *results,
 			 struct backend_write *ret, struct err *err)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
 	_cleanup_json_ json_t *meta = json_object();
 	int rc;
 
 	json_object_set(meta, "result", (json_t *)(uintptr_t)results);
-	json_dump_python(meta, &out);
 	*ret = (struct backend_write){.ttl = b->ttl};
-	rc = buf_take(&out, &ret->value, &ret->len, err);
+	rc = backend_pack(b, meta, &ret->value, &ret->len, err);
 	if (rc < 0)
 		return err_wrap(err, "group %s", group_id);
-	ret->key = xasprintf("%s" GROUP_PREFIX "%s", b->key_prefix, group_id);
+	ret->key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s", b->key_prefix, group_id);
 	return 0;
 }
 
-static int encode_part(const struct chord_part *part, char **ret, size_t *ret_len, struct err *err)
+int backend_reply_error(const struct redis_reply *reply, const char *group_id, struct err *err)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
+	struct slice text = redis_reply_str(reply);
+
+	if (redis_reply_type(reply) != REDIS_ERROR)
+		return err_set(err, ERR_PROTOCOL, "chord %.80s: an unexpected answer of Redis",
+			       group_id);
+	return err_set(err, ERR_FAILED, "chord %.80s: %.*s", group_id, (int)text.len, text.data);
+}
+
+void backend_chord_command(const struct backend *b, const struct redis_script *script,
+			   const char *group_id, const struct slice *argv, size_t argc,
+			   struct buf *out)
+{
+	_cleanup_free_ struct slice *all = xcalloc(3 + CHORD_KEYS + argc, sizeof(*all));
+	char *keys[CHORD_KEYS];
+	size_t n = 0;
+
+	backend_chord_keys(b, group_id, keys);
+	all[n++] = (struct slice){"EVALSHA", 7};
+	all[n++] = (struct slice){script->sha, strlen(script->sha)};
+	all[n++] = (struct slice){"8", 1};
+	for (int i = 0; i < CHORD_KEYS; i++) {
+		all[n++] = (struct slice){keys[i], strlen(keys[i])};
+	}
+	memcpy(all + n, argv, argc * sizeof(*argv));
+	redis_command_argv(out, all, n + argc);
+	backend_chord_keys_done(keys);
+}
+
+static int encode_part(const struct backend *b, const struct chord_part *part, char **ret,
+		       size_t *ret_len, struct err *err)
+{
 	_cleanup_json_ json_t *array = json_array();
 
 	json_array_append_new(array, json_integer(1));
@@ -60,60 +112,92 @@ static int encode_part(const struct chord_part *part, char **ret, size_t *ret_le
 		json_array_append(array, (json_t *)(uintptr_t)part->result);
 	else
 		json_array_append_new(array, json_null());
-	json_dump_python(array, &out);
-	return buf_take(&out, ret, ret_len, err);
+	return backend_pack(b, array, ret, ret_len, err);
 }
 
-static int decode_parts(const struct redis_reply *reply, json_t **ret, struct err *err)
+/* The score of a part as Redis reads it: an index of any size, or the end. */
+static void score_of(const json_t *index, char *out, size_t size)
 {
-	_cleanup_json_ json_t *parts = json_array();
+	const char *token = json_python_number(index);
 
-	for (size_t i = 0; i < redis_reply_count(reply); i++) {
-		struct slice text = redis_reply_str(redis_reply_at(reply, i));
-		json_t *part = NULL;
-		int rc = json_load_python(text.data, text.len, &part, err);
-
-		if (rc < 0)
-			return err_wrap(err, "part %zu of a chord", i);
-		json_array_append_new(parts, part);
-		if (!json_is_array(part) || json_array_size(part) != 4)
-			return err_set(err, ERR_PROTOCOL, "part %zu of a chord is none", i);
-	}
-	*ret = TAKE(parts);
-	return 0;
+	if (json_is_integer(index))
+		snprintf(out, size, "%lld", (long long)json_integer_value(index));
+	else if (token != NULL && strlen(token) < size && strcmp(token, "NaN") != 0 &&
+		 strstr(token, "Infinity") == NULL)
+		snprintf(out, size, "%s", token);
+	else
+		snprintf(out, size, "+inf");
 }
 
-int backend_chord_part(struct backend *b, const struct chord_part *part, usec_t deadline,
-		       json_t **ret_parts, struct err *err)
+/* What only the messages of its parts tell, kept with the first that is returned to us. */
+static void save_body(struct backend *b, const char *group_id, const json_t *body)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_RESULT_BYTES),
+				 commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	char *keys[CHORD_KEYS];
+
+	json_dump_python(body, &text);
+	if (text.failed)
+		return;
+	backend_chord_keys(b, group_id, keys);
+	redis_command(&commands, "HSETNX %s body %b", keys[CHORD_OURS], text.data, text.len);
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
+	backend_chord_keys_done(keys);
+}
+
+int backend_chord_part(struct backend *b, const struct chord_part *part, const json_t *body,
+		       usec_t deadline, struct chord_set *ret, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	_cleanup_free_ char *text = NULL;
-	char *keys[CHORD_KEYS];
-	char score[24] = "+inf";
+	/* the same in every attempt of this task */
+	_cleanup_free_ char *token =
+		b->shares_broker ? xstrdup("") : xasprintf("celeriac:%s", part->task_id);
+	char score[400], ttl[24], seconds[24];
 	size_t len;
 	int rc;
 
 	if (b->link == NULL)
 		return err_set(err, ERR_UNSUPPORTED, "chords need a result backend");
-	rc = encode_part(part, &text, &len, err);
+	rc = encode_part(b, part, &text, &len, err);
 	if (rc < 0)
-		return err_wrap(err, "chord %s", part->group_id);
-	if (part->group_index >= 0)
-		snprintf(score, sizeof(score), "%lld", (long long)part->group_index);
-	backend_chord_keys(b, part->group_id, keys);
-	redis_command(&commands, "EVALSHA %s 4 %s %s %s %s %s %b %s %lld %d", b->chord_part.sha,
-		      keys[0], keys[1], keys[2], keys[3], part->task_id, text, len, score,
-		      (long long)b->ttl, b->chord_ordered ? 1 : 0);
-	for (int i = 0; i < CHORD_KEYS; i++) {
-		free(keys[i]);
-	}
+		return err_wrap(err, "chord %.80s", part->group_id);
+	score_of(part->group_index, score, sizeof(score));
+	snprintf(ttl, sizeof(ttl), "%lld", (long long)b->ttl);
+	snprintf(seconds, sizeof(seconds), "%d", CLAIM_SECONDS);
+	const struct slice argv[] = {{part->task_id, strlen(part->task_id)},
+				     {text, len},
+				     {score, strlen(score)},
+				     {ttl, strlen(ttl)},
+				     {b->chord_ordered ? "1" : "0", 1},
+				     {part->group_id, strlen(part->group_id)},
+				     {token, strlen(token)},
+				     {seconds, strlen(seconds)}};
+	backend_chord_command(b, &b->chord_part, part->group_id, argv, ARRAY_LEN(argv), &commands);
 	rc = redis_link_exchange(b->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
+	if (rc == 0 && redis_reply_count(reply) == 0)
+		return backend_reply_error(reply, part->group_id, err);
 	if (rc < 0)
-		return err_wrap(err, "chord %s", part->group_id);
-	*ret_parts = NULL;
-	if (redis_reply_type(reply) == REDIS_ERROR)
-		return err_set(err, ERR_FAILED, "chord %s: %.*s", part->group_id,
-			       (int)redis_reply_str(reply).len, redis_reply_str(reply).data);
-	return redis_reply_type(reply) == REDIS_ARRAY ? decode_parts(reply, ret_parts, err) : 0;
+		return err_wrap(err, "chord %.80s", part->group_id);
+	if (redis_reply_count(reply) >= 2 && redis_reply_int(redis_reply_at(reply, 1)) == 1 &&
+	    body != NULL)
+		save_body(b, part->group_id, body);
+	if (redis_reply_count(reply) < PART_COMPLETE)
+		return 0;
+	rc = backend_chord_read(b, reply, 2, deadline, ret, err);
+	return rc < 0 ? err_wrap(err, "chord %.80s", part->group_id) : rc;
+}
+
+void backend_chord_published(struct backend *b, const char *group_id)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	char seconds[24];
+
+	if (b->link == NULL)
+		return;
+	snprintf(seconds, sizeof(seconds), "%d", DONE_SECONDS);
+	const struct slice argv[] = {{group_id, strlen(group_id)}, {seconds, strlen(seconds)}};
+	backend_chord_command(b, &b->chord_done, group_id, argv, ARRAY_LEN(argv), &commands);
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 }

@@ -5,16 +5,45 @@
 #define CELERIAC_REDIS_BACKEND_H
 
 #include "backend.h"
+#include "chord.h"
 #include "redis.h"
 
 struct backend {
 	bool disabled, shares_broker;
 	bool extended;
-	bool chord_ordered; /* result_chord_ordered: parts by group index, not by arrival */
-	int64_t ttl;	    /* seconds */
+	bool chord_ordered;	       /* result_chord_ordered: parts by group index */
+	int64_t ttl;		       /* seconds, 0 = for ever */
+	const char *serializer;	       /* json, yaml, msgpack; of the settings */
+	const char *compression;       /* MIME type, or NULL */
+	const struct str_list *accept; /* what is read: result_accept_content; of the settings */
 	char *key_prefix;
 	struct redis_link *link; /* borrowed from the broker when shared */
-	struct redis_script store, unbegun, chord_part;
+	struct redis_script store, unbegun, chord_part, chord_done, chord_sweep, chord_look;
 };
+
+#define BACKEND_META_PREFIX  "celery-task-meta-"
+#define BACKEND_GROUP_PREFIX "celery-taskset-meta-"
+
+/* ---- meta.c: values as the backend holds them: serialized, then compressed ---- */
+int backend_pack(const struct backend *b, const json_t *value, char **ret, size_t *ret_len,
+		 struct err *err) must_check;
+int backend_unpack(const struct backend *b, struct slice text, json_t **ret,
+		   struct err *err) must_check;
+
+/* ---- chord_set.c ---- */
+/* A complete chord, from what the scripts answer from `first` on: size, parts (of a set with their
+ * scores), saved group, is it a set, and for a look the body. What was counted twice is left out: 0
+ * when it is not complete then, else 1 and *ret. May block. ERR_PROTOCOL. */
+int backend_chord_read(struct backend *b, const struct redis_reply *reply, size_t first,
+		       usec_t deadline, struct chord_set *ret, struct err *err) must_check;
+
+/* ---- chord.c ---- */
+/* An error reply of a script as an error. */
+int backend_reply_error(const struct redis_reply *reply, const char *group_id,
+			struct err *err) must_check;
+/* Appends "EVALSHA sha 8 keys…" of a group; its own arguments follow in `argv`. */
+void backend_chord_command(const struct backend *b, const struct redis_script *script,
+			   const char *group_id, const struct slice *argv, size_t argc,
+			   struct buf *out);
 
 #endif

@@ -1,7 +1,13 @@
 -- Stores one task meta unless SUCCESS is there already. KEYS: result key. ARGV: meta, ttl in seconds (0 = for ever).
 local function succeeded(meta)
 	local ok, object = pcall(cjson.decode, meta)
-	return ok and type(object) == 'table' and object['status'] == 'SUCCESS'
+	if not ok then
+		ok, object = pcall(cmsgpack.unpack, meta)
+	end
+	if ok and type(object) == 'table' then
+		return object['status'] == 'SUCCESS'
+	end
+	return string.find('\n' .. meta, '\nstatus: SUCCESS\n', 1, true) ~= nil -- YAML
 end
 local old = redis.call('GET', KEYS[1])
 if old and succeeded(old) then

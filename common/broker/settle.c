@@ -101,8 +101,7 @@ static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 	static const char *const kinds[] = {
 		[STEP_PUSH] = "push",	  [STEP_SET] = "set",	    [STEP_GUARD] = "guard",
 		[STEP_ABSENT] = "absent", [STEP_DELETE] = "delete", [STEP_END] = "end",
-		[STEP_ZREM] = "zrem",
-		[STEP_REMOVE] = "remove",	  [STEP_BODY] = "body"};
+		[STEP_ZREM] = "zrem",	  [STEP_REMOVE] = "remove", [STEP_BODY] = "body"};
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];

@@ -103,12 +103,13 @@ class Client:
 class PythonWorker(Service):
     """A real Celery worker with the tasks of python_app.py."""
 
-    def __init__(self, broker, directory, which="newest", args=(), **env):
+    def __init__(self, broker, directory, which="newest", args=(), app="python_app", **env):
         self.name = f"py-{uuid.uuid4().hex[:8]}@test"
         self.broker = broker
         self.python = PYTHONS[which]
         self.log_path = directory / f"{self.name}.log"
         self.args = args
+        self.app = app
         self.env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TEST_REDIS_URL": broker.url, **env}
 
     def __str__(self):
@@ -116,7 +117,7 @@ class PythonWorker(Service):
 
     def start(self):
         self.process = launch(
-            [self.python, "-s", "-m", "celery", "-A", "python_app", "worker", "-l", "INFO", "-c", "2", "-n", self.name,
+            [self.python, "-s", "-m", "celery", "-A", self.app, "worker", "-l", "INFO", "-c", "2", "-n", self.name,
              "--without-mingle", "--without-gossip", *self.args],
             self.log_path, env=self.env, cwd=HERE,
         )

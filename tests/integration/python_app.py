@@ -8,7 +8,7 @@ import celery
 URL = os.environ["TEST_REDIS_URL"]
 app = celery.Celery("python_app", broker=URL, backend=URL)
 app.conf.update(
-    broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=True,
+    broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=os.environ.get("TEST_ACKS_EARLY") != "1",
     result_extended=os.environ.get("TEST_EXTENDED") == "1",
     worker_deduplicate_successful_tasks=os.environ.get("TEST_DEDUPLICATE") == "1",
     task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
@@ -23,6 +23,11 @@ def echo(value):
 @app.task(name="celeriac.add")
 def add(x, y):
     return x + y
+
+
+@app.task(name="celeriac.xsum")
+def xsum(numbers):
+    return sum(numbers)
 
 
 @app.task(name="celeriac.fail")

@@ -53,7 +53,7 @@ def test_failures_travel(worker, sig, app):
     with pytest.raises(Exception, match="no"):
         get(broken)
     unknown = chord([sig("add", 1, 1), signature("no.such.task", app=app)])(sig("xsum"))
-    with pytest.raises(celery.exceptions.ChordError, match="NotRegistered"):
+    with pytest.raises(celery.exceptions.ChordError, match="Task of kind .no.such.task. never registered"):
         app.AsyncResult(unknown.id).get(timeout=30)
 
 

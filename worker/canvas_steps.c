@@ -1,0 +1,159 @@
+/*
+ * Plans (signature.h) become steps of a settlement.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "canvas.h"
+#include "json.h"
+#include "mem.h"
+
+struct follower canvas_follower(const struct request *r, struct settle_steps *steps)
+{
+	const struct settings *s = &r->worker->settings;
+
+	return (struct follower){
+		.worker = r->worker,
+		.steps = steps,
+		.context = {.task_id = r->id,
+			    .root_id = r->message->root_id,
+			    .default_queue = s->task_default_queue,
+			    .reply_to = r->message->reply_to,
+			    .priority = s->task_inherit_parent_priority ? r->message->priority : -1,
+			    .errbacks_on_header = s->task_allow_error_cb_on_chord_header}};
+}
+
+void canvas_truncate(struct settle_steps *steps, size_t count)
+{
+	while (steps->count > count) {
+		struct settle_step *last = &steps->items[--steps->count];
+
+		free(last->key);
+		free(last->data);
+	}
+}
+
+/* A key of the backend: in the same script where it can be, else now. */
+static void add_write(const struct follower *f, struct backend_write *w)
+{
+	if (!backend_shares_broker(f->worker->backend)) {
+		backend_store(f->worker->backend, w, NULL, NULL);
+		return;
+	}
+	settle_steps_add(f->steps, STEP_SET, w->key, w->value, w->len, w->ttl);
+	w->value = NULL;
+	backend_write_done(w);
+}
+
+/* A chord that runs again under its id is a new one, and its body is known if all its parts run
+ * elsewhere. */
+static int add_size(const struct follower *f, const struct signature_chord *chord, struct err *err)
+{
+	const struct backend *b = f->worker->backend;
+	_cleanup_buf_ struct buf body = BUF_INIT(BOUND_RESULT_BYTES);
+	char *keys[CHORD_KEYS], *data;
+	struct backend_write w;
+	size_t len;
+	int rc;
+
+	backend_chord_size(b, chord->group_id, chord->size, &w);
+	if (!backend_shares_broker(b)) {
+		add_write(f, &w);
+		return 0;
+	}
+	json_dump_python(chord->body, &body);
+	rc = buf_take(&body, &data, &len, err);
+	backend_chord_keys(b, chord->group_id, keys);
+	settle_steps_add(f->steps, STEP_DELETE, keys[CHORD_CLAIM], NULL, 0, 0);
+	if (rc == 0)
+		settle_steps_add(f->steps, STEP_BODY, keys[CHORD_OURS], data, len, w.ttl);
+	backend_chord_keys_done(keys);
+	add_write(f, &w);
+	return rc;
+}
+
+static int add_chord(const struct follower *f, const struct signature_chord *chord, struct err *err)
+{
+	struct backend_write w;
+	int rc = chord->size > 0 ? add_size(f, chord, err) : 0;
+
+	if (rc == 0 && chord->results != NULL) {
+		rc = backend_group_encode(f->worker->backend, chord->group_id, chord->results, &w,
+					  err);
+		if (rc == 0)
+			add_write(f, &w);
+	}
+	return rc;
+}
+
+/* A named exchange is taken for a direct one whose queue has the name of the routing key, as Celery
+ * declares them. */
+static const char *queue_of(const struct follower *f, const struct message_out *m)
+{
+	if (m->queue != NULL)
+		return m->queue;
+	return m->routing_key != NULL && m->routing_key[0] != '\0'
+		       ? m->routing_key
+		       : f->worker->settings.task_default_queue;
+}
+
+static int add_message(const struct follower *f, const struct message_out *m, struct err *err)
+{
+	_cleanup_buf_ struct buf envelope = BUF_INIT(BOUND_MESSAGE_BYTES);
+	char *data;
+	size_t len;
+	int rc = message_encode(m, &envelope, err);
+
+	if (rc == 0)
+		rc = buf_take(&envelope, &data, &len, err);
+	if (rc < 0)
+		return err_wrap(err, "follow-up %s", m->task);
+	broker_step_push(f->worker->broker, f->steps, queue_of(f, m), m->priority, data, len);
+	return 0;
+}
+
+int canvas_add_plan(const struct follower *f, const struct signature_plan *plan, struct err *err)
+{
+	size_t chord = 0;
+
+	for (size_t i = 0; i <= plan->message_count; i++) {
+		int rc = 0;
+
+		while (rc == 0 && chord < plan->chord_count && plan->chords[chord].before <= i) {
+			rc = add_chord(f, &plan->chords[chord++], err);
+		}
+		if (rc == 0 && i < plan->message_count)
+			rc = add_message(f, &plan->messages[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int canvas_add_failure(const struct follower *f, const char *task_id, const json_t *exception,
+		       struct err *err)
+{
+	struct task_meta meta = {.task_id = task_id, .state = TASK_FAILURE, .result = exception};
+	struct backend_write w = {0};
+	int rc;
+
+	if (backend_is_disabled(f->worker->backend))
+		return 0;
+	rc = backend_encode(f->worker->backend, &meta, &w, err);
+	if (rc == 0)
+		add_write(f, &w);
+	return rc;
+}
+
+int canvas_add_errbacks(const struct follower *f, const char *failed_id, const json_t *errbacks,
+			struct err *err)
+{
+	struct signature_plan plan = {0};
+	int rc = signature_on_failure(&f->context, failed_id, errbacks, &plan, err);
+
+	if (rc == 0)
+		rc = canvas_add_plan(f, &plan, err);
+	signature_plan_done(&plan);
+	return rc < 0 ? err_wrap(err, "errbacks of %.80s", failed_id) : 0;
+}
