@@ -112,6 +112,13 @@ enum sandbox_status {
 };
 const char *sandbox_status_text(enum sandbox_status status);
 
+/* What it took to have nothing of a run left. */
+enum sandbox_ended {
+	SANDBOX_ENDED_ALONE,	/* everything had ended when the run had */
+	SANDBOX_ENDED_KILLED,	/* what it had left behind was killed inside, in rounds */
+	SANDBOX_ENDED_CONTAINER /* only the end of the container has ended it */
+};
+
 struct sandbox_output_file {
 	char *name; /* relative to /sandbox/output, UTF-8, checked */
 	char *data;
@@ -129,7 +136,9 @@ struct sandbox_outcome {
 	size_t stdout_len, stderr_len;
 	uint64_t stdout_dropped, stderr_dropped; /* bytes in the middle */
 	usec_t duration, cpu_time;
-	int64_t peak_memory;
+	int64_t peak_memory; /* bytes, of all processes or, where that is not known, the largest */
+	enum sandbox_ended ended;
+	uint32_t killed; /* processes */
 	struct sandbox_output_file *files;
 	size_t file_count;
 	struct sandbox_skipped_file *skipped;

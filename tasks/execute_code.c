@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "log.h"
 #include "mem.h"
 #include "tasks.h"
 
@@ -115,6 +116,21 @@ static json_t *run_result(const struct kept *k)
 			 o->reused, "restarted", o->restarted);
 }
 
+/* What it cost, and what it took to end it. */
+static void log_end(const struct sandbox_outcome *o)
+{
+	static const char *const ended[] = {
+		[SANDBOX_ENDED_ALONE] = "nothing was left",
+		[SANDBOX_ENDED_KILLED] = "its processes were killed",
+		[SANDBOX_ENDED_CONTAINER] = "its container was removed",
+	};
+
+	log_info("Run in %.12s: %s, exit code %d, %lld ms CPU, %lld KiB; %s (%u)", o->container,
+		 sandbox_status_text(o->status), o->exit_code,
+		 (long long)(o->cpu_time / USEC_PER_MSEC), (long long)(o->peak_memory / 1024),
+		 ended[o->ended], o->killed);
+}
+
 static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json_t **ret_result,
 		       struct err *err)
 {
@@ -137,6 +153,7 @@ static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json
 	task_ctx_record(ctx)->stored = kept_stored;
 	task_ctx_record(ctx)->cleanup = kept_free;
 	task_ctx_record(ctx)->cleanup_arg = k;
+	log_end(&k->outcome);
 	if (k->outcome.status == SANDBOX_CANCELLED)
 		return err_set(err, ERR_CANCELLED, "the run was cancelled");
 	fill_record(ctx, run, k);

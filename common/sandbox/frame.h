@@ -157,7 +157,7 @@ struct frame_exit {
 	uint32_t remaining; /* still there after all rounds: 0 unless the kernel holds them */
 	uint32_t oom_kills; /* by the kernel, in this container, during the run */
 	uint64_t wall_us, cpu_us;
-	uint64_t peak_memory; /* bytes, of the largest process */
+	uint64_t peak_memory; /* bytes: of all processes together, or of the largest */
 	uint64_t stdout_total, stdout_dropped, stderr_total, stderr_dropped;
 	uint64_t free_bytes, free_inodes; /* of /sandbox when the leader was gone */
 	uint64_t tmp_free_bytes;	  /* of /tmp */

@@ -120,6 +120,7 @@ static void settle_without_agent(struct sandbox *s, struct session *se, bool sil
 	bool timed_out = silent && strcmp(c.status, "paused") != 0;
 	struct err err;
 
+	o->ended = SANDBOX_ENDED_CONTAINER;
 	sandbox_verdict_without_agent(timed_out, exists, c.running, c.oom_killed, &o->status,
 				      &o->exit_code);
 	if (sandbox_session_end(s, se, &err) < 0) {

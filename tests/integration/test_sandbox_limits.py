@@ -41,6 +41,7 @@ def test_nothing_of_a_run_survives_it(house, ending, status, exit_code):
     value = house.calls.run(SURVIVORS % (mark, ending), conversation, timeout=2)
     assert (value["status"], value["exit_code"]) == (status, exit_code), value
     assert value["stdout"] == "left\n"
+    assert house.worker.log_lines(rf"Run in {value['sandbox'][:12]}: {status}, .* (its processes were killed|its container was removed)")
     assert mark not in docker("ps", "-a", "--no-trunc")
     running = containers(house.instance, "--filter", "status=running")
     assert running or status == "timeout", "the container had to go, and its run had not timed out"

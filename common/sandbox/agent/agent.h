@@ -57,6 +57,11 @@ struct feed {
 	bool last; /* nothing will come after these */
 };
 
+/* Memory of the whole container in bytes, 0 where the kernel does not show it. */
+struct memory_use {
+	uint64_t now, peak; /* peak: since the container began */
+};
+
 /* What is being put together for the next run, or the run that is going. */
 struct run {
 	uint32_t id;		       /* what the attached worker calls it */
@@ -79,6 +84,7 @@ struct run {
 	uint64_t stdin_got, stdin_taken; /* bytes */
 	uint64_t cpu_us, peak_memory;
 	uint32_t oom_kills_before;
+	struct memory_use before;
 };
 
 /* A file as it was when it was looked at. Its ctime cannot be set by anyone. */
@@ -225,6 +231,7 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 
 /* state.c: what the kernel says about this sandbox */
 uint32_t state_oom_kills(void);
+void state_memory(struct memory_use *ret);
 void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes);
 void state_remember(struct agent *a);
 bool state_is_tampered(const struct agent *a);

@@ -111,6 +111,7 @@ void run_start(struct agent *a, const struct frame_run *spec)
 	if (r->args.bad || r->env.bad || r->args.count == 0)
 		run_spoil(r, E2BIG, "arguments or environment", "");
 	r->oom_kills_before = state_oom_kills();
+	state_memory(&r->before);
 	if (spec->flags & FRAME_RUN_PROXY) {
 		error = proxy_open(&a->proxy);
 		if (error)
@@ -139,6 +140,18 @@ static void fill_status(const struct run *r, struct frame_exit *e)
 		e->term_signal = (uint32_t)WTERMSIG(r->leader_status);
 }
 
+/* All processes of the run together, files in memory included, when the container never needed more
+ * than now; else the largest process is all that is known. */
+static uint64_t peak_memory(const struct run *r)
+{
+	struct memory_use now;
+
+	state_memory(&now);
+	if (now.peak <= r->before.peak || now.peak < r->before.now + r->peak_memory)
+		return r->peak_memory;
+	return now.peak - r->before.now;
+}
+
 void run_end(struct agent *a, enum frame_end end)
 {
 	struct run *r = &a->run;
@@ -155,7 +168,7 @@ void run_end(struct agent *a, enum frame_end end)
 	fill_status(r, &e);
 	e.wall_us = (uint64_t)((r->leader_gone ? r->ended : now_mono()) - r->began);
 	e.cpu_us = r->cpu_us;
-	e.peak_memory = r->peak_memory;
+	e.peak_memory = peak_memory(r);
 	e.oom_kills = state_oom_kills() - r->oom_kills_before;
 	e.stdout_total = r->out.total;
 	e.stdout_dropped = r->out.dropped;

@@ -11,21 +11,30 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* The number after "oom_kill " in a cgroup file; false when the file or the line is not there. */
-static bool read_counter(const char *path, uint32_t *ret)
+/* A small file of the kernel's as a string; false when it is not to be had. */
+static bool read_text(const char *path, char *text, size_t size)
 {
-	static const char key[] = "oom_kill ";
-	char text[1024];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
 		return false;
-	n = read(fd, text, sizeof(text) - 1);
+	n = read(fd, text, size - 1);
 	close(fd);
 	if (n <= 0)
 		return false;
 	text[n] = '\0';
+	return true;
+}
+
+/* The number after "oom_kill " in a cgroup file; false when the file or the line is not there. */
+static bool read_counter(const char *path, uint32_t *ret)
+{
+	static const char key[] = "oom_kill ";
+	char text[1024];
+
+	if (!read_text(path, text, sizeof(text)))
+		return false;
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (strncmp(line, key, sizeof(key) - 1) == 0) {
@@ -43,6 +52,23 @@ uint32_t state_oom_kills(void)
 	if (!read_counter("/sys/fs/cgroup/memory.events", &n))
 		read_counter("/sys/fs/cgroup/memory/memory.oom_control", &n);
 	return n;
+}
+
+static uint64_t read_number(const char *v2, const char *v1)
+{
+	char text[32];
+
+	if (!read_text(v2, text, sizeof(text)) && !read_text(v1, text, sizeof(text)))
+		return 0;
+	return strtoull(text, NULL, 10);
+}
+
+void state_memory(struct memory_use *ret)
+{
+	ret->now = read_number("/sys/fs/cgroup/memory.current",
+			       "/sys/fs/cgroup/memory/memory.usage_in_bytes");
+	ret->peak = read_number("/sys/fs/cgroup/memory.peak",
+				"/sys/fs/cgroup/memory/memory.max_usage_in_bytes");
 }
 
 void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes)

@@ -62,6 +62,26 @@ START_TEST(test_streams_and_codes)
 }
 END_TEST
 
+/* What a run cost, and what it took to end it. */
+START_TEST(test_report)
+{
+	ends("print(1)", SANDBOX_OK, 0);
+	ck_assert(o.ended == SANDBOX_ENDED_ALONE && o.killed == 0);
+	ends("import os, time\n"
+	     "for i in range(3):\n"
+	     "  if os.fork() == 0: os.setsid(); x = b'x' * (12 << 20); time.sleep(100)\n"
+	     "time.sleep(1); e = time.process_time() + 0.2\n"
+	     "while time.process_time() < e: pass",
+	     SANDBOX_OK, 0);
+	ck_assert(o.ended == SANDBOX_ENDED_KILLED && o.killed == 3);
+	/* each of them has 12 MiB, and what an interpreter needs */
+	ck_assert_int_gt(o.peak_memory, 36 << 20);
+	ck_assert_int_le(o.peak_memory, 100 << 20);
+	ck_assert_int_ge(o.cpu_time, 200 * USEC_PER_MSEC);
+	ck_assert_int_lt(o.cpu_time, LONG);
+}
+END_TEST
+
 START_TEST(test_limits)
 {
 	usec_t began = clock_mono();
@@ -279,6 +299,7 @@ int main(void)
 	tcase_set_timeout(t, 180);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_streams_and_codes);
+	tcase_add_test(t, test_report);
 	tcase_add_test(t, test_limits);
 	tcase_add_test(t, test_output_is_bounded);
 	tcase_add_test(t, test_files);
