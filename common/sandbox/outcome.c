@@ -28,8 +28,7 @@ int sandbox_outcome_stream_add(struct outcome_stream *s, const void *data, size_
 	return buf_status(b, err);
 }
 
-/* Without the beginning of a character that is cut off at the end. */
-static size_t without_cut_end(const char *data, size_t len)
+size_t sandbox_outcome_whole(const char *data, size_t len)
 {
 	for (size_t back = 1; back <= 3 && back <= len; back++) {
 		unsigned char c = (unsigned char)data[len - back];
@@ -60,7 +59,7 @@ int sandbox_outcome_stream_text(const struct outcome_stream *s, uint64_t dropped
 	int rc;
 
 	if (dropped > 0) {
-		head = without_cut_end(s->head.data, head);
+		head = sandbox_outcome_whole(s->head.data, head);
 		tail = cut_begin(s->tail.data, s->tail.len);
 		dropped += s->head.len - head + tail;
 	}

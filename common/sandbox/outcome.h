@@ -23,6 +23,9 @@ int sandbox_outcome_stream_text(const struct outcome_stream *s, uint64_t dropped
 struct slice sandbox_outcome_stream_end(const struct outcome_stream *s);
 void sandbox_outcome_stream_done(struct outcome_stream *s);
 
+/* How much of it is left without the beginning of a character that is cut off at the end. Pure. */
+size_t sandbox_outcome_whole(const char *data, size_t len);
+
 /* Adds a file that was left out; `name` is foreign and cleaned. */
 void sandbox_outcome_add_skipped(struct sandbox_outcome *o, const char *name, size_t len,
 				 const char *reason);

@@ -93,6 +93,42 @@ static int taken(struct going *g, const struct frame *f, struct err *err)
 	return sandbox_run_send_input(g->l, g->run, &g->in, err);
 }
 
+/* Output: kept for the outcome, and told while it comes. Of the end it is not known yet how much is
+ * missing before it. */
+static int said(struct going *g, const struct frame *f, struct err *err)
+{
+	bool is_out = f->type == FRAME_STDOUT;
+	int rc = sandbox_outcome_stream_add(is_out ? &g->out : &g->err, f->data, f->len,
+					    f->flags & FRAME_TAIL, err);
+
+	if (rc == 0 && !(f->flags & FRAME_TAIL) && g->plan->streams)
+		sandbox_stream_add(*g->plan->stream, is_out ? STREAM_STDOUT : STREAM_STDERR,
+				   f->data, f->len);
+	return rc;
+}
+
+static void tell_from_now(struct going *g, bool resume)
+{
+	const struct run_plan *plan = g->plan;
+
+	if (plan->streams == NULL)
+		return;
+	sandbox_stream_leave(*plan->stream);
+	*plan->stream = sandbox_stream_open(plan->streams, plan->run->task_id, resume);
+}
+
+static void tell_tails(struct going *g)
+{
+	const struct frame_exit *e = &g->exit;
+
+	if (g->plan->streams == NULL)
+		return;
+	sandbox_stream_tail(*g->plan->stream, STREAM_STDOUT, e->stdout_dropped, g->out.tail.data,
+			    g->out.tail.len);
+	sandbox_stream_tail(*g->plan->stream, STREAM_STDERR, e->stderr_dropped, g->err.tail.data,
+			    g->err.tail.len);
+}
+
 static int take_exit(struct going *g, const struct frame *f, struct err *err)
 {
 	struct slice text;
@@ -114,8 +150,7 @@ static int take(struct going *g, const struct frame *f, struct err *err)
 		return 0;
 	case FRAME_STDOUT:
 	case FRAME_STDERR:
-		return sandbox_outcome_stream_add(f->type == FRAME_STDOUT ? &g->out : &g->err,
-						  f->data, f->len, f->flags & FRAME_TAIL, err);
+		return said(g, f, err);
 	case FRAME_STDIN_TAKEN:
 		return taken(g, f, err);
 	case FRAME_CHANNEL_OPEN:
@@ -191,6 +226,7 @@ static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 	struct err err;
 
 	judge(g, o);
+	tell_tails(g);
 	if (o->status == SANDBOX_CANCELLED || o->status == SANDBOX_LOST ||
 	    o->status == SANDBOX_START_FAILED)
 		return spent ? RUN_SPENT : RUN_FINE;
@@ -227,6 +263,7 @@ static int begin(struct going *g, struct err *err)
 		rc = sandbox_run_send(g->l, g->plan, &g->run, err);
 	if (rc < 0)
 		return rc;
+	tell_from_now(g, false);
 	g->note = g->plan->note;
 	g->in = (struct run_input){.data = run->stdin_data};
 	g->started = agent_link_version(g->l) < 2;
@@ -246,6 +283,7 @@ static void take_up(struct going *g, const struct frame_state *state)
 		got = (size_t)state->stdin_got;
 	if (left > g->plan->run->timeout)
 		left = g->plan->run->timeout;
+	tell_from_now(g, true);
 	g->note = state->note;
 	g->in = (struct run_input){.data = g->plan->run->stdin_data,
 				   .sent = got,

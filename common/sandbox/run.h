@@ -7,6 +7,7 @@
 #include "agent_link.h"
 #include "language.h"
 #include "sandbox.h"
+#include "stream.h"
 
 #define RUN_GRACE                                                                                  \
 	(8 * USEC_PER_SEC) /* beyond a run's limit, for killing, the rest of the output and its    \
@@ -24,9 +25,11 @@ struct run_plan {
 	const struct language *language;
 	const struct settings *settings;
 	const char *container;
-	uint32_t note;		       /* RUN_NOTE_* */
-	bool follow_only;	       /* the code was begun by us: it is not begun once more */
-	void (*tick)(void *arg);       /* or NULL */
+	uint32_t note;			/* RUN_NOTE_* */
+	bool follow_only;		/* the code was begun by us: it is not begun once more */
+	void (*tick)(void *arg);	/* or NULL */
+	struct stream_store *streams;	/* of live output, or NULL */
+	struct sandbox_stream **stream; /* the run's own, left open */
 	bool (*is_stopped)(void *arg); /* asked so often while a run does not begin: is that because
 					  its container stands still? Or NULL */
 	void *arg;

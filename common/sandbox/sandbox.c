@@ -41,6 +41,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	mutex_init(&s->lock);
 	sandbox_live_init(&s->live);
 	sandbox_index_init(&s->index, link, key_prefix, settings->instance, presence);
+	sandbox_streams_init(&s->streams, link, key_prefix);
 	*ret = s;
 	return 0;
 }
@@ -51,6 +52,7 @@ void sandbox_close_all(struct sandbox *s)
 		return;
 	sandbox_live_done(&s->live);
 	sandbox_index_done(&s->index);
+	sandbox_streams_done(&s->streams);
 	engine_close(s->engine);
 	mutex_done(&s->lock);
 	mutex_done(&s->preparing);
@@ -73,7 +75,8 @@ struct errand {
 	struct sandbox *s;
 	const struct sandbox_run *run;
 	struct session se;
-	bool begun; /* by us: it is not begun once more */
+	struct sandbox_stream *stream; /* its output while it is going, or NULL */
+	bool begun;		       /* by us: it is not begun once more */
 };
 
 static void renew(void *arg)
@@ -216,6 +219,8 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 				.language = sandbox_language_find(e->run->language),
 				.settings = s->settings,
 				.follow_only = e->begun,
+				.streams = &s->streams,
+				.stream = &e->stream,
 				.tick = renew,
 				.is_stopped = is_stopped,
 				.arg = e};
@@ -236,12 +241,21 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 		give_up(e);
 		return rc;
 	}
-	return settle(e, fate, ret, err);
+	rc = settle(e, fate, ret, err);
+	if (rc == 0)
+		sandbox_stream_end(TAKE(e->stream), sandbox_status_text(ret->status));
+	return rc;
 }
 
 static bool is_cancelled(const struct sandbox_run *run)
 {
 	return run->cancel && atomic_load_explicit(run->cancel, memory_order_acquire);
+}
+
+/* Without an end: whoever takes the task over goes on with it. */
+static void leave_stream(struct errand *e)
+{
+	sandbox_stream_leave(TAKE(e->stream));
 }
 
 static bool is_left(const struct sandbox_run *run)
@@ -252,7 +266,7 @@ static bool is_left(const struct sandbox_run *run)
 int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
 		    struct err *err)
 {
-	struct errand e = {.s = s, .run = run};
+	_cleanup_(leave_stream) struct errand e = {.s = s, .run = run};
 	usec_t deadline = clock_deadline(SANDBOX_RETRY_TIME);
 	int pause = PAUSE_FIRST_MS;
 	int rc = sandbox_check_run(run, s->settings, err);

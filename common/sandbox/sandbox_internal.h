@@ -42,6 +42,7 @@ struct sandbox {
 	const struct settings *settings;
 	struct engine *engine;
 	struct index index;
+	struct stream_store streams;
 	const struct presence *presence;
 	struct mutex preparing;
 	struct mutex lock;
