@@ -169,7 +169,9 @@ void run_end(struct agent *a, enum frame_end end)
 	e.wall_us = (uint64_t)((r->leader_gone ? r->ended : now_mono()) - r->began);
 	e.cpu_us = r->cpu_us;
 	e.peak_memory = peak_memory(r);
-	e.oom_kills = state_oom_kills() - r->oom_kills_before;
+	e.oom_kills = state_oom_kills();
+	/* It cannot be read any more when a run has taken our descriptors. */
+	e.oom_kills -= r->oom_kills_before < e.oom_kills ? r->oom_kills_before : e.oom_kills;
 	e.stdout_total = r->out.total;
 	e.stdout_dropped = r->out.dropped;
 	e.stderr_total = r->err.total;

@@ -97,6 +97,17 @@ START_TEST(test_tampering_is_said)
 }
 END_TEST
 
+/* Not a single descriptor may be opened or waited for, and it still does all it has to. */
+START_TEST(test_tampering_does_not_blind)
+{
+	run("perl -e 'my $l = pack(\"QQ\", 0, 0); syscall(302, 1, 7, $l, 0)'; echo out; sleep 0.2; "
+	    "setsid sleep 1000 & echo end");
+	ck_assert_uint_eq(r.exit.flags, FRAME_EXIT_TAMPERED);
+	ck_assert_str_eq(r.out.data, "out\nend\n");
+	ck_assert_uint_eq(r.exit.left, 1);
+}
+END_TEST
+
 START_TEST(test_survivors)
 {
 	run("(setsid sh -c 'sleep 1000 & sleep 1000 & wait' >/dev/null 2>&1 </dev/null &) ; echo "
@@ -578,6 +589,7 @@ int main(void)
 	tcase_add_test(t, test_what_a_run_inherits);
 	tcase_add_test(t, test_agent_is_closed_to_the_run);
 	tcase_add_test(t, test_tampering_is_said);
+	tcase_add_test(t, test_tampering_does_not_blind);
 	tcase_add_test(t, test_survivors);
 	tcase_add_test(t, test_time_limit);
 	tcase_add_test(t, test_fork_bomb);
