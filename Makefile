@@ -10,6 +10,7 @@ BEAT_SRC     := $(wildcard beat/*.c)
 AGENT_SRC    := $(wildcard common/sandbox/agent/*.c)
 # What both ends of the agent's stream speak is compiled for each.
 AGENT_SHARED := $(wildcard common/sandbox/frame*.c)
+AGENT_PYTHON := $(sort $(wildcard common/sandbox/agent/*.py))
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
@@ -130,10 +131,12 @@ $O/gen/migrations.c: $(MIGRATIONS) deploy/embed
 	mkdir -p $(@D); $(call say,EMBED,deploy/sql); deploy/embed migrations $(MIGRATIONS) >$@
 $O/gen/scripts.c: $(SCRIPTS) deploy/embed
 	mkdir -p $(@D); $(call say,EMBED,'$(notdir $(SCRIPTS))'); deploy/embed scripts $(SCRIPTS) >$@
-build/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
+build/gen/agent_python.c: $(AGENT_PYTHON) deploy/embed
+	mkdir -p $(@D); $(call say,EMBED,'$(notdir $(AGENT_PYTHON))'); deploy/embed scripts $(AGENT_PYTHON) >$@
+build/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) build/gen/agent_python.c $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
 	mkdir -p build; $(call say,CC,'$@ (static)')
 	$(CC) -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(STRICT) -Os $(FORTIFY) -ffunction-sections -fdata-sections \
-		-static -s -Wl,--gc-sections,-z,noexecstack,-z,relro -o $@ $(AGENT_SRC) $(AGENT_SHARED)
+		-static -s -Wl,--gc-sections,-z,noexecstack,-z,relro -o $@ $(AGENT_SRC) $(AGENT_SHARED) build/gen/agent_python.c
 $O/gen/agent.o: build/celeriac-agent
 	mkdir -p $(@D)
 	printf '.section .rodata\n.globl celeriac_agent_start, celeriac_agent_end\n.balign 16\nceleriac_agent_start:\n.incbin "%s"\nceleriac_agent_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c -o $@ -

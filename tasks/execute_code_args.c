@@ -16,7 +16,7 @@
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-/* ---- language, packages, stateful: what this build can do ---- */
+/* ---- language, packages, stateful ---- */
 
 static int check_language(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
 			  struct err *err)
@@ -46,11 +46,21 @@ static int check_unsupported(struct task_ctx *ctx, json_t *const *values, struct
 		return raise_value_error(
 			ctx, err,
 			"packages cannot be installed by this build; use what the image has");
-	if (json_is_true(values[EXECUTE_STATEFUL]))
+	return 0;
+}
+
+static int check_stateful(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
+			  struct err *err)
+{
+	a->run.stateful = json_is_true(value);
+	if (a->run.stateful && strcmp(a->run.language, "python") != 0)
+		return raise_value_error(ctx, err, "stateful: only python keeps variables, not %s",
+					 a->run.language);
+	if (a->run.stateful && a->run.one_shot)
 		return raise_value_error(
 			ctx, err,
-			"stateful is not supported by this build; variables do not outlive a "
-			"call, files in /sandbox do");
+			"stateful and one_shot contradict each other: nothing of a "
+			"container of its own lasts");
 	return 0;
 }
 
@@ -215,6 +225,8 @@ int execute_args_read(struct task_ctx *ctx, json_t *const *values, struct execut
 	rc = check_language(ctx, values[EXECUTE_LANGUAGE], ret, err);
 	if (rc == 0)
 		rc = check_unsupported(ctx, values, err);
+	if (rc == 0)
+		rc = check_stateful(ctx, values[EXECUTE_STATEFUL], ret, err);
 	if (rc == 0)
 		rc = read_timeout(ctx, values[EXECUTE_TIMEOUT], ret, err);
 	if (rc == 0)

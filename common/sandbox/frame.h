@@ -134,6 +134,9 @@ struct frame_run {
 enum frame_run_flag {
 	FRAME_RUN_STDIN = 1u << 0, /* STDIN frames follow; else it is /dev/null */
 	FRAME_RUN_PROXY = 1u << 1, /* channels */
+	FRAME_RUN_PYTHON = 1u << 2, /* its arguments are python3 -u FILE …: a fork of an interpreter
+				       that has the usual packages loaded may run it */
+	FRAME_RUN_STATEFUL = 1u << 3, /* and with PYTHON: in the interpreter that keeps variables */
 };
 
 enum frame_end {
@@ -146,6 +149,7 @@ enum frame_end {
 enum frame_exit_flag {
 	FRAME_EXIT_TAMPERED =
 		1u << 0, /* the agent's own limits were changed: use no more of this container */
+	FRAME_EXIT_STATE_LOST = 1u << 1, /* the interpreter that kept variables is gone */
 };
 struct frame_exit {
 	uint32_t end;	      /* enum frame_end */

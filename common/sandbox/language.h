@@ -14,6 +14,7 @@ struct language {
 	const char
 		*argv[LANGUAGE_ARGS]; /* NULL-terminated; a name without '/' is looked up in PATH */
 	const char *const *env;	      /* beyond sandbox_language_env; NULL-terminated */
+	bool is_python; /* argv is python3 -u FILE: the agent may fork instead of starting it */
 };
 
 /* What every run gets, NULL-terminated; the caller's own variables come after and win. */

@@ -3,12 +3,14 @@
  */
 #include "run.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
 #include "clock.h"
 #include "codec.h"
 #include "log.h"
+#include "mem.h"
 #include "outcome.h"
 #include "verdict.h"
 
@@ -183,6 +185,19 @@ static int follow(struct going *g, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+static void say_state_lost(struct sandbox_outcome *o)
+{
+	static const char note[] =
+		"[the interpreter has ended: the variables of this conversation are lost]\n";
+	const char *text = o->stderr_text ? o->stderr_text : "";
+	const char *newline = o->stderr_len > 0 && text[o->stderr_len - 1] != '\n' ? "\n" : "";
+	char *both = xasprintf("%s%s%s", text, newline, note);
+
+	free(o->stderr_text);
+	o->stderr_text = both;
+	o->stderr_len = strlen(both);
+}
+
 static void take_texts(struct going *g, struct sandbox_outcome *o)
 {
 	struct err ignored;
@@ -194,6 +209,8 @@ static void take_texts(struct going *g, struct sandbox_outcome *o)
 	if (sandbox_outcome_stream_text(&g->err, o->stderr_dropped, &o->stderr_text, &o->stderr_len,
 					&ignored) < 0)
 		log_debug("stderr of a run: %s", ignored.msg);
+	if (g->exit.flags & FRAME_EXIT_STATE_LOST)
+		say_state_lost(o);
 }
 
 static void judge(struct going *g, struct sandbox_outcome *o)

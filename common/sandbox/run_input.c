@@ -127,7 +127,9 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 		.timeout_ms = (uint32_t)((r->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC),
 		.output_limit = (uint32_t)plan->settings->sandbox_output_limit,
 		.flags = (r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0) |
-			 (r->egress ? FRAME_RUN_PROXY : 0),
+			 (r->egress ? FRAME_RUN_PROXY : 0) |
+			 (plan->language->is_python ? FRAME_RUN_PYTHON : 0) |
+			 (r->stateful ? FRAME_RUN_STATEFUL : 0),
 		.note = plan->note};
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	int rc;

@@ -14,21 +14,35 @@
 #include <sys/types.h>
 
 #include "../frame.h"
+#include "python.h"
 
-#define AGENT_HOME	 "/sandbox"
-#define AGENT_OUTPUT	 "output"
-#define AGENT_QUEUE	 (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
-#define AGENT_ARGS_BYTES (128u << 10) /* argument vector, environment: bytes each */
-#define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
-#define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
-#define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
-#define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
-#define AGENT_KILL_MS	 3000  /* rounds of killing */
-#define AGENT_SEND_MS	 30000 /* a worker that does not read */
-#define AGENT_RESET_MS	 20000 /* emptying the output directory */
-#define AGENT_NOTE_MS	 10000 /* looking for the new files of a run that nobody has asked for */
-#define AGENT_KEPT_RUNS	 8     /* ended runs that nobody has acknowledged, … */
-#define AGENT_KEPT_BYTES (8u << 20) /* … and their output, besides that of the last one */
+#define AGENT_HOME	  "/sandbox"
+#define AGENT_OUTPUT	  "output"
+#define AGENT_QUEUE	  (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
+#define AGENT_ARGS_BYTES  (128u << 10) /* argument vector, environment: bytes each */
+#define AGENT_STRINGS	  1024	       /* argument vector, environment: entries each */
+#define AGENT_PUT_DEPTH	  4	       /* components of an input file's name */
+#define AGENT_DRAIN_MS	  100  /* children of an ended leader may finish their output for so long */
+#define AGENT_EXIT_MS	  10   /* and, with that finished, exit */
+#define AGENT_KILL_MS	  3000 /* rounds of killing */
+#define AGENT_SEND_MS	  30000 /* a worker that does not read */
+#define AGENT_RESET_MS	  20000 /* emptying the output directory */
+#define AGENT_NOTE_MS	  10000 /* looking for the new files of a run that nobody has asked for */
+#define AGENT_KEPT_RUNS	  8	/* ended runs that nobody has acknowledged, … */
+#define AGENT_KEPT_BYTES  (8u << 20) /* … and their output, besides that of the last one */
+#define AGENT_HOME	  "/sandbox"
+#define AGENT_OUTPUT	  "output"
+#define AGENT_QUEUE	  (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
+#define AGENT_ARGS_BYTES  (128u << 10) /* argument vector, environment: bytes each */
+#define AGENT_STRINGS	  1024	       /* argument vector, environment: entries each */
+#define AGENT_PUT_DEPTH	  4	       /* components of an input file's name */
+#define AGENT_DRAIN_MS	  100  /* children of an ended leader may finish their output for so long */
+#define AGENT_EXIT_MS	  10   /* and, with that finished, exit */
+#define AGENT_KILL_MS	  3000 /* rounds of killing */
+#define AGENT_KILL_ROUNDS 3    /* of them, so many that spare the fork server */
+#define AGENT_SEND_MS	  30000 /* a worker that does not read */
+#define AGENT_RESET_MS	  20000 /* emptying the output directory */
+#define RUN_NICE	  10	/* of everything that a run is */
 
 /* NUL-terminated strings one after another. */
 struct strings {
@@ -77,12 +91,14 @@ struct run {
 
 	pid_t leader; /* 0 = not running */
 	bool leader_gone;
+	bool is_python; /* the fork server may come to be useful */
 	int leader_status;
 	usec_t began, ended, deadline, drain_deadline; /* monotonic */
 	struct capture out, err;
 	struct feed in;
 	uint64_t stdin_got, stdin_taken; /* bytes */
 	uint64_t cpu_us, peak_memory;
+	uint64_t cpu_before; /* of a leader that is older than its run */
 	uint32_t oom_kills_before;
 	struct memory_use before;
 };
@@ -151,6 +167,7 @@ struct agent {
 	size_t seen_count;
 	struct rlimit limits[RLIM_NLIMITS]; /* as they were at the start */
 	int nice, policy;
+	struct python python;
 };
 
 /* main.c */
@@ -194,7 +211,28 @@ void run_detach(struct agent *a);
 void run_attach(struct agent *a, uint32_t id);
 uint32_t run_left_ms(const struct agent *a);
 
-/* spawn.c: the leader, from fork to exec. 0 or an errno. */
+/* The leader has ended, or says that it is through. */
+void run_leader_gone(struct run *r, int status);
+
+/* spawn.c: a process, from fork to exec */
+/* The three ends that it gets, and the three that stay here (-1 = none). */
+struct stdio {
+	int child[3], ours[3];
+};
+/* Without input it is /dev/null. 0 or an errno, and then nothing is open. */
+int stdio_open(struct stdio *io, bool with_stdin);
+void stdio_close(struct stdio *io);
+/* Our ends become the run's, the others are closed. */
+void stdio_keep(struct stdio *io, struct run *r);
+struct spawn {
+	const struct stdio *io;	      /* NULL = /dev/null */
+	const struct frame_run *spec; /* its limits, or NULL */
+	const char *const *argv, *const *envp;
+	int extra[2]; /* become its descriptors 3 and 4, -1 = none */
+	bool is_ours; /* no run: others are to go first when memory is short */
+};
+/* 0 or an errno. */
+int spawn(const struct spawn *s, pid_t *ret_pid);
 int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp);
 
 /* capture.c */
@@ -235,6 +273,8 @@ void state_memory(struct memory_use *ret);
 void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes);
 void state_remember(struct agent *a);
 bool state_is_tampered(const struct agent *a);
+/* Is `pid` (0 = we ourselves) scheduled otherwise than a process of ours is? */
+bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice);
 
 /* tree.c: paths below a directory that hostile code has filled. No call follows a link. */
 /* The directory /sandbox, usable by us whatever its mode was; -1 and errno. */

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OWN_FDS	   6
+#define OWN_FDS	   (6 + PYTHON_WATCHED)
 #define BLIND_US   2000 /* between two looks when poll cannot be used */
 #define CONTROL_FD 200	/* far from what programs expect to be open */
 
@@ -88,6 +88,7 @@ static int wait_for(struct agent *a, struct pollfd *fds)
 	fds[4] = (struct pollfd){.fd = r->leader ? r->err.fd : -1, .events = POLLIN};
 	fds[5] = (struct pollfd){.fd = r->leader && r->in.len > 0 ? r->in.fd : -1,
 				 .events = POLLOUT};
+	python_watch(a, fds + 6);
 	count = OWN_FDS + proxy_poll(a, fds + OWN_FDS);
 	n = poll(fds, count, run_timeout(a));
 	if (n >= 0 || errno != EINVAL)
@@ -118,6 +119,7 @@ static void loop(struct agent *a)
 			run_feed(a);
 		if (fds[2].revents)
 			reap(a);
+		python_heard(a, fds + 6);
 		run_tick(a);
 		proxy_work(a, fds + OWN_FDS);
 		if (fds[0].revents)
@@ -132,6 +134,7 @@ static bool begin(struct agent *a)
 		return false;
 	a->run.put_fd = a->run.out.fd = a->run.err.fd = a->run.in.fd = -1;
 	proxy_init(&a->proxy);
+	python_init(&a->python);
 	frame_reader_init(&a->reader);
 	state_remember(a);
 	return true;
@@ -152,6 +155,7 @@ int main(void)
 	}
 	loop(a);
 	/* The stream is at its end: nobody can ever come back. */
+	python_end(a);
 	reap_everything(a, 0, &left, &remaining);
 	kept_free_all(a);
 	free(a->queue);

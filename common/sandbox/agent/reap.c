@@ -4,11 +4,11 @@
  */
 #include "agent.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -35,18 +35,16 @@ void reap(struct agent *a)
 	while (read(a->signals, info, sizeof(info)) > 0)
 		continue;
 	while ((pid = wait4(-1, &status, WNOHANG, &use)) > 0) {
-		account(r, &use);
-		if (pid != r->leader || r->leader_gone)
+		if (python_reaped(a, pid))
 			continue;
-		r->leader_gone = true;
-		r->leader_status = status;
-		r->ended = now_mono();
-		r->drain_deadline = r->ended + AGENT_DRAIN_MS * USEC_PER_MSEC;
+		account(r, &use);
+		if (pid == r->leader && !r->leader_gone)
+			run_leader_gone(r, status);
 	}
 }
 
-/* Every process of the namespace but ourselves, counted from /proc. */
-static uint32_t count_others(void)
+/* How many processes of the run there are, from /proc; each gets the signal unless that is 0. */
+static uint32_t count_others(struct agent *a, int signal)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -54,9 +52,15 @@ static uint32_t count_others(void)
 
 	if (proc == NULL)
 		return kill(-1, 0) == 0 || errno != ESRCH;
-	while ((entry = readdir(proc)) != NULL)
-		if (isdigit((unsigned char)entry->d_name[0]) && strcmp(entry->d_name, "1") != 0)
-			n++;
+	while ((entry = readdir(proc)) != NULL) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid <= 1 || python_is_ours(a, pid))
+			continue;
+		n++;
+		if (signal)
+			kill(pid, signal);
+	}
 	closedir(proc);
 	return n;
 }
@@ -69,17 +73,20 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 	grace += now_mono();
 	for (;;) {
 		reap(a);
-		*ret_left = *ret_remaining = count_others();
+		*ret_left = *ret_remaining = count_others(a, 0);
 		if (*ret_left == 0 || now_mono() >= grace)
 			break;
 		poll(&fd, 1, 1);
 	}
-	while (*ret_remaining > 0 && now_mono() < deadline) {
-		/* One call reaches all of them at once, forking or not: a fork with a signal
-		 * pending fails. */
-		kill(-1, SIGKILL);
+	for (int round = 0; *ret_remaining > 0 && now_mono() < deadline; round++) {
+		/* One by one, sparing what is ours. What forks faster than that is reached by one
+		 * call for all of them: a fork with a signal pending fails. */
+		if (round < AGENT_KILL_ROUNDS)
+			count_others(a, SIGKILL);
+		else
+			kill(-1, SIGKILL);
 		poll(&fd, 1, 2);
 		reap(a);
-		*ret_remaining = count_others();
+		*ret_remaining = count_others(a, 0);
 	}
 }

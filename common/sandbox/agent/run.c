@@ -36,6 +36,14 @@ void run_prepare(struct agent *a, uint32_t id)
 		.id = id, .put_fd = -1, .out = {.fd = -1}, .err = {.fd = -1}, .in = {.fd = -1}};
 }
 
+void run_leader_gone(struct run *r, int status)
+{
+	r->leader_gone = true;
+	r->leader_status = status;
+	r->ended = now_mono();
+	r->drain_deadline = r->ended + AGENT_DRAIN_MS * USEC_PER_MSEC;
+}
+
 /* The run has ended: it is told, kept, and whoever waits for that hears of it. */
 static void conclude(struct agent *a, const struct frame_exit *e)
 {
@@ -84,7 +92,10 @@ static void start_leader(struct agent *a, const struct frame_run *spec)
 
 	if (argv && envp) {
 		r->began = now_mono();
-		error = spawn_leader(r, spec, argv, envp);
+		error = spec->flags & (FRAME_RUN_PYTHON | FRAME_RUN_STATEFUL)
+				? python_start(a, spec, argv, envp)
+				: spawn_leader(r, spec, argv, envp);
+		r->is_python = error == 0 && (spec->flags & FRAME_RUN_PYTHON);
 	}
 	if (error)
 		run_spoil(r, error, argv && argv[0] ? argv[0] : "run", "");
@@ -99,6 +110,7 @@ void run_start(struct agent *a, const struct frame_run *spec)
 		spec->output_limit < FRAME_OUTPUT_MAX ? spec->output_limit : FRAME_OUTPUT_MAX;
 	int error;
 
+	python_seal(a);
 	kept_settle(a);
 	memcpy(r->key, spec->key.data, spec->key.len);
 	r->note = spec->note;
@@ -157,9 +169,11 @@ void run_end(struct agent *a, enum frame_end end)
 	struct run *r = &a->run;
 	struct frame_exit e = {.end = end};
 	uint64_t ignored;
+	bool was_python;
 
 	state_space(AGENT_HOME, &e.free_bytes, &e.free_inodes);
 	state_space("/tmp", &e.tmp_free_bytes, &ignored);
+	python_run_over(a, end == FRAME_END_EXITED);
 	reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
 			&e.remaining);
 	proxy_close(&a->proxy);
@@ -178,7 +192,11 @@ void run_end(struct agent *a, enum frame_end end)
 	e.stderr_dropped = r->err.dropped;
 	if (state_is_tampered(a))
 		e.flags |= FRAME_EXIT_TAMPERED;
+	if (a->python.lost)
+		e.flags |= FRAME_EXIT_STATE_LOST;
+	was_python = r->is_python;
 	conclude(a, &e);
+	python_after(a, was_python);
 }
 
 void run_tick(struct agent *a)
@@ -204,7 +222,7 @@ int run_timeout(const struct agent *a)
 	usec_t left;
 
 	if (r->leader == 0)
-		return -1;
+		return python_idle((struct agent *)(uintptr_t)a);
 	left = (r->leader_gone ? r->drain_deadline : r->deadline) - now_mono();
 	return left <= 0 ? 0 : (int)(left / USEC_PER_MSEC) + 1;
 }

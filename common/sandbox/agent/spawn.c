@@ -16,14 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RUN_NICE 10
+#define EXTRA_FD 10 /* from here on nothing is in the way */
 
-/* The three ends that the leader gets, and the three that stay here. */
-struct pipes {
-	int child[3], ours[3];
-};
-
-static void pipes_close(struct pipes *p)
+void stdio_close(struct stdio *p)
 {
 	for (int i = 0; i < 3; i++) {
 		if (p->child[i] >= 0)
@@ -33,11 +28,10 @@ static void pipes_close(struct pipes *p)
 	}
 }
 
-static int pipes_open(struct pipes *p, bool with_stdin)
+static int open_all(struct stdio *p, bool with_stdin)
 {
 	int pair[2];
 
-	*p = (struct pipes){.child = {-1, -1, -1}, .ours = {-1, -1, -1}};
 	for (int i = 0; i < 3; i++) {
 		if (i == 0 && !with_stdin) {
 			p->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -55,6 +49,26 @@ static int pipes_open(struct pipes *p, bool with_stdin)
 	return 0;
 }
 
+int stdio_open(struct stdio *p, bool with_stdin)
+{
+	int error;
+
+	*p = (struct stdio){.child = {-1, -1, -1}, .ours = {-1, -1, -1}};
+	error = open_all(p, with_stdin);
+	if (error)
+		stdio_close(p);
+	return error;
+}
+
+void stdio_keep(struct stdio *p, struct run *r)
+{
+	for (int i = 0; i < 3; i++)
+		close(p->child[i]);
+	r->in.fd = p->ours[0];
+	r->out.fd = p->ours[1];
+	r->err.fd = p->ours[2];
+}
+
 static void limit(__rlimit_resource_t what, rlim_t value)
 {
 	struct rlimit now;
@@ -69,43 +83,58 @@ static void limit(__rlimit_resource_t what, rlim_t value)
 
 /* The kernel's memory killer takes the run before it takes us, and inside the container's share of
  * the processors we come first: however many processes a run has, it can be ended. */
-static void be_first_to_go(void)
+static void be_first_to_go(bool after_runs)
 {
-	static const char worst[] = "1000";
+	const char *points = after_runs ? "500" : "1000";
 	int fd;
 
 	setpriority(PRIO_PROCESS, 0, RUN_NICE);
-	/* Nobody else is alive in here who could look at this copy of us before exec. */
+	/* Nobody who could look at this copy of us before exec is alive in here, or may run. */
 	prctl(PR_SET_DUMPABLE, 1);
 	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (write(fd, worst, sizeof(worst) - 1) < 0)
+	if (write(fd, points, strlen(points)) < 0)
 		errno = 0;
 	close(fd);
 }
 
-static void become_leader(const struct pipes *p, const struct frame_run *spec)
+static void pass_extra(const int extra[2], int *report)
+{
+	int moved[2] = {-1, -1};
+
+	*report = fcntl(*report, F_DUPFD_CLOEXEC, EXTRA_FD);
+	for (int i = 0; i < 2; i++)
+		if (extra[i] >= 0)
+			moved[i] = fcntl(extra[i], F_DUPFD_CLOEXEC, EXTRA_FD);
+	syscall(SYS_close_range, 3u, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	for (int i = 0; i < 2; i++)
+		if (moved[i] >= 0)
+			dup2(moved[i], 3 + i);
+}
+
+static void become_leader(const struct spawn *s, int *report)
 {
 	struct sigaction normal = {.sa_handler = SIG_DFL};
+	const struct frame_run *spec = s->spec;
 	uint64_t none = 0;
 
 	setsid();
-	for (int i = 0; i < 3; i++)
-		dup2(p->child[i], i);
-	be_first_to_go();
+	for (int i = 0; s->io && i < 3; i++)
+		dup2(s->io->child[i], i);
+	be_first_to_go(s->is_ours);
 	limit(RLIMIT_CORE, 0);
-	if (spec->nofile)
+	if (spec && spec->nofile)
 		limit(RLIMIT_NOFILE, spec->nofile);
-	if (spec->file_size)
+	if (spec && spec->file_size)
 		limit(RLIMIT_FSIZE, spec->file_size);
 	sigaction(SIGPIPE, &normal, NULL);
 	/* not through libc, which leaves the two signals that it keeps for itself alone */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
-	syscall(SYS_close_range, 3u, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	pass_extra(s->extra, report);
 }
 
-static const char *search_path(char **envp)
+static const char *search_path(const char *const *envp)
 {
 	for (; *envp; envp++)
 		if (strncmp(*envp, "PATH=", 5) == 0)
@@ -114,8 +143,10 @@ static const char *search_path(char **envp)
 }
 
 /* As execvpe, but by the run's own PATH. Returns an errno. */
-static int exec_by_path(char **argv, char **envp)
+static int exec_by_path(const char *const *names, const char *const *env)
 {
+	char *const *argv = (char *const *)(uintptr_t)names, *const *envp =
+								     (char *const *)(uintptr_t)env;
 	char path[PATH_MAX];
 	int result = ENOENT;
 
@@ -123,7 +154,7 @@ static int exec_by_path(char **argv, char **envp)
 		execve(argv[0], argv, envp);
 		return errno;
 	}
-	for (const char *dir = search_path(envp); dir; dir = strchr(dir, ':')) {
+	for (const char *dir = search_path(env); dir; dir = strchr(dir, ':')) {
 		int len;
 
 		dir += *dir == ':';
@@ -138,16 +169,15 @@ static int exec_by_path(char **argv, char **envp)
 	return result;
 }
 
-static _Noreturn void child(const struct pipes *p, const struct frame_run *spec, int report,
-			    char **argv, char **envp)
+static _Noreturn void child(const struct spawn *s, int report)
 {
 	int error = 0;
 
-	become_leader(p, spec);
-	if (chdir(AGENT_HOME) < 0)
+	become_leader(s, &report);
+	if (chdir(s->is_ours ? "/" : AGENT_HOME) < 0)
 		error = errno;
 	if (error == 0)
-		error = exec_by_path(argv, envp);
+		error = exec_by_path(s->argv, s->envp);
 	if (write(report, &error, sizeof(error)) < 0)
 		_exit(126);
 	_exit(127);
@@ -165,34 +195,45 @@ static int await_exec(int report)
 	return n == (ssize_t)sizeof(error) ? error : 0;
 }
 
+int spawn(const struct spawn *s, pid_t *ret_pid)
+{
+	int report[2], error = 0;
+	pid_t pid;
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return errno;
+	pid = fork();
+	if (pid == 0)
+		child(s, report[1]);
+	if (pid < 0)
+		error = errno;
+	close(report[1]);
+	if (error == 0 && (error = await_exec(report[0])) != 0)
+		waitpid(pid, NULL, 0);
+	close(report[0]);
+	if (error == 0)
+		*ret_pid = pid;
+	return error;
+}
+
 int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp)
 {
-	struct pipes p;
-	int report[2] = {-1, -1};
-	int error = pipes_open(&p, spec->flags & FRAME_RUN_STDIN);
+	struct stdio io;
+	const struct spawn s = {.io = &io,
+				.spec = spec,
+				.argv = (const char *const *)argv,
+				.envp = (const char *const *)envp,
+				.extra = {-1, -1}};
+	int error = stdio_open(&io, spec->flags & FRAME_RUN_STDIN);
 
-	if (error == 0 && pipe2(report, O_CLOEXEC) < 0)
-		error = errno;
-	if (error == 0) {
-		r->leader = fork();
-		if (r->leader == 0)
-			child(&p, spec, report[1], argv, envp);
-		if (r->leader < 0)
-			error = errno;
-		close(report[1]);
-		if (error == 0 && (error = await_exec(report[0])) != 0)
-			waitpid(r->leader, NULL, 0);
-		close(report[0]);
-	}
+	if (error)
+		return error;
+	error = spawn(&s, &r->leader);
 	if (error) {
 		r->leader = 0;
-		pipes_close(&p);
+		stdio_close(&io);
 		return error;
 	}
-	for (int i = 0; i < 3; i++)
-		close(p.child[i]);
-	r->in.fd = p.ours[0];
-	r->out.fd = p.ours[1];
-	r->err.fd = p.ours[2];
+	stdio_keep(&io, r);
 	return 0;
 }

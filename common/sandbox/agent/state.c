@@ -102,5 +102,10 @@ bool state_is_tampered(const struct agent *a)
 		if (now.rlim_cur != a->limits[i].rlim_cur || now.rlim_max != a->limits[i].rlim_max)
 			return true;
 	}
-	return getpriority(PRIO_PROCESS, 0) != a->nice || sched_getscheduler(0) != a->policy;
+	return state_is_rescheduled(a, 0, a->nice);
+}
+
+bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice)
+{
+	return getpriority(PRIO_PROCESS, (id_t)pid) != nice || sched_getscheduler(pid) != a->policy;
 }

@@ -26,7 +26,7 @@ static const struct {
 	{"\"language\": 3", "TypeError: language must be str, not int"},
 	{"\"packages\": [\"six\"]", "ValueError: packages "},
 	{"\"packages\": \"six\"", "TypeError: packages must be list, not str"},
-	{"\"stateful\": true", "ValueError: stateful "},
+	{"\"stateful\": true, \"one_shot\": true", "ValueError: stateful and one_shot "},
 	{"\"stateful\": 1", "TypeError: stateful must be bool, not int"},
 	{"\"one_shot\": \"yes\"", "TypeError: one_shot must be bool, not str"},
 	{"\"code\": 5", "TypeError: code must be str, not int"},

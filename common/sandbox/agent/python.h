@@ -1,0 +1,64 @@
+/*
+ * python.h: Python runs without the start of an interpreter.
+ *
+ * The fork server is an interpreter of ours (python_server.py) that has the usual packages loaded.
+ * It begins after the first Python run, forks a spare ahead of each further one, and ends when
+ * there was none for PYTHON_IDLE. It is an accelerator and nothing else: no run waits for it for
+ * long, and where there is none, or no spare, an interpreter is started for the run
+ * (python_run.py). The spare is our own child, so that it is watched, limited and reaped as every
+ * leader.
+ *
+ * A stateful run's interpreter stays for the next one, stopped in between. It runs hostile code:
+ * its report that a call is over is believed as an exit status is.
+ *
+ * Server, spare and that interpreter live beside runs of the same user. What such a run can do to
+ * them is send signals and change limits: at the end of each run they are continued, looked at, and
+ * replaced when they are not as they were. The server says when it has become not dumpable; before
+ * that, nothing else is started.
+ */
+#ifndef CELERIAC_SANDBOX_AGENT_PYTHON_H
+#define CELERIAC_SANDBOX_AGENT_PYTHON_H
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "../frame.h"
+
+struct agent;
+
+#define PYTHON_IDLE    (60 * USEC_PER_SEC)
+#define PYTHON_WATCHED 3 /* entries of a poll */
+
+struct python {
+	pid_t server, spare, keeper;	    /* 0 = none; keeper: of the conversation's variables */
+	int server_fd, spare_fd, keeper_fd; /* -1 = none */
+	bool sealed, warm; /* the server is not dumpable · has made a spare before */
+	bool keeper_runs;  /* the run that is going is its */
+	bool lost;	   /* the keeper went during this run, or at its end */
+	usec_t idle_since; /* monotonic, of the last run that had to do with Python */
+	struct rlimit limits[RLIM_NLIMITS]; /* the server's, when it was sealed */
+};
+
+void python_init(struct python *p);
+/* Before any run: waits until nothing of ours could be looked into. */
+void python_seal(struct agent *a);
+/* The run of `a`, whose argv is python3 -u FILE …. 0 or an errno. */
+int python_start(struct agent *a, const struct frame_run *spec, char **argv, char **envp);
+/* What the server, a spare or the keeper have to say. */
+void python_watch(const struct agent *a, struct pollfd fds[PYTHON_WATCHED]);
+void python_heard(struct agent *a, const struct pollfd fds[PYTHON_WATCHED]);
+/* A process that has ended; true if it was one of these, and not the leader. */
+bool python_reaped(struct agent *a, pid_t pid);
+/* Is `pid` to survive the end of the run? */
+bool python_is_ours(const struct agent *a, pid_t pid);
+/* Before everything else of a run is ended: the keeper is stopped, or ended with it. */
+void python_run_over(struct agent *a, bool by_itself);
+/* Afterwards: everything is as it should be, or goes; and the next spare. */
+void python_after(struct agent *a, bool was_python);
+/* Ends a server that has nothing to do. Milliseconds until then, -1 = never. */
+int python_idle(struct agent *a);
+/* Ends all three: nobody else is alive. */
+void python_end(struct agent *a);
+
+#endif

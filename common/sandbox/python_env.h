@@ -1,0 +1,16 @@
+/*
+ * python_env.h: what a Python run's environment begins with. Shared with the agent, whose fork
+ * server has to have begun with the same.
+ */
+#ifndef CELERIAC_SANDBOX_PYTHON_ENV_H
+#define CELERIAC_SANDBOX_PYTHON_ENV_H
+
+#define SANDBOX_PATH "PATH=/usr/local/bin:/usr/bin:/bin"
+#define SANDBOX_LANG "LANG=C.UTF-8"
+
+/* Without bytecode files beside input files. */
+#define SANDBOX_PYTHON_ENV                                                                         \
+	"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONIOENCODING=utf-8",               \
+		"MPLBACKEND=Agg"
+
+#endif
