@@ -29,8 +29,9 @@ def exists(container):
 
 
 def processes(container):
-    """Command lines of all processes in a container."""
-    return [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
+    """Command lines of the agent and of runs: its fork server, starting or started, and spares are none."""
+    lines = [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
+    return [line for line in lines if "celeriac: fork server" not in line and not line.rstrip().endswith("'exec')) server")]
 
 
 def wait_running(instance, program="python", seconds=30):
