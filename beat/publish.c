@@ -139,8 +139,7 @@ static int send_slot(struct publisher *p, struct entry *e, const struct buf *mes
 	_cleanup_buf_ struct buf list = BUF_INIT(BOUND_URL_BYTES),
 				 commands = BUF_INIT(BOUND_REDIS_COMMAND);
 
-	buf_append_str(&list, broker_address(p->broker)->key_prefix);
-	broker_list_key(e->queue, 0, &list);
+	broker_list_key(p->broker, e->queue, 0, &list);
 	slot_command(p, e, list.data, next, message, &commands);
 	return redis_link_exchange(broker_link(p->broker), &commands, 1, 0,
 				   clock_deadline(PATIENCE), ret, err);

@@ -68,6 +68,25 @@ int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_ch
 size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
 bool broker_consumes(const struct broker *b, const char *queue);
 
+/* ---- exchanges (exchange.c) ---- */
+enum exchange_type { EXCHANGE_DIRECT, EXCHANGE_TOPIC, EXCHANGE_FANOUT };
+const char *exchange_type_name(enum exchange_type type);
+bool exchange_type_parse(const char *name, enum exchange_type *ret);
+/* The pattern that kombu keeps of a binding to a topic exchange. Pure. */
+void exchange_topic_pattern(const char *routing_key, struct buf *out);
+/* Borrowed from the broker, or from who asked. */
+struct queue_binding {
+	const char *exchange, *routing_key;
+	enum exchange_type type;
+};
+/* How a queue is bound by CELERY_TASK_QUEUES and its like; false: nothing is said of it, and it is
+ * bound by its own name. [any] */
+bool broker_queue_def(const struct broker *b, const char *queue, struct queue_binding *ret);
+/* A message for a queue on a topic or fanout exchange goes there by its exchange, as Celery sends
+ * it: *queue becomes NULL. Others stay as they are. [any] */
+void broker_address_message(const struct broker *b, const char **queue, const char **exchange,
+			    const char **routing_key);
+
 /* ---- any thread, through the link ---- */
 enum settle_outcome {
 	SETTLE_ACK,	/* done, or never to be run */
@@ -81,15 +100,18 @@ enum settle_outcome {
  * nothing.
  */
 enum settle_step_kind {
-	STEP_PUSH,   /* LPUSH data on the list `key`, as broker_step_push makes it */
-	STEP_SET,    /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
-	STEP_GUARD,  /* nothing up to the next STEP_END is done unless `key` exists */
-	STEP_ABSENT, /* nothing up to the next STEP_END is done if `key` exists */
-	STEP_END,    /* `key` is "" */
-	STEP_DELETE, /* DEL key */
-	STEP_REMOVE, /* SREM key data */
-	STEP_ZREM,   /* ZREM key data */
-	STEP_BODY    /* HSETNX key body data, for `ttl` seconds */
+	STEP_PUSH,  /* LPUSH data on the list `key`, as broker_step_push makes it */
+	STEP_ROUTE, /* LPUSH on every queue that is bound to an exchange, as broker_step_route makes
+		       it */
+	STEP_PUBLISH, /* PUBLISH data on the channel `key` */
+	STEP_SET,     /* SET key to data, for `ttl` seconds (0 = for ever), and PUBLISH it */
+	STEP_GUARD,   /* nothing up to the next STEP_END is done unless `key` exists */
+	STEP_ABSENT,  /* nothing up to the next STEP_END is done if `key` exists */
+	STEP_END,     /* `key` is "" */
+	STEP_DELETE,  /* DEL key */
+	STEP_REMOVE,  /* SREM key data */
+	STEP_ZREM,    /* ZREM key data */
+	STEP_BODY     /* HSETNX key body data, for `ttl` seconds */
 };
 struct settle_step {
 	enum settle_step_kind kind;
@@ -109,6 +131,17 @@ void settle_steps_done(struct settle_steps *s);
 /* One envelope for a queue: like broker_publish, but as a step. Takes `envelope`. [any] */
 void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
 		      int priority, char *envelope, size_t len);
+
+/*
+ * One envelope for a named exchange: when the step is done, the queues are looked up in the set of
+ * its bindings, as kombu does when it publishes; a fanout exchange is a channel. No queue: the
+ * message goes to the option deadletter_queue, or is dropped and counted, never an error. Takes
+ * `envelope`. [any]
+ */
+void broker_step_route(const struct broker *b, struct settle_steps *s, const char *exchange,
+		       const char *routing_key, int priority, char *envelope, size_t len);
+/* How many found no queue. [any] */
+uint64_t broker_undeliverable(const struct broker *b);
 
 struct settlement {
 	const char *tag;
@@ -147,8 +180,9 @@ int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline
 /* Puts one envelope on a queue: LPUSH on the list of its priority. Blocks until `deadline`. */
 int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
 		   size_t len, usec_t deadline, struct err *err) must_check;
-/* The list key for a queue and priority, as kombu names it, without global_keyprefix. [any] */
-void broker_list_key(const char *queue, int priority, struct buf *out);
+/* The list for a queue and priority, as kombu names it by priority_steps, sep and global_keyprefix.
+ * [any] */
+void broker_list_key(const struct broker *b, const char *queue, int priority, struct buf *out);
 
 /* Says again that these are held, so that no visibility timeout hands them out. One command,
  * through the link, not waiting; `done` (may be NULL) is called in the link's thread when it was

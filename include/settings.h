@@ -39,7 +39,13 @@ struct settings {
 	const char *redis_client_name;
 	usec_t result_expires; /* 0 = never */
 	const char *task_default_queue;
-	struct str_list worker_queues;	       /* -Q; empty = task_default_queue */
+	/* "" = task_default_queue */
+	const char *task_default_exchange, *task_default_routing_key;
+	const char *task_default_exchange_type; /* direct | topic | fanout */
+	const char *task_queues;		/* JSON, "" = the default queue alone */
+	bool task_create_missing_queues;
+	bool worker_direct;
+	struct str_list worker_queues;	       /* -Q; empty = task_queues */
 	struct str_list worker_exclude_queues; /* -X */
 	int64_t worker_concurrency;	       /* 0 = CPU count */
 	int64_t worker_prefetch_multiplier;

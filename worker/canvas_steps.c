@@ -87,29 +87,26 @@ static int add_chord(const struct follower *f, const struct signature_chord *cho
 	return rc;
 }
 
-/* A named exchange is taken for a direct one whose queue has the name of the routing key, as Celery
- * declares them. */
-static const char *queue_of(const struct follower *f, const struct message_out *m)
-{
-	if (m->queue != NULL)
-		return m->queue;
-	return m->routing_key != NULL && m->routing_key[0] != '\0'
-		       ? m->routing_key
-		       : f->worker->settings.task_default_queue;
-}
-
 static int add_message(const struct follower *f, const struct message_out *m, struct err *err)
 {
 	_cleanup_buf_ struct buf envelope = BUF_INIT(BOUND_MESSAGE_BYTES);
+	const struct broker *broker = f->worker->broker;
+	struct message_out out = *m;
 	char *data;
 	size_t len;
-	int rc = message_encode(m, &envelope, err);
+	int rc;
 
+	broker_address_message(broker, &out.queue, &out.exchange, &out.routing_key);
+	rc = message_encode(&out, &envelope, err);
 	if (rc == 0)
 		rc = buf_take(&envelope, &data, &len, err);
 	if (rc < 0)
 		return err_wrap(err, "follow-up %s", m->task);
-	broker_step_push(f->worker->broker, f->steps, queue_of(f, m), m->priority, data, len);
+	if (out.queue != NULL)
+		broker_step_push(broker, f->steps, out.queue, out.priority, data, len);
+	else
+		broker_step_route(broker, f->steps, out.exchange, out.routing_key, out.priority,
+				  data, len);
 	return 0;
 }
 

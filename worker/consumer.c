@@ -293,6 +293,8 @@ static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt
 
 	if (rc < 0)
 		return rc;
+	if (!w->settings.worker_enable_remote_control)
+		control_declare_queues(w); /* else its thread does */
 	atomic_store(&w->consuming, true);
 	while (rc == 0 && !atomic_load(&w->stopping)) {
 		rc = consumer_obey(w, err);

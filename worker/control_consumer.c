@@ -12,23 +12,23 @@
 #include "worker.h"
 
 /* How a queue was asked to be bound. */
-struct queue_binding {
-	char *queue, *exchange, *type, *routing_key;
+struct queue_wish {
+	char *queue, *exchange, *routing_key;
+	enum exchange_type type;
 	UT_hash_handle hh;
 };
 
-static void free_binding(struct queue_binding *b)
+static void free_binding(struct queue_wish *b)
 {
 	free(b->queue);
 	free(b->exchange);
-	free(b->type);
 	free(b->routing_key);
 	free(b);
 }
 
 void control_forget_queues(struct worker *w)
 {
-	struct queue_binding *b, *following;
+	struct queue_wish *b, *following;
 
 	HASH_ITER(hh, w->panel.queues, b, following)
 	{
@@ -37,41 +37,28 @@ void control_forget_queues(struct worker *w)
 	}
 }
 
-/* As kombu's TopicExchange makes it (kombu/transport/virtual/exchange.py). */
-static void topic_pattern(const char *routing_key, struct buf *out)
+/* As add_consumer said, or the settings. */
+static struct queue_binding binding_of(struct worker *w, const char *queue)
 {
-	buf_append_char(out, '^');
-	while (true) {
-		size_t len = strcspn(routing_key, ".");
+	const struct queue_wish *b = NULL;
+	struct queue_binding binding;
 
-		if (len == 1 && *routing_key == '*')
-			buf_append_str(out, ".*?[^\\.]");
-		else if (len == 1 && *routing_key == '#')
-			buf_append_str(out, ".*?");
-		else
-			buf_append(out, routing_key, len);
-		if (routing_key[len] == '\0')
-			break;
-		buf_append_str(out, "\\.");
-		routing_key += len + 1;
-	}
-	buf_append_char(out, '$');
+	HASH_FIND_STR(w->panel.queues, queue, b);
+	if (b != NULL)
+		return (struct queue_binding){b->exchange, b->routing_key, b->type};
+	(void)broker_queue_def(w->broker, queue, &binding);
+	return binding;
 }
 
 static void declare(struct worker *w, const char *queue)
 {
 	_cleanup_buf_ struct buf pattern = BUF_INIT(BOUND_URL_BYTES);
-	const struct queue_binding *b = NULL;
-	struct fanout_binding binding = {queue, queue, "", queue, true};
+	struct queue_binding b = binding_of(w, queue);
+	struct fanout_binding binding = {b.exchange, b.routing_key, "", queue, true};
 
-	HASH_FIND_STR(w->panel.queues, queue, b);
-	if (b != NULL) {
-		binding.exchange = b->exchange;
-		binding.routing_key = b->routing_key;
-		if (strcmp(b->type, "topic") == 0) {
-			topic_pattern(b->routing_key, &pattern);
-			binding.pattern = pattern.data;
-		}
+	if (b.type == EXCHANGE_TOPIC) {
+		exchange_topic_pattern(b.routing_key, &pattern);
+		binding.pattern = pattern.data;
 	}
 	fanout_bind(w->fanout, &binding);
 }
@@ -113,7 +100,9 @@ int control_add_consumer(struct worker *w, json_t *const *values, json_t **ret, 
 {
 	static const char *const names[] = {"queue", "exchange", "exchange_type", "routing_key"};
 	const char *queue = json_string_value(values[0]), *type = json_string_value(values[2]);
-	struct queue_binding *b = NULL;
+	enum exchange_type kind = EXCHANGE_DIRECT;
+	struct queue_binding known;
+	struct queue_wish *b = NULL;
 
 	if (queue == NULL || queue[0] == '\0')
 		return panel_raise(err, "ValueError", "queue has no name");
@@ -123,17 +112,19 @@ int control_add_consumer(struct worker *w, json_t *const *values, json_t **ret, 
 		if (rc < 0)
 			return rc;
 	}
-	if (type != NULL && strcmp(type, "direct") != 0 && strcmp(type, "topic") != 0)
+	if (type != NULL && (!exchange_type_parse(type, &kind) || kind == EXCHANGE_FANOUT))
 		return panel_raise(err, "NotImplementedError",
 				   "exchange type %.40s: queues are bound to direct and topic "
 				   "exchanges",
 				   type);
 	HASH_FIND_STR(w->panel.queues, queue, b);
-	if (b == NULL && HASH_COUNT(w->panel.queues) < BOUND_QUEUES) {
+	/* As Celery: of a queue that is defined, what is said here does not count. */
+	if (b == NULL && !broker_queue_def(w->broker, queue, &known) &&
+	    HASH_COUNT(w->panel.queues) < BOUND_QUEUES) {
 		b = xcalloc(1, sizeof(*b));
 		b->queue = xstrdup(queue);
 		b->exchange = text_or(values[1], queue);
-		b->type = text_or(values[2], "direct");
+		b->type = kind;
 		b->routing_key = text_or(values[3], queue);
 		HASH_ADD_KEYPTR(hh, w->panel.queues, b->queue, strlen(b->queue), b);
 	}
@@ -161,16 +152,15 @@ static json_t *describe(struct worker *w, const char *queue)
 		"queue_arguments",  "binding_arguments", "consumer_arguments", "alias",
 		"no_declare",	    "expires",		 "message_ttl",	       "max_length",
 		"max_length_bytes", "max_priority"};
-	const struct queue_binding *b = NULL;
+	struct queue_binding b = binding_of(w, queue);
 	json_t *object;
 
-	HASH_FIND_STR(w->panel.queues, queue, b);
 	object = json_pack(
 		"{s:s, s:{s:s, s:s, s:n, s:b, s:b, s:b, s:n, s:b}, s:s, s:b, s:b, s:b, s:b, s:[]}",
-		"name", queue, "exchange", "name", b ? b->exchange : queue, "type",
-		b ? b->type : "direct", "arguments", "durable", 1, "passive", 0, "auto_delete", 0,
-		"delivery_mode", "no_declare", 0, "routing_key", b ? b->routing_key : queue,
-		"durable", 1, "exclusive", 0, "auto_delete", 0, "no_ack", 0, "bindings");
+		"name", queue, "exchange", "name", b.exchange, "type", exchange_type_name(b.type),
+		"arguments", "durable", 1, "passive", 0, "auto_delete", 0, "delivery_mode",
+		"no_declare", 0, "routing_key", b.routing_key, "durable", 1, "exclusive", 0,
+		"auto_delete", 0, "no_ack", 0, "bindings");
 	for (size_t i = 0; i < ARRAY_LEN(unset); i++) {
 		json_object_set_new(object, unset[i], json_null());
 	}

@@ -53,6 +53,11 @@ static void write_metrics(struct worker *w, struct buf *out)
 			(unsigned long long)atomic_load(&w->state.counters[counters[i].counter]));
 	}
 	buf_appendf(out,
+		    "# HELP celeriac_messages_undeliverable_total Follow-ups for exchanges that no "
+		    "queue was bound to.\n# TYPE celeriac_messages_undeliverable_total counter\n"
+		    "celeriac_messages_undeliverable_total %llu\n",
+		    (unsigned long long)broker_undeliverable(w->broker));
+	buf_appendf(out,
 		    "# HELP celeriac_messages_held Messages held unacked.\n# TYPE "
 		    "celeriac_messages_held gauge\n"
 		    "celeriac_messages_held %zu\n",

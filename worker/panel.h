@@ -25,8 +25,8 @@ struct panel {
 	atomic_bool stopping;
 	char *exchange, *reply_exchange, *queue; /* celery.pidbox, reply.celery.pidbox, <node>.… */
 	/* the control thread's */
-	usec_t declare_at;	      /* monotonic */
-	struct queue_binding *queues; /* of queues that were added with one of their own */
+	usec_t declare_at;	   /* monotonic */
+	struct queue_wish *queues; /* of queues that were added with one of their own */
 };
 int panel_start(struct worker *w, struct err *err) must_check;
 /* The mailbox is gone afterwards. */

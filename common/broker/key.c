@@ -1,21 +1,35 @@
 /*
- * The names of kombu's lists: the queue's own for the first priority step, queue + separator + step
- * for the others.
+ * The names of kombu's lists and channels: the queue's own for the first priority step, queue +
+ * separator + step for the others.
  */
-#include "broker.h"
+#include "mem.h"
+#include "redis_broker.h"
 
-#define DEFAULT_SEPARATOR "\x06\x16"
-static const int default_steps[] = {0, 3, 6, 9};
-
-void broker_list_key(const char *queue, int priority, struct buf *out)
+void broker_append_step(const struct broker *b, int priority, struct buf *out)
 {
-	int step = default_steps[0];
+	const struct transport_options *o = &b->options;
+	int step = o->priority_steps[0];
 
-	for (size_t i = 0; i < ARRAY_LEN(default_steps); i++) {
-		if (default_steps[i] <= priority)
-			step = default_steps[i];
+	for (size_t i = 0; i < o->step_count; i++) {
+		if (o->priority_steps[i] <= priority)
+			step = o->priority_steps[i];
 	}
+	if (step != o->priority_steps[0])
+		buf_appendf(out, "%s%d", o->sep, step);
+}
+
+void broker_list_key(const struct broker *b, const char *queue, int priority, struct buf *out)
+{
+	buf_append_str(out, b->options.global_keyprefix);
 	buf_append_str(out, queue);
-	if (step != default_steps[0])
-		buf_appendf(out, "%s%d", DEFAULT_SEPARATOR, step);
+	broker_append_step(b, priority, out);
+}
+
+char *broker_channel(const struct broker *b, const char *exchange, const char *routing_key)
+{
+	const struct transport_options *o = &b->options;
+	bool keyed = o->fanout_patterns && routing_key[0] != '\0';
+
+	return xasprintf("%s%s%s%s%s", o->global_keyprefix, b->fanout_prefix, exchange,
+			 keyed ? "/" : "", keyed ? routing_key : "");
 }

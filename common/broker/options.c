@@ -36,6 +36,7 @@ static const struct option_row rows[] = {
 	{ "fanout_prefix", BROKER, OPTION_CUSTOM, .read = option_fanout_prefix },
 	{ "fanout_patterns", BROKER, OPTION_BOOL, AT(fanout_patterns) },
 	{ "sentinel_fanout_compat", BROKER, OPTION_NOTED, .note = "channels are those of kombu 5.4 and later" },
+	{ "deadletter_queue", BROKER, OPTION_TEXT, AT(deadletter_queue) },
 	{ "body_encoding", BROKER, OPTION_NOTED, .note = "every encoding is read; what is published is base64" },
 	{ "result_chord_ordered", BACKEND, OPTION_BOOL, AT(chord_ordered) },
 	{ "result_chord_join_timeout", BACKEND, OPTION_NOTED, .note = "nobody waits for the parts of a chord" },

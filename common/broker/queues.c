@@ -175,25 +175,41 @@ static bool is_excluded(const struct settings *s, const char *name)
 	return false;
 }
 
+static int take(struct broker *b, const struct settings *s, const char *name, struct err *err)
+{
+	struct queue_binding binding;
+	int rc;
+
+	if (is_excluded(s, name))
+		return 0;
+	if (!broker_queue_def(b, name, &binding) && !s->task_create_missing_queues)
+		return err_set(err, ERR_INVALID,
+			       "queue %.100s (-Q) is not in CELERY_TASK_QUEUES, and "
+			       "CELERY_TASK_CREATE_MISSING_QUEUES is off",
+			       name);
+	if (binding.type == EXCHANGE_FANOUT)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "queue %.100s is on a fanout exchange: tasks can be sent there, but "
+			       "not be consumed from there; exclude it with -X",
+			       name);
+	rc = broker_add_queue(b, name, err);
+	return rc < 0 ? rc : 0;
+}
+
 int broker_take_queues(struct broker *b, const struct settings *s, struct err *err)
 {
-	const char *single[] = {s->task_default_queue};
-	size_t count = s->worker_queues.count;
-	const char *const *names = (const char *const *)s->worker_queues.items;
+	const struct str_list *wanted = &s->worker_queues;
+	size_t first = wanted->count > 0 ? b->defs.consumed : 0;
+	int rc = 0;
 
-	if (count == 0) {
-		names = single;
-		count = 1;
-	}
-	for (size_t i = 0; i < count; i++) {
-		int rc = is_excluded(s, names[i]) ? 0 : broker_add_queue(b, names[i], err);
-
-		if (rc < 0)
-			return rc;
-	}
-	if (atomic_load(&b->queue_count) == 0)
-		return err_set(err, ERR_INVALID, "every queue is excluded (-X)");
-	return 0;
+	for (size_t i = 0; rc == 0 && i < wanted->count; i++)
+		rc = take(b, s, wanted->items[i], err);
+	/* … or all that are defined; worker_direct's in any case. */
+	for (size_t i = first; rc == 0 && i < b->defs.count; i++)
+		rc = take(b, s, b->defs.items[i].name, err);
+	if (rc == 0 && atomic_load(&b->queue_count) == 0)
+		rc = err_set(err, ERR_INVALID, "every queue is excluded (-X)");
+	return rc;
 }
 
 void broker_free_queues(struct broker *b)

@@ -23,6 +23,8 @@ static int take_address(struct broker *b, const struct settings *s, struct err *
 	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, &notes, err);
 
 	if (rc == 0)
+		rc = queue_defs_read(s, &b->defs, err);
+	if (rc == 0)
 		rc = redis_address_parse_tuned(s->broker_url, &b->options.connection, &b->address,
 					       err);
 	if (rc < 0)
@@ -32,6 +34,7 @@ static int take_address(struct broker *b, const struct settings *s, struct err *
 		log_warning("%s: %s", b->address.safe, redis_address_warning(&b->address));
 	free(b->address.key_prefix);
 	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
+	b->fanout_prefix = transport_fanout_prefix(&b->options, b->address.first->db);
 	return 0;
 }
 
@@ -82,6 +85,8 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->unacked_index);
 	free(b->dead);
 	free(b->tag_prefix);
+	free(b->fanout_prefix);
+	queue_defs_done(&b->defs);
 	transport_options_done(&b->options);
 	redis_address_done(&b->address);
 	free(b);
@@ -125,8 +130,7 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc;
 
-	buf_append_str(&key, b->options.global_keyprefix);
-	broker_list_key(queue, priority, &key);
+	broker_list_key(b, queue, priority, &key);
 	redis_command(&commands, "LPUSH %b %b", key.data, key.len, envelope, len);
 	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
 	if (rc < 0)

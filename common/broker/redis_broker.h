@@ -32,9 +32,27 @@ struct broker_queue {
 	size_t place;	      /* among those consumed; the consumer thread's */
 };
 
+/* One entry of CELERY_TASK_QUEUES. */
+struct queue_def {
+	char *name, *exchange, *routing_key;
+	enum exchange_type type;
+};
+struct queue_defs {
+	struct queue_def *items;
+	size_t count;
+	size_t consumed; /* the first so many, unless -Q says others; then comes worker_direct's */
+};
+/* queue_defs.c. Pure. ERR_INVALID says which queue and what. */
+int queue_defs_read(const struct settings *s, struct queue_defs *ret, struct err *err) must_check;
+void queue_defs_done(struct queue_defs *d);
+const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *name);
+
 struct broker {
 	struct redis_address address;
 	struct transport_options options;
+	struct queue_defs defs;
+	char *fanout_prefix; /* of channels */
+	atomic_uint_fast64_t undeliverable;
 	struct broker_queue *queues[BOUND_QUEUES]; /* the first queue_count */
 	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
@@ -65,6 +83,12 @@ const struct broker_list *broker_find_list(const struct broker_queue *q, int ste
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */
 void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out[BROKER_TAG_SIZE]);
+
+/* ---- key.c ---- */
+/* The end of a list's name: separator and priority step, nothing for the first. */
+void broker_append_step(const struct broker *b, int priority, struct buf *out);
+/* A fanout channel. Given. */
+char *broker_channel(const struct broker *b, const char *exchange, const char *routing_key);
 
 /* The line before a dead message: {"reason", "queue", "at"}. Given. */
 char *broker_dead_line(const char *reason, const char *queue);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "redis_broker.h"
 
@@ -28,9 +29,31 @@ static const struct broker_list *list_of(const struct broker *b, const char *que
 }
 
 struct settling {
+	struct broker *broker;
 	void (*done)(void *arg, const struct err *err);
 	void *arg;
 };
+
+/* {1 or 0, how many, exchange, routing key and list of the first of them}. */
+static void tell_undeliverable(struct broker *b, const struct redis_reply *reply)
+{
+	size_t items = redis_reply_count(reply);
+	int64_t left = items > 1 ? redis_reply_int(redis_reply_at(reply, 1)) : 0;
+
+	atomic_fetch_add(&b->undeliverable, (uint64_t)left);
+	for (size_t i = 2; i + 2 < items; i += 3, left--) {
+		struct slice exchange = redis_reply_str(redis_reply_at(reply, i));
+		struct slice key = redis_reply_str(redis_reply_at(reply, i + 1));
+		struct slice list = redis_reply_str(redis_reply_at(reply, i + 2));
+
+		log_warning("Message could not be delivered: No queues bound to exchange '%.*s' "
+			    "using binding key '%.*s'; %s%.*s",
+			    (int)exchange.len, exchange.data, (int)key.len, key.data,
+			    list.len > 0 ? "it is in " : "it is dropped", (int)list.len, list.data);
+	}
+	if (left > 0)
+		log_warning("… and %lld more messages", (long long)left);
+}
 
 static void settled(void *arg, struct redis_reply *const *replies, size_t count,
 		    const struct err *err)
@@ -43,10 +66,17 @@ static void settled(void *arg, struct redis_reply *const *replies, size_t count,
 
 		err_set(&failed, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
 		err = &failed;
+	} else if (count == 1) {
+		tell_undeliverable(settling->broker, replies[0]);
 	}
 	if (settling->done != NULL)
 		settling->done(settling->arg, err);
 	free(settling);
+}
+
+uint64_t broker_undeliverable(const struct broker *b)
+{
+	return atomic_load(&b->undeliverable);
 }
 
 void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const char *key,
@@ -71,8 +101,7 @@ void broker_step_push(const struct broker *b, struct settle_steps *s, const char
 {
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
 
-	buf_append_str(&key, b->options.global_keyprefix);
-	broker_list_key(queue, priority, &key);
+	broker_list_key(b, queue, priority, &key);
 	settle_steps_add(s, STEP_PUSH, key.data, envelope, len, 0);
 }
 
@@ -99,9 +128,10 @@ static struct slice number(struct settle_argv *a, int64_t n)
 static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 {
 	static const char *const kinds[] = {
-		[STEP_PUSH] = "push",	  [STEP_SET] = "set",	    [STEP_GUARD] = "guard",
-		[STEP_ABSENT] = "absent", [STEP_DELETE] = "delete", [STEP_END] = "end",
-		[STEP_ZREM] = "zrem",	  [STEP_REMOVE] = "remove", [STEP_BODY] = "body"};
+		[STEP_PUSH] = "push",	  [STEP_ROUTE] = "route", [STEP_PUBLISH] = "publish",
+		[STEP_SET] = "set",	  [STEP_GUARD] = "guard", [STEP_ABSENT] = "absent",
+		[STEP_DELETE] = "delete", [STEP_END] = "end",	  [STEP_ZREM] = "zrem",
+		[STEP_REMOVE] = "remove", [STEP_BODY] = "body"};
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];
@@ -157,6 +187,7 @@ void broker_settle(struct broker *b, const struct settlement *s,
 	struct settle_steps steps = s->steps;
 
 	build(b, s, line, &commands);
+	settling->broker = b;
 	settling->done = done;
 	settling->arg = arg;
 	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, settled, settling);
@@ -179,5 +210,7 @@ int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline
 	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR)
 		rc = err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
 			     redis_reply_str(reply).data);
+	else if (rc == 0)
+		tell_undeliverable(b, reply);
 	return rc;
 }

@@ -52,6 +52,7 @@ static void setup(void)
 	g_settings = (struct settings){.broker_url = redis_server_url(g_server, 0),
 				       .broker_transport_options = "",
 				       .task_default_queue = "celery",
+				       .task_create_missing_queues = true,
 				       .worker_queues = {g_queues, 2}};
 	open_broker("a");
 }
@@ -491,7 +492,7 @@ START_TEST(test_list_key)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf key = BUF_INIT(64);
 
-		broker_list_key("q", rows[i].priority, &key);
+		broker_list_key(g_broker, "q", rows[i].priority, &key);
 		ck_assert_str_eq(key.data, rows[i].key);
 	}
 }

@@ -68,7 +68,7 @@ START_TEST(test_every_option)
 		"\"priority_steps\": [1, 5], \"queue_order_strategy\": \"sorted\", "
 		"\"unacked_key\": \"u\", \"unacked_index_key\": \"ui\", \"fanout_prefix\": "
 		"\"f{db}{db}\", "
-		"\"fanout_patterns\": false, \"socket_timeout\": "
+		"\"fanout_patterns\": false, \"deadletter_queue\": \"dead\", \"socket_timeout\": "
 		"1.5, "
 		"\"socket_connect_timeout\": 2, \"socket_keepalive\": false, "
 		"\"socket_keepalive_options\": {\"TCP_KEEPIDLE\": 60, \"6\": 9}, "
@@ -90,6 +90,7 @@ START_TEST(test_every_option)
 	ck_assert_str_eq(o.unacked_index_key, "ui");
 	ck_assert_str_eq(prefix, "f77");
 	ck_assert(!o.fanout_patterns);
+	ck_assert_str_eq(o.deadletter_queue, "dead");
 	ck_assert_int_eq(o.polling_interval, USEC_PER_SEC / 2);
 	ck_assert_int_eq(t->socket_timeout, 3 * USEC_PER_SEC / 2);
 	ck_assert_int_eq(t->connect_timeout, 2 * USEC_PER_SEC);

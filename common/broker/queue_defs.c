@@ -1,0 +1,197 @@
+/*
+ * Definitions of queues: CELERY_TASK_QUEUES, the default queue, the queue of a worker alone
+ * (celery/app/amqp.py).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "mem.h"
+#include "redis_broker.h"
+
+#define DIRECT_EXCHANGE "C.dq2" /* of worker_direct */
+
+static const char *const type_names[] = {
+	[EXCHANGE_DIRECT] = "direct", [EXCHANGE_TOPIC] = "topic", [EXCHANGE_FANOUT] = "fanout"};
+
+const char *exchange_type_name(enum exchange_type type)
+{
+	return type_names[type];
+}
+
+bool exchange_type_parse(const char *name, enum exchange_type *ret)
+{
+	for (size_t i = 0; i < ARRAY_LEN(type_names); i++) {
+		if (strcmp(name, type_names[i]) == 0) {
+			*ret = (enum exchange_type)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static const char *text_or(const char *text, const char *fallback)
+{
+	return text != NULL && text[0] != '\0' ? text : fallback;
+}
+
+const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *name)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		if (strcmp(d->items[i].name, name) == 0)
+			return &d->items[i];
+	}
+	return NULL;
+}
+
+static int add(struct queue_defs *d, const char *name, const char *exchange,
+	       enum exchange_type type, const char *routing_key, struct err *err)
+{
+	if (d->count == BOUND_QUEUES)
+		return err_set(err, ERR_TOOBIG, "more than %d queues", BOUND_QUEUES);
+	if (queue_defs_find(d, name) != NULL)
+		return err_set(err, ERR_INVALID, "queue %.100s is there twice", name);
+	for (size_t i = 0; i < d->count; i++) {
+		if (strcmp(d->items[i].exchange, exchange) == 0 && d->items[i].type != type)
+			return err_set(err, ERR_INVALID,
+				       "exchange %.100s is %s for queue %.50s and %s for %.50s",
+				       exchange, type_names[d->items[i].type], d->items[i].name,
+				       type_names[type], name);
+	}
+	d->items = xrealloc(d->items, (d->count + 1) * sizeof(*d->items));
+	d->items[d->count++] = (struct queue_def){.name = xstrdup(name),
+						  .exchange = xstrdup(exchange),
+						  .type = type,
+						  .routing_key = xstrdup(routing_key)};
+	return 0;
+}
+
+static int take_text(const json_t *object, const char *name, const char **ret, struct err *err)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (value == NULL || json_is_null(value))
+		return 0;
+	if (!json_is_string(value) ||
+	    strlen(json_string_value(value)) != json_string_length(value) ||
+	    json_string_length(value) > BOUND_TASK_ID_BYTES)
+		return err_set(err, ERR_INVALID, "%s must be a string of at most %d bytes", name,
+			       BOUND_TASK_ID_BYTES);
+	for (const char *p = json_string_value(value); *p != '\0'; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return err_set(err, ERR_INVALID, "%s holds a control character", name);
+	}
+	*ret = json_string_value(value);
+	return 0;
+}
+
+/* Other members, x-max-priority and the like, mean nothing on Redis. */
+static int take_def(const struct settings *s, const char *name, const json_t *object,
+		    struct queue_defs *d, struct err *err)
+{
+	const char *exchange = NULL, *type_name = NULL, *key = NULL, *binding = NULL, *said = name;
+	bool in_list = name == NULL;
+	enum exchange_type type = EXCHANGE_DIRECT;
+	int rc;
+
+	if (!json_is_object(object))
+		return err_set(err, ERR_INVALID, "a queue must be an object");
+	if ((rc = take_text(object, "name", &said, err)) < 0 ||
+	    (rc = take_text(object, "exchange", &exchange, err)) < 0 ||
+	    (rc = take_text(object, "exchange_type", &type_name, err)) < 0 ||
+	    (rc = take_text(object, "routing_key", &key, err)) < 0 ||
+	    (rc = take_text(object, "binding_key", &binding, err)) < 0)
+		return rc;
+	name = in_list ? said : name;
+	if (name == NULL || name[0] == '\0')
+		return err_set(err, ERR_INVALID, "a queue has no name");
+	if (type_name == NULL)
+		type_name = text_or(exchange, "")[0] == '\0'
+				    ? text_or(s->task_default_exchange_type, "direct")
+				    : "direct";
+	if (!exchange_type_parse(type_name, &type))
+		return err_set(err, ERR_INVALID,
+			       "exchange_type must be direct, topic or fanout, not %.40s",
+			       type_name);
+	exchange = text_or(exchange, text_or(s->task_default_exchange, s->task_default_queue));
+	/* A list is of kombu's Queue objects, an object is Celery's older form. */
+	key = text_or(key, text_or(binding, in_list ? text_or(s->task_default_routing_key,
+							      s->task_default_queue)
+						    : name));
+	return add(d, name, exchange, type, key, err);
+}
+
+static int take_json(const struct settings *s, struct queue_defs *d, struct err *err)
+{
+	_cleanup_json_ json_t *root = NULL;
+	const char *name;
+	json_t *object;
+	size_t i;
+	int rc = json_load_strict(s->task_queues, strlen(s->task_queues), &root, err);
+
+	if (rc < 0)
+		return rc;
+	if (!json_is_array(root) && !json_is_object(root))
+		return err_set(err, ERR_INVALID, "must be a list of objects or an object of them");
+	json_array_foreach(root, i, object)
+	{
+		rc = take_def(s, NULL, object, d, err);
+		if (rc < 0)
+			return err_wrap(err, "number %zu", i + 1);
+	}
+	json_object_foreach(root, name, object)
+	{
+		rc = take_def(s, name, object, d, err);
+		if (rc < 0)
+			return err_wrap(err, "%.100s", name);
+	}
+	return 0;
+}
+
+static int take_default(const struct settings *s, struct queue_defs *d, struct err *err)
+{
+	enum exchange_type type = EXCHANGE_DIRECT;
+
+	(void)exchange_type_parse(text_or(s->task_default_exchange_type, "direct"), &type);
+	return add(d, s->task_default_queue,
+		   text_or(s->task_default_exchange, s->task_default_queue), type,
+		   text_or(s->task_default_routing_key, s->task_default_queue), err);
+}
+
+int queue_defs_read(const struct settings *s, struct queue_defs *ret, struct err *err)
+{
+	struct queue_defs d = {0};
+	int rc = 0;
+
+	if (s->task_queues != NULL && s->task_queues[0] != '\0')
+		rc = take_json(s, &d, err);
+	if (rc < 0)
+		rc = err_wrap(err, "CELERY_TASK_QUEUES");
+	d.consumed = d.count;
+	if (rc == 0 && d.count == 0) {
+		rc = take_default(s, &d, err);
+		d.consumed = d.count;
+	}
+	if (rc == 0 && s->worker_direct) {
+		_cleanup_free_ char *name = xasprintf("%s.dq2", s->worker_hostname);
+
+		rc = add(&d, name, DIRECT_EXCHANGE, EXCHANGE_DIRECT, s->worker_hostname, err);
+	}
+	if (rc < 0) {
+		queue_defs_done(&d);
+		return rc;
+	}
+	*ret = d;
+	return 0;
+}
+
+void queue_defs_done(struct queue_defs *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		free(d->items[i].name);
+		free(d->items[i].exchange);
+		free(d->items[i].routing_key);
+	}
+	free(d->items);
+	*d = (struct queue_defs){0};
+}
