@@ -71,6 +71,11 @@ static inline void cleanup_message_p(struct message **m)
 	message_free(*m);
 }
 #define _cleanup_message_ _cleanup_(cleanup_message_p)
+/* The name in logs, events and lists: the shadow, if it has one. */
+static inline const char *message_shown_name(const struct message *m)
+{
+	return m->shadow != NULL && *m->shadow != '\0' ? m->shadow : m->task;
+}
 
 /* What a producer says; the rest gets Celery's defaults. Borrowed. */
 struct message_out {

@@ -113,7 +113,7 @@ static void receive(struct worker *w, struct delivery *d)
 		consumer_dispatch(r);
 		return;
 	}
-	log_info("Task %s[%s] received", r->name, r->id);
+	log_info("Task %s[%s] received", r->shown, r->id);
 	if (discard_request(r))
 		return;
 	events_task_received(r);

@@ -33,7 +33,7 @@ bool discard_request(struct request *r)
 	if (!expired && !revoked_has(revoked, r->id) &&
 	    !revoked_has_stamp(revoked, r->message->headers))
 		return false;
-	log_info("Discarding revoked task: %s[%s]", r->name, r->id);
+	log_info("Discarding revoked task: %s[%s]", r->shown, r->id);
 	settle_revoked(r, expired ? "expired" : "revoked", 0);
 	return true;
 }
@@ -49,7 +49,7 @@ void discard_terminated(struct task_ctx *ctx)
 	ctx->record.finish.error = "terminated";
 	if (!outcome_keep_row(ctx, row, true))
 		return;
-	log_error("Task %s[%s] terminated (signal %d)", r->name, r->id, signum);
+	log_error("Task %s[%s] terminated (signal %d)", r->shown, r->id, signum);
 	settle_revoked(r, "terminated", signum);
 }
 

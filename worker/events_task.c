@@ -68,7 +68,7 @@ void events_task_received(struct request *r)
 		return;
 	info_args_repr(r, &args);
 	info_kwargs_repr(r, &kwargs);
-	event_add_str(&json, "name", r->name);
+	event_add_str(&json, "name", r->shown);
 	event_add_text(&json, "args", (struct slice){args.data, args.len});
 	event_add_text(&json, "kwargs", (struct slice){kwargs.data, kwargs.len});
 	event_add_str(&json, "root_id", r->message->root_id);

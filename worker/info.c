@@ -121,7 +121,8 @@ static void look_at(const struct message *m, const char *queue, const char *stat
 {
 	*out = (struct seen){
 		.info = {.id = xstrdup(m->id),
-			 .name = xstrdup(m->task),
+			 .name = xstrdup(message_shown_name(m)),
+			 .type = xstrdup(m->task),
 			 .queue = xstrdup(queue),
 			 .exchange = xstrdup(m->exchange),
 			 .state = state,
@@ -303,6 +304,7 @@ void info_free(struct info *list, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		free(list[i].id);
 		free(list[i].name);
+		free(list[i].type);
 		free(list[i].queue);
 		free(list[i].exchange);
 		json_decref(list[i].args);
@@ -319,7 +321,7 @@ json_t *info_json(const struct worker *w, const struct info *i)
 
 	return json_pack("{s:s, s:s, s:O, s:O, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:i, s:b}, s:o}",
 			 "id", i->id, "name", i->name, "args", i->args, "kwargs", i->kwargs, "type",
-			 i->name, "hostname", w->settings.worker_hostname, "time_start", start,
+			 i->type, "hostname", w->settings.worker_hostname, "time_start", start,
 			 "acknowledged", 0, "delivery_info", "exchange", i->exchange, "routing_key",
 			 i->queue, "priority", i->priority, "redelivered", i->redelivered,
 			 "worker_pid", active ? json_integer(getpid()) : json_null());

@@ -19,7 +19,7 @@ void info_kwargs_repr(const struct request *r, struct buf *out);
 /* What `inspect` lists of one request: a copy, so that it may be shown after the request is gone.
  */
 struct info {
-	char *id, *name, *queue, *exchange;
+	char *id, *name, *type, *queue, *exchange;
 	json_t *args, *kwargs;	/* redacted, or reprs of them; owned */
 	const char *state;	/* "active", "reserved" or "scheduled" */
 	usec_t eta, time_start; /* wall, 0 = none */

@@ -19,7 +19,7 @@ static void log_success(const struct request *r, usec_t runtime, const json_t *r
 	if (!log_enabled(LOG_LEVEL_INFO))
 		return;
 	json_repr(result, BOUND_REPR_BYTES, &text);
-	log_info("Task %s[%s] succeeded in %.6fs: %s", r->name, r->id,
+	log_info("Task %s[%s] succeeded in %.6fs: %s", r->shown, r->id,
 		 (double)runtime / (double)USEC_PER_SEC, text.data);
 }
 
@@ -33,13 +33,28 @@ void outcome_success(struct task_ctx *ctx, usec_t runtime, const json_t *result)
 	settle_result(r, TASK_SUCCESS, result, NULL);
 }
 
-/* One line that reads like the end of a Python traceback: clients print it. */
+char *outcome_traceback(const struct request *r, const char *module, const char *type,
+			const char *text)
+{
+	bool builtin = strcmp(module, "builtins") == 0;
+
+	return xasprintf(
+		"Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s%s%s%s%s\n",
+		r->name, builtin ? "" : module, builtin ? "" : ".", type, *text != '\0' ? ": " : "",
+		text);
+}
+
 static char *make_traceback(const struct task_ctx *ctx)
 {
-	const char *text = json_string_value(json_array_get(ctx->exc_message, 0));
+	_cleanup_buf_ struct buf repr = BUF_INIT(BOUND_REPR_BYTES * 2);
+	const json_t *first = json_array_get(ctx->exc_message, 0);
+	const char *text = json_string_value(first);
 
-	return xasprintf("Traceback (most recent call last):\n  Task \"%s\", in celeriac\n%s: %s\n",
-			 ctx->request->name, ctx->exc_type, text ? text : "");
+	if (text == NULL && first != NULL) {
+		json_repr(first, BOUND_REPR_BYTES, &repr);
+		text = repr.data;
+	}
+	return outcome_traceback(ctx->request, ctx->exc_module, ctx->exc_type, text ? text : "");
 }
 
 void outcome_failure_unrecorded(struct task_ctx *ctx)
@@ -54,7 +69,7 @@ void outcome_failure_unrecorded(struct task_ctx *ctx)
 	if (json_array_size(ctx->exc_message) > 0)
 		json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
 	buf_append_char(&text, ')');
-	log_error("Task %s[%s] raised unexpected: %s", r->name, r->id, text.data);
+	log_error("Task %s[%s] raised unexpected: %s", r->shown, r->id, text.data);
 	events_task_failed(r, text.data, traceback);
 	settle_result(r, TASK_FAILURE, exception, traceback);
 }

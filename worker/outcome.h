@@ -18,6 +18,10 @@ void outcome_refused(struct task_ctx *ctx, const struct err *err);
  * back or was dropped. */
 bool outcome_keep_row(struct task_ctx *ctx, const json_t *result, bool failed);
 
+/* What clients print of an exception, in the form of Python's tracebacks. Given. */
+char *outcome_traceback(const struct request *r, const char *module, const char *type,
+			const char *text);
+
 /* retry.c: published again with every header and option kept, then RETRY, then acked: one step. */
 void outcome_retry(struct task_ctx *ctx);
 

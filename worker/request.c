@@ -53,6 +53,7 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 	r->options = registry_options(&w->registry, task);
 	r->id = message->id;
 	r->name = message->task;
+	r->shown = message_shown_name(message);
 	r->state = REQUEST_RECEIVED;
 	r->received = clock_mono();
 	take_lane(r);

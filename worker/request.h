@@ -38,11 +38,12 @@ struct request {
 	const struct task *task;
 	const struct task_options *options; /* of the task, complete */
 	const char *id, *name;		    /* of the message */
-	_Atomic enum request_state state;   /* written by the owner, read by state_is_active */
-	usec_t received;		    /* monotonic */
-	uint64_t number;		    /* rises with each that is held: their order */
-	usec_t again_at;		    /* monotonic, for ASIDE */
-	_Atomic usec_t time_start;	    /* wall: when it became ACTIVE, 0 = not yet */
+	const char *shown; /* its name in logs and events: its shadow, if it has one */
+	_Atomic enum request_state state; /* written by the owner, read by state_is_active */
+	usec_t received;		  /* monotonic */
+	uint64_t number;		  /* rises with each that is held: their order */
+	usec_t again_at;		  /* monotonic, for ASIDE */
+	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
 	atomic_bool cancel;
 	usec_t soft_limit, hard_limit;	 /* 0 = none; set before they are due */
 	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */

@@ -38,9 +38,7 @@ void outcome_retry(struct task_ctx *ctx)
 	int64_t most = r->options->max_retries;
 	_cleanup_free_ char *text =
 		xasprintf("Retry in %gs", (double)ctx->countdown / (double)USEC_PER_SEC);
-	_cleanup_json_ json_t *exception =
-		json_pack("{s:s, s:[s], s:s}", "exc_type", "Retry", "exc_message", text,
-			  "exc_module", "celery.exceptions");
+	_cleanup_free_ char *traceback = outcome_traceback(r, "celery.exceptions", "Retry", text);
 	struct backend_write write = {0};
 	struct settle_steps steps = {0};
 	struct err err = {0};
@@ -57,8 +55,9 @@ void outcome_retry(struct task_ctx *ctx)
 		outcome_failure(ctx);
 		return;
 	}
-	log_info("Task %s[%s] retry: %s", r->name, r->id, text);
-	events_task_retried(r, text, NULL);
-	keep = settle_encode(r, TASK_RETRY, exception, NULL, NULL, &write, &err);
+	log_info("Task %s[%s] retry: %s", r->shown, r->id, text);
+	/* Celery tells the exception that made the task ask, and ours have none */
+	events_task_retried(r, "None", traceback);
+	keep = settle_encode(r, TASK_RETRY, NULL, traceback, NULL, &write, &err);
 	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL, &steps);
 }

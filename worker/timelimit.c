@@ -44,9 +44,9 @@ static void tell(struct request *r, enum limit_hit hit, usec_t limit)
 	atomic_store(&r->limit_hit, hit);
 	atomic_store(&r->cancel, true);
 	if (hit == LIMIT_SOFT)
-		log_warning("Soft time limit (%gs) exceeded for %s[%s]", seconds, r->name, r->id);
+		log_warning("Soft time limit (%gs) exceeded for %s[%s]", seconds, r->shown, r->id);
 	else
-		log_error("Hard time limit (%gs) exceeded for %s[%s]", seconds, r->name, r->id);
+		log_error("Hard time limit (%gs) exceeded for %s[%s]", seconds, r->shown, r->id);
 }
 
 usec_t timelimit_enforce(struct worker *w, usec_t now)
@@ -74,6 +74,13 @@ usec_t timelimit_enforce(struct worker *w, usec_t now)
 	return next;
 }
 
+/* As Python has it: an int where it is one. */
+static json_t *in_seconds(usec_t limit)
+{
+	return limit % USEC_PER_SEC == 0 ? json_integer((json_int_t)(limit / USEC_PER_SEC))
+					 : json_real((double)limit / (double)USEC_PER_SEC);
+}
+
 bool timelimit_raise(struct task_ctx *ctx)
 {
 	const struct request *r = ctx->request;
@@ -85,8 +92,7 @@ bool timelimit_raise(struct task_ctx *ctx)
 			       hit == LIMIT_SOFT ? "SoftTimeLimitExceeded" : "TimeLimitExceeded",
 			       "");
 	json_decref(ctx->exc_message);
-	ctx->exc_message = hit == LIMIT_SOFT
-				   ? json_array()
-				   : json_pack("[f]", (double)r->hard_limit / (double)USEC_PER_SEC);
+	ctx->exc_message =
+		hit == LIMIT_SOFT ? json_array() : json_pack("[o]", in_seconds(r->hard_limit));
 	return true;
 }
