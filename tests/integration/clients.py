@@ -103,10 +103,10 @@ class Client:
 class PythonWorker(Service):
     """A real Celery worker with the tasks of python_app.py."""
 
-    def __init__(self, broker, directory, which="newest", args=(), app="python_app", **env):
+    def __init__(self, broker, directory, which="newest", args=(), app="python_app", python=None, **env):
         self.name = f"py-{uuid.uuid4().hex[:8]}@test"
         self.broker = broker
-        self.python = PYTHONS[which]
+        self.python = python or PYTHONS[which]
         self.log_path = directory / f"{self.name}.log"
         self.args = args
         self.app = app

@@ -1,5 +1,6 @@
 """The tasks of the real Python workers of the tests: some under names that celeriac-worker has too, some their own."""
 
+import json
 import os
 import time
 
@@ -13,6 +14,7 @@ app.conf.update(
     worker_deduplicate_successful_tasks=os.environ.get("TEST_DEDUPLICATE") == "1",
     task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
 )
+app.conf.update(json.loads(os.environ.get("TEST_CONF", "{}")))
 
 
 @app.task(name="celeriac.echo")
@@ -38,6 +40,13 @@ def fail(message):
 @app.task(name="celeriac.sleep")
 def sleep(seconds):
     time.sleep(seconds)
+
+
+@app.task(name="celeriac.retry", bind=True, max_retries=None)
+def retry(self, times, countdown=0):
+    if self.request.retries < times:
+        raise self.retry(countdown=countdown)
+    return self.request.retries
 
 
 @app.task(name="python.echo")

@@ -1,0 +1,242 @@
+"""A broker, a client and one worker, which is Python's or ours: tests see no difference.
+
+The client is the Celery of the interpreter that runs the tests, and so is the Python worker: the newest under
+.run/venv/bin/python, the distribution's under /usr/bin/python3 (`make check-long` runs both).
+"""
+
+import base64
+import datetime
+import json
+import sys
+import threading
+import uuid
+
+import celery
+import redis
+
+from clients import Broker, PythonWorker, envelope
+from differs import ROWS
+from services import wait_until
+from worker import Worker
+
+VERSION = tuple(int(part) for part in celery.__version__.split(".")[:2])
+READY = ("SUCCESS", "FAILURE", "REVOKED")
+
+
+class World:
+    """`side` is "python" or "ours"; `conf` are Celery's settings of the worker, in lower case."""
+
+    def __init__(self, side, redis_server, directory, args=(), conf=None, start=True, client_conf=None):
+        self.side = side
+        self.ours = side == "ours"
+        # What the worker behaves like: ours is like the newest, whatever the client is.
+        self.version = (99, 0) if self.ours else VERSION
+        self.broker = Broker(redis_server.new_url(), f"test-{uuid.uuid4().hex[:12]}")
+        self.redis = self.broker.redis
+        self.app = self.broker.app(**(client_conf or {}))
+        conf = conf or {}
+        if self.ours:
+            self.name = f"ours-{uuid.uuid4().hex[:8]}@test"
+            node = self.name.split("@")[0]
+            settings = {f"CELERY_{key.upper()}": setting(value) for key, value in conf.items()}
+            self.worker = Worker(
+                directory, node, ["-n", self.name, "-c", "2", *args],
+                **{"CELERY_BROKER_URL": self.broker.url, "CELERY_RESULT_BACKEND": self.broker.url,
+                   "CELERIAC_INSTANCE": self.broker.instance, "CELERY_WORKER_PREFETCH_MULTIPLIER": "1", **settings},
+            )
+        else:
+            self.worker = PythonWorker(self.broker, directory, python=sys.executable, args=args, TEST_CONF=json.dumps(conf))
+            self.name = self.worker.name
+        self.log_path = self.worker.log_path
+        self._events = None
+        if start:
+            self.worker.start()
+
+    def __str__(self):
+        return f"{self.side} worker {self.name}"
+
+    def log(self):
+        return self.worker.log()
+
+    def differs(self, row):
+        """True for ours, where it differs on purpose."""
+        assert row in ROWS
+        return self.ours
+
+    def kill(self):
+        if self._events:
+            self._events.stop()
+        self.worker.kill()
+        self.app.close()
+
+    # ---- sending ----
+
+    def send(self, task, *args, **options):
+        return self.app.send_task(f"celeriac.{task}", args, **options)
+
+    def sig(self, task, *args, **options):
+        """`immutable` and execution options by name."""
+        return celery.signature(f"celeriac.{task}", args=args, app=self.app, **options)
+
+    def push(self, queue="celery", **parts):
+        """A message of our own making (clients.envelope); its id."""
+        task_id, message = envelope(**parts)
+        self.broker.push(json.dumps(message), queue)
+        return task_id
+
+    # ---- looking ----
+
+    def stored(self, task_id):
+        """What the backend holds now, or None."""
+        raw = self.redis.get(f"celery-task-meta-{task_id}")
+        return json.loads(raw) if raw else None
+
+    def meta(self, task_id, state=READY, seconds=60):
+        """The same, once it is in that state."""
+        states = (state,) if isinstance(state, str) else state
+
+        def there():
+            meta = self.stored(task_id)
+            return meta if meta and meta["status"] in states else None
+
+        return wait_until(there, seconds, lambda: f"task {task_id} is {self.stored(task_id)}, not {state}")
+
+    def ask(self, method, seconds=30, **arguments):
+        """The reply of a control command. One that got lost (broadcasts may) is asked for again."""
+        for _ in range(3):
+            got = self.app.control.broadcast(
+                method, arguments=arguments, destination=[self.name], reply=True, timeout=seconds / 3, limit=1)
+            if got:
+                return got[0][self.name]
+        raise AssertionError(f"no answer to {method} within {seconds} s")
+
+    def wait_active(self, *results):
+        ids = {result.id for result in results}
+        wait_until(lambda: ids <= {info["id"] for info in self.ask("active")}, 60, lambda: f"not active: {self.ask('active')}")
+
+    def wait_scheduled(self, *results):
+        ids = {result.id for result in results}
+        wait_until(lambda: ids <= {info["request"]["id"] for info in self.ask("scheduled")}, 60,
+                   lambda: f"not scheduled: {self.ask('scheduled')}")
+
+    def held(self, task_id):
+        """The envelope of a message the worker holds, decoded; None without one."""
+        for raw in self.redis.hvals("unacked"):
+            message = json.loads(raw)[0]
+            if message["headers"]["id"] == task_id:
+                return message
+        return None
+
+    def settle(self, *results, seconds=60):
+        """Nothing of these is queued or held. (A Python worker keeps a revoked message until its eta.)"""
+        ids = {getattr(result, "id", result) for result in results}
+
+        def left():
+            raw = self.redis.hvals("unacked") + [message for key in self.redis.scan_iter(_type="list", match="c*")
+                                                 for message in self.redis.lrange(key, 0, -1)]
+            return [task_id for task_id in ids if any(task_id.encode() in message for message in raw)]
+
+        wait_until(lambda: not left(), seconds, lambda: f"{left()} not settled")
+
+    @property
+    def events(self):
+        """Everything the worker tells monitors, from the first use on."""
+        if self._events is None:
+            self._events = Events(self.redis)
+        return self._events
+
+
+def setting(value):
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Events:
+    """Takes events off the wire, on a thread; batches are taken apart. [(event, envelope, routing key)]"""
+
+    def __init__(self, client):
+        self.database = client.connection_pool.connection_kwargs["db"]
+        self.seen = []
+        self.pubsub = client.pubsub(ignore_subscribe_messages=False)
+        self.pubsub.psubscribe(f"/{self.database}.celeryev/*")
+        wait_until(lambda: (self.pubsub.get_message(timeout=1) or {}).get("type") == "psubscribe", 20)
+        self.stopped = False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopped:
+            try:
+                message = self.pubsub.get_message(timeout=0.2)
+            except (redis.exceptions.ConnectionError, ValueError, OSError):
+                return
+            if message and message["type"] == "pmessage":
+                outer = json.loads(message["data"])
+                body = json.loads(base64.b64decode(outer["body"]))
+                key = message["channel"].decode().split("/", 2)[2]
+                self.seen += [(event, outer, key) for event in (body if isinstance(body, list) else [body])]
+
+    def stop(self):
+        self.stopped = True
+        self.thread.join(5)
+        self.pubsub.close()
+
+    def of(self, task_id):
+        return [event for event, _, _ in self.seen if event.get("uuid") == task_id]
+
+    def kinds(self, task_id):
+        return [event["type"] for event in self.of(task_id)]
+
+    def wait(self, kind, task_id=None, seconds=60):
+        def there():
+            return [event for event, _, _ in self.seen if event["type"] == kind and task_id in (None, event.get("uuid"))]
+
+        return wait_until(there, seconds, lambda: f"no {kind} of {task_id}, only {self.kinds(task_id)}")[-1]
+
+
+def error(kind, *args, module="builtins"):
+    """An exception in a meta."""
+    return {"exc_type": kind, "exc_message": list(args), "exc_module": module}
+
+
+class Date:
+    """Equals an ISO date of the last minutes. Celery 5.2 wrote UTC without saying so."""
+
+    def __eq__(self, other):
+        when = datetime.datetime.fromisoformat(other)
+        when = when if when.tzinfo else when.replace(tzinfo=datetime.timezone.utc)
+        return abs((datetime.datetime.now(datetime.timezone.utc) - when).total_seconds()) < 600
+
+    def __repr__(self):
+        return "<a date of the last minutes>"
+
+
+class Is:
+    """Equals what the function says."""
+
+    def __init__(self, check, name):
+        self.check, self.name = check, name
+
+    def __eq__(self, other):
+        return self.check(other)
+
+    def __repr__(self):
+        return f"<{self.name}>"
+
+
+DATE = Date()
+TEXT = Is(lambda value: isinstance(value, str) and value, "some text")
+NUMBER = Is(lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number")
+
+
+def traceback_of(*words):
+    """A traceback as Python prints it, that ends with these words."""
+    return Is(lambda value: isinstance(value, str) and value.startswith("Traceback (most recent call last):\n")
+              and all(word in value for word in words), f"a traceback with {words}")
+
+
+def done(task_id, status="SUCCESS", result=None, traceback=None, children=(), **more):
+    """A whole meta."""
+    return {"status": status, "result": result, "traceback": traceback,
+            "children": list(children) if children is not None else None, "date_done": DATE, "task_id": task_id, **more}
