@@ -42,8 +42,9 @@ enum task_flag {
 	TASK_ACKS_LATE = 1u << 0, /* acked when done, whatever any setting says; every built-in task
 				     has it */
 	TASK_SANDBOX = 1u << 1,	  /* needs the engine; not for modules */
-	TASK_STORED = 1u << 2	  /* one row in tool_results, begun before and finished after the
+	TASK_STORED = 1u << 2,	  /* one row in tool_results, begun before and finished after the
 				     function; not for modules */
+	TASK_ANY_ARGUMENTS = 1u << 3 /* what no parameter takes is no mistake: *args, **kwargs */
 };
 
 /* What a task leaves to the settings is 0. */
