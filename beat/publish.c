@@ -21,11 +21,16 @@ extern const char script_slot[];
 
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err)
 {
+	struct settings writing = *s;
 	char id[UUID_SIZE];
 	int rc;
 
+	/* Nothing is taken here: all of it is where messages are sent to. */
+	if (s->broker_write_url != NULL && s->broker_write_url[0] != '\0')
+		writing.broker_url = s->broker_write_url;
+	writing.broker_read_url = writing.broker_write_url = NULL;
 	*p = (struct publisher){0};
-	rc = broker_open(s, &p->broker, err);
+	rc = broker_open(&writing, &p->broker, err);
 	if (rc < 0)
 		return rc;
 	uuid4(id);

@@ -46,6 +46,10 @@ static const struct conf_row g_rows[] = {
 	{ "CELERY_BROKER_URL", { "BROKER_URL", "REDIS_URL" }, URL(broker_url), .fallback = "",
 	  .help = "where messages come from: redis://, rediss://, redis+socket:// or sentinel://, several after each other with ; "
 		  "between them; required" },
+	{ "CELERY_BROKER_READ_URL", { NULL }, URL(broker_read_url), .fallback = "",
+	  .help = "where messages are taken from, if that is another URL" },
+	{ "CELERY_BROKER_WRITE_URL", { NULL }, URL(broker_write_url), .fallback = "",
+	  .help = "where follow-ups and events are sent to, if that is another URL" },
 	{ "CELERY_BROKER_TRANSPORT_OPTIONS", { "BROKER_TRANSPORT_OPTIONS" }, MAP(broker_transport_options), .fallback = "",
 	  .help = "visibility_timeout, global_keyprefix, priority_steps … as a JSON object: celeriac-worker(8)" },
 	{ "CELERY_BROKER_USE_SSL", { "BROKER_USE_SSL" }, MAP(broker_use_ssl), .fallback = "",

@@ -42,6 +42,9 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err) 
 /* Waits for what was handed over until `deadline`. */
 void broker_close(struct broker *b, usec_t deadline);
 const struct redis_address *broker_address(const struct broker *b);
+/* Where messages are sent to: the same unless broker_write_url is another server. Then follow-ups
+ * and settlement are two steps, at least once. */
+const struct redis_address *broker_write_address(const struct broker *b);
 struct redis_link *broker_link(struct broker *b);
 bool broker_ready(const struct broker *b);
 

@@ -16,9 +16,10 @@
 struct fanout;
 
 /* Starts the link; needs no server yet. `broker` (or NULL: by the settings) is where messages are
- * taken from: both use the same one of several servers. [init] */
-int fanout_open(const struct settings *s, const struct redis_address *broker, struct fanout **ret,
-		struct err *err) must_check;
+ * taken from: both use the same one of several servers. `write` (or NULL: the same) is where events
+ * go. [init] */
+int fanout_open(const struct settings *s, const struct redis_address *broker,
+		const struct redis_address *write, struct fanout **ret, struct err *err) must_check;
 /* Waits for what was published until `deadline`. NULL is fine. */
 void fanout_close(struct fanout *f, usec_t deadline);
 

@@ -24,10 +24,11 @@ struct str_list {
 struct settings {
 	/* Celery's */
 	const char *broker_url;
-	const char *broker_transport_options; /* JSON object */
-	const char *broker_use_ssl;	      /* JSON object of ssl_* parameters */
-	const char *broker_failover_strategy; /* round-robin | shuffle */
-	const char *result_backend;	      /* "" = disabled:// */
+	const char *broker_read_url, *broker_write_url; /* "" = broker_url */
+	const char *broker_transport_options;		/* JSON object */
+	const char *broker_use_ssl;			/* JSON object of ssl_* parameters */
+	const char *broker_failover_strategy;		/* round-robin | shuffle */
+	const char *result_backend;			/* "" = disabled:// */
 	const char *result_backend_transport_options;
 	const char *redis_backend_use_ssl; /* as broker_use_ssl */
 	const char *redis_username, *redis_password;

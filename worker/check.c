@@ -69,6 +69,19 @@ static void check_redis(const char *what, const struct settings *s, enum transpo
 	transport_options_done(&options);
 }
 
+static void check_brokers(const struct settings *s, int *failures)
+{
+	const struct {
+		const char *what, *url;
+	} further[] = {{"broker read", s->broker_read_url}, {"broker write", s->broker_write_url}};
+
+	check_redis("broker", s, TRANSPORT_BROKER, s->broker_url, failures);
+	for (size_t i = 0; i < ARRAY_LEN(further); i++) {
+		if (further[i].url != NULL && further[i].url[0] != '\0')
+			check_redis(further[i].what, s, TRANSPORT_BROKER, further[i].url, failures);
+	}
+}
+
 static void check_store(const struct settings *s, int *failures)
 {
 	struct store *store = NULL;
@@ -164,7 +177,7 @@ int check_run(const struct settings *s)
 	struct err err = {0};
 	int failures = 0;
 
-	check_redis("broker", s, TRANSPORT_BROKER, s->broker_url, &failures);
+	check_brokers(s, &failures);
 	if (s->result_backend != NULL && s->result_backend[0] != '\0' &&
 	    strncmp(s->result_backend, "disabled", 8) != 0)
 		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, &failures);

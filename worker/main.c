@@ -28,6 +28,17 @@
 
 /* ---- start ---- */
 
+/* It shares the broker's link, and result and follow-ups are one transaction, where messages are
+ * taken from and sent to one server. */
+static int open_backend(struct worker *w, struct err *err)
+{
+	const struct redis_address *broker = broker_address(w->broker);
+	bool one = broker_write_address(w->broker) == broker;
+
+	return backend_open(&w->settings, one ? broker : NULL, one ? broker_link(w->broker) : NULL,
+			    &w->backend, err);
+}
+
 static int open_parts(struct worker *w, struct err *err)
 {
 	const struct settings *s = &w->settings;
@@ -40,8 +51,7 @@ static int open_parts(struct worker *w, struct err *err)
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
-	    (rc = backend_open(s, broker_address(w->broker), broker_link(w->broker), &w->backend,
-			       err)) < 0)
+	    (rc = open_backend(w, err)) < 0)
 		return rc;
 	lanes_init(&w->lanes);
 	schedule_init(&w->schedule);
@@ -56,7 +66,8 @@ static int open_parts(struct worker *w, struct err *err)
 	limits_of_registry(&w->limits, &w->registry);
 	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
 	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
-	    (rc = fanout_open(s, broker_address(w->broker), &w->fanout, err)) < 0)
+	    (rc = fanout_open(s, broker_address(w->broker), broker_write_address(w->broker),
+			      &w->fanout, err)) < 0)
 		return rc;
 	if (s->database_url == NULL || s->database_url[0] == '\0') {
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");

@@ -27,6 +27,7 @@ struct fanout {
 	struct transport_options options;
 	char *prefix; /* of channels */
 	struct redis_link *link;
+	struct redis_link *writing; /* of events, when they go to another server; or NULL */
 	struct redis_script reply;
 	atomic_size_t backlog;
 
@@ -36,8 +37,8 @@ struct fanout {
 	usec_t pinged; /* 0 = none outstanding */
 };
 
-int fanout_open(const struct settings *s, const struct redis_address *broker, struct fanout **ret,
-		struct err *err)
+int fanout_open(const struct settings *s, const struct redis_address *broker,
+		const struct redis_address *write, struct fanout **ret, struct err *err)
 {
 	struct fanout *f = xcalloc(1, sizeof(*f));
 	int rc = transport_options_read(s, TRANSPORT_BROKER, &f->options, NULL, err);
@@ -51,6 +52,8 @@ int fanout_open(const struct settings *s, const struct redis_address *broker, st
 		f->prefix = transport_fanout_prefix(&f->options, f->address.first->db);
 		rc = redis_link_new(&f->address, "celeriac-fanout", &f->link, err);
 	}
+	if (rc == 0 && write != NULL && !redis_address_equal(write, &f->address))
+		rc = redis_link_new(write, "celeriac-events", &f->writing, err);
 	if (rc < 0) {
 		fanout_close(f, 0);
 		return rc;
@@ -65,6 +68,8 @@ void fanout_close(struct fanout *f, usec_t deadline)
 {
 	if (f == NULL)
 		return;
+	if (f->writing != NULL)
+		redis_link_free(f->writing, deadline);
 	if (f->link != NULL)
 		redis_link_free(f->link, deadline);
 	redis_close(f->listening);
@@ -99,7 +104,7 @@ size_t fanout_backlog(const struct fanout *f)
 
 bool fanout_up(const struct fanout *f)
 {
-	return redis_link_up(f->link);
+	return redis_link_up(f->writing ? f->writing : f->link);
 }
 
 void fanout_publish(struct fanout *f, const char *exchange, const char *routing_key,
@@ -110,7 +115,7 @@ void fanout_publish(struct fanout *f, const char *exchange, const char *routing_
 
 	redis_command(&commands, "PUBLISH %s %b", channel, envelope.data, envelope.len);
 	atomic_fetch_add(&f->backlog, 1);
-	redis_link_submit(f->link, &commands, 1, 0, published, f);
+	redis_link_submit(f->writing ? f->writing : f->link, &commands, 1, 0, published, f);
 }
 
 void fanout_reply(struct fanout *f, const char *exchange, const char *routing_key,

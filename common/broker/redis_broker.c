@@ -16,8 +16,27 @@ extern const char script_settle[], script_restore[], script_begin[], script_give
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
 
-/* The URL that messages are taken from, with its options. */
-static int take_address(struct broker *b, const struct settings *s, struct err *err)
+static bool is_said(const char *url)
+{
+	return url != NULL && url[0] != '\0';
+}
+
+static int parse_address(const struct broker *b, const char *url, struct redis_address *ret,
+			 struct err *err)
+{
+	int rc = redis_address_parse_tuned(url, &b->options.connection, ret, err);
+
+	if (rc < 0)
+		return rc;
+	if (redis_address_warning(ret) != NULL)
+		log_warning("%s: %s", ret->safe, redis_address_warning(ret));
+	free(ret->key_prefix);
+	ret->key_prefix = xstrdup(b->options.global_keyprefix);
+	return 0;
+}
+
+/* Where messages are taken from and where they are sent to, with their options. */
+static int take_addresses(struct broker *b, const struct settings *s, struct err *err)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, &notes, err);
@@ -25,23 +44,41 @@ static int take_address(struct broker *b, const struct settings *s, struct err *
 	if (rc == 0)
 		rc = queue_defs_read(s, &b->defs, err);
 	if (rc == 0)
-		rc = redis_address_parse_tuned(s->broker_url, &b->options.connection, &b->address,
-					       err);
+		rc = parse_address(b,
+				   is_said(s->broker_read_url) ? s->broker_read_url : s->broker_url,
+				   &b->address, err);
+	if (rc == 0)
+		rc = parse_address(
+			b, is_said(s->broker_write_url) ? s->broker_write_url : s->broker_url,
+			&b->write_address, err);
 	if (rc < 0)
 		return rc;
 	transport_options_tell(TRANSPORT_BROKER, &notes);
-	if (redis_address_warning(&b->address) != NULL)
-		log_warning("%s: %s", b->address.safe, redis_address_warning(&b->address));
-	free(b->address.key_prefix);
-	b->address.key_prefix = xstrdup(b->options.global_keyprefix);
 	b->fanout_prefix = transport_fanout_prefix(&b->options, b->address.first->db);
+	return 0;
+}
+
+static int start_links(struct broker *b, struct err *err)
+{
+	int rc = redis_link_new(&b->address, "celeriac-broker", &b->link, err);
+
+	if (rc == 0 && !redis_address_equal(&b->address, &b->write_address))
+		rc = redis_link_new(&b->write_address, "celeriac-write", &b->writing, err);
+	if (rc < 0)
+		return rc;
+	redis_link_add_script(b->link, &b->settle);
+	redis_link_add_script(b->link, &b->restore);
+	redis_link_add_script(b->link, &b->begin);
+	redis_link_add_script(b->link, &b->give_back);
+	if (b->writing != NULL)
+		redis_link_add_script(b->writing, &b->settle);
 	return 0;
 }
 
 int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 {
 	struct broker *b = xcalloc(1, sizeof(*b));
-	int rc = take_address(b, s, err);
+	int rc = take_addresses(b, s, err);
 
 	if (rc < 0)
 		goto fail;
@@ -56,13 +93,9 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	redis_script_init(&b->restore, script_restore);
 	redis_script_init(&b->begin, script_begin);
 	redis_script_init(&b->give_back, script_give_back);
-	rc = redis_link_new(&b->address, "celeriac-broker", &b->link, err);
+	rc = start_links(b, err);
 	if (rc < 0)
 		goto fail;
-	redis_link_add_script(b->link, &b->settle);
-	redis_link_add_script(b->link, &b->restore);
-	redis_link_add_script(b->link, &b->begin);
-	redis_link_add_script(b->link, &b->give_back);
 	*ret = b;
 	return 0;
 fail:
@@ -74,6 +107,9 @@ void broker_close(struct broker *b, usec_t deadline)
 {
 	if (b == NULL)
 		return;
+	/* In this order: what was sent is settled afterwards. */
+	if (b->writing != NULL)
+		redis_link_free(b->writing, deadline);
 	if (b->link != NULL)
 		redis_link_free(b->link, deadline);
 	redis_close(b->claiming);
@@ -89,12 +125,18 @@ void broker_close(struct broker *b, usec_t deadline)
 	queue_defs_done(&b->defs);
 	transport_options_done(&b->options);
 	redis_address_done(&b->address);
+	redis_address_done(&b->write_address);
 	free(b);
 }
 
 const struct redis_address *broker_address(const struct broker *b)
 {
 	return &b->address;
+}
+
+const struct redis_address *broker_write_address(const struct broker *b)
+{
+	return b->writing ? &b->write_address : &b->address;
 }
 
 struct redis_link *broker_link(struct broker *b)
@@ -104,7 +146,7 @@ struct redis_link *broker_link(struct broker *b)
 
 bool broker_ready(const struct broker *b)
 {
-	return redis_link_up(b->link);
+	return redis_link_up(b->link) && (b->writing == NULL || redis_link_up(b->writing));
 }
 
 char *broker_dead_line(const char *reason, const char *queue)
@@ -132,7 +174,8 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 
 	broker_list_key(b, queue, priority, &key);
 	redis_command(&commands, "LPUSH %b %b", key.data, key.len, envelope, len);
-	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	rc = redis_link_exchange(b->writing ? b->writing : b->link, &commands, 1, 0, deadline,
+				 &reply, err);
 	if (rc < 0)
 		return err_wrap(err, "publish to %s", queue);
 	if (redis_reply_type(reply) == REDIS_ERROR)

@@ -57,6 +57,8 @@ struct broker {
 	atomic_size_t queue_count;
 	char *unacked, *unacked_index, *dead; /* keys */
 	struct redis_link *link;
+	struct redis_address write_address; /* of `writing` */
+	struct redis_link *writing;	    /* broker_write_url is another server; or NULL */
 	struct redis_script settle, restore, begin, give_back;
 
 	/* the consumer thread's */
@@ -83,6 +85,15 @@ const struct broker_list *broker_find_list(const struct broker_queue *q, int ste
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */
 void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out[BROKER_TAG_SIZE]);
+
+/* ---- settle.c, settle_apart.c ---- */
+void broker_settle_on(struct broker *b, struct redis_link *link, const struct settlement *s,
+		      void (*done)(void *arg, const struct err *err), void *arg);
+/* Takes the steps out that send messages, where these go to another server. Given. */
+struct settle_steps broker_split_steps(const struct broker *b, struct settle_steps *steps);
+/* Sends `sent` (taken), then settles the rest (whose steps and result are taken). */
+void broker_settle_apart(struct broker *b, const struct settlement *rest, struct settle_steps *sent,
+			 void (*done)(void *arg, const struct err *err), void *arg);
 
 /* ---- key.c ---- */
 /* The end of a list's name: separator and priority step, nothing for the first. */

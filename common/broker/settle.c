@@ -177,8 +177,8 @@ static void build(struct broker *b, const struct settlement *s, const char *dead
 	redis_command_argv(out, argv, a.argc);
 }
 
-void broker_settle(struct broker *b, const struct settlement *s,
-		   void (*done)(void *arg, const struct err *err), void *arg)
+void broker_settle_on(struct broker *b, struct redis_link *link, const struct settlement *s,
+		      void (*done)(void *arg, const struct err *err), void *arg)
 {
 	_cleanup_free_ char *line =
 		s->outcome == SETTLE_DEAD ? broker_dead_line(s->reason, s->queue) : xstrdup("");
@@ -190,27 +190,52 @@ void broker_settle(struct broker *b, const struct settlement *s,
 	settling->broker = b;
 	settling->done = done;
 	settling->arg = arg;
-	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, settled, settling);
+	redis_link_submit(link, &commands, 1, REDIS_LINK_KEEP, settled, settling);
 	settle_steps_done(&steps);
 	if (s->result != NULL)
 		backend_write_done(s->result);
 }
 
-int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline, struct err *err)
+void broker_settle(struct broker *b, const struct settlement *s,
+		   void (*done)(void *arg, const struct err *err), void *arg)
+{
+	struct settlement rest = *s;
+	struct settle_steps sent = broker_split_steps(b, &rest.steps);
+
+	if (sent.count > 0)
+		broker_settle_apart(b, &rest, &sent, done, arg);
+	else
+		broker_settle_on(b, b->link, &rest, done, arg);
+}
+
+static int perform(struct broker *b, struct redis_link *link, struct settle_steps *steps,
+		   usec_t deadline, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	struct settlement s = {.tag = "", .outcome = SETTLE_ACK, .steps = *steps};
 	int rc;
 
-	*steps = (struct settle_steps){0};
 	build(b, &s, "", &commands);
-	settle_steps_done(&s.steps);
-	rc = redis_link_exchange(b->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
+	rc = redis_link_exchange(link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
 	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR)
 		rc = err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
 			     redis_reply_str(reply).data);
 	else if (rc == 0)
 		tell_undeliverable(b, reply);
+	return rc;
+}
+
+int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline, struct err *err)
+{
+	struct settle_steps sent = broker_split_steps(b, steps);
+	int rc = 0;
+
+	if (sent.count > 0)
+		rc = perform(b, b->writing, &sent, deadline, err);
+	if (rc == 0 && (steps->count > 0 || sent.count == 0))
+		rc = perform(b, b->link, steps, deadline, err);
+	settle_steps_done(&sent);
+	settle_steps_done(steps);
 	return rc;
 }

@@ -1,14 +1,10 @@
 """How broker and backend are reached: TLS, sockets, sentinels, several servers; and peers that vanish."""
 
 import json
-import subprocess
-import threading
 import time
-import uuid
 
 import celery
 import pytest
-import redis
 
 from clients import Broker, envelope
 from forwarder import Forwarder
@@ -247,3 +243,48 @@ def test_a_peer_that_says_nothing(redis_server, broker, make_worker, ended, seco
     worker.wait_ready()
     assert time.monotonic() - begin < RECOVERY + 1, "it took too long to notice"
     broker.wait_settled()
+
+
+# --- messages taken from one server, sent to another ---
+
+
+def test_read_and_write_urls(make_redis, directory, ended, make_worker):
+    """Follow-ups and events go to the write URL; what is taken is acknowledged only when they are there."""
+    servers = []
+    for name in ("read", "write"):
+        path = directory / name
+        path.mkdir()
+        servers.append(Redis(path, durable=True))
+        ended.append(servers[-1])
+        servers[-1].start()
+    read, write = servers
+    broker = Broker(read.url(), "apart")
+    first = make_worker("-E", broker=broker, CELERY_BROKER_READ_URL=read.url(), CELERY_BROKER_WRITE_URL=write.url(),
+                        CELERY_BROKER_URL="redis://nowhere.invalid/0", CELERY_RESULT_BACKEND=read.url())
+    app = client_of(read.url())
+    events = write.client().pubsub()
+    events.psubscribe("/0.celeryev/*")
+    chain = app.signature("celeriac.add", args=(1, 2)) | app.signature("celeriac.add", args=(4,)).set(task_id="second")
+    result = chain.apply_async()
+    assert result.parent.get(timeout=30) == 3
+    wait_until(lambda: write.client().llen("celery") == 1, 20, "the follow-up is not there")
+    broker.wait_settled()
+    assert json.loads(write.client().lindex("celery", 0))["headers"]["id"] == "second"
+
+    def succeeded():
+        message = events.get_message(timeout=0.1)
+        return message and message["type"] == "pmessage" and b"succeeded" in message["channel"] + bytes(message["data"])
+
+    wait_until(succeeded, 20, "no event was sent there")
+
+    write.kill()
+    late = (app.signature("celeriac.add", args=(1, 1)) | app.signature("celeriac.add", args=(1,)).set(task_id="late")).apply_async()
+    wait_until(lambda: first.readiness().get("broker") == "away", 20, "/readyz does not say so")
+    write.start()
+    back = time.monotonic()
+    assert late.parent.get(timeout=30) == 2
+    wait_until(lambda: write.client().llen("celery") == 2, 30, "the follow-up was lost")
+    assert time.monotonic() - back < RECOVERY
+    broker.wait_settled()
+    make_worker(broker=Broker(write.url(), "apart"), CELERY_RESULT_BACKEND=read.url())
+    assert (result.get(timeout=30), late.get(timeout=30)) == (7, 3)

@@ -26,7 +26,7 @@ static void open_fanout(const char *options)
 
 	g_settings = (struct settings){.broker_url = redis_server_url(g_server, 3),
 				       .broker_transport_options = options};
-	ck_assert_msg(fanout_open(&g_settings, NULL, &g_fanout, &err) == 0, "%s", err.msg);
+	ck_assert_msg(fanout_open(&g_settings, NULL, NULL, &g_fanout, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(redis_address_parse(g_settings.broker_url, &address, &err), 0);
 	ck_assert_int_eq(redis_open(&address, "test", USEC_PER_SEC, &g_redis, &err), 0);
 	redis_address_done(&address);
@@ -106,7 +106,7 @@ START_TEST(test_publish_reaches_patterns)
 	int rc = 0;
 
 	open_fanout("");
-	ck_assert_int_eq(fanout_open(&g_settings, NULL, &other, &err), 0);
+	ck_assert_int_eq(fanout_open(&g_settings, NULL, NULL, &other, &err), 0);
 	ck_assert_int_eq(fanout_listen(other, "celeryev/task.received", &err), 0);
 	for (int i = 0; i < 1000 && rc == 0; i++) {
 		fanout_publish(g_fanout, "celeryev", "task.received", (struct slice){"{}", 2});
@@ -198,7 +198,7 @@ START_TEST(test_wrong_options)
 	struct fanout *f;
 	struct err err = {0};
 
-	ck_assert_int_eq(fanout_open(&s, NULL, &f, &err), -ERR_INVALID);
+	ck_assert_int_eq(fanout_open(&s, NULL, NULL, &f, &err), -ERR_INVALID);
 	g_settings.broker_url = NULL;
 }
 END_TEST
