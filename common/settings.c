@@ -202,6 +202,8 @@ static const struct conf_row g_rows[] = {
 	  .help = "the deployment whose containers and keys are ours" },
 	{ "CELERIAC_NODE", { NULL }, STRING(node), .fallback = "%h", .expand = nodename_expand_label,
 	  .help = "this worker's stable name; default: host name" },
+	{ "CELERIAC_POLICY", { NULL }, STRING(policy_file), .fallback = "",
+	  .help = "file of rules that are read before those of policy_rules" },
 	{ "CELERIAC_TASK_ALIASES", { NULL }, STRING(task_aliases), .fallback = "",
 	  .help = "the application's task names: app.tasks.run_code=sandbox.execute_code, more after commas" },
 	{ "CELERIAC_CHORD_PATIENCE", { NULL }, SPAN(chord_patience, 0, 30 * DAY), .fallback = "60s",

@@ -1,5 +1,10 @@
 /*
- * audit.h: the record of what was allowed, denied or failed, one event each.
+ * audit.h: the record of what was allowed, denied or failed: a line in the log at once, a row of
+ * activity_events soon after.
+ *
+ * Rows are written in batches by a thread of its own, so that no call waits for them. While the
+ * database is away they wait, within BOUND_AUDIT_EVENTS; beyond, the oldest are dropped, counted
+ * and told, and are then in the log alone.
  */
 #ifndef CELERIAC_AUDIT_H
 #define CELERIAC_AUDIT_H
@@ -7,11 +12,12 @@
 #include <jansson.h>
 
 #include "base.h"
+#include "err.h"
 
 /* Strings may be NULL and are borrowed; none may be a secret. */
 struct audit_event {
 	const char *decision; /* allow, deny, error */
-	const char *kind;     /* what was decided on: "egress" … */
+	const char *kind;     /* what was decided on: "sandbox", "egress" … */
 	const char *tool, *target;
 	const char *conversation, *project, *task;
 	const char *actor, *reason;
@@ -19,8 +25,17 @@ struct audit_event {
 	const json_t *detail; /* object, or NULL */
 };
 
+struct store;
+struct audit;
+/* `store` NULL: lines only. [init] */
+int audit_open(struct store *store, struct audit **ret, struct err *err) must_check;
+/* Writes what waits, until the monotonic `deadline`. NULL is fine. */
+void audit_close(struct audit *a, usec_t deadline);
+
 /* The line "[audit] {…}" in the log: one JSON object with the columns of activity_events as keys,
- * what is NULL left out. [any] */
-void audit_log(const struct audit_event *e);
+ * what is NULL left out; and the row. Never blocks. [any] */
+void audit_write(struct audit *a, const struct audit_event *e);
+/* Events whose row was given up. [any] */
+uint64_t audit_dropped(const struct audit *a);
 
 #endif

@@ -39,6 +39,10 @@
 	(48u << 20)		      /* of memory for messages that wait in the broker; likewise */
 #define BOUND_FETCH_BYTES (16u << 20) /* of those read again at once */
 
+/* Policy and audit */
+#define BOUND_POLICY_FILE  (4u << 20)
+#define BOUND_AUDIT_EVENTS 10000 /* waiting for the database */
+
 /* Text for people */
 #define BOUND_LOG_LINE	 8192
 #define BOUND_ERROR_TEXT 4096

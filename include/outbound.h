@@ -4,8 +4,8 @@
  * One strict reader of host names serves check and connection alike; every address a name stands
  * for is judged before any is connected to, and the connection goes to a judged address. By default
  * public addresses on ports 80 and 443 are open and nothing else; EGRESS_ALLOW makes holes, except
- * to the worker's own broker, database, engine and metrics. Deciding about domain names is the
- * caller's (struct domain_rules), so that a denied name is never looked up.
+ * to the worker's own broker, database, engine and metrics. Rules about
+ * names are the policy's (policy.h), and asked first, so that a denied name is never looked up.
  */
 #ifndef CELERIAC_OUTBOUND_H
 #define CELERIAC_OUTBOUND_H
@@ -53,25 +53,6 @@ struct outbound_host {
  */
 int outbound_host_parse(const char *text, size_t len, struct outbound_host *ret,
 			struct err *err) must_check;
-
-/* ---- rules about domain names: pure ---- */
-struct domain_rule {
-	char *pattern; /* "example.org", "*.example.org" (any depth, not the name itself), "*", each
-			  with ":port" or without */
-	bool allow;
-};
-struct domain_rules {
-	struct domain_rule *items; /* the first that matches decides */
-	size_t count;
-	bool otherwise; /* what holds when none matches */
-};
-/* ERR_INVALID names the pattern. */
-int domain_rules_add(struct domain_rules *r, const char *pattern, bool allow,
-		     struct err *err) must_check;
-void domain_rules_done(struct domain_rules *r);
-/* `ret_rule` (may be NULL): the pattern that decided, borrowed, or NULL. */
-bool domain_rules_allow(const struct domain_rules *r, const struct outbound_host *host,
-			uint16_t port, const char **ret_rule);
 
 /* ---- what the operator and the worker itself say ---- */
 enum outbound_scope {

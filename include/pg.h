@@ -59,4 +59,18 @@ static inline void cleanup_pg_result_p(struct pg_result **r)
 }
 #define _cleanup_pg_result_ _cleanup_(cleanup_pg_result_p)
 
+/* ---- being told of changes ---- */
+struct pg_listener;
+/* A connection of its own, not of the pool; connects with pg_listener_open. [init] */
+int pg_listener_new(const char *url, const char *application_name, struct pg_listener **ret,
+		    struct err *err) must_check;
+void pg_listener_free(struct pg_listener *l);
+/* Connects (anew) and listens: from now on nothing is missed. [owner] */
+int pg_listener_open(struct pg_listener *l, const char *channel, usec_t deadline,
+		     struct err *err) must_check;
+/* 1 and the payload of a notification, cut to `size`; 0 at the monotonic deadline or when `wake_fd`
+ * is readable; an error: it has to be opened again. */
+int pg_listener_wait(struct pg_listener *l, int wake_fd, usec_t deadline, char *ret_payload,
+		     size_t size, struct err *err) must_check;
+
 #endif

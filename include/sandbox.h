@@ -54,6 +54,9 @@ typedef int sandbox_note_fn(void *arg, const char *container, bool again, struct
 /* Strings borrowed for the call. */
 /* One connection out of a sandbox, when it has ended or was refused. Borrowed; strings that came
  * from the sandbox are a method and a checked host. */
+struct outbound;
+struct outbound_host;
+struct callback;
 struct sandbox_egress_event {
 	const char *decision;	   /* allow, deny, error */
 	const char *method, *host; /* "" when it never said */
@@ -67,7 +70,14 @@ struct sandbox_egress_event {
  * 127.0.0.1. Borrowed for the run. */
 struct sandbox_egress {
 	struct outbound *outbound;
-	const struct domain_rules *rules; /* asked before a name is looked up; NULL = every name */
+	/* Asked before a name is looked up; NULL = every name. `path` NULL = inside TLS.
+	 * *ret_reason: why not, borrowed until the run has ended. */
+	bool (*allows)(void *arg, const char *scheme, const struct outbound_host *host,
+		       uint16_t port, const char *path, const char **ret_reason);
+	void *allows_arg;
+	bool names_count; /* rules about names stand: tunnels are TLS with the name that was asked
+			   * for
+			   */
 	int64_t max_bytes, max_connections, rate;  /* of one run; rate: connections a second */
 	const struct callback *callback;	   /* the hole towards the application, or NULL */
 	const char *task, *conversation, *project; /* whose the run is, for the callback; project

@@ -108,4 +108,27 @@ int store_finish_task(struct store *s, const struct store_task *t, const struct 
 /* True if the database answered last time. For /readyz. */
 bool store_ready(const struct store *s);
 
+/* ---- what the application has configured ---- */
+struct policy;
+/* Appends policy_rules and sandbox_settings to `into`, as they are at one instant. A rule that
+ * cannot be read is logged; one that denies then denies everything of its kind and project. */
+int store_load_policy(struct store *s, struct policy *into, struct err *err) must_check;
+
+struct store_watch;
+/* Tells of changes of configuration tables. [init] */
+int store_watch_new(struct store *s, struct store_watch **ret, struct err *err) must_check;
+void store_watch_free(struct store_watch *w);
+/* Connects (anew). What changes from now on is told. [owner] */
+int store_watch_open(struct store_watch *w, struct err *err) must_check;
+/* 1 and the table's name; 0 at the monotonic deadline or when `wake_fd` is readable; an error: to
+ * be opened again. */
+#define STORE_TABLE_SIZE 64
+int store_watch_wait(struct store_watch *w, int wake_fd, usec_t deadline,
+		     char ret_table[STORE_TABLE_SIZE], struct err *err) must_check;
+
+/* ---- the audit ---- */
+/* Adds `events`, an array of objects whose members are columns of activity_events (`at` as
+ * seconds), in one statement. */
+int store_add_activity(struct store *s, const json_t *events, struct err *err) must_check;
+
 #endif

@@ -12,9 +12,11 @@ struct task_ctx {
 	struct request *request;
 	/* the exception raised, exc_type NULL if none; owned */
 	char *exc_module, *exc_type;
-	json_t *exc_message;	      /* array of arguments */
-	usec_t countdown;	      /* of task_retry */
-	struct sandbox_egress egress; /* of the run, if it has a way out */
+	json_t *exc_message;		    /* array of arguments */
+	usec_t countdown;		    /* of task_retry */
+	struct policy *policy;		    /* in force when the call came, or NULL */
+	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
+	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;
 	int attempt; /* of the row */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "audit.h"
 #include "bounds.h"
 #include "canvas.h"
 #include "clock.h"
@@ -73,8 +74,11 @@ static int open_parts(struct worker *w, struct err *err)
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
 		return 0;
 	}
-	rc = way_out_open(s, &w->way_out, err);
-	return rc < 0 ? rc : store_open(s, &w->store, err);
+	if ((rc = way_out_open(s, &w->way_out, err)) < 0 ||
+	    (rc = store_open(s, &w->store, err)) < 0 ||
+	    (rc = policy_watch_open(&w->policy, s, w->store, err)) < 0)
+		return rc;
+	return audit_open(w->store, &w->audit, err);
 }
 
 /* Our node name's lease: Redis may be away for as long as it likes, signals still end us. */
@@ -137,6 +141,14 @@ static int purge(struct worker *w, struct err *err)
 	return rc;
 }
 
+/* Messages may wait for it. */
+static void policy_loaded(void *arg)
+{
+	struct worker *w = arg;
+
+	state_wake_consumer(&w->state);
+}
+
 static int start_threads(struct worker *w, struct err *err)
 {
 	const struct autoscaler *a = &w->autoscaler;
@@ -146,6 +158,7 @@ static int start_threads(struct worker *w, struct err *err)
 	worker_set_prefetch(w, a->on ? a->max : threads);
 	if ((rc = pool_start(&w->pool, w, threads > 0 ? threads : 1, err)) < 0 ||
 	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
+	    (w->store && (rc = policy_watch_start(&w->policy, policy_loaded, w, err)) < 0) ||
 	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
 	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0)
 		return rc;
@@ -282,6 +295,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	keeper_stop(w);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
+	policy_watch_close(&w->policy);
 	leave(w);
 	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
 	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));
@@ -291,6 +305,7 @@ static bool stop(struct worker *w, int signals, bool cold)
 	limits_done(&w->limits);
 	orders_done(&w->orders);
 	registry_done(&w->registry);
+	audit_close(w->audit, clock_deadline(SETTLE_PATIENCE));
 	store_close(w->store);
 	lanes_done(&w->lanes);
 	schedule_done(&w->schedule);

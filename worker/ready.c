@@ -10,7 +10,8 @@ bool worker_readiness(struct worker *w, struct readiness *ret)
 		.broker = broker_ready(w->broker),
 		.backend = backend_ready(w->backend),
 		.store = w->store == NULL ||
-			 (atomic_load(&w->store_usable) && store_ready(w->store)),
+			 (atomic_load(&w->store_usable) && store_ready(w->store) &&
+			  policy_watch_ready(&w->policy)),
 		.engine = w->sandbox == NULL || sandbox_ready(w->sandbox),
 		.consumer = atomic_load(&w->consuming),
 	};

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "ctx.h"
 #include "discard.h"
+#include "gate.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -79,6 +80,7 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 	timelimit_start(r);
 	rc = run_through_outage(ctx, values, &result, &err);
 
+	gate_record(ctx, rc < 0, clock_mono() - began);
 	if (atomic_load(&r->terminated) != 0) {
 		discard_terminated(ctx);
 		return;
@@ -162,6 +164,8 @@ void trace_task(struct request *r)
 		task_ctx_set_exception(&ctx, "builtins",
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
 				       err.msg);
+		outcome_failure_unrecorded(&ctx);
+	} else if (!gate_pass(&ctx, values)) {
 		outcome_failure_unrecorded(&ctx);
 	} else if (begin(&ctx, values) && redelivery_begin(&ctx)) {
 		settle_started(r);

@@ -62,7 +62,30 @@ static void record(void *arg, const struct sandbox_egress_event *e)
 		.detail = detail,
 	};
 
-	audit_log(&event);
+	audit_write(ctx->worker->audit, &event);
+}
+
+static bool allows(void *arg, const char *scheme, const struct outbound_host *host, uint16_t port,
+		   const char *path, const char **ret_reason)
+{
+	const struct task_ctx *ctx = arg;
+	struct policy_answer answer;
+
+	policy_ask_url(ctx->policy, ctx->egress.project, scheme, host, port, path, &answer);
+	*ret_reason = answer.note && *answer.note ? answer.note
+		      : answer.pattern		  ? answer.pattern
+						  : "no rule allows it";
+	return answer.allow;
+}
+
+/* As its row of sandbox_settings says, else as is usual for it. */
+static bool has_network(const struct task_ctx *ctx)
+{
+	const struct task *t = ctx->request->task;
+	const struct sandbox_setting *s =
+		ctx->policy ? policy_setting(ctx->policy, t->name, ctx->project) : NULL;
+
+	return s ? s->network : (t->flags & TASK_NETWORK) != 0;
 }
 
 void way_out_bind(struct task_ctx *ctx, struct sandbox_run *run)
@@ -70,13 +93,16 @@ void way_out_bind(struct task_ctx *ctx, struct sandbox_run *run)
 	const struct settings *s = &ctx->worker->settings;
 	const struct way_out *w = &ctx->worker->way_out;
 
-	if (strcmp(s->sandbox_network, "egress") != 0)
+	if (strcmp(s->sandbox_network, "egress") != 0 || !has_network(ctx))
 		return;
 	ctx->egress = (struct sandbox_egress){
 		.outbound = w->outbound,
 		.max_bytes = s->egress_max_bytes,
 		.max_connections = s->egress_max_connections,
 		.rate = s->egress_rate,
+		.allows = ctx->policy ? allows : NULL,
+		.allows_arg = ctx,
+		.names_count = ctx->policy && policy_has_url_rules(ctx->policy, run->project),
 		.callback = w->has_callback ? &w->callback : NULL,
 		.task = ctx->request->id,
 		.conversation = run->conversation,

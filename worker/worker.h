@@ -32,6 +32,7 @@
 #include "fanout.h"
 #include "limits.h"
 #include "panel.h"
+#include "policy_watch.h"
 #include "presence.h"
 #include "registry.h"
 #include "request.h"
@@ -216,14 +217,15 @@ struct worker {
 	struct store *store;	 /* NULL without DATABASE_URL */
 	struct sandbox *sandbox; /* likewise */
 	struct way_out way_out;
+	struct policy_watch policy;
+	struct audit *audit;
 	struct state state;
 	struct lanes lanes;
 	struct pool pool;
 	struct schedule schedule;
 	struct keeper keeper;
 	struct services services;
-	struct services chords;	    /* the thread of chord_sweep.c */
-	atomic_bool chords_hurried; /* it is to begin a walk */
+	struct services chords; /* the thread of chord_sweep.c */
 	struct orders orders;
 	struct fanout *fanout;
 	struct lamport clock;

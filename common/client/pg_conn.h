@@ -4,6 +4,7 @@
  *   pg.c       the pool: borrow, return, remake
  *   pg_conn.c  one connection: connect, run a statement with deadlines
  *   pg_error.c what SQLSTATEs and libpq's words mean for us
+ *   pg_listen.c  notifications
  *   pg_url.c   URLs as SQLAlchemy writes them
  */
 #ifndef CELERIAC_PG_CONN_H

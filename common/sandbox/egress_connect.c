@@ -14,6 +14,7 @@
 #include "callback.h"
 #include "clock.h"
 #include "egress_channel.h"
+#include "mem.h"
 
 #define LOOKUP_TIME  (5 * USEC_PER_SEC)
 #define CONNECT_TIME (5 * USEC_PER_SEC)
@@ -50,11 +51,12 @@ static int check_name(struct egress_channel *c, struct err *why)
 {
 	const struct sandbox_egress *w = c->egress->wish;
 	const struct egress_request *r = &c->request;
-	const char *rule;
+	const char *reason = "no rule allows it";
+	_cleanup_free_ char *path = r->path ? xstrndup(r->path, strcspn(r->path, "?")) : NULL;
 
-	if (w->rules && !domain_rules_allow(w->rules, &r->host, r->port, &rule))
-		return err_set(why, ERR_DENIED,
-			       rule ? "denied by the rule %s" : "no rule allows it", rule);
+	if (w->allows && !w->allows(w->allows_arg, r->connect ? "https" : "http", &r->host, r->port,
+				    path, &reason))
+		return err_set(why, ERR_DENIED, "%s", reason);
 	return outbound_check_host(w->outbound, OUTBOUND_SANDBOX, &r->host, r->port, why);
 }
 
@@ -163,7 +165,6 @@ int channel_connect_next(struct egress_channel *c, struct err *err)
 int channel_connected(struct egress_channel *c, struct err *err)
 {
 	static const char established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
-	const struct domain_rules *rules = c->egress->wish->rules;
 	int error = 0;
 	socklen_t len = sizeof(error);
 	struct err why;
@@ -177,7 +178,7 @@ int channel_connected(struct egress_channel *c, struct err *err)
 		return channel_refuse(c, 502, "error", why.msg, "the application is away", err);
 	if (!c->request.connect)
 		return 0;
-	if (rules && rules->count > 0) {
+	if (c->egress->wish->names_count) {
 		c->state = CHANNEL_GREETING;
 		c->deadline = clock_deadline(EGRESS_GREETING_TIME);
 	}

@@ -16,6 +16,7 @@
 
 struct store {
 	struct pg_pool *pool;
+	char *url;	      /* secret */
 	char *media_dir;      /* absolute, or NULL: contents go into the row */
 	atomic_bool answered; /* relaxed: only /readyz looks at it */
 };

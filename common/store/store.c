@@ -103,6 +103,7 @@ int store_open(const struct settings *settings, struct store **ret, struct err *
 		return err_wrap(err, "DATABASE_URL");
 	struct store *s = xcalloc(1, sizeof(*s));
 	s->pool = pool;
+	s->url = xstrdup(settings->database_url);
 	s->media_dir = TAKE(media_dir);
 	*ret = s;
 	return 0;
@@ -114,6 +115,8 @@ void store_close(struct store *s)
 		return;
 	pg_pool_free(s->pool);
 	free(s->media_dir);
+	wipe(s->url, strlen(s->url));
+	free(s->url);
 	free(s);
 }
 

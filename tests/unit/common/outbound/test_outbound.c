@@ -1,4 +1,4 @@
-/* Where connections may go: addresses, hosts, rules, holes. */
+/* Where connections may go: addresses, hosts, holes. */
 #include <check.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -195,57 +195,6 @@ START_TEST(test_bad_hosts)
 }
 END_TEST
 
-/* ---- rules ---- */
-static bool allows(const struct domain_rules *r, const char *host, uint16_t port)
-{
-	struct outbound_host h;
-	struct err err;
-
-	ck_assert_int_eq(outbound_host_parse(host, strlen(host), &h, &err), 0);
-	return domain_rules_allow(r, &h, port, NULL);
-}
-
-START_TEST(test_domain_rules)
-{
-	struct domain_rules r = {.otherwise = false};
-	struct err err;
-
-	ck_assert_int_eq(domain_rules_add(&r, "secret.Example.org", false, &err), 0);
-	ck_assert_int_eq(domain_rules_add(&r, "*.example.org", true, &err), 0);
-	ck_assert_int_eq(domain_rules_add(&r, "one.example:8080", true, &err), 0);
-	ck_assert_int_eq(domain_rules_add(&r, "[2606:4700::1]:443", true, &err), 0);
-	ck_assert(!allows(&r, "secret.example.org", 443));
-	ck_assert(allows(&r, "www.example.org", 443));
-	ck_assert(allows(&r, "a.b.example.org", 443));
-	ck_assert(!allows(&r, "example.org", 443));
-	ck_assert(!allows(&r, "badexample.org", 443));
-	ck_assert(!allows(&r, "example.org.evil.net", 443));
-	ck_assert(allows(&r, "one.example", 8080));
-	ck_assert(!allows(&r, "one.example", 80));
-	ck_assert(allows(&r, "[2606:4700::1]", 443));
-	ck_assert(!allows(&r, "[2606:4700::1]", 80));
-	ck_assert_int_eq(domain_rules_add(&r, "*", true, &err), 0);
-	ck_assert(allows(&r, "anything.at.all", 1));
-	ck_assert(!allows(&r, "secret.example.org", 443));
-	domain_rules_done(&r);
-}
-END_TEST
-
-START_TEST(test_bad_patterns)
-{
-	static const char *const bad[] = {"",	"a*.b", "*.*.b", "a:0",	     "a:99999", "a:x",
-					  "*.", "a b",	"127.1", "http://a", "*a"};
-	struct domain_rules r = {0};
-	struct err err;
-
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		ck_assert_msg(domain_rules_add(&r, bad[i], true, &err) == -ERR_INVALID, "%s",
-			      bad[i]);
-	ck_assert_uint_eq(r.count, 0);
-	domain_rules_done(&r);
-}
-END_TEST
-
 /* ---- holes and the worker's own services ---- */
 static struct outbound *opened(const char *allow)
 {
@@ -401,8 +350,6 @@ int main(void)
 	tcase_add_test(t, test_ranges);
 	tcase_add_test(t, test_hosts);
 	tcase_add_test(t, test_bad_hosts);
-	tcase_add_test(t, test_domain_rules);
-	tcase_add_test(t, test_bad_patterns);
 	tcase_add_test(t, test_defaults);
 	tcase_add_test(t, test_holes);
 	tcase_add_test(t, test_own_services_stay_closed);

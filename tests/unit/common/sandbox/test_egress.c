@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "common/sandbox/egress_channel.h"
 #include "mem.h"
+#include "policy.h"
 #include "tests/unit/suite.h"
 
 /* ---- a server: one connection, which it answers and then echoes or closes ---- */
@@ -81,7 +82,7 @@ static void server_stop(struct server *s)
 /* ---- the agent: what it was sent ---- */
 struct agent {
 	struct sandbox_egress wish;
-	struct domain_rules rules;
+	struct policy *policy; /* or NULL */
 	struct egress *egress;
 	struct buf data; /* for channel 1 */
 	uint64_t taken;	 /* of channel 1 */
@@ -191,19 +192,36 @@ static void begin_for(struct agent *a, const struct server *s)
 	begin(a, allow);
 }
 
+static bool allows(void *arg, const char *scheme, const struct outbound_host *host, uint16_t port,
+		   const char *path, const char **ret_reason)
+{
+	struct agent *a = arg;
+	struct policy_answer answer;
+
+	policy_ask_url(a->policy, NULL, scheme, host, port, path, &answer);
+	*ret_reason = answer.note && *answer.note ? answer.note : "no rule allows it";
+	return answer.allow;
+}
+
 static void add_rule(struct agent *a, const char *pattern, bool allow)
 {
 	struct err err;
 
-	ck_assert_int_eq(domain_rules_add(&a->rules, pattern, allow, &err), 0);
-	a->wish.rules = &a->rules;
+	if (a->policy == NULL)
+		a->policy = policy_new();
+	ck_assert_int_eq(policy_add_rule(a->policy, "url", NULL, pattern, allow,
+					 allow ? "" : "denied by a rule", "test", &err),
+			 0);
+	a->wish.allows = allows;
+	a->wish.allows_arg = a;
+	a->wish.names_count = true;
 }
 
 static void end(struct agent *a)
 {
 	egress_free(a->egress);
 	outbound_close(a->wish.outbound);
-	domain_rules_done(&a->rules);
+	policy_unref(a->policy);
 	buf_done(&a->data);
 }
 
@@ -375,7 +393,8 @@ START_TEST(test_server_name_must_be_the_host)
 
 	server_start(&s, NULL);
 	begin_for(a, &s);
-	add_rule(a, "localhost", true);
+	snprintf(text, sizeof(text), "localhost:%u", s.port);
+	add_rule(a, text, true);
 	snprintf(text, sizeof(text), "CONNECT localhost:%u HTTP/1.1\r\n\r\n", s.port);
 	say(a, text);
 	UNTIL(has(&a->data, "\r\n\r\n"));
@@ -407,7 +426,8 @@ START_TEST(test_no_tls_where_rules_stand)
 
 	server_start(&s, NULL);
 	begin_for(a, &s);
-	add_rule(a, "localhost", true);
+	snprintf(text, sizeof(text), "localhost:%u", s.port);
+	add_rule(a, text, true);
 	snprintf(text, sizeof(text), "CONNECT localhost:%u HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n",
 		 s.port);
 	say(a, text);
@@ -424,9 +444,9 @@ static const struct {
 	const char *request, *status, *record;
 } refused[] = {
 	{"GET http://never.invalid/ HTTP/1.1\r\n\r\n", "HTTP/1.1 403 ",
-	 "deny GET never.invalid:80 [] 0/0 no rule allows it"},
+	 "deny GET never.invalid:80 [] 0/0 denied by a rule"},
 	{"CONNECT bad.allowed.invalid:443 HTTP/1.1\r\n\r\n", "HTTP/1.1 403 ",
-	 "deny CONNECT bad.allowed.invalid:443 [] 0/0 denied by the rule bad.allowed.invalid"},
+	 "deny CONNECT bad.allowed.invalid:443 [] 0/0 denied by a rule"},
 	{"CONNECT x.allowed.invalid:443 HTTP/1.1\r\n\r\n", "HTTP/1.1 502 ",
 	 "error CONNECT x.allowed.invalid:443 [] 0/0"},
 	{"CONNECT localhost:443 HTTP/1.1\r\n\r\n", "HTTP/1.1 403 ", "deny CONNECT localhost:443"},
@@ -450,9 +470,11 @@ START_TEST(test_refused)
 	add_rule(a, "bad.allowed.invalid", false);
 	add_rule(a, "*.allowed.invalid", true);
 	add_rule(a, "localhost", true);
-	add_rule(a, "127.0.0.1", true);
+	add_rule(a, "localhost:22", true);
+	add_rule(a, "127.0.0.1:1", true);
 	add_rule(a, "169.254.169.254", true);
 	add_rule(a, "[::ffff:127.0.0.1]", true);
+	add_rule(a, "*", false);
 	say(a, refused[_i].request);
 	UNTIL(a->half == 1);
 	ck_assert_msg(strncmp(a->data.data, refused[_i].status, strlen(refused[_i].status)) == 0,
