@@ -33,6 +33,7 @@ static void setup(void)
 	settings.broker_url = url;
 	settings.broker_transport_options = "";
 	settings.task_default_queue = "celery";
+	settings.task_create_missing_queues = true;
 	settings.worker_queues = (struct str_list){g_queues, 2};
 	ck_assert_int_eq(broker_open(&settings, &g_broker, &err), 0);
 	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
