@@ -593,7 +593,7 @@ START_TEST(test_prepare)
 	_cleanup_buf_ struct buf notes = BUF_INIT(64 << 10);
 
 	ck_assert_int_eq(sandbox_prepare(f.one.sandbox, &notes, &err), 0);
-	ck_assert(strstr(notes.data, "no network: the egress proxy is not built yet\n"));
+	ck_assert(strstr(notes.data, "network: none but the proxy (egress)\n"));
 	ck_assert(strstr(notes.data, "memory limit: enforced\n"));
 	ck_assert(strstr(notes.data, "containers: at most 3\n"));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
