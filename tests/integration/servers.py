@@ -15,7 +15,7 @@ class Certificates:
         self.directory = pathlib.Path(directory)
         self.ca = self.directory / "ca.crt"
         self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                      "-subj", "/CN=test authority", "-keyout", self.directory / "ca.key", "-out", self.ca)
+                      "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.directory / "ca.key", "-out", self.ca)
         self.server = self._issue("server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         self.other = self._issue("other", "subjectAltName=DNS:elsewhere.example")
         self.client = self._issue("client", "extendedKeyUsage=clientAuth")
@@ -27,7 +27,9 @@ class Certificates:
     def _issue(self, name, extension):
         key, request, certificate = (self.directory / f"{name}.{end}" for end in ("key", "csr", "crt"))
         extensions = self.directory / f"{name}.ext"
-        extensions.write_text(extension + "\n")
+        # all that Python 3.13 wants of a certificate
+        extensions.write_text("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+                              f"subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n{extension}\n")
         self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}",
                       "-keyout", key, "-out", request)
         self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.directory / "ca.key", "-CAcreateserial",

@@ -57,7 +57,7 @@ def test_queues_are_bound_as_celery_binds_them(broker, queues_app, redis_server,
         wait_until(lambda: bindings(broker) == bindings(other), 20,
                    lambda: f"{bindings(broker)}\nis not\n{bindings(other)}: bindings differ")
         if control == "true":
-            ours = queues_app.control.inspect(timeout=5).active_queues()
+            ours = queues_app.control.inspect(timeout=10, limit=1).active_queues()
             told = {q["name"]: (q["exchange"]["name"], q["exchange"]["type"], q["routing_key"]) for q in next(iter(ours.values()))}
             assert told == {q.name: (q.exchange.name, q.exchange.type, q.routing_key) for q in QUEUES}
         worker.kill()
@@ -172,7 +172,7 @@ def test_a_queue_of_one_worker(broker, app, make_worker):
     app.conf.result_extended = True
     result = app.send_task("celeriac.echo", ("direct",), exchange=queue.exchange, routing_key=queue.routing_key)
     assert result.get(timeout=30) == "direct"
-    told = app.control.inspect(timeout=5).active_queues()
+    told = app.control.inspect(timeout=10, limit=2).active_queues()
     assert {n: [q["name"] for q in qs] for n, qs in told.items()} == {
         f"{n}@test": ["celery", f"{n}@test.dq2"] for n in ("one", "two")}
 
@@ -203,7 +203,7 @@ def test_options_are_those_of_kombu(broker, make_worker):
     assert [result.get(timeout=30) for result in results] == list(range(10))
     running = app.send_task("celeriac.sleep", (3,))
     wait_until(lambda: broker.redis.hlen("app1:held") == 1 and broker.redis.zcard("app1:held_index") == 1, 20, "not in its place")
-    assert app.control.inspect(timeout=5).ping()
+    assert app.control.ping(timeout=10, limit=1)
     assert {c["name"] for c in broker.redis.client_list() if c["db"] == str(broker.redis.connection_pool.connection_kwargs["db"])} >= {"ours"}
     running.get(timeout=30)
     keys = {key.decode().split("-task-meta-")[0] for key in broker.redis.scan_iter("*-task-meta-*")}
