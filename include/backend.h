@@ -68,6 +68,8 @@ char *backend_meta_key(const struct backend *b, const char *task_id);
 /* Results are compressed (result_compression): the scripts cannot see that one is a SUCCESS. */
 bool backend_compresses(const struct backend *b);
 
+/* Python's repr of a stored exception: "RuntimeError('boo')". Given. [any] */
+char *backend_exception_repr(const json_t *exception);
 /* The metas of `count` tasks: an array of objects, null where nothing is stored. Given. What is
  * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a Redis backend. Blocks. [any] */
 int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,

@@ -44,8 +44,9 @@ enum task_flag {
 	TASK_SANDBOX = 1u << 1,	  /* needs the engine; not for modules */
 	TASK_STORED = 1u << 2,	  /* one row in tool_results, begun before and finished after the
 				     function; not for modules */
-	TASK_NETWORK = 1u << 3	  /* its sandbox has network access where sandbox_settings say
+	TASK_NETWORK = 1u << 3,	  /* its sandbox has network access where sandbox_settings say
 				     nothing; not for modules */
+	TASK_ANY_ARGUMENTS = 1u << 4 /* what no parameter takes is no mistake: *args, **kwargs */
 };
 
 /* What a task leaves to the settings is 0. */

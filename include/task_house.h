@@ -5,6 +5,8 @@
 #ifndef CELERIAC_TASK_HOUSE_H
 #define CELERIAC_TASK_HOUSE_H
 
+#include "backend.h"
+#include "message.h"
 #include "sandbox.h"
 #include "settings.h"
 #include "store.h"
@@ -24,6 +26,34 @@ int task_bind(const struct task *t, const json_t *args, const json_t *kwargs, js
 const struct settings *task_ctx_settings(const struct task_ctx *ctx);
 /* NULL where this worker has no engine. */
 struct sandbox *task_ctx_sandbox(struct task_ctx *ctx);
+
+/* The message. Borrowed. */
+const struct message *task_ctx_message(const struct task_ctx *ctx);
+
+/* ---- canvas from inside a task: task_canvas.c of the worker ---- */
+/* Runs another task in this one's place, in this thread: its result, or its exception as this
+ * task's. celery.exceptions.NotRegistered when there is none of that name; NotImplementedError for
+ * TASK_STORED ones, which have a message and a row each. */
+int task_call(struct task_ctx *ctx, const char *name, const json_t *args, const json_t *kwargs,
+	      json_t **ret_result, struct err *err) must_check;
+/* The same without the call: whether there is such a task. */
+int task_call_check(struct task_ctx *ctx, const char *name, struct err *err) must_check;
+/* Publishes a signature together with this task's end, whichever that is but its return to the
+ * queue. `args` (array) and `options` (object) may be NULL; `ret_result` (or NULL): the tuple of
+ * its result, given. Unless the options say add_to_parent false, that is a child of this task.
+ * ERR_INVALID, ERR_TOOBIG: it cannot be followed. */
+int task_apply(struct task_ctx *ctx, const json_t *signature, const json_t *args,
+	       const json_t *options, json_t **ret_result, struct err *err) must_check;
+/* Adds a result tuple to this task's children. */
+void task_add_child(struct task_ctx *ctx, json_t *result);
+/* The body of a chord fails, with this task's end, as ChordError(text), or the tasks of a group
+ * with `cause` (an exception as stored, or NULL). */
+int task_fail_chord(struct task_ctx *ctx, const json_t *body, const char *text, const json_t *cause,
+		    struct err *err) must_check;
+/* The backend, for those who read results. */
+struct backend *task_ctx_backend(struct task_ctx *ctx);
+/* What the worker looks after in the backend is looked at soon (celery.backend_cleanup). */
+void task_cleanup_backend(struct task_ctx *ctx);
 
 /* The row of a TASK_STORED task, filled by the task before it returns, written by the worker after.
  * Pointers must stay valid until the cleanup, which the worker calls once everything is stored. */

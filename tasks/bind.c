@@ -85,6 +85,8 @@ static int bind_keyword(const struct task *t, const char *key, json_t *value, si
 		values[i] = value;
 		return 0;
 	}
+	if (t->flags & TASK_ANY_ARGUMENTS)
+		return 0;
 	return err_set(err, ERR_INVALID, "%s() got an unexpected keyword argument '%.*s'", t->name,
 		       NAME_MAX_SHOWN, key);
 }
@@ -173,7 +175,7 @@ int task_bind(const struct task *t, const json_t *args, const json_t *kwargs, js
 		if (rc < 0)
 			return rc;
 	}
-	if (given > t->param_count)
+	if (given > t->param_count && !(t->flags & TASK_ANY_ARGUMENTS))
 		return too_many(t, given, err);
 	rc = check_missing(t, values, err);
 	if (rc < 0)

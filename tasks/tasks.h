@@ -8,6 +8,15 @@
 
 #include "task_house.h"
 
+extern const struct task task_celery_accumulate;
+extern const struct task task_celery_backend_cleanup;
+extern const struct task task_celery_chain;
+extern const struct task task_celery_chord;
+extern const struct task task_celery_chord_unlock;
+extern const struct task task_celery_chunks;
+extern const struct task task_celery_group;
+extern const struct task task_celery_map;
+extern const struct task task_celery_starmap;
 extern const struct task task_celeriac_add;
 extern const struct task task_celeriac_echo;
 extern const struct task task_celeriac_fail;

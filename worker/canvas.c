@@ -107,6 +107,16 @@ static int follow_part(const struct follower *f, const struct request *r, enum t
 	return state == TASK_SUCCESS ? rc : tolerate(f, before, rc, err);
 }
 
+/* What the task published itself comes first. */
+static void add_own_children(const struct request *r, struct canvas *c)
+{
+	json_t *all = json_copy(r->children);
+
+	json_array_extend(all, c->children);
+	json_decref(c->children);
+	c->children = all;
+}
+
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
 		    struct canvas *ret, struct err *err)
 {
@@ -116,6 +126,8 @@ int canvas_continue(struct request *r, enum task_state state, const json_t *resu
 	int rc = state == TASK_SUCCESS ? follow_success(&f, embed, result, &c.children, err)
 				       : follow_failure(&f, embed, state, result, err);
 
+	if (rc == 0 && r->children != NULL)
+		add_own_children(r, &c);
 	if (rc == 0)
 		rc = follow_part(&f, r, state, result, err);
 	if (rc < 0) {

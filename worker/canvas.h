@@ -51,8 +51,6 @@ int canvas_add_errbacks(const struct follower *f, const char *failed_id, const j
 void canvas_truncate(struct settle_steps *steps, size_t count);
 
 /* ---- chord.c ---- */
-/* Python's repr of a stored exception: "RuntimeError('boo')". Given. */
-char *canvas_exception_repr(const json_t *exception);
 /* The part `task_id` of group `group_id` ended so; if it is the last, what follows from that. What
  * cannot be counted fails the body. Transient errors only. */
 int chord_return_part(const struct follower *f, const struct chord_part *part, const json_t *body,
@@ -68,5 +66,7 @@ int chord_fail(const struct follower *f, const json_t *body, const char *text, c
 /* ---- chord_sweep.c: the thread that looks after chords nobody triggers ---- */
 int chord_sweep_start(struct worker *w, struct err *err) must_check;
 void chord_sweep_stop(struct worker *w);
+/* It begins to walk over all keys now. [any] */
+void chord_sweep_hurry(struct worker *w);
 
 #endif

@@ -106,6 +106,8 @@ static void look(struct sweep *s, const char *group_id)
 /* Goes on with the walk over all keys, a few steps. */
 static int walk(struct sweep *s, struct err *err)
 {
+	if (atomic_exchange(&s->worker->chords_hurried, false))
+		s->next_pass = 0;
 	if (clock_mono() < s->next_pass)
 		return 0;
 	for (int i = 0; i < SCANS; i++) {
@@ -189,4 +191,14 @@ void chord_sweep_stop(struct worker *w)
 	mutex_unlock(&c->lock);
 	pthread_join(c->thread, NULL);
 	c->started = false;
+}
+
+void chord_sweep_hurry(struct worker *w)
+{
+	struct services *c = &w->chords;
+
+	atomic_store(&w->chords_hurried, true);
+	mutex_lock(&c->lock);
+	cond_signal(&c->changed);
+	mutex_unlock(&c->lock);
 }

@@ -71,6 +71,8 @@ void request_transition(struct request *r, enum request_state to)
 static void free_request(struct request *r)
 {
 	message_free(r->message);
+	settle_steps_done(&r->applied);
+	json_decref(r->children);
 	free(r->lane);
 	free(r->dead_reason);
 	free(r);
@@ -139,6 +141,24 @@ static struct settle_steps take_steps(struct settle_steps *steps)
 	return taken;
 }
 
+/* `more` (taken, or NULL) after `first`. */
+static struct settle_steps join_steps(struct settle_steps first, struct settle_steps *more)
+{
+	struct settle_steps second = take_steps(more);
+
+	if (first.count == 0)
+		return second;
+	if (second.count > 0) {
+		first.items =
+			xrealloc(first.items, (first.count + second.count) * sizeof(*first.items));
+		memcpy(first.items + first.count, second.items,
+		       second.count * sizeof(*second.items));
+		first.count += second.count;
+	}
+	free(second.items);
+	return first;
+}
+
 /* The result went to another server, before the ack. */
 static void ack_after_result(void *arg, const struct err *err)
 {
@@ -186,7 +206,8 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 	}
 	if (result != NULL && outcome == SETTLE_REQUEUE)
 		BUG("request %s: a result of what is not done", r->id);
-	s.steps = take_steps(steps);
+	s.steps = outcome == SETTLE_REQUEUE ? take_steps(steps)
+					    : join_steps(take_steps(&r->applied), steps);
 	if (r->begun)
 		broker_step_begun(w->broker, &s.steps, r->id,
 				  outcome == SETTLE_REQUEUE ? r->delivery.tag : NULL);

@@ -55,6 +55,9 @@ struct request {
 	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
 	char *lane;		       /* or NULL */
 	bool lane_held;		       /* it is at the head of its lane */
+	struct settle_steps applied;   /* what the task published itself: before all that follows */
+	json_t *children;	       /* its results, for the task's meta; or NULL */
+	size_t applied_count;
 	struct worker *worker;
 	struct request *next; /* of the one list it is on */
 	struct request *held_prev, *held_next;

@@ -225,7 +225,8 @@ struct worker {
 	struct schedule schedule;
 	struct keeper keeper;
 	struct services services;
-	struct services chords; /* the thread of chord_sweep.c */
+	struct services chords;	    /* the thread of chord_sweep.c */
+	atomic_bool chords_hurried; /* it is to begin a walk */
 	struct orders orders;
 	struct fanout *fanout;
 	struct lamport clock;

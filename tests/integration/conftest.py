@@ -195,7 +195,7 @@ def house(redis_server, postgres, session_directory):
 
 @pytest.fixture
 def make_python_worker(broker, directory, ended):
-    def make(**options):
+    def make(broker=broker, **options):
         made = PythonWorker(broker, directory, **options)
         ended.append(made)
         return made.start()

@@ -24,6 +24,8 @@ struct task_ctx {
 	struct sandbox *sandbox;
 	struct task_record record;
 	struct store_task row;
+	struct message sent; /* args and kwargs, borrowed */
+	bool cleaned;
 	atomic_bool cancel;
 	char module[64], type[64], message[BOUND_ERROR_TEXT]; /* what was raised, "" if nothing */
 	json_t *value; /* with task_raise_value, borrowed from the arguments */
@@ -86,6 +88,51 @@ int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
 	ctx->countdown = countdown;
 	return err_set(err, ERR_RETRY, "to be retried");
 }
+const struct message *task_ctx_message(const struct task_ctx *ctx)
+{
+	return &ctx->sent;
+}
+int task_call_check(struct task_ctx *ctx, const char *name, struct err *err)
+{
+	return task_find(name) ? 0
+			       : task_raise(ctx, err, "celery.exceptions", "NotRegistered", "%s",
+					    name);
+}
+int task_call(struct task_ctx *ctx, const char *name, const json_t *args, const json_t *kwargs,
+	      json_t **ret_result, struct err *err)
+{
+	const struct task *t = task_find(name);
+	json_t *values[BOUND_TASK_PARAMS];
+	struct err wrong = {0};
+
+	if (task_call_check(ctx, name, err) < 0)
+		return -ERR_FAILED;
+	if (task_bind(t, args, kwargs, values, &wrong) < 0)
+		return task_raise(ctx, err, "builtins", "TypeError", "%s", wrong.msg);
+	return t->run(ctx, values, ret_result, err);
+}
+int task_apply(unused_arg struct task_ctx *ctx, unused_arg const json_t *signature,
+	       unused_arg const json_t *args, unused_arg const json_t *options,
+	       unused_arg json_t **ret_result, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "nothing is published here");
+}
+void task_add_child(unused_arg struct task_ctx *ctx, unused_arg json_t *result)
+{
+}
+int task_fail_chord(unused_arg struct task_ctx *ctx, unused_arg const json_t *body,
+		    unused_arg const char *text, unused_arg const json_t *cause, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "nothing is published here");
+}
+struct backend *task_ctx_backend(unused_arg struct task_ctx *ctx)
+{
+	return NULL;
+}
+void task_cleanup_backend(struct task_ctx *ctx)
+{
+	ctx->cleaned = true;
+}
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
 	return &ctx->record;
@@ -134,6 +181,7 @@ static int call(const char *name, const char *args, const char *kwargs, struct b
 	values = xcalloc(t->param_count + 1, sizeof(json_t *));
 	g_ctx.type[0] = '\0';
 	buf_reset(out);
+	g_ctx.sent = (struct message){.args = list, .kwargs = object};
 	rc = task_bind(t, list, object, values, &err);
 	if (rc < 0) {
 		buf_appendf(out, "%s: %s", rc == -ERR_INVALID ? "TypeError" : "ValueError",
