@@ -15,8 +15,8 @@ void canvas_done(struct canvas *c)
 	*c = (struct canvas){0};
 }
 
-int canvas_fail_chain(const struct follower *f, const json_t *chain, enum task_state state,
-		      const json_t *exception, struct err *err)
+int canvas_fail_chain(const struct follower *f, const json_t *chain,
+		      const struct canvas_failure *why, struct err *err)
 {
 	_cleanup_json_ json_t *unreached = NULL;
 	const json_t *signature;
@@ -32,12 +32,12 @@ int canvas_fail_chain(const struct follower *f, const json_t *chain, enum task_s
 		struct chord_part part = {.group_id = json_member_str(options, "group_id"),
 					  .task_id = json_member_str(options, "task_id"),
 					  .group_index = json_member(options, "group_index"),
-					  .state = state,
-					  .result = exception};
+					  .state = why->state,
+					  .result = why->exception};
 
 		if (part.task_id == NULL)
 			continue;
-		rc = canvas_add_failure(f, part.task_id, exception, err);
+		rc = canvas_add_failure(f, part.task_id, why, signature, NULL, err);
 		if (rc == 0 && body != NULL && part.group_id != NULL)
 			rc = chord_return_part(f, &part, body, err);
 		if (rc < 0)
@@ -73,17 +73,18 @@ static int tolerate(const struct follower *f, size_t before, int rc, struct err 
 	return 0;
 }
 
-static int follow_failure(const struct follower *f, const json_t *embed, enum task_state state,
-			  const json_t *exception, struct err *err)
+static int follow_failure(const struct follower *f, const json_t *embed,
+			  const struct canvas_failure *why, struct err *err)
 {
 	size_t before = f->steps->count;
-	int rc = canvas_add_errbacks(f, f->context.task_id, json_member(embed, "errbacks"), err);
+	int rc = canvas_add_errbacks(f, f->context.task_id, json_member(embed, "errbacks"), NULL,
+				     err);
 
 	rc = tolerate(f, before, rc, err);
 	if (rc < 0)
 		return rc;
 	before = f->steps->count;
-	rc = canvas_fail_chain(f, json_member(embed, "chain"), state, exception, err);
+	rc = canvas_fail_chain(f, json_member(embed, "chain"), why, err);
 	return tolerate(f, before, rc, err);
 }
 
@@ -118,13 +119,14 @@ static void add_own_children(const struct request *r, struct canvas *c)
 }
 
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
-		    struct canvas *ret, struct err *err)
+		    const char *traceback, struct canvas *ret, struct err *err)
 {
+	const struct canvas_failure why = {state, result, traceback};
 	const json_t *embed = r->message->embed;
 	struct canvas c = {0};
 	struct follower f = canvas_follower(r, &c.steps);
 	int rc = state == TASK_SUCCESS ? follow_success(&f, embed, result, &c.children, err)
-				       : follow_failure(&f, embed, state, result, err);
+				       : follow_failure(&f, embed, &why, err);
 
 	if (rc == 0 && r->children != NULL)
 		add_own_children(r, &c);

@@ -18,17 +18,23 @@ void canvas_done(struct canvas *c);
 
 /*
  * The follow-ups of `r`, which ended in `state` (SUCCESS, FAILURE or REVOKED) with `result` (value
- * or exception, as in a meta). Nothing is sent; a chord's part is recorded. ERR_INVALID,
+ * or exception, as in a meta) and, if it failed, `traceback` (or NULL). Nothing is sent; a chord's part is recorded. ERR_INVALID,
  * ERR_TOOBIG: its signatures cannot be followed. Transient: the backend is away.
  */
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
-		    struct canvas *ret, struct err *err) must_check;
+		    const char *traceback, struct canvas *ret, struct err *err) must_check;
 
+/* Why results fail that somebody waits for. */
+struct canvas_failure {
+	enum task_state state;
+	const json_t *exception; /* as in a meta */
+	const char *traceback;	 /* or NULL */
+};
 struct follower;
 /* The rest of a chain (array, or NULL) that can no more be reached fails with what made it so, and
  * so does its part of a chord. */
-int canvas_fail_chain(const struct follower *f, const json_t *chain, enum task_state state,
-		      const json_t *exception, struct err *err) must_check;
+int canvas_fail_chain(const struct follower *f, const json_t *chain,
+		      const struct canvas_failure *why, struct err *err) must_check;
 
 /* ---- canvas_steps.c: plans become steps of a settlement ---- */
 struct follower {
@@ -41,12 +47,15 @@ struct follower canvas_follower(const struct request *r, struct settle_steps *st
 /* All of these leave what was added in the steps when they fail. */
 int canvas_add_plan(const struct follower *f, const struct signature_plan *plan,
 		    struct err *err) must_check;
-/* Marks the result of a task that will never run; not where it has one of SUCCESS. */
-int canvas_add_failure(const struct follower *f, const char *task_id, const json_t *exception,
-		       struct err *err) must_check;
-/* Calls the errbacks (array, one, or NULL) of a task that failed. */
+/* Marks the result of a task that will never run; not where it has one of SUCCESS. `signature`: of
+ * the task, `children`: of its meta; either may be NULL. */
+int canvas_add_failure(const struct follower *f, const char *task_id,
+		       const struct canvas_failure *why, const json_t *signature,
+		       const json_t *children, struct err *err) must_check;
+/* Calls the errbacks (array, one, or NULL) of a task that failed. `ret_children` (or NULL): their
+ * results, given. */
 int canvas_add_errbacks(const struct follower *f, const char *failed_id, const json_t *errbacks,
-			struct err *err) must_check;
+			json_t **ret_children, struct err *err) must_check;
 /* Drops all but the first `count`. */
 void canvas_truncate(struct settle_steps *steps, size_t count);
 

@@ -6,8 +6,10 @@
 
 #include "bounds.h"
 #include "canvas.h"
+#include "discard.h"
 #include "json.h"
 #include "mem.h"
+#include "row.h"
 
 struct follower canvas_follower(const struct request *r, struct settle_steps *steps)
 {
@@ -128,15 +130,45 @@ int canvas_add_plan(const struct follower *f, const struct signature_plan *plan,
 	return 0;
 }
 
-int canvas_add_failure(const struct follower *f, const char *task_id, const json_t *exception,
-		       struct err *err)
+/* What an extended meta says of a task that is only a signature. */
+static void describe(const struct follower *f, const json_t *signature, struct task_meta *meta,
+		     json_t **ret_args, json_t **ret_kwargs)
 {
-	struct task_meta meta = {.task_id = task_id, .state = TASK_FAILURE, .result = exception};
+	const json_t *options = json_object_get(signature, "options");
+	const struct task *t;
+
+	meta->name = json_member_str(signature, "task");
+	meta->group_id = json_member_str(options, "group_id");
+	meta->parent_id = json_member_str(options, "parent_id");
+	meta->retries = json_integer_value(json_member(options, "retries"));
+	if (meta->name == NULL)
+		return;
+	t = worker_find_task(f->worker, meta->name);
+	*ret_args = row_shown_args(t ? t : &discard_unregistered,
+				   json_object_get(signature, "args"));
+	*ret_kwargs = row_shown_kwargs(t ? t : &discard_unregistered,
+				       json_object_get(signature, "kwargs"));
+	meta->args = *ret_args;
+	meta->kwargs = *ret_kwargs;
+}
+
+int canvas_add_failure(const struct follower *f, const char *task_id,
+		       const struct canvas_failure *why, const json_t *signature,
+		       const json_t *children, struct err *err)
+{
+	struct task_meta meta = {.task_id = task_id,
+				 .state = why->state,
+				 .result = why->exception,
+				 .traceback = why->traceback,
+				 .children = children};
+	_cleanup_json_ json_t *args = NULL, *kwargs = NULL;
 	struct backend_write w = {0};
 	int rc;
 
 	if (backend_is_disabled(f->worker->backend))
 		return 0;
+	if (signature != NULL)
+		describe(f, signature, &meta, &args, &kwargs);
 	rc = backend_encode(f->worker->backend, &meta, &w, err);
 	if (rc == 0)
 		add_write(f, &w);
@@ -144,13 +176,15 @@ int canvas_add_failure(const struct follower *f, const char *task_id, const json
 }
 
 int canvas_add_errbacks(const struct follower *f, const char *failed_id, const json_t *errbacks,
-			struct err *err)
+			json_t **ret_children, struct err *err)
 {
 	struct signature_plan plan = {0};
 	int rc = signature_on_failure(&f->context, failed_id, errbacks, &plan, err);
 
 	if (rc == 0)
 		rc = canvas_add_plan(f, &plan, err);
+	if (rc == 0 && ret_children != NULL)
+		*ret_children = json_incref(plan.children);
 	signature_plan_done(&plan);
 	return rc < 0 ? err_wrap(err, "errbacks of %.80s", failed_id) : 0;
 }

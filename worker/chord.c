@@ -6,6 +6,7 @@
  * a section that is skipped when the set is gone or somebody else claims it. Elsewhere it goes out
  * at once, under a claim of ours.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
@@ -26,22 +27,42 @@ static json_t *chord_error(const char *text)
 
 /* ---- the body cannot run ---- */
 
-/* The failed results and their errbacks; ids that errbacks need are made from the result's. */
-static int fail_results(const struct follower *f, const json_t *results, const json_t *exception,
-			struct err *err)
+/* What becomes of a body: which results fail, and as what. */
+struct failing {
+	json_t *results, *exception;
+	char *traceback;
+};
+
+static void failing_done(struct failing *f)
 {
-	for (size_t i = 0; i < json_array_size(results); i++) {
-		const json_t *result = json_array_get(results, i);
+	json_decref(f->results);
+	json_decref(f->exception);
+	free(f->traceback);
+}
+
+static struct canvas_failure failure_of(const struct failing *f)
+{
+	return (struct canvas_failure){TASK_FAILURE, f->exception, f->traceback};
+}
+
+/* The failed results and their errbacks; ids that errbacks need are made from the result's. */
+static int fail_results(const struct follower *f, const struct failing *failing, struct err *err)
+{
+	struct canvas_failure why = failure_of(failing);
+
+	for (size_t i = 0; i < json_array_size(failing->results); i++) {
+		const json_t *result = json_array_get(failing->results, i);
 		const char *id = json_member_str(result, "id");
+		_cleanup_json_ json_t *children = NULL;
 		struct follower own = *f;
 		int rc;
 
 		if (id == NULL)
 			continue;
 		own.context.task_id = own.context.root_id = own.context.seed = id;
-		rc = canvas_add_failure(&own, id, exception, err);
+		rc = canvas_add_errbacks(&own, id, json_member(result, "errbacks"), &children, err);
 		if (rc == 0)
-			rc = canvas_add_errbacks(&own, id, json_member(result, "errbacks"), err);
+			rc = canvas_add_failure(&own, id, &why, NULL, children, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -49,19 +70,19 @@ static int fail_results(const struct follower *f, const json_t *results, const j
 }
 
 /* What waits for those results: the rest of their chains, the chords that they are parts of. */
-static int fail_dependents(const struct follower *f, const json_t *results, const json_t *exception,
-			   struct err *err)
+static int fail_dependents(const struct follower *f, const struct failing *failing, struct err *err)
 {
-	for (size_t i = 0; i < json_array_size(results); i++) {
-		const json_t *result = json_array_get(results, i);
+	struct canvas_failure why = failure_of(failing);
+
+	for (size_t i = 0; i < json_array_size(failing->results); i++) {
+		const json_t *result = json_array_get(failing->results, i);
 		const json_t *body = json_member(result, "chord");
 		struct chord_part part = {.group_id = json_member_str(result, "group_id"),
 					  .task_id = json_member_str(result, "id"),
 					  .group_index = json_member(result, "group_index"),
 					  .state = TASK_FAILURE,
-					  .result = exception};
-		int rc = canvas_fail_chain(f, json_member(result, "chain"), TASK_FAILURE, exception,
-					   err);
+					  .result = failing->exception};
+		int rc = canvas_fail_chain(f, json_member(result, "chain"), &why, err);
 
 		if (rc == 0 && body != NULL && part.group_id != NULL && part.task_id != NULL)
 			rc = chord_return_part(f, &part, body, err);
@@ -69,17 +90,6 @@ static int fail_dependents(const struct follower *f, const json_t *results, cons
 			return rc;
 	}
 	return 0;
-}
-
-/* What becomes of a body: which results fail, and as what. */
-struct failing {
-	json_t *results, *exception;
-};
-
-static void failing_done(struct failing *f)
-{
-	json_decref(f->results);
-	json_decref(f->exception);
 }
 
 static int find_failing(const json_t *body, const char *text, const json_t *cause,
@@ -93,6 +103,10 @@ static int find_failing(const json_t *body, const char *text, const json_t *caus
 	ret->exception = cause != NULL && json_array_size(ret->results) > 1
 				 ? json_incref((json_t *)(uintptr_t)cause)
 				 : chord_error(text);
+	ret->traceback =
+		xasprintf("Traceback (most recent call last):\n  Chord, in celeriac\n"
+			  "celery.exceptions.ChordError: %s\n",
+			  text);
 	return 0;
 }
 
@@ -114,9 +128,9 @@ int chord_fail(const struct follower *f, const json_t *body, const char *text, c
 		key = backend_meta_key(f->worker->backend, json_member_str(first, "id"));
 		settle_steps_add(f->steps, STEP_ABSENT, key, NULL, 0, 0);
 	}
-	rc = fail_results(f, failing.results, failing.exception, err);
+	rc = fail_results(f, &failing, err);
 	settle_steps_add(f->steps, STEP_END, "", NULL, 0, 0);
-	return rc < 0 ? rc : fail_dependents(f, failing.results, failing.exception, err);
+	return rc < 0 ? rc : fail_dependents(f, &failing, err);
 }
 
 /* ---- all parts are in ---- */
@@ -177,7 +191,7 @@ static int add_ending(const struct follower *f, const char *group_id, const json
 	if (rc < 0)
 		return rc;
 	log_error("Chord %.80s raised: %s", group_id, text);
-	return fail_results(f, ret->results, ret->exception, err);
+	return fail_results(f, ret, err);
 }
 
 static void begin_section(const struct follower *f, char *keys[CHORD_KEYS])
@@ -242,7 +256,7 @@ int chord_trigger(const struct follower *f, const char *group_id, const json_t *
 
 	if (rc < 0)
 		return err_wrap(err, "chord %.80s", group_id);
-	return fail_dependents(f, failing.results, failing.exception, err);
+	return fail_dependents(f, &failing, err);
 }
 
 int chord_return_part(const struct follower *f, const struct chord_part *part, const json_t *body,

@@ -94,12 +94,12 @@ void settle_started(struct request *r)
 /* The follow-ups of an ending. A backend that is away is waited for; false when the worker stops
  * meanwhile. `err` is set when they can never be followed. */
 static bool follow(struct request *r, enum task_state state, const json_t *result,
-		   struct canvas *ret, struct err *err)
+		   const char *traceback, struct canvas *ret, struct err *err)
 {
 	for (;;) {
 		struct err step = {0};
 
-		if (canvas_continue(r, state, result, ret, &step) == 0)
+		if (canvas_continue(r, state, result, traceback, ret, &step) == 0)
 			return true;
 		if (!err_is_transient(&step)) {
 			log_error("Task %s[%s]: its follow-ups are lost: %s", r->name, r->id,
@@ -122,7 +122,7 @@ void settle_result(struct request *r, enum task_state state, const json_t *resul
 	struct err err = {0}, second = {0};
 	bool keep;
 
-	if (!follow(r, state, result, &canvas, &err)) {
+	if (!follow(r, state, result, traceback, &canvas, &err)) {
 		settle_release(r);
 		return;
 	}
@@ -134,7 +134,7 @@ void settle_result(struct request *r, enum task_state state, const json_t *resul
 				      err.msg, "exc_module", "kombu.exceptions");
 		canvas_done(&canvas);
 		if (state == TASK_SUCCESS &&
-		    !follow(r, TASK_FAILURE, exception, &canvas, &second)) {
+		    !follow(r, TASK_FAILURE, exception, NULL, &canvas, &second)) {
 			settle_release(r);
 			return;
 		}
