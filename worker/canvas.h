@@ -18,8 +18,9 @@ void canvas_done(struct canvas *c);
 
 /*
  * The follow-ups of `r`, which ended in `state` (SUCCESS, FAILURE or REVOKED) with `result` (value
- * or exception, as in a meta) and, if it failed, `traceback` (or NULL). Nothing is sent; a chord's part is recorded. ERR_INVALID,
- * ERR_TOOBIG: its signatures cannot be followed. Transient: the backend is away.
+ * or exception, as in a meta) and, if it failed, `traceback` (or NULL). Nothing is sent; a chord's
+ * part is recorded. ERR_INVALID, ERR_TOOBIG: its signatures cannot be followed. Transient: the
+ * backend is away.
  */
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
 		    const char *traceback, struct canvas *ret, struct err *err) must_check;

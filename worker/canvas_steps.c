@@ -144,8 +144,8 @@ static void describe(const struct follower *f, const json_t *signature, struct t
 	if (meta->name == NULL)
 		return;
 	t = worker_find_task(f->worker, meta->name);
-	*ret_args = row_shown_args(t ? t : &discard_unregistered,
-				   json_object_get(signature, "args"));
+	*ret_args =
+		row_shown_args(t ? t : &discard_unregistered, json_object_get(signature, "args"));
 	*ret_kwargs = row_shown_kwargs(t ? t : &discard_unregistered,
 				       json_object_get(signature, "kwargs"));
 	meta->args = *ret_args;

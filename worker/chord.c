@@ -103,10 +103,9 @@ static int find_failing(const json_t *body, const char *text, const json_t *caus
 	ret->exception = cause != NULL && json_array_size(ret->results) > 1
 				 ? json_incref((json_t *)(uintptr_t)cause)
 				 : chord_error(text);
-	ret->traceback =
-		xasprintf("Traceback (most recent call last):\n  Chord, in celeriac\n"
-			  "celery.exceptions.ChordError: %s\n",
-			  text);
+	ret->traceback = xasprintf("Traceback (most recent call last):\n  Chord, in celeriac\n"
+				   "celery.exceptions.ChordError: %s\n",
+				   text);
 	return 0;
 }
 

@@ -7,9 +7,10 @@ import celery
 
 request = json.load(sys.stdin)
 app = celery.Celery(broker=request["url"], backend=request["url"])
+app.conf.update(request.get("conf", {}))
 results = [
     app.send_task(name, args=args, kwargs=kwargs, **options) for name, args, kwargs, options in request["requests"]
-]
+] + [app.AsyncResult(celery.signature(canvas, app=app).apply_async().id) for canvas in request.get("canvases", [])]
 answers = []
 for result in results:
     answer = {"id": result.id}

@@ -88,10 +88,11 @@ class Client:
         self.which = which
         self.broker = broker
 
-    def call(self, requests, seconds=120):
-        """Sends [(name, args, kwargs, options)] one after the other, then waits for each result, in order. Returns
+    def call(self, requests, seconds=120, **more):
+        """Sends [(name, args, kwargs, options)] one after the other, then `canvases` (signatures as dicts), with `conf` as
+        further settings; waits for each result, in order. Returns
         [{"id", "state", "value"} or {"id", "state", "error", "message"}]."""
-        request = {"url": self.broker.url, "requests": requests, "seconds": seconds}
+        request = {"url": self.broker.url, "requests": requests, "seconds": seconds, **more}
         done = subprocess.run(
             [PYTHONS[self.which], "-s", HERE / "client_process.py"], input=json.dumps(request), capture_output=True, text=True,
             timeout=seconds + 30,

@@ -1,6 +1,7 @@
 """The tasks of the real Python workers of the tests: some under names that celeriac-worker has too, some their own."""
 
 import json
+import json
 import os
 import time
 
@@ -13,6 +14,7 @@ app.conf.update(
     result_extended=os.environ.get("TEST_EXTENDED") == "1",
     worker_deduplicate_successful_tasks=os.environ.get("TEST_DEDUPLICATE") == "1",
     task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
+    **json.loads(os.environ.get("TEST_CONF", "{}")),
 )
 app.conf.update(json.loads(os.environ.get("TEST_CONF", "{}")))
 
