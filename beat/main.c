@@ -36,7 +36,7 @@ static void banner(const struct settings *s, const struct options *o)
 	free(broker);
 }
 
-static int run(const struct settings *s, const struct options *o)
+static int run(const struct settings *s, const struct options *o, int parent)
 {
 	struct err err = {0};
 	int signals = -1;
@@ -52,6 +52,7 @@ static int run(const struct settings *s, const struct options *o)
 		log_critical("%s", err.msg);
 		return EXIT_FAILURE;
 	}
+	daemon_detached(parent);
 	if (!o->quiet)
 		banner(s, o);
 	status = service_run(s, signals);
@@ -100,7 +101,7 @@ static int check(const struct settings *s)
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int act(const struct settings *s, const struct options *o)
+static int act(const struct settings *s, const struct options *o, int parent)
 {
 	switch (o->action) {
 	case ACTION_HELP:
@@ -118,28 +119,41 @@ static int act(const struct settings *s, const struct options *o)
 	case ACTION_RUN:
 		break;
 	}
-	return run(s, o);
+	return run(s, o, parent);
+}
+
+static int prepare(struct settings *s, struct options *o, int argc, char **argv, int *ret_parent,
+		   struct err *err)
+{
+	int rc = settings_load(NULL, s, err);
+
+	if (rc == 0)
+		rc = options_parse(&beat_options, argc, argv, s, o, err);
+	if (rc == 0 && o->action == ACTION_RUN)
+		rc = daemon_settle(&o->place, err);
+	if (rc == 0 && o->action == ACTION_RUN && o->detach)
+		rc = daemon_detach(ret_parent, err);
+	if (rc == 0)
+		rc = log_open(o->logfile, o->level,
+			      strcmp(s->log_format, "json") == 0 ? LOG_FORMAT_JSON
+								 : LOG_FORMAT_CELERY,
+			      err);
+	return rc;
 }
 
 int main(int argc, char **argv)
 {
-	struct settings settings;
-	struct options options;
+	struct settings settings = {0};
+	struct options options = {0};
 	struct err err = {0};
-	int status = EXIT_FAILURE;
+	int status = EXIT_FAILURE, parent = -1;
 
 	daemon_limits();
-	if (settings_load(NULL, &settings, &err) < 0) {
-		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
-		return EXIT_FAILURE;
-	}
-	if (options_parse(&beat_options, argc, argv, &settings, &options, &err) < 0 ||
-	    log_open(options.logfile, options.level,
-		     strcmp(settings.log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY,
-		     &err) < 0)
+	if (prepare(&settings, &options, argc, argv, &parent, &err) < 0)
 		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
 	else
-		status = act(&settings, &options);
+		status = act(&settings, &options, parent);
+	options_done(&options);
 	settings_done(&settings);
 	return status;
 }

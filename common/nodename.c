@@ -11,12 +11,13 @@
 
 #define NAME_BYTES  255
 #define LABEL_BYTES 100
+#define PATH_BYTES  4095
 
-static int expand(const char *text, struct buf *out, struct err *err)
+/* %h %d of `host`, %n `name` (NULL: the first part of the host), %p `node` (NULL: not allowed, nor
+ * are %i and %I). */
+static int expand_with(const char *text, const char *host, const char *name, const char *node,
+		       struct buf *out, struct err *err)
 {
-	char host[NAME_BYTES + 1] = "";
-	if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
-		memcpy(host, "localhost", sizeof("localhost"));
 	const char *dot = strchr(host, '.');
 	for (const char *p = text; *p; p++) {
 		if (*p != '%') {
@@ -28,7 +29,10 @@ static int expand(const char *text, struct buf *out, struct err *err)
 			buf_append_str(out, host);
 			break;
 		case 'n':
-			buf_append(out, host, dot ? (size_t)(dot - host) : strlen(host));
+			if (name)
+				buf_append(out, name, strcspn(name, "@"));
+			else
+				buf_append(out, host, dot ? (size_t)(dot - host) : strlen(host));
 			break;
 		case 'd':
 			buf_append_str(out, dot ? dot + 1 : "");
@@ -36,11 +40,37 @@ static int expand(const char *text, struct buf *out, struct err *err)
 		case '%':
 			buf_append_char(out, '%');
 			break;
+		case 'p':
+		case 'i':
+		case 'I':
+			if (node) {
+				buf_append_str(out, *p == 'p' ? node : *p == 'i' ? "0" : "");
+				break;
+			}
+			__attribute__((fallthrough));
 		default:
-			return err_set(err, ERR_INVALID, "may have %%h, %%n, %%d and %%%% only");
+			return err_set(err, ERR_INVALID, "may have %%h, %%n, %%d%s and %%%% only",
+				       node ? ", %p, %i, %I" : "");
 		}
 	}
 	return buf_status(out, err);
+}
+
+static int expand(const char *text, struct buf *out, struct err *err)
+{
+	char host[NAME_BYTES + 1] = "";
+	if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
+		memcpy(host, "localhost", sizeof("localhost"));
+	return expand_with(text, host, NULL, NULL, out, err);
+}
+
+int nodename_expand_path(const char *text, const char *node, char **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(PATH_BYTES);
+	const char *at = strchr(node, '@');
+	size_t len;
+	int r = expand_with(text, at ? at + 1 : node, node, node, &out, err);
+	return r < 0 ? r : buf_take(&out, ret, &len, err);
 }
 
 int nodename_expand(const char *text, char **ret, struct err *err)

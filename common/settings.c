@@ -182,6 +182,27 @@ static const struct conf_row g_rows[] = {
 	  .help = "a message that began to run more often after workers died is a WorkerLostError; 0 = no limit" },
 	{ "CELERIAC_GRACE_TIME", { NULL }, SPAN(worker_grace_time, 0, DAY), .fallback = "30s",
 	  .help = "SIGTERM waits this long for what runs, then returns the rest to the broker" },
+	{ "CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT", { NULL }, SPAN(worker_soft_shutdown_timeout, 0, DAY), .fallback = "0",
+	  .help = "SIGQUIT waits this long for what runs before it is cancelled; 0 = not at all" },
+	{ "CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE", { NULL }, BOOL(worker_enable_soft_shutdown_on_idle), .fallback = "false",
+	  .help = "and does so when nothing runs, too" },
+	{ "REMAP_SIGTERM", { NULL }, STRING(remap_sigterm), .fallback = "", .choices = "|SIGQUIT",
+	  .help = "SIGQUIT: TERM is a cold shutdown" },
+	{ "CELERY_WORKER_POOL", { "CELERYD_POOL" }, STRING(worker_pool), .fallback = "threads", .flags = CONF_NOT_EMPTY,
+	  .help = "as -P: threads, or solo for one task at a time in the order they came; prefork and processes are threads" },
+	{ "CELERY_WORKER_DISABLE_PREFETCH", { NULL }, BOOL(worker_disable_prefetch), .fallback = "false",
+	  .help = "hold no more messages than there are pool threads, as --disable-prefetch" },
+	{ "CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS", { NULL },
+	  BOOL(worker_cancel_long_running_tasks_on_connection_loss), .fallback = "false",
+	  .help = "accepted; a lost connection costs no message here, and what runs is acknowledged over the next one" },
+	{ "CELERY_BROKER_CONNECTION_RETRY", { NULL }, BOOL(broker_connection_retry), .fallback = "true",
+	  .help = "a lost broker is connected to again; false: the worker ends" },
+	{ "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP", { NULL }, BOOL(broker_connection_retry_on_startup), .fallback = "true",
+	  .help = "the same at the start" },
+	{ "CELERY_BROKER_CONNECTION_MAX_RETRIES", { NULL }, INT(broker_connection_max_retries, 0, 1e9), .fallback = "0",
+	  .help = "the worker ends when the broker is away for so many tries; 0 = never" },
+	{ "CELERIAC_WATCHDOG", { NULL }, SPAN(watchdog, 0, DAY), .fallback = "60s",
+	  .help = "a consumer that stands still for so long while Redis answers is rebuilt, then the worker ends; 0 = off" },
 	{ "CELERY_BEAT_MAX_LOOP_INTERVAL", { "CELERYBEAT_MAX_LOOP_INTERVAL" }, SPAN(beat_max_loop_interval, 0.01 * SEC, DAY),
 	  .fallback = "300s", .help = "beat looks at its schedule at least this often" },
 
@@ -396,6 +417,11 @@ int settings_set(struct settings *s, const char *name, const char *value, const 
 		return set_row(s, i, value, label, source, err);
 	}
 	return err_set(err, ERR_NOTFOUND, "there is no setting \"%.64s\"", name);
+}
+
+int settings_expand_node(const struct settings *s, const char *text, char **ret, struct err *err)
+{
+	return nodename_expand_path(text, s->worker_hostname, ret, err);
 }
 
 void settings_print(const struct settings *s, FILE *out)

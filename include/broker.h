@@ -67,6 +67,9 @@ bool broker_cancel_queue(struct broker *b, const char *queue);
 int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;
 
 /* ---- any thread ---- */
+/* Breaks the consumer thread's connections under it: what waits for one of them fails, and
+ * broker_connect makes new ones. */
+void broker_interrupt(struct broker *b);
 /* The names of what is consumed now; they live as long as the broker. Returns how many. */
 size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
 bool broker_consumes(const struct broker *b, const char *queue);

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "daemon.h"
 #include "err.h"
 #include "log.h"
 #include "settings.h"
@@ -21,7 +22,13 @@ enum option_kind {
 	OPTION_LOGLEVEL,
 	OPTION_LOGFILE,
 	OPTION_PIDFILE,
+	OPTION_WORKDIR,
+	OPTION_UID,
+	OPTION_GID,
+	OPTION_UMASK,
+	OPTION_DETACH,
 	OPTION_QUIET,
+	OPTION_COUNT,  /* a setting; "auto" is its 0 */
 	OPTION_NOTED,  /* accepted; `what` says why nothing comes of it, NULL: nobody would miss it
 			*/
 	OPTION_REFUSED /* `what` says what to do instead */
@@ -51,17 +58,23 @@ struct option_table {
 	size_t count;
 };
 
-/* Strings borrowed from argv. */
 struct options {
 	enum options_action action;
-	const char *pidfile, *logfile;
+	char *pidfile, *logfile; /* with %n %h %d %p %i %I expanded; or NULL */
+	struct daemon_place place;
+	bool detach;
 	enum log_level level;
 	bool quiet;
 };
 
-/* Options go over what the environment said. ERR_INVALID and ERR_UNSUPPORTED name the option. */
+/*
+ * Options go over what the environment said; an option's own variable, as click reads it for
+ * Celery's programs (CELERY_WORKER_LOGLEVEL …), stands between the two. ERR_INVALID and
+ * ERR_UNSUPPORTED name the option or the variable. `ret` borrows from argv and the environment.
+ */
 int options_parse(const struct option_table *t, int argc, char **argv, struct settings *s,
 		  struct options *ret, struct err *err) must_check;
+void options_done(struct options *o);
 void options_help(const struct option_table *t, FILE *out);
 
 #endif

@@ -25,6 +25,10 @@ struct presence; /* this process' own life; const after presence_join */
  */
 int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
 		  usec_t deadline, struct presence **ret, struct err *err) must_check;
+/* Lets go of a lease that this very process took before it became what it is now (daemon_restart).
+ * To be called before presence_join; what fails is left to that. */
+void presence_reclaim(struct redis *r, const char *key_prefix, const char *instance,
+		      const char *node);
 const char *presence_node(const struct presence *p);
 int64_t presence_epoch(const struct presence *p);
 const char *presence_owner(const struct presence *p); /* "<node>@<epoch>" */

@@ -86,6 +86,15 @@ struct settings {
 	usec_t worker_revoke_expires;
 	usec_t task_time_limit, task_soft_time_limit; /* 0 = none */
 	usec_t worker_grace_time;		      /* how long SIGTERM waits for what runs */
+	usec_t worker_soft_shutdown_timeout;	      /* how long SIGQUIT does; 0 = not */
+	bool worker_enable_soft_shutdown_on_idle;
+	const char *remap_sigterm; /* "" or "SIGQUIT" */
+	const char *worker_pool;   /* -P */
+	bool worker_disable_prefetch;
+	bool worker_cancel_long_running_tasks_on_connection_loss;
+	bool broker_connection_retry, broker_connection_retry_on_startup;
+	int64_t broker_connection_max_retries; /* 0 = for ever */
+	usec_t watchdog;		       /* 0 = off */
 	usec_t beat_max_loop_interval;
 
 	/* ours */
@@ -143,6 +152,11 @@ int settings_load(char *const *env, struct settings *ret, struct err *err) must_
  * ERR_NOTFOUND. [init] */
 int settings_set(struct settings *s, const char *name, const char *value, const char *source,
 		 struct err *err) must_check;
+
+/* A file's name with %h %n %d %p %i %I of the node name put in, as Celery does. Given. ERR_INVALID.
+ * [init] */
+int settings_expand_node(const struct settings *s, const char *text, char **ret,
+			 struct err *err) must_check;
 
 /* Every setting: name, value (secrets hidden, URLs without password), where it came from, help.
  * [init] */

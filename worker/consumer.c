@@ -159,7 +159,8 @@ size_t worker_slots_taken(const struct worker *w)
 
 void worker_set_prefetch(struct worker *w, size_t threads)
 {
-	int64_t multiplier = w->settings.worker_prefetch_multiplier;
+	const struct settings *s = &w->settings;
+	int64_t multiplier = s->worker_disable_prefetch ? 1 : s->worker_prefetch_multiplier;
 
 	atomic_store(&w->prefetch_count,
 		     multiplier > 0 ? threads * (size_t)multiplier : SIZE_MAX / 2);
@@ -297,6 +298,7 @@ static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt
 		control_declare_queues(w); /* else its thread does */
 	atomic_store(&w->consuming, true);
 	while (rc == 0 && !atomic_load(&w->stopping)) {
+		watchdog_progress(&w->watchdog);
 		rc = consumer_obey(w, err);
 		if (rc < 0)
 			break;
@@ -316,11 +318,13 @@ void *consumer_thread(void *arg)
 	_cleanup_free_ struct delivery *batch = xcalloc(BOUND_CLAIM_BATCH, sizeof(*batch));
 	usec_t backoff = BACKOFF_FIRST;
 	struct doubt doubt = {0};
+	int64_t tries = 0;
 
 	while (!atomic_load(&w->stopping)) {
 		struct err err = {0};
 		bool was_up;
 
+		watchdog_progress(&w->watchdog);
 		if (consume(w, batch, &doubt, &err) == 0)
 			continue;
 		doubt = (struct doubt){.looks = LOST_LOOKS};
@@ -328,6 +332,11 @@ void *consumer_thread(void *arg)
 		if (was_up || backoff == BACKOFF_FIRST)
 			log_error("consumer: Cannot connect to %s: %s. Trying again.",
 				  broker_address(w->broker)->safe, err.msg);
+		tries = was_up ? 1 : tries + 1;
+		if (!worker_may_retry(w, false, tries)) {
+			worker_give_up(w);
+			break;
+		}
 		backoff = was_up ? BACKOFF_FIRST : backoff * 2;
 		if (backoff > BACKOFF_MOST)
 			backoff = BACKOFF_MOST;

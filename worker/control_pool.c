@@ -207,12 +207,13 @@ int control_election(unused_arg struct worker *w, unused_arg json_t *const *valu
 }
 
 /* As if TERM had been sent: warm. */
-int control_shutdown(unused_arg struct worker *w, json_t *const *values, unused_arg json_t **ret,
+int control_shutdown(struct worker *w, json_t *const *values, unused_arg json_t **ret,
 		     unused_arg struct err *err)
 {
 	const char *text = json_string_value(values[0]);
 
 	log_warning("%s", text ? text : "Got shutdown from remote");
+	atomic_store(&w->asked_to_stop, true);
 	kill(getpid(), SIGTERM);
 	return 0;
 }

@@ -61,6 +61,7 @@ static void *pool_thread(void *arg)
 	t->tid = gettid();
 	mutex_unlock(&t->pool->lock);
 	while ((r = take(t)) != NULL) {
+		atomic_store(&r->tid, t->tid);
 		state_accept(&w->state, r);
 		trace_task(r);
 		atomic_fetch_sub(&w->state.active_count, 1);

@@ -44,6 +44,7 @@ struct request {
 	uint64_t number;		  /* rises with each that is held: their order */
 	usec_t again_at;		  /* monotonic, for ASIDE */
 	_Atomic usec_t time_start;	  /* wall: when it became ACTIVE, 0 = not yet */
+	atomic_int tid;			  /* the kernel's, of the thread that runs it */
 	atomic_bool cancel;
 	usec_t soft_limit, hard_limit;	 /* 0 = none; set before they are due */
 	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */

@@ -42,6 +42,7 @@
 #include "settings.h"
 #include "store.h"
 #include "thread.h"
+#include "watchdog.h"
 #include "way_out.h"
 
 /* ---- state.c: what is held, and counts ---- */
@@ -236,12 +237,15 @@ struct worker {
 	struct revoked revoked;
 	struct autoscaler autoscaler;
 	struct metrics *metrics;
+	struct watchdog watchdog;
 	pthread_t consumer;
 	atomic_size_t prefetch_count; /* most requests held */
 	usec_t started;		      /* monotonic */
 	atomic_bool stopping;	      /* claim nothing more */
 	atomic_bool releasing;	      /* what does not finish goes back to the broker */
 	atomic_bool consuming;	      /* the consumer has its connections */
+	atomic_bool gave_up;	      /* ends by itself, and not well */
+	atomic_bool asked_to_stop;    /* by remote control: warm, whatever TERM means */
 	atomic_bool store_usable;     /* right version, answered last time */
 };
 
@@ -265,6 +269,18 @@ void worker_set_prefetch(struct worker *w, size_t threads);
 
 /* trace.c: stations 5 to 9 for one request, in a pool thread. */
 void trace_task(struct request *r);
+
+/* start.c: the parts, in order; `signals` is looked at while Redis is away. ERR_CANCELLED when one
+ * of them was meant to end us. */
+int worker_start(struct worker *w, int signals, struct err *err) must_check;
+/* The broker was away for `tries` tries. False: settings say that no more are made. [any] */
+bool worker_may_retry(struct worker *w, bool at_start, int64_t tries);
+/* Ends the worker with exit status 1. [any] */
+void worker_give_up(struct worker *w);
+
+/* pool_kind.c: what -P means here: takes over what solo needs. ERR_UNSUPPORTED says why not. [init]
+ */
+int pool_kind_apply(struct settings *s, struct err *err) must_check;
 
 /* ready.c: may messages be claimed? */
 struct readiness {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "clock.h"
 #include "log.h"
@@ -29,15 +30,35 @@ static size_t wake_count(const struct broker *b)
 	return b->consumed < BROKER_WAKE_MAX ? b->consumed : BROKER_WAKE_MAX;
 }
 
+/* The only writer of the connections is the consumer thread; the lock is for broker_interrupt. */
+static void replace(struct broker *b, struct redis **connection, struct redis *with)
+{
+	struct redis *old;
+
+	mutex_lock(&b->connections);
+	old = *connection;
+	*connection = with;
+	mutex_unlock(&b->connections);
+	redis_close(old);
+}
+
 static void disconnect(struct broker *b)
 {
-	redis_close(b->claiming);
-	b->claiming = NULL;
+	replace(b, &b->claiming, NULL);
 	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
-		redis_close(b->waking[i]);
-		b->waking[i] = NULL;
+		replace(b, &b->waking[i], NULL);
 		b->asked[i] = false;
 	}
+}
+
+static int open_one(struct broker *b, const char *name, struct redis **connection, struct err *err)
+{
+	struct redis *r = NULL;
+	int rc = redis_open(&b->address, name, CONNECT_TIMEOUT, &r, err);
+
+	if (rc == 0)
+		replace(b, connection, r);
+	return rc;
 }
 
 int broker_connect(struct broker *b, const struct presence *p, struct err *err)
@@ -49,13 +70,25 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err)
 		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
 		redis_script_init(&b->claim, script_claim);
 	}
-	rc = redis_open(&b->address, "celeriac-consumer", CONNECT_TIMEOUT, &b->claiming, err);
+	rc = open_one(b, "celeriac-consumer", &b->claiming, err);
 	for (size_t i = 0; rc == 0 && i < wake_count(b); i++) {
-		rc = redis_open(&b->address, "celeriac-wake", CONNECT_TIMEOUT, &b->waking[i], err);
+		rc = open_one(b, "celeriac-wake", &b->waking[i], err);
 	}
 	if (rc < 0)
 		disconnect(b);
 	return rc;
+}
+
+void broker_interrupt(struct broker *b)
+{
+	mutex_lock(&b->connections);
+	if (b->claiming != NULL)
+		shutdown(redis_fd(b->claiming), SHUT_RDWR);
+	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
+		if (b->waking[i] != NULL)
+			shutdown(redis_fd(b->waking[i]), SHUT_RDWR);
+	}
+	mutex_unlock(&b->connections);
 }
 
 /* The lists in the order of this claim: priority first, then queues beginning with `first_queue`.

@@ -80,6 +80,7 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	struct broker *b = xcalloc(1, sizeof(*b));
 	int rc = take_addresses(b, s, err);
 
+	mutex_init(&b->connections);
 	if (rc < 0)
 		goto fail;
 	rc = broker_take_queues(b, s, err);
@@ -121,6 +122,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->unacked_index);
 	free(b->dead);
 	free(b->tag_prefix);
+	mutex_done(&b->connections);
 	free(b->fanout_prefix);
 	queue_defs_done(&b->defs);
 	transport_options_done(&b->options);

@@ -10,6 +10,7 @@
 #include "bounds.h"
 #include "broker.h"
 #include "redis.h"
+#include "thread.h"
 #include "transport.h"
 
 #define BROKER_WAKE_MAX                                                                            \
@@ -65,6 +66,7 @@ struct broker {
 	const struct broker_list **lists; /* of what is consumed: step-major, then queue */
 	size_t list_count, consumed;
 	struct redis_script claim;
+	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;
 	struct redis *waking[BROKER_WAKE_MAX];
 	bool asked[BROKER_WAKE_MAX];	  /* a BLMOVE is outstanding … */

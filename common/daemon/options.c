@@ -3,7 +3,10 @@
  */
 #include "options.h"
 
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "mem.h"
 
@@ -46,6 +49,12 @@ static int set(const struct option_row *row, const char *value, struct settings 
 	return settings_set(s, row->what, value, source, err);
 }
 
+static void replace(char **text, const char *with)
+{
+	free(*text);
+	*text = xstrdup(with);
+}
+
 static int apply(const struct option_table *t, const struct option_row *row, const char *value,
 		 struct settings *s, struct options *o, struct err *err)
 {
@@ -59,17 +68,34 @@ static int apply(const struct option_table *t, const struct option_row *row, con
 		hide_url(value);
 		return rc;
 	case OPTION_SWITCH:
-		return set(row, "1", s, err);
+		return set(row, value != NULL ? value : "1", s, err);
+	case OPTION_COUNT:
+		return set(row, strcmp(value, "auto") == 0 ? "0" : value, s, err);
 	case OPTION_ACTION:
 		o->action = row->action;
 		return 0;
 	case OPTION_LOGLEVEL:
 		return log_level_parse(value, &o->level, err);
 	case OPTION_LOGFILE:
-		o->logfile = value;
+		replace(&o->logfile, value);
 		return 0;
 	case OPTION_PIDFILE:
-		o->pidfile = value;
+		replace(&o->pidfile, value);
+		return 0;
+	case OPTION_WORKDIR:
+		o->place.workdir = value;
+		return 0;
+	case OPTION_UID:
+		o->place.uid = value;
+		return 0;
+	case OPTION_GID:
+		o->place.gid = value;
+		return 0;
+	case OPTION_UMASK:
+		o->place.umask = value;
+		return 0;
+	case OPTION_DETACH:
+		o->detach = true;
 		return 0;
 	case OPTION_QUIET:
 		o->quiet = true;
@@ -85,12 +111,82 @@ static int apply(const struct option_table *t, const struct option_row *row, con
 	return 0;
 }
 
-int options_parse(const struct option_table *t, int argc, char **argv, struct settings *s,
-		  struct options *ret, struct err *err)
+/* ---- the environment ---- */
+
+/* Options of `celery` itself: their variables have no program in their names. */
+static const char *const of_celery[] = {"app",	    "loader", "config",	    "workdir",
+					"no-color", "quiet",  "skip-checks"};
+
+static bool is_of_celery(const struct option_row *row)
+{
+	for (size_t i = 0; i < ARRAY_LEN(of_celery); i++) {
+		if (strcmp(row->name, of_celery[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Its variable: "CELERY_WORKER_TASK_EVENTS". Given. */
+static char *variable_of(const struct option_table *t, const struct option_row *row)
+{
+	char *name = is_of_celery(row) ? xasprintf("CELERY_%s", row->name)
+				       : xasprintf("CELERY_%s_%s", t->word, row->name);
+
+	for (char *p = name; *p != '\0'; p++)
+		*p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+	return name;
+}
+
+static bool is_true(const char *text)
+{
+	static const char *const words[] = {"1", "true", "t", "yes", "y", "on"};
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		if (strcasecmp(text, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A URL's variable is a setting's own affair, and --help is asked for by nobody's environment. */
+static int apply_variable(const struct option_table *t, const struct option_row *row,
+			  struct settings *s, struct options *o, struct err *err)
+{
+	_cleanup_free_ char *name = variable_of(t, row);
+	const char *value = getenv(name);
+	bool flag = !row->takes_value && row->kind != OPTION_SWITCH;
+	int rc;
+
+	if (value == NULL || value[0] == '\0' || row->kind == OPTION_ACTION ||
+	    row->kind == OPTION_URL || (flag && !is_true(value)))
+		return 0;
+	if (row->kind == OPTION_SETTING || row->kind == OPTION_SWITCH)
+		rc = settings_set(s, row->what, value, name, err);
+	else
+		rc = apply(t, row, value, s, o, err);
+	return rc < 0 ? err_wrap(err, "%s", name) : 0;
+}
+
+/* ---- the command line ---- */
+
+static int take_value(const struct option_row *row, int argc, char **argv, int *i,
+		      const char **value, struct err *err)
+{
+	if (!row->takes_value && *value != NULL)
+		return err_set(err, ERR_INVALID, "option --%s takes no value", row->name);
+	if (!row->takes_value || *value != NULL)
+		return 0;
+	if (*i + 1 >= argc)
+		return err_set(err, ERR_INVALID, "option --%s needs a value", row->name);
+	*value = argv[++*i];
+	return 0;
+}
+
+static int parse_arguments(const struct option_table *t, int argc, char **argv, struct settings *s,
+			   struct options *o, struct err *err)
 {
 	bool named = false; /* the word of `celery -A app worker -l INFO` was there */
 
-	*ret = (struct options){.level = LOG_LEVEL_WARNING};
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i], *value;
 		const struct option_row *row = find_row(t, arg, &value);
@@ -102,19 +198,56 @@ int options_parse(const struct option_table *t, int argc, char **argv, struct se
 		}
 		if (row == NULL)
 			return err_set(err, ERR_INVALID, "unknown option %.100s (see --help)", arg);
-		if (!row->takes_value && value != NULL)
-			return err_set(err, ERR_INVALID, "option --%s takes no value", row->name);
-		if (row->takes_value && value == NULL) {
-			if (i + 1 >= argc)
-				return err_set(err, ERR_INVALID, "option --%s needs a value",
-					       row->name);
-			value = argv[++i];
-		}
-		rc = apply(t, row, value, s, ret, err);
+		rc = take_value(row, argc, argv, &i, &value, err);
+		if (rc < 0)
+			return rc;
+		rc = apply(t, row, value, s, o, err);
 		if (rc < 0)
 			return err_wrap(err, "--%s", row->name);
 	}
 	return 0;
+}
+
+/* File names may hold the node's name, which is known once everything was read. */
+static int expand(char **text, const char *option, const struct settings *s, struct err *err)
+{
+	char *whole;
+
+	if (*text == NULL)
+		return 0;
+	if (settings_expand_node(s, *text, &whole, err) < 0)
+		return err_wrap(err, "--%s", option);
+	free(*text);
+	*text = whole;
+	return 0;
+}
+
+int options_parse(const struct option_table *t, int argc, char **argv, struct settings *s,
+		  struct options *ret, struct err *err)
+{
+	struct options o = {.level = LOG_LEVEL_WARNING};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < t->count; i++)
+		rc = apply_variable(t, &t->rows[i], s, &o, err);
+	if (rc == 0)
+		rc = parse_arguments(t, argc, argv, s, &o, err);
+	if (rc == 0)
+		rc = expand(&o.logfile, "logfile", s, err);
+	if (rc == 0)
+		rc = expand(&o.pidfile, "pidfile", s, err);
+	if (rc < 0)
+		options_done(&o);
+	else
+		*ret = o;
+	return rc;
+}
+
+void options_done(struct options *o)
+{
+	free(o->pidfile);
+	free(o->logfile);
+	o->pidfile = o->logfile = NULL;
 }
 
 void options_help(const struct option_table *t, FILE *out)

@@ -154,6 +154,23 @@ fail:
 	return rc;
 }
 
+void presence_reclaim(struct redis *r, const char *key_prefix, const char *instance,
+		      const char *node)
+{
+	_cleanup_free_ char *key = lease_key(key_prefix, instance, node), *held = NULL;
+	_cleanup_reply_ struct redis_reply *reply = NULL, *left = NULL;
+	char identity[PROCESS_IDENTITY_SIZE];
+	struct err err = {0};
+
+	process_identity(identity);
+	if (redis_do(r, &reply, &err, "GET %s", key) < 0)
+		return;
+	held = xstrndup(redis_reply_str(reply).data, redis_reply_str(reply).len);
+	if (strcmp(lease_identity(held), identity) == 0 &&
+	    redis_do(r, &left, &err, "EVAL %s 1 %s %s", script_leave, key, held) < 0)
+		log_debug("the lease of an earlier life stays until it expires: %s", err.msg);
+}
+
 const char *presence_node(const struct presence *p)
 {
 	return p->node;

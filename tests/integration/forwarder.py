@@ -17,6 +17,8 @@ class Forwarder:
         self.lock = threading.Lock()
         self.muted = False  # what the server says is thrown away
         self.swallow = False  # as a peer that vanished: whoever sends now stays connected and never gets anything again
+        self.silenced = set()  # connections that carry nothing more, though they stay open
+        self.names = {}  # of a connection: the first bytes that the client sent
 
     def open(self):
         if self.path is None:
@@ -28,6 +30,11 @@ class Forwarder:
             self.listener.listen(64)
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
         return self
+
+    def silence(self, name):
+        """Present connections whose client called itself so carry nothing more; later ones do."""
+        with self.lock:
+            self.silenced |= {one for one, said in self.names.items() if name in said}
 
     def close(self):
         listener, self.listener = self.listener, None
@@ -65,9 +72,11 @@ class Forwarder:
     def _carry(self, source, sink, is_answer, gone):
         try:
             while data := source.recv(65536):
+                if not is_answer:
+                    self._remember(source, sink, data)
                 if self.swallow:
                     gone.set()
-                if not gone.is_set() and not (is_answer and self.muted):
+                if source not in self.silenced and not gone.is_set() and not (is_answer and self.muted):
                     sink.sendall(data)
             if gone.is_set():
                 return
@@ -75,6 +84,12 @@ class Forwarder:
         except OSError:
             self._shut(source)
             self._shut(sink)
+
+    def _remember(self, client, server, data):
+        with self.lock:
+            said = self.names.get(client, b"")
+            if len(said) < 1024:
+                self.names[client] = self.names[server] = said + data
 
     @staticmethod
     def _shut(connection):

@@ -240,12 +240,25 @@ def test_help_version_and_settings():
     assert done.returncode == 0 and "hunter2" not in done.stdout and "--max-interval" in done.stdout
 
 
-@pytest.mark.parametrize("args", [["--nonsense"], ["-Z"], ["stray"], ["--max-interval"], ["--max-interval", "soon"], ["--detach"],
+@pytest.mark.parametrize("args", [["--nonsense"], ["-Z"], ["stray"], ["--max-interval"], ["--max-interval", "soon"], ["--uid", "no-such-user"],
                                   ["--settings=yes"], ["-l", "LOUD"]])
 def test_options_that_make_no_sense(args):
     done = run_beat(*args, CELERY_BROKER_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("celeriac-beat: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_in_the_background(broker, directory):
+    log, pidfile = directory / "beat.log", directory / "beat.pid"
+    done = run_beat("--detach", "-l", "DEBUG", "-f", str(log), "--pidfile", str(pidfile), CELERY_BROKER_URL=broker.url,
+                    CELERIAC_INSTANCE=broker.instance, SANDBOX_CLEANUP_INTERVAL="1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pid = int(pidfile.read_text())
+    try:
+        wait_until(lambda: SENDING in log.read_text(), 30, lambda: log.read_text())
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not pidfile.exists(), 30, lambda: log.read_text())
 
 
 def test_check(broker):

@@ -1,0 +1,226 @@
+/*
+ * The parts of the worker are started in order.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "audit.h"
+#include "canvas.h"
+#include "clock.h"
+#include "daemon.h"
+#include "log.h"
+#include "mem.h"
+#include "shutdown.h"
+
+#define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
+#define RETRY_MS      1000
+
+/* It shares the broker's link, and result and follow-ups are one transaction, where messages are
+ * taken from and sent to one server. */
+static int open_backend(struct worker *w, struct err *err)
+{
+	const struct redis_address *broker = broker_address(w->broker);
+	bool one = broker_write_address(w->broker) == broker;
+
+	return backend_open(&w->settings, one ? broker : NULL, one ? broker_link(w->broker) : NULL,
+			    &w->backend, err);
+}
+
+static int open_parts(struct worker *w, struct err *err)
+{
+	const struct settings *s = &w->settings;
+	int rc;
+
+	if (s->broker_url == NULL || s->broker_url[0] == '\0')
+		return err_set(err, ERR_INVALID,
+			       "no broker: set CELERY_BROKER_URL or use --broker");
+	if ((rc = registry_load(&w->registry, s, err)) < 0 ||
+	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
+		return rc;
+	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
+	    (rc = open_backend(w, err)) < 0)
+		return rc;
+	lanes_init(&w->lanes);
+	schedule_init(&w->schedule);
+	mutex_init(&w->keeper.lock);
+	cond_init(&w->keeper.changed);
+	mutex_init(&w->services.lock);
+	cond_init(&w->services.changed);
+	mutex_init(&w->chords.lock);
+	cond_init(&w->chords.changed);
+	orders_init(&w->orders);
+	limits_init(&w->limits);
+	limits_of_registry(&w->limits, &w->registry);
+	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
+	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
+	    (rc = fanout_open(s, broker_address(w->broker), broker_write_address(w->broker),
+			      &w->fanout, err)) < 0)
+		return rc;
+	if (s->database_url == NULL || s->database_url[0] == '\0') {
+		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
+		return 0;
+	}
+	if ((rc = way_out_open(s, &w->way_out, err)) < 0 ||
+	    (rc = store_open(s, &w->store, err)) < 0 ||
+	    (rc = policy_watch_open(&w->policy, s, w->store, err)) < 0)
+		return rc;
+	return audit_open(w->store, &w->audit, err);
+}
+
+bool worker_may_retry(struct worker *w, bool at_start, int64_t tries)
+{
+	const struct settings *s = &w->settings;
+	bool retry = at_start ? s->broker_connection_retry_on_startup : s->broker_connection_retry;
+
+	if (retry &&
+	    (s->broker_connection_max_retries == 0 || tries <= s->broker_connection_max_retries))
+		return true;
+	if (!retry)
+		log_critical("Retrying to %s the message broker connection has been disabled "
+			     "(broker_connection_retry%s=False). Shutting down...",
+			     at_start ? "establish" : "re-establish",
+			     at_start ? "_on_startup" : "");
+	else
+		log_critical("the broker was away for %lld tries "
+			     "(broker_connection_max_retries). Shutting down...",
+			     (long long)tries);
+	return false;
+}
+
+void worker_give_up(struct worker *w)
+{
+	atomic_store(&w->gave_up, true);
+	kill(getpid(), SIGTERM);
+}
+
+/* True when a signal that came meanwhile ends us. */
+static bool is_told_to_end(int signals)
+{
+	int signum;
+
+	while ((signum = daemon_next_signal(signals)) != 0) {
+		if (signum != SIGHUP && signum != SIGUSR1)
+			return true;
+	}
+	return false;
+}
+
+/* Our node name's lease: Redis may be away for as long as it likes, signals still end us. */
+static int join(struct worker *w, int signals, struct err *err)
+{
+	bool said = false;
+
+	for (int64_t tries = 1;; tries++) {
+		struct redis *r = NULL;
+		int rc = redis_open(broker_address(w->broker), "celeriac-join", JOIN_PATIENCE, &r,
+				    err);
+
+		if (rc == 0 && daemon_restarted())
+			presence_reclaim(r, broker_address(w->broker)->key_prefix,
+					 w->settings.instance, w->settings.node);
+		if (rc == 0)
+			rc = presence_join(r, broker_address(w->broker)->key_prefix,
+					   w->settings.instance, w->settings.node,
+					   clock_deadline(2 * PRESENCE_TTL), &w->presence, err);
+		redis_close(r);
+		if (rc == 0 || !err_is_transient(err))
+			return rc;
+		if (!said)
+			log_error("consumer: Cannot connect to %s: %s. Trying again.",
+				  broker_address(w->broker)->safe, err->msg);
+		said = true;
+		if (!worker_may_retry(w, true, tries))
+			return rc;
+		struct pollfd fd = {.fd = signals, .events = POLLIN};
+
+		poll(&fd, 1, RETRY_MS);
+		if (is_told_to_end(signals))
+			return err_set(err, ERR_CANCELLED, "stopped before Redis answered");
+	}
+}
+
+static int migrate_at_start(const struct settings *s, struct err *err)
+{
+	int applied = 0;
+	int rc;
+
+	if (s->owner_database_url == NULL || s->owner_database_url[0] == '\0')
+		return 0;
+	rc = store_migrate(s->owner_database_url, &applied, err);
+	if (rc < 0 && err_is_transient(err)) {
+		log_error("migrations wait: %s", err->msg);
+		return 0; /* the services thread will say so until the schema is there */
+	}
+	if (rc == 0 && applied > 0)
+		log_info("applied %d migration(s)", applied);
+	return rc;
+}
+
+/* --purge: what waits in our queues is thrown away before anything is taken. */
+static int purge(struct worker *w, struct err *err)
+{
+	int64_t erased = 0;
+	int rc;
+
+	if (!w->settings.worker_purge)
+		return 0;
+	rc = broker_purge(w->broker, &erased, err);
+	if (rc == 0)
+		log_warning("purge: Erased %lld message(s) from the queue.", (long long)erased);
+	return rc;
+}
+
+/* Messages may wait for it. */
+static void policy_loaded(void *arg)
+{
+	struct worker *w = arg;
+
+	state_wake_consumer(&w->state);
+}
+
+static int start_threads(struct worker *w, struct err *err)
+{
+	const struct autoscaler *a = &w->autoscaler;
+	size_t threads = a->on ? a->min : (size_t)w->settings.worker_concurrency;
+	int rc;
+
+	worker_set_prefetch(w, a->on ? a->max : threads);
+	if ((rc = pool_start(&w->pool, w, threads > 0 ? threads : 1, err)) < 0 ||
+	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
+	    (w->store && (rc = policy_watch_start(&w->policy, policy_loaded, w, err)) < 0) ||
+	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
+	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0)
+		return rc;
+	return thread_start(&w->consumer, "consumer", consumer_thread, w, err);
+}
+
+int worker_start(struct worker *w, int signals, struct err *err)
+{
+	int rc = open_parts(w, err);
+
+	if (rc < 0)
+		return rc;
+	rc = migrate_at_start(&w->settings, err);
+	if (rc < 0)
+		return rc;
+	rc = join(w, signals, err);
+	if (rc < 0)
+		return rc;
+	if (w->store != NULL) {
+		rc = sandbox_open(&w->settings, broker_link(w->broker),
+				  broker_address(w->broker)->key_prefix, w->presence, &w->sandbox,
+				  err);
+		if (rc < 0)
+			return rc;
+	}
+	rc = purge(w, err);
+	if (rc < 0)
+		return rc;
+	revoked_learn(w); /* before the first message */
+	w->started = clock_mono();
+	rc = start_threads(w, err);
+	if (rc == 0)
+		log_info("%s ready.", w->settings.worker_hostname);
+	return rc;
+}

@@ -1,0 +1,216 @@
+/*
+ * The parts of the worker are stopped in reverse. See shutdown.h.
+ */
+#include <signal.h>
+#include <utlist.h>
+
+#include "audit.h"
+#include "canvas.h"
+#include "clock.h"
+#include "daemon.h"
+#include "log.h"
+#include "settle.h"
+#include "shutdown.h"
+
+#define LEAVE_PATIENCE	(2 * USEC_PER_SEC)
+#define COLD_PATIENCE	(5 * USEC_PER_SEC) /* for cancelled tasks to end */
+#define SETTLE_PATIENCE (5 * USEC_PER_SEC) /* for the broker to confirm what was handed over */
+#define LOOK		(100 * USEC_PER_MSEC)
+
+static int newest_first(const struct request *a, const struct request *b)
+{
+	return a->number < b->number ? 1 : -1;
+}
+
+/* Each goes to the front of its queue: the newest first, so that they come again in their order. */
+static void release_all(struct request *list)
+{
+	struct request *next;
+
+	LL_SORT(list, newest_first);
+	for (; list != NULL; list = next) {
+		next = list->next;
+		settle_release(list);
+	}
+}
+
+/* A consumer that hangs must not keep us from hearing that somebody is impatient. */
+static bool join_consumer(struct worker *w, int signals, struct shutdown *s)
+{
+	state_wake_consumer(&w->state);
+	for (;;) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += LOOK * 1000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		if (pthread_clockjoin_np(w->consumer, NULL, CLOCK_MONOTONIC, &until) == 0)
+			return true;
+		shutdown_signal(s, daemon_next_signal(signals));
+		if (s->stage == SHUTDOWN_FORCED)
+			return false;
+	}
+}
+
+/* Nothing more is claimed; what has not begun goes back. */
+static void return_reserved(struct worker *w, usec_t deadline)
+{
+	struct request *aside, *in_lanes, *queued;
+
+	aside = keeper_drain(w);
+	in_lanes = lanes_drain(&w->lanes);
+	queued = pool_stop(&w->pool);
+	LL_CONCAT(queued, in_lanes);
+	LL_CONCAT(queued, aside);
+	/* before what was to run now, so that it comes behind it */
+	due_release_all(w, deadline);
+	release_all(queued);
+}
+
+static bool wants_soft(struct worker *w)
+{
+	const struct settings *s = &w->settings;
+
+	return s->worker_soft_shutdown_timeout > 0 &&
+	       (s->worker_enable_soft_shutdown_on_idle || atomic_load(&w->state.active_count) > 0);
+}
+
+/* Says what begins; returns until when it may last. */
+static usec_t enter(struct worker *w, struct shutdown *s)
+{
+	usec_t soft = w->settings.worker_soft_shutdown_timeout;
+
+	switch (s->stage) {
+	case SHUTDOWN_NONE:
+		break;
+	case SHUTDOWN_WARM:
+		if (s->interrupted)
+			log_warning("worker: Hitting Ctrl+C again will initiate cold shutdown, "
+				    "terminating all running tasks!");
+		log_warning("worker: Warm shutdown (MainProcess)");
+		return clock_deadline(w->settings.worker_grace_time);
+	case SHUTDOWN_SOFT:
+		log_warning("worker: Hitting Ctrl+C again will terminate all running tasks!");
+		if (wants_soft(w)) {
+			log_warning("Initiating Soft Shutdown, terminating in %g seconds",
+				    (double)soft / (double)USEC_PER_SEC);
+			return clock_deadline(soft);
+		}
+		s->stage = SHUTDOWN_COLD;
+		return enter(w, s);
+	case SHUTDOWN_LAST:
+		log_warning("Waiting gracefully for cold shutdown to complete...");
+		__attribute__((fallthrough));
+	case SHUTDOWN_COLD:
+		log_warning("worker: Cold shutdown (MainProcess)");
+		atomic_store(&w->releasing, true);
+		state_cancel_all(&w->state);
+		return clock_deadline(COLD_PATIENCE);
+	case SHUTDOWN_FORCED:
+		break;
+	}
+	return clock_mono();
+}
+
+static bool is_finished(struct worker *w, const struct shutdown *s, usec_t deadline)
+{
+	if (s->stage == SHUTDOWN_FORCED)
+		return true;
+	if (!state_wait_empty(&w->state, clock_deadline(LOOK)))
+		return false;
+	/* an idle worker that was told to wait waits */
+	return s->stage != SHUTDOWN_SOFT || !w->settings.worker_enable_soft_shutdown_on_idle ||
+	       clock_mono() >= deadline;
+}
+
+/* Waits for what runs, for as long as the stage allows; signals and time move it on. */
+static void finish(struct worker *w, int signals, struct shutdown *s, usec_t deadline)
+{
+	while (!is_finished(w, s, deadline)) {
+		int signum = daemon_next_signal(signals);
+
+		release_all(keeper_drain(w));
+		if (signum != 0 && shutdown_signal(s, signum)) {
+			deadline = enter(w, s);
+		} else if (signum == SIGINT) {
+			log_warning("worker: Hitting Ctrl+C again will initiate cold shutdown, "
+				    "terminating all running tasks!");
+		} else if (clock_mono() >= deadline) {
+			shutdown_late(s);
+			deadline = enter(w, s);
+		}
+	}
+}
+
+void worker_leave(struct worker *w)
+{
+	struct redis *r = NULL;
+	struct err err = {0};
+
+	if (w->presence == NULL)
+		return;
+	if (redis_open(broker_address(w->broker), "celeriac-leave", LEAVE_PATIENCE, &r, &err) == 0)
+		presence_leave(w->presence, r);
+	redis_close(r);
+}
+
+/* What still runs is left to itself. */
+static void abandon(struct worker *w)
+{
+	log_error("%zu task(s) did not end; their messages are restored by the next worker",
+		  atomic_load(&w->state.held_count));
+	events_stop(w);
+	fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
+}
+
+bool worker_stop(struct worker *w, int signals, struct shutdown *s)
+{
+	enum shutdown_stage entered;
+	usec_t deadline;
+
+	atomic_store(&w->stopping, true); /* before anything goes back: it is not ours again */
+	deadline = enter(w, s);
+	entered = s->stage;
+	if (join_consumer(w, signals, s)) {
+		return_reserved(w, deadline);
+		if (s->stage != entered)
+			deadline = enter(w, s);
+		finish(w, signals, s, deadline);
+	}
+	if (s->by_force) {
+		log_critical("worker: ended by force, %zu message(s) are restored by the next "
+			     "worker",
+			     atomic_load(&w->state.held_count));
+		return false;
+	}
+	panel_stop(w);
+	services_stop(w);
+	chord_sweep_stop(w);
+	metrics_stop(w->metrics);
+	if (atomic_load(&w->state.held_count) > 0) {
+		abandon(w);
+		return false;
+	}
+	pool_join(&w->pool);
+	keeper_stop(w);
+	sandbox_close_all(w->sandbox);
+	way_out_close(&w->way_out);
+	policy_watch_close(&w->policy);
+	worker_leave(w);
+	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
+	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));
+	events_stop(w); /* the last events come with the broker's last confirmations */
+	fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
+	revoked_done(&w->revoked);
+	limits_done(&w->limits);
+	orders_done(&w->orders);
+	registry_done(&w->registry);
+	audit_close(w->audit, clock_deadline(SETTLE_PATIENCE));
+	store_close(w->store);
+	lanes_done(&w->lanes);
+	schedule_done(&w->schedule);
+	state_done(&w->state);
+	presence_free(w->presence);
+	return true;
+}
