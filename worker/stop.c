@@ -196,7 +196,8 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	keeper_stop(w);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
-	policy_watch_close(&w->policy);
+	if (w->store != NULL) /* it was opened */
+		policy_watch_close(&w->policy);
 	worker_leave(w);
 	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
 	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));
