@@ -5,6 +5,8 @@
     make_world   one of the test's own
 """
 
+import importlib.util
+
 import pytest
 
 from world import VERSION, World
@@ -60,10 +62,13 @@ def make_world(side, redis_server, directory, ended):
 
 
 def pytest_collection_modifyitems(config, items):
-    """`since(5, 3)`: what the client could not ask for before; `python_since(5, 3)`: what Celery's own worker did wrong before.
-    Deselected, for a skip counts as a failure."""
+    """`since(5, 3)`: what the client could not ask for before; `python_since(5, 3)`: what Celery's own worker did wrong before;
+    `needs("yaml")`: a module that only `deploy/setup --long` installs. Deselected, for a skip counts as a failure."""
     def is_old(item):
         mark, of_python = item.get_closest_marker("since"), item.get_closest_marker("python_since")
+        needs = item.get_closest_marker("needs")
+        if needs and importlib.util.find_spec(needs.args[0]) is None:
+            return True
         return mark and VERSION < mark.args or (
             of_python and VERSION < of_python.args and item.callspec.params["side"] == "python")
 

@@ -132,7 +132,7 @@ class World:
         ids = {getattr(result, "id", result) for result in results}
 
         def left():
-            raw = self.redis.hvals("unacked") + [message for key in self.redis.scan_iter(_type="list", match="c*")
+            raw = self.redis.hvals("unacked") + [message for key in self.redis.scan_iter(_type="list", match="celery*")
                                                  for message in self.redis.lrange(key, 0, -1)]
             return [task_id for task_id in ids if any(task_id.encode() in message for message in raw)]
 
