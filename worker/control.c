@@ -22,7 +22,7 @@
 #define TICK		 (1 * USEC_PER_SEC)
 #define DECLARE_INTERVAL (600 * USEC_PER_SEC)
 #define BACKOFF_FIRST	 (100 * USEC_PER_MSEC)
-#define BACKOFF_MOST	 (2 * USEC_PER_SEC)
+#define BACKOFF_MOST	 (1 * USEC_PER_SEC)
 
 static void reply(struct worker *w, const struct control_request *r, const json_t *value)
 {
