@@ -24,9 +24,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
 from clients import Broker, envelope  # noqa: E402
-from conftest import created_postgres, remove_containers  # noqa: E402
+from sandboxes import remove_containers  # noqa: E402
 from services import Redis, Service, launch, wait_until  # noqa: E402
-from worker import Worker, program_env  # noqa: E402
+from worker import created_postgres, program_env, Worker  # noqa: E402
 
 MIB = 1 << 20
 BATCH = 5000

@@ -28,9 +28,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
 from clients import Broker  # noqa: E402
-from conftest import created_postgres, remove_containers  # noqa: E402
+from sandboxes import remove_containers  # noqa: E402
 from services import Redis  # noqa: E402
-from worker import Worker  # noqa: E402
+from worker import created_postgres, Worker  # noqa: E402
 
 IMAGE = os.environ.get("SANDBOX_IMAGE", "celeriac-sandbox:latest")
 CODES = {

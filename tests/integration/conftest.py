@@ -13,17 +13,16 @@ Everything that a test started is ended by its pid, and containers of its deploy
 
 import pathlib
 import shutil
-import subprocess
 import tempfile
 import uuid
 
 import pytest
 
 from clients import Broker, PythonWorker
-from sandboxes import Calls
-from services import Postgres, Redis, wait_until
+from sandboxes import Calls, remove_containers
+from services import Redis, wait_until
 from stack import ROOT, SERVICES, Stack
-from worker import Worker, run_program
+from worker import created_postgres, Worker
 
 __all__ = ["ROOT", "SERVICES", "Stack", "wait_until"]
 FAILED = pytest.StashKey[bool]()
@@ -46,14 +45,6 @@ def pytest_runtest_makereport(item, call):
     for started in item.stash.get(STARTED, []):
         if hasattr(started, "log_path"):
             report.sections.append((f"log of {started}", started.log()[-6000:]))
-
-
-def remove_containers(instance):
-    listed = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={instance}"], capture_output=True, text=True
-    )
-    if listed.stdout.split():
-        subprocess.run(["docker", "rm", "-f", *listed.stdout.split()], capture_output=True)
 
 
 @pytest.fixture(scope="session")
@@ -79,18 +70,6 @@ def redis_server(session_directory):
     server = Redis(path).start()
     yield server
     server.kill()
-
-
-def created_postgres(path):
-    server = Postgres(path)
-    try:
-        server.create()
-        done = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=server.url("owner"))
-        assert done.returncode == 0, done.stderr
-    except BaseException:
-        server.kill()
-        raise
-    return server
 
 
 @pytest.fixture(scope="session")

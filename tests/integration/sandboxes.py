@@ -20,6 +20,14 @@ def containers(instance, *options):
     return docker("ps", "-aq", "--no-trunc", "--filter", f"label=celeriac.instance={instance}", *options).split()
 
 
+def remove_containers(instance):
+    listed = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={instance}"], capture_output=True, text=True
+    )
+    if listed.stdout.split():
+        subprocess.run(["docker", "rm", "-f", *listed.stdout.split()], capture_output=True)
+
+
 def inspect(container):
     return json.loads(docker("inspect", container))[0]
 

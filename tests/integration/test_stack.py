@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import subprocess
 
-from conftest import ROOT, SERVICES, Stack
+from stack import ROOT, SERVICES, Stack
 
 NAMES = """CELERY_BROKER_URL CELERY_RESULT_BACKEND DATABASE_URL CELERIAC_OWNER_DATABASE_URL DOCKER_HOST
     CELERIAC_METRICS_URL PYTHON WORKER_PID BEAT_PID""".split()

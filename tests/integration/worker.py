@@ -8,7 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from services import ROOT, Service, free_port, launch, wait_until
+from services import free_port, launch, Postgres, ROOT, Service, wait_until
 
 PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_PROGRAM", ROOT / "build/celeriac-worker"))
 
@@ -103,3 +103,15 @@ class Worker(Service):
 
     def quit(self, seconds=30):
         return self.end(signal.SIGQUIT, seconds)
+
+
+def created_postgres(path):
+    server = Postgres(path)
+    try:
+        server.create()
+        done = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=server.url("owner"))
+        assert done.returncode == 0, done.stderr
+    except BaseException:
+        server.kill()
+        raise
+    return server
