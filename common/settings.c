@@ -245,6 +245,8 @@ static const struct conf_row g_rows[] = {
 	  .help = "writable space per container, /sandbox and /tmp together" },
 	{ "SANDBOX_MAX", { NULL }, INT(sandbox_max, 0, 100000), .fallback = "0",
 	  .help = "live containers per engine; 0 = from the engine's memory" },
+	{ "SANDBOX_POOL", { NULL }, INT(sandbox_pool, 0, 1000), .fallback = "2",
+	  .help = "containers that each worker keeps ready for new conversations, within SANDBOX_MAX; 0 = none" },
 	{ "SANDBOX_TIMEOUT", { NULL }, SPAN(sandbox_timeout, 0.1 * SEC, DAY), .fallback = "30s", .help = "time limit of a call" },
 	{ "SANDBOX_MAX_TIMEOUT", { NULL }, SPAN(sandbox_max_timeout, 0.1 * SEC, DAY), .fallback = "300s",
 	  .help = "the longest time limit a call may ask for" },

@@ -108,6 +108,8 @@ int engine_spec_body(const struct engine_spec *spec, const char *instance, char 
 int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err) must_check;
 int engine_start(struct engine *e, const char *id, struct err *err) must_check;
+/* Another name for it, running or not. ERR_CONFLICT: the name is taken. */
+int engine_rename(struct engine *e, const char *id, const char *name, struct err *err) must_check;
 /* SIGKILL. Not running is success. */
 int engine_kill(struct engine *e, const char *id, struct err *err) must_check;
 /* Removes by force with its anonymous volumes, after a look that its label says it is ours

@@ -38,6 +38,10 @@ bool sandbox_ready(const struct sandbox *s);
 /* Asks the engine for a sign of life; without one it is not ready until prepared again. [any] */
 void sandbox_look(struct sandbox *s);
 
+/* Keeps SANDBOX_POOL containers ready from now on, in a thread of its own; sandbox_close_all ends
+ * it. Again is nothing. [one thread] */
+void sandbox_keep_ready(struct sandbox *s);
+
 struct sandbox_file {
 	const char *name;
 	const char *data;

@@ -118,6 +118,7 @@ struct settings {
 	int64_t sandbox_pids;
 	int64_t sandbox_work_size; /* bytes */
 	int64_t sandbox_max;	   /* 0 = from the engine's memory */
+	int64_t sandbox_pool;	   /* containers kept ready by each worker */
 	usec_t sandbox_timeout;
 	usec_t sandbox_max_timeout;
 	usec_t sandbox_idle_timeout;

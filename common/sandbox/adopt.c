@@ -31,6 +31,8 @@ int sandbox_adopt(struct sandbox *s, int64_t *ret_adopted, struct err *err)
 	size_t n = 0;
 	int rc = engine_list(s->engine, &list, &n, err);
 
+	if (rc == 0)
+		rc = sandbox_container_resolve(s, list, n, err);
 	if (rc < 0)
 		return err_wrap(err, "adopt");
 	names = xcalloc(n + 1, sizeof(*names));

@@ -33,8 +33,36 @@ static int count(struct sandbox *s, int64_t *ret, struct err *err)
 	*ret = 0;
 	for (size_t i = 0; i < n; i++)
 		*ret += strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) == 0 ||
-			strcmp(list[i].role, SANDBOX_ROLE_RUN) == 0;
+			strcmp(list[i].role, SANDBOX_ROLE_RUN) == 0 ||
+			sandbox_container_is_pooled(&list[i]);
 	return 0;
+}
+
+/*
+ * The place is taken before the containers are counted, and given back after one is made. So
+ * whoever makes one at the same time is seen either among the places, or, if it gave its place back
+ * before we took ours, among the containers; at worst as both.
+ */
+int sandbox_capacity_try(struct sandbox *s, struct place *ret, struct err *err)
+{
+	int64_t max, n, making;
+	int rc = sandbox_index_reserve(&s->index, ret->token, &making, err);
+
+	if (rc < 0)
+		return rc;
+	mutex_lock(&s->lock);
+	max = s->max;
+	mutex_unlock(&s->lock);
+	rc = count(s, &n, err);
+	if (rc == 0 && n + making <= max)
+		return 1;
+	sandbox_index_unreserve(&s->index, ret->token);
+	return rc;
+}
+
+void sandbox_capacity_release(struct sandbox *s, const struct place *place)
+{
+	sandbox_index_unreserve(&s->index, place->token);
 }
 
 /* Removes this conversation's container if nobody is using it; false otherwise. */
@@ -79,26 +107,21 @@ static bool remove_longest_idle(struct sandbox *s)
 }
 
 int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, const atomic_bool *cancel,
-			       struct err *err)
+			       struct place *ret, struct err *err)
 {
-	int64_t max, n;
 	int rc;
 
-	mutex_lock(&s->lock);
-	max = s->max;
-	mutex_unlock(&s->lock);
 	for (;;) {
-		rc = count(s, &n, err);
-		if (rc < 0 || n < max)
-			return rc;
-		if (remove_longest_idle(s))
+		rc = sandbox_capacity_try(s, ret, err);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+		if (sandbox_pool_give_up_one(s) || remove_longest_idle(s))
 			continue;
 		if (cancel && atomic_load_explicit(cancel, memory_order_acquire))
 			return err_set(err, ERR_CANCELLED, "cancelled while waiting for a sandbox");
 		if (clock_left_ms(deadline) == 0)
 			return err_set(err, ERR_UNAVAILABLE,
-				       "all %lld sandboxes are in use (SANDBOX_MAX)",
-				       (long long)max);
+				       "all sandboxes are in use (SANDBOX_MAX)");
 		poll(NULL, 0, LOOK_MS);
 	}
 }

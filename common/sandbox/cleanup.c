@@ -26,6 +26,8 @@ struct sweep {
 	bool asked_alive;
 };
 
+#define SPARE_AGE (120 * USEC_PER_SEC) /* one of our own that we do not know is left over then */
+
 enum judgement { KEEP, IDLE, ORPHAN };
 
 static bool is_conversation(const struct engine_container *c)
@@ -69,6 +71,31 @@ static int is_orphan(struct sweep *w, const struct engine_container *c,
 	return rc;
 }
 
+/* One that nobody has taken holds nothing: it goes with its owner. Of one that was taken, but by
+ * whom nobody knows, only its age tells; it is written down again as soon as it is used. */
+static int judge_pooled(struct sweep *w, const struct engine_container *c, enum judgement *ret,
+			struct err *err)
+{
+	usec_t age = w->now - c->created;
+	bool alive;
+	int rc;
+
+	*ret = KEEP;
+	if (!sandbox_container_is_spare(c)) {
+		if (!c->running || age >= w->s->settings->sandbox_idle_timeout)
+			*ret = IDLE;
+		return 0;
+	}
+	rc = is_alive(w, c->owner, &alive, err);
+	if (rc < 0)
+		return rc;
+	if (!alive || !c->running ||
+	    (strcmp(c->owner, presence_owner(w->s->presence)) == 0 && age >= SPARE_AGE &&
+	     !sandbox_pool_has(w->s, c->id)))
+		*ret = ORPHAN;
+	return 0;
+}
+
 static int judge(struct sweep *w, const struct engine_container *c, const struct index_record *r,
 		 enum judgement *ret, struct err *err)
 {
@@ -80,6 +107,8 @@ static int judge(struct sweep *w, const struct engine_container *c, const struct
 	*ret = ORPHAN;
 	if (strcmp(c->status, "created") == 0 || strcmp(c->role, "probe") == 0)
 		*ret = age >= st->sandbox_adopt_grace ? ORPHAN : KEEP;
+	else if (sandbox_container_is_pooled(c))
+		return judge_pooled(w, c, ret, err);
 	else if (is_conversation(c) && !c->running && strcmp(c->status, "removing") != 0)
 		return 0;
 	else if (is_conversation(c) &&
@@ -111,6 +140,11 @@ static int remove_conversation(struct sweep *w, const struct engine_container *c
 	if (rc < 0)
 		return rc;
 	rc = engine_inspect(w->s->engine, c->id, &fresh, err);
+	if (rc == 0) {
+		memcpy(fresh.role, c->role, sizeof(fresh.role));
+		memcpy(fresh.conversation, c->conversation, sizeof(fresh.conversation));
+		memcpy(fresh.project, c->project, sizeof(fresh.project));
+	}
 	if (rc == 0)
 		rc = judge(w, &fresh, &record, &verdict, err);
 	if (rc == 0 && verdict == KEEP) {
@@ -165,7 +199,7 @@ static void sweep_one(struct sweep *w, size_t i)
 static bool is_ours_to_judge(const struct engine_container *c)
 {
 	return is_conversation(c) || strcmp(c->role, SANDBOX_ROLE_RUN) == 0 ||
-	       strcmp(c->role, "probe") == 0;
+	       sandbox_container_is_pooled(c) || strcmp(c->role, "probe") == 0;
 }
 
 /* The containers that sandboxes are made of, and what the index knows of each. */
@@ -175,6 +209,8 @@ static int gather(struct sweep *w, struct err *err)
 	size_t all = 0;
 	int rc = engine_list(w->s->engine, &w->list, &all, err);
 
+	if (rc == 0)
+		rc = sandbox_container_resolve(w->s, w->list, all, err);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < all; i++)

@@ -19,16 +19,6 @@ extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 #define TMP_SHARE  4
 #define INODE_SIZE 4096 /* one inode per so many bytes of space */
 
-void sandbox_container_name(const char *instance, const char *conversation,
-			    char out[CONTAINER_NAME_SIZE])
-{
-	_cleanup_free_ char *both = xasprintf("%s\n%s", instance, conversation);
-	char digest[SHA256_HEX_SIZE];
-
-	sha256_hex(both, strlen(both), digest);
-	snprintf(out, CONTAINER_NAME_SIZE, "celeriac-%.32s", digest);
-}
-
 static int create(struct sandbox *s, const struct container_wish *wish, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {

@@ -117,6 +117,16 @@ int engine_start(struct engine *e, const char *id, struct err *err)
 	return rc;
 }
 
+int engine_rename(struct engine *e, const char *id, const char *name, struct err *err)
+{
+	char tail[100];
+
+	if (!engine_is_name(name, 79))
+		return err_set(err, ERR_INVALID, "'%.80s' is not a container's name", name);
+	snprintf(tail, sizeof(tail), "/rename?name=%s", name);
+	return act(e, "POST", id, tail, ENGINE_LIMIT_LOOK, err);
+}
+
 int engine_kill(struct engine *e, const char *id, struct err *err)
 {
 	int rc = act(e, "POST", id, "/kill?signal=KILL", ENGINE_LIMIT_KILL, err);

@@ -14,7 +14,7 @@
 #include "mem.h"
 
 extern const char script_sandbox_acquire[], script_sandbox_peek[], script_sandbox_renew[],
-	script_sandbox_release[], script_sandbox_adopt[];
+	script_sandbox_release[], script_sandbox_adopt[], script_sandbox_reserve[];
 
 #define COMMANDS_BYTES (16u << 20)
 #define POLL_FIRST_MS  5
@@ -39,6 +39,7 @@ void sandbox_index_init(struct index *ix, struct redis_link *link, const char *k
 	load(ix, &ix->renew, script_sandbox_renew);
 	load(ix, &ix->release, script_sandbox_release);
 	load(ix, &ix->adopt, script_sandbox_adopt);
+	load(ix, &ix->reserve, script_sandbox_reserve);
 }
 
 void sandbox_index_done(struct index *ix)
@@ -235,6 +236,78 @@ void sandbox_index_forget(struct index *ix, const char *conversation)
 	redis_command(&b, "DEL %sconversation:%s", ix->base, conversation);
 	redis_command(&b, "ZREM %sidle %s", ix->base, conversation);
 	redis_link_submit(ix->link, &b, 2, REDIS_LINK_KEEP, NULL, NULL);
+	buf_done(&b);
+}
+
+void sandbox_index_take(struct index *ix, const char *container, const char *conversation,
+			const char *project)
+{
+	struct buf b = BUF_INIT(COMMANDS_BYTES);
+	_cleanup_free_ char *both = xasprintf("%s\n%s", conversation, project);
+
+	redis_command(&b, "SET %staken:%s %s PX %lld", ix->base, container, both,
+		      ms(INDEX_ENTRY_TTL));
+	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
+	buf_done(&b);
+}
+
+/* "<conversation>\n<project>" */
+static void parse_taken(struct slice text, struct engine_container *c)
+{
+	const char *cut = text.len > 0 ? memchr(text.data, '\n', text.len) : NULL;
+	size_t len = cut ? (size_t)(cut - text.data) : 0;
+
+	if (cut == NULL)
+		return;
+	memcpy(c->role, SANDBOX_ROLE_CONVERSATION, sizeof(SANDBOX_ROLE_CONVERSATION));
+	copy(c->conversation, sizeof(c->conversation), (struct slice){text.data, len});
+	copy(c->project, sizeof(c->project),
+	     (struct slice){text.data + len + 1, text.len - len - 1});
+}
+
+int sandbox_index_read_taken(struct index *ix, struct engine_container *const *list, size_t count,
+			     struct err *err)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(COMMANDS_BYTES);
+	_cleanup_free_ struct redis_reply **replies =
+		xcalloc(count + 1, sizeof(struct redis_reply *));
+	int rc;
+
+	if (count == 0)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		redis_command(&b, "GET %staken:%s", ix->base, list[i]->id);
+	rc = redis_link_exchange(ix->link, &b, count, 0, clock_deadline(INDEX_WAIT), replies, err);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		parse_taken(redis_reply_str(replies[i]), list[i]);
+		redis_reply_free(replies[i]);
+	}
+	return rc;
+}
+
+int sandbox_index_reserve(struct index *ix, char *ret_token, int64_t *ret_taken, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	char id[UUID_SIZE];
+	int rc;
+
+	uuid4(id);
+	snprintf(ret_token, INDEX_TOKEN_SIZE, "%s %s", presence_owner(ix->presence), id);
+	rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
+			   "EVALSHA %s 1 %splaces %s %lld", ix->reserve.sha, ix->base, ret_token,
+			   ms(INDEX_PLACE_TTL));
+	if (rc < 0)
+		return err_wrap(err, "a place for a sandbox");
+	*ret_taken = redis_reply_int(reply);
+	return 0;
+}
+
+void sandbox_index_unreserve(struct index *ix, const char *token)
+{
+	struct buf b = BUF_INIT(COMMANDS_BYTES);
+
+	redis_command(&b, "ZREM %splaces %s", ix->base, token);
+	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
 

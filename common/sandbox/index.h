@@ -5,7 +5,9 @@
  * Keys, under <prefix>celeriac:<instance>: conversation:<id>, a hash {container, owner, project,
  * epoch, used}; idle, a set of conversations that have a container, scored by their last
  * use (ms); lease:<id>, the token of who uses the conversation; orphan:<container>, since when its
- * owner has been seen dead. All of it can be lost: labels tell the rest. A conversation whose
+ * owner has been seen dead; taken:<container>, "<conversation>\n<project>" of a container that came
+ * out of a pool; places, tokens of those who are making a container, scored by when they are given
+ * up (ms). All of it can be lost: labels tell the rest. A conversation whose
  * container was removed keeps its entry, without container, so that the next call can say
  * `restarted`.
  */
@@ -19,14 +21,20 @@
 #define INDEX_LEASE_TTL                                                                            \
 	(60 * USEC_PER_SEC) /* a dead holder is found out by its presence, long before */
 #define INDEX_ENTRY_TTL	 (7 * 24 * 3600 * USEC_PER_SEC)
-#define INDEX_WAIT	 (5 * USEC_PER_SEC) /* for Redis to answer */
+#define INDEX_PLACE_TTL	 (120 * USEC_PER_SEC) /* for a container to be made */
+#define INDEX_WAIT	 (5 * USEC_PER_SEC)   /* for Redis to answer */
 #define INDEX_TOKEN_SIZE (PRESENCE_OWNER_SIZE + 40)
+
+/* What the label celeriac.role says. */
+#define SANDBOX_ROLE_CONVERSATION "conversation"
+#define SANDBOX_ROLE_RUN	  "run"
+#define SANDBOX_ROLE_POOL	  "pool" /* made for nobody; see binding.c for whose it is now */
 
 struct index {
 	struct redis_link *link;
 	const struct presence *presence;
 	char *base; /* <prefix>celeriac:<instance>: */
-	struct redis_script acquire, peek, renew, release, adopt;
+	struct redis_script acquire, peek, renew, release, adopt, reserve;
 };
 
 struct index_record {
@@ -68,6 +76,19 @@ void sandbox_index_release(struct index *ix, const struct index_lease *lease);
 void sandbox_index_save(struct index *ix, const char *conversation,
 			const struct index_record *record);
 void sandbox_index_forget(struct index *ix, const char *conversation);
+
+/* Whose a container out of the pool is, does not wait; and of many, in one exchange: role,
+ * conversation and project of those it knows are filled in. */
+void sandbox_index_take(struct index *ix, const char *container, const char *conversation,
+			const char *project);
+int sandbox_index_read_taken(struct index *ix, struct engine_container *const *list, size_t count,
+			     struct err *err) must_check;
+
+/* Takes a place among those who are making a container; how many there are, this one included.
+ * `ret_token` has INDEX_TOKEN_SIZE bytes. */
+int sandbox_index_reserve(struct index *ix, char *ret_token, int64_t *ret_taken,
+			  struct err *err) must_check;
+void sandbox_index_unreserve(struct index *ix, const char *token);
 
 /* What the index says of many conversations, in one exchange; ret[i] zeroed when unknown. */
 int sandbox_index_read(struct index *ix, const char *const *conversations, size_t count,

@@ -40,6 +40,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	mutex_init(&s->preparing);
 	mutex_init(&s->lock);
 	sandbox_live_init(&s->live);
+	sandbox_pool_init(&s->pool);
 	sandbox_index_init(&s->index, link, key_prefix, settings->instance, presence);
 	sandbox_streams_init(&s->streams, link, key_prefix);
 	*ret = s;
@@ -50,6 +51,7 @@ void sandbox_close_all(struct sandbox *s)
 {
 	if (s == NULL)
 		return;
+	sandbox_pool_done(s);
 	sandbox_live_done(&s->live);
 	sandbox_index_done(&s->index);
 	sandbox_streams_done(&s->streams);
@@ -389,8 +391,7 @@ static int remove_all_of(struct sandbox *s, const char *conversation, bool *ret_
 	int rc = engine_list(s->engine, &list, &n, err);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) != 0 ||
-		    strcmp(list[i].conversation, conversation) != 0)
+		if (!sandbox_container_is_of(s->settings->instance, &list[i], conversation))
 			continue;
 		rc = engine_remove(s->engine, list[i].id, err);
 		*ret_removed = true;

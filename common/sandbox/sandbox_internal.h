@@ -20,14 +20,14 @@
 #define SANDBOX_LATE                                                                               \
 	(120 * USEC_PER_SEC) /* a container of one run that is older than this beyond any limit is \
 				left over */
-#define SANDBOX_ROLE_CONVERSATION "conversation"
-#define SANDBOX_ROLE_RUN	  "run"
 
 /* An agent link between two calls of its conversation. */
 struct live {
 	struct live *next;
 	uint64_t serial;
 	char conversation[256], project[256], container[ENGINE_ID_SIZE];
+	bool pooled;	      /* its labels do not say whose it is */
+	bool project_unknown; /* nor does anything else */
 	struct agent_link *link;
 };
 struct live_store {
@@ -36,6 +36,25 @@ struct live_store {
 	int epoll, stop;
 	pthread_t watcher;
 	bool watching;
+};
+
+/* A container that waits for a conversation. */
+struct spare {
+	struct spare *next;
+	char id[ENGINE_ID_SIZE], volume[80];
+	struct agent_link *link;
+};
+struct pool {
+	pthread_t thread;
+	bool running;		    /* the services' thread's */
+	char image[ENGINE_ID_SIZE]; /* the pool thread's: what the spares are made of */
+	struct mutex lock;
+	struct cond changed;
+	/* guarded by lock */
+	struct spare *first;
+	size_t count;
+	char making[ENGINE_ID_SIZE]; /* "" = none */
+	bool stopping;
 };
 
 struct sandbox {
@@ -51,6 +70,7 @@ struct sandbox {
 	char agent_volume[80];
 	int64_t max; /* containers */
 	struct live_store live;
+	struct pool pool;
 };
 
 /* ---- live.c ---- */
@@ -68,22 +88,53 @@ struct container_wish {
 	const char *role, *conversation, *project, *task;
 	const char *name; /* or NULL */
 };
-#define CONTAINER_NAME_SIZE 48
-/* The same conversation of the same instance has the same name, so that the engine makes it only
- * once. */
-void sandbox_container_name(const char *instance, const char *conversation,
-			    char out[CONTAINER_NAME_SIZE]);
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
 /* Creates only, to see what the engine would not enforce (given), and removes it again. */
 int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *err) must_check;
 
-/* ---- capacity.c ---- */
-/* Waits, at most until `deadline`, until one more container may be made; removes the longest idle
- * one if it must. ERR_UNAVAILABLE. */
+/* ---- binding.c: whose a container is ---- */
+#define CONTAINER_NAME_SIZE 64
+/* The same conversation of the same project and instance has the same name, so that the engine
+ * makes it only once. */
+void sandbox_container_name(const char *instance, const char *conversation, const char *project,
+			    char out[CONTAINER_NAME_SIZE]);
+void sandbox_container_spare_name(char out[CONTAINER_NAME_SIZE]);
+/* Made for the pool; taken or not. */
+bool sandbox_container_is_pooled(const struct engine_container *c);
+bool sandbox_container_is_spare(const struct engine_container *c);
+bool sandbox_container_is_of(const char *instance, const struct engine_container *c,
+			     const char *conversation);
+bool sandbox_container_is_project(const char *instance, const struct engine_container *c,
+				  const char *conversation, const char *project);
+/* Containers that were taken from a pool become what the index knows they are: conversation's, with
+ * conversation and project. One that it does not know stays as it is. */
+int sandbox_container_resolve(struct sandbox *s, struct engine_container *list, size_t count,
+			      struct err *err) must_check;
+
+/* ---- pool.c ---- */
+void sandbox_pool_init(struct pool *pool);
+void sandbox_pool_done(struct sandbox *s);
+/* 1 and an attached container that is called `name` from now on; 0 when there is none.
+ * ERR_CONFLICT: there is one of that name already. */
+int sandbox_pool_take(struct sandbox *s, const char *name, char ret_id[ENGINE_ID_SIZE],
+		      struct agent_link **ret, struct err *err) must_check;
+/* Removes one to make room; false when there is none. */
+bool sandbox_pool_give_up_one(struct sandbox *s);
+bool sandbox_pool_has(struct sandbox *s, const char *id);
+
+/* ---- capacity.c: SANDBOX_MAX holds across workers ---- */
+struct place {
+	char token[INDEX_TOKEN_SIZE];
+};
+/* 1 and a place for one more container, to be given back when it is made; 0 when there is none. */
+int sandbox_capacity_try(struct sandbox *s, struct place *ret, struct err *err) must_check;
+void sandbox_capacity_release(struct sandbox *s, const struct place *place);
+/* Waits for a place, at most until `deadline`; removes a spare container or the longest idle one if
+ * it must. ERR_UNAVAILABLE. */
 int sandbox_capacity_make_room(struct sandbox *s, usec_t deadline, const atomic_bool *cancel,
-			       struct err *err) must_check;
+			       struct place *ret, struct err *err) must_check;
 int64_t sandbox_capacity_default(const struct settings *settings, const struct engine_info *info);
 
 /* ---- session.c: from a conversation to an attached container ---- */

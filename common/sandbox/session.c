@@ -39,6 +39,22 @@ static int check_project(const char *bound, const char *project, struct err *err
 	return err_set(err, ERR_DENIED, "the conversation belongs to another project");
 }
 
+/* The same of a container that was found; and *ret is the project's name, NULL if nobody knows. */
+static int check_container(struct sandbox *s, const struct session *se,
+			   const struct engine_container *c, const char *project, const char **ret,
+			   struct err *err)
+{
+	const char *instance = s->settings->instance, *id = se->lease.conversation;
+
+	if (project && !sandbox_container_is_project(instance, c, id, project))
+		return err_set(err, ERR_DENIED, "the conversation belongs to another project");
+	*ret = c->project;
+	if (!sandbox_container_is_pooled(c))
+		return 0;
+	*ret = project ? project : se->record.known ? se->record.project : NULL;
+	return 0;
+}
+
 static bool is_trouble_of_the_agent(int rc)
 {
 	return rc == -ERR_TIMEOUT || rc == -ERR_PROTOCOL || rc == -ERR_CLOSED ||
@@ -92,12 +108,12 @@ static int join(struct sandbox *s, struct session *se, const struct engine_conta
 		const char *project, struct err *err)
 {
 	struct agent_link *link;
+	const char *bound = NULL;
 	int rc;
 
-	if (strcmp(c->role, SANDBOX_ROLE_CONVERSATION) != 0 ||
-	    strcmp(c->conversation, se->lease.conversation) != 0)
+	if (!sandbox_container_is_of(s->settings->instance, c, se->lease.conversation))
 		return 0;
-	rc = check_project(c->project, project, err);
+	rc = check_container(s, se, c, project, &bound, err);
 	if (rc < 0)
 		return rc;
 	if (!c->running || strcmp(c->status, "running") != 0)
@@ -110,7 +126,9 @@ static int join(struct sandbox *s, struct session *se, const struct engine_conta
 	}
 	if (rc < 0)
 		return rc;
-	se->live = new_live(c->conversation, c->project, c->id, link);
+	se->live = new_live(se->lease.conversation, bound ? bound : "", c->id, link);
+	se->live->pooled = sandbox_container_is_pooled(c);
+	se->live->project_unknown = bound == NULL;
 	return 1;
 }
 
@@ -136,8 +154,7 @@ static int find_by_label(struct sandbox *s, struct session *se, const char *proj
 	int rc = engine_list(s->engine, &list, &n, err);
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		if (strcmp(list[i].conversation, se->lease.conversation) == 0)
-			rc = join(s, se, &list[i], project, err);
+		rc = join(s, se, &list[i], project, err);
 	return rc;
 }
 
@@ -182,29 +199,56 @@ static int attach_new(struct sandbox *s, struct session *se, const struct contai
 }
 
 static int make(struct sandbox *s, struct session *se, const struct sandbox_run *run,
-		struct err *err)
+		const char *name, struct err *err)
 {
-	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
 	struct container_wish wish = {.role = run->one_shot ? SANDBOX_ROLE_RUN
 							    : SANDBOX_ROLE_CONVERSATION,
 				      .conversation = run->conversation,
 				      .project = run->project ? run->project : "",
 				      .task = run->one_shot && run->task_id ? run->task_id : "",
 				      .name = run->one_shot ? NULL : name};
-	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), run->cancel, err);
+	char id[ENGINE_ID_SIZE];
+	struct place place;
+	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), run->cancel,
+					    &place, err);
 
 	if (rc < 0)
 		return rc;
-	sandbox_container_name(s->settings->instance, run->conversation, name);
 	rc = sandbox_container_make(s, &wish, id, err);
 	if (rc == -ERR_CONFLICT && !run->one_shot) {
 		/* Half made by somebody who died, or made by one who lost the lease. */
 		rc = find_by_label(s, se, wish.project, err);
-		if (rc != 0)
-			return rc < 0 ? rc : 0;
-		rc = sandbox_container_make(s, &wish, id, err);
+		if (rc == 0)
+			rc = sandbox_container_make(s, &wish, id, err);
 	}
-	return rc < 0 ? rc : attach_new(s, se, &wish, id, err);
+	sandbox_capacity_release(s, &place);
+	if (rc < 0 || se->live)
+		return rc < 0 ? rc : 0;
+	return attach_new(s, se, &wish, id, err);
+}
+
+/* One that is ready, or one that is made. */
+static int get(struct sandbox *s, struct session *se, const struct sandbox_run *run,
+	       struct err *err)
+{
+	const char *project = run->project ? run->project : "";
+	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
+	struct agent_link *link;
+	int rc;
+
+	sandbox_container_name(s->settings->instance, run->conversation, project, name);
+	rc = sandbox_pool_take(s, name, id, &link, err);
+	if (rc > 0) {
+		se->live = new_live(run->conversation, project, id, link);
+		se->live->pooled = true;
+		return 0;
+	}
+	/* Made by one who lost the lease. */
+	if (rc == -ERR_CONFLICT)
+		rc = find_by_label(s, se, project, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	return make(s, se, run, name, err);
 }
 
 /* The entry as it is from now on. */
@@ -217,6 +261,8 @@ static void note(struct sandbox *s, struct session *se)
 	memcpy(r->project, se->live->project, sizeof(r->project));
 	memcpy(r->owner, owner(s), strlen(owner(s)) + 1);
 	r->epoch = agent_link_epoch(se->live->link);
+	if (se->live->pooled)
+		sandbox_index_take(&s->index, r->container, se->lease.conversation, r->project);
 	sandbox_index_save(&s->index, se->lease.conversation, r);
 }
 
@@ -230,7 +276,7 @@ static int open_conversation(struct sandbox *s, const struct sandbox_run *run, b
 		rc = find(s, se, project, err);
 	se->reused = rc > 0;
 	if (rc == 0 && create) {
-		rc = make(s, se, run, err);
+		rc = get(s, se, run, err);
 		/* Found after all. */
 		se->reused = false;
 	}
@@ -268,7 +314,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 		if (rc == 0 && (run->begun || !create) && run->task_id && *run->task_id)
 			rc = find_by_task(s, &se, run, err);
 		if (rc == 0 && create)
-			rc = make(s, &se, run, err);
+			rc = make(s, &se, run, NULL, err);
 		se.restarted = false;
 		*ret = se;
 		return rc < 0 ? rc : 0;
@@ -284,7 +330,8 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	}
 	se.restarted = se.restarted && !se.reused;
 	/* A new container is in the index before anything runs in it. */
-	if (se.live && (!se.reused || strcmp(se.record.owner, owner(s)) != 0))
+	if (se.live && !se.live->project_unknown &&
+	    (!se.reused || strcmp(se.record.owner, owner(s)) != 0))
 		note(s, &se);
 	*ret = se;
 	return 0;
@@ -292,7 +339,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 
 void sandbox_session_keep(struct sandbox *s, struct session *se)
 {
-	if (se->live && se->leased) {
+	if (se->live && se->leased && !se->live->project_unknown) {
 		note(s, se);
 		sandbox_live_put(s, TAKE(se->live));
 	}
@@ -328,6 +375,11 @@ int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err)
 
 void sandbox_session_renew(struct sandbox *s, struct session *se)
 {
-	if (se->leased)
-		sandbox_index_renew(&s->index, &se->lease);
+	if (!se->leased)
+		return;
+	sandbox_index_renew(&s->index, &se->lease);
+	/* Should Redis have forgotten whose it is, a sweep must not take it for nobody's. */
+	if (se->live && se->live->pooled && !se->live->project_unknown)
+		sandbox_index_take(&s->index, se->live->container, se->lease.conversation,
+				   se->live->project);
 }

@@ -32,6 +32,8 @@ class Worker(Service):
         self.log_path = directory / f"{node}-{free_port()}.log"
         self.port = free_port()
         self.settings = {
+            # Tests count containers; those of the pool are wanted only in test_pool.py.
+            "SANDBOX_POOL": "0",
             "CELERIAC_NODE": node, "CELERIAC_METRICS": f"127.0.0.1:{self.port}", "CELERY_WORKER_CONCURRENCY": "4", **settings,
         }
 

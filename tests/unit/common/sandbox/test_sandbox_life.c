@@ -286,7 +286,7 @@ static void make_half(const char *conversation)
 					 .labels = labels,
 					 .label_count = ARRAY_LEN(labels)};
 
-	sandbox_container_name(f.instance, conversation, name);
+	sandbox_container_name(f.instance, conversation, "", name);
 	ck_assert_msg(engine_create(f.one.sandbox->engine, &spec, id, NULL, &err) == 0, "%s",
 		      err.msg);
 }

@@ -1,0 +1,104 @@
+"""Containers that are ready before anybody asks: a new conversation does not wait for one to be made."""
+
+import statistics
+import time
+import uuid
+
+import pytest
+
+from sandboxes import IMAGE, containers, docker, inspect
+from services import wait_until
+
+pytestmark = pytest.mark.docker
+
+
+def spares(instance):
+    """Ids of containers that wait."""
+    names = docker("ps", "--no-trunc", "--filter", f"label=celeriac.instance={instance}", "--format", "{{.ID}} {{.Names}}").splitlines()
+    return {line.split()[0] for line in names if line.split()[1].startswith("celeriac-pool-")}
+
+
+def wait_spares(instance, count, seconds=60):
+    return wait_until(lambda: found if len(found := spares(instance)) == count else None, seconds,
+                      lambda: f"not {count} spare containers but {len(spares(instance))}")
+
+
+def test_a_new_conversation_takes_one_and_another_is_made(make_full_worker, calls, instance):
+    make_full_worker(SANDBOX_POOL="2")
+    waiting = wait_spares(instance, 2)
+    conversation = f"c-{uuid.uuid4()}"
+    value = calls.run("print('hello')", conversation, project_id="mine")
+    assert (value["stdout"], value["reused"], value["restarted"]) == ("hello\n", False, False)
+    assert value["sandbox"] in waiting
+    wait_spares(instance, 2)
+    assert len(containers(instance)) == 3
+    assert calls.run("print('again')", conversation, project_id="mine")["sandbox"] == value["sandbox"]
+    host = inspect(value["sandbox"])["HostConfig"]
+    assert host["NetworkMode"] == "none" and host["CapDrop"] == ["ALL"] and host["ReadonlyRootfs"]
+
+
+def test_none_is_handed_to_two(make_full_worker, calls, instance):
+    workers = [make_full_worker("-c", "4", SANDBOX_POOL="3") for _ in range(2)]
+    wait_spares(instance, 6)
+    results = [calls.send("import os\nprint(os.listdir('/sandbox'))\nopen('/sandbox/mine', 'w')", f"c-{n}") for n in range(16)]
+    values = [result.get(timeout=120) for result in results]
+    assert {value["stdout"] for value in values} == {values[0]["stdout"]} and "mine" not in values[0]["stdout"]
+    assert len({value["sandbox"] for value in values}) == 16
+    assert all(worker.alive() for worker in workers)
+
+
+def test_a_new_image_makes_new_ones(make_full_worker, calls, instance):
+    """What was made of the old image is thrown away, without a restart."""
+    tag = f"celeriac-test:{uuid.uuid4().hex}"
+    docker("tag", IMAGE, tag)
+    made = ""
+    try:
+        worker = make_full_worker(SANDBOX_POOL="2", SANDBOX_IMAGE=tag)
+        old = wait_spares(instance, 2)
+        kept = calls.run("print(1)", "old")
+        made = docker("create", "--network=none", IMAGE)
+        docker("commit", "--change", "LABEL newer=yes", made, tag)
+        wait_until(lambda: len(now := spares(instance)) == 2 and not now & old, 60, "the old ones are still there")
+        value = calls.run("print(2)", "new")
+        assert inspect(value["sandbox"])["Config"]["Labels"]["newer"] == "yes"
+        assert calls.run("print(3)", "old")["sandbox"] == kept["sandbox"], "a conversation keeps what it has"
+        assert worker.log_lines("has changed: spare sandboxes are made anew")
+    finally:
+        if made:
+            docker("rm", "-f", made, check=False)
+        for container in containers(instance):
+            docker("rm", "-f", container, check=False)
+        docker("rmi", "-f", tag, check=False)
+
+
+@pytest.mark.parametrize("how", ["term", "kill"])
+def test_none_outlives_its_worker(make_full_worker, calls, instance, how):
+    worker = make_full_worker(SANDBOX_POOL="2", SANDBOX_ADOPT_GRACE="2")
+    old = wait_spares(instance, 2)
+    getattr(worker, how)()
+    if how == "term":
+        assert containers(instance) == []
+        return
+    worker.start()
+    calls.call("cleanup")
+    new = wait_spares(instance, 2)
+    assert not new & old and len(containers(instance)) == 2
+
+
+def test_the_first_call_is_quick(make_full_worker, calls, instance):
+    """The engine's own work on a container is not waited for. (The bar is measured by the benchmark.)"""
+    def first_call():
+        began = time.monotonic()
+        assert calls.run("print(1)")["reused"] is False
+        return time.monotonic() - began
+
+    worker = make_full_worker(SANDBOX_POOL="0")
+    cold = [first_call() for _ in range(4)]
+    worker.term()
+    make_full_worker(SANDBOX_POOL="4", SANDBOX_MAX="50")
+    warm = []
+    for _ in range(6):
+        wait_spares(instance, 4)
+        warm.append(first_call())
+    print(f"first call: cold {statistics.median(cold) * 1000:.0f} ms, from the pool {statistics.median(warm) * 1000:.0f} ms")
+    assert statistics.median(warm) < statistics.median(cold)
