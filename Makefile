@@ -15,7 +15,7 @@ MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
-PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1
+PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1 glib-2.0
 DEB_hiredis := libhiredis-dev
 DEB_jansson := libjansson-dev
 DEB_libpq := libpq-dev
@@ -29,6 +29,7 @@ DEB_libzstd := libzstd-dev
 DEB_libbrotlidec := libbrotli-dev
 DEB_libbrotlienc := libbrotli-dev
 DEB_yaml-0.1 := libyaml-dev
+DEB_glib-2.0 := libglib2.0-dev
 DEB_check := check
 
 # --- where it goes -----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "json.h"
 #include "mem.h"
 #include "nodename.h"
+#include "timezone.h"
 
 #define KIB 1024.0
 #define MIB (1024.0 * KIB)
@@ -39,6 +40,15 @@
 #define SPAN(field, lo, hi)   .type = CONF_DURATION, .min = (lo), .max = (hi), MEMBER(field, usec_t)
 #define SIZE(field, lo, hi)   .type = CONF_SIZE, .min = (lo), .max = (hi), MEMBER(field, int64_t)
 #define LIST(field, hi)	      .type = CONF_LIST, .min = 0, .max = (hi), MEMBER(field, struct str_list)
+
+static int expand_timezone(const char *text, char **ret, struct err *err)
+{
+	int rc = timezone_check(text, err);
+
+	if (rc == 0)
+		*ret = xstrdup(text);
+	return rc;
+}
 
 /* clang-format off */
 static const struct conf_row g_rows[] = {
@@ -146,8 +156,10 @@ static const struct conf_row g_rows[] = {
 	  .help = "content types that are read; only json is built in" },
 	{ "CELERY_WORKER_HOSTNAME", { NULL }, STRING(worker_hostname), .fallback = "celery@%h", .expand = nodename_expand,
 	  .help = "node name, as -n; %h host name, %n its first part, %d its domain" },
-	{ "CELERY_TIMEZONE", { NULL }, STRING(timezone), .fallback = "UTC", .help = "accepted; crontab schedules are not built yet" },
-	{ "CELERY_ENABLE_UTC", { NULL }, BOOL(enable_utc), .fallback = "true", .help = "accepted; dates in messages are always in UTC" },
+	{ "CELERY_TIMEZONE", { NULL }, STRING(timezone), .fallback = "", .expand = expand_timezone,
+	  .help = "zone of the dates in results, such as Europe/Berlin; empty = UTC, or the machine's own without enable_utc" },
+	{ "CELERY_ENABLE_UTC", { NULL }, BOOL(enable_utc), .fallback = "true",
+	  .help = "the zone where no timezone is said; dates in messages without an offset are UTC in any case, as in Celery" },
 	{ "CELERY_WORKER_SEND_TASK_EVENTS", { "CELERY_SEND_EVENTS" }, BOOL(worker_send_task_events), .fallback = "false",
 	  .help = "send task events for monitors such as Flower, as -E; they can be switched at run time" },
 	{ "CELERY_WORKER_WITHOUT_HEARTBEAT", { NULL }, BOOL(worker_without_heartbeat), .fallback = "false",

@@ -36,5 +36,9 @@ void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE]);
  * 0-9 digits, 'Z' or +hh[:mm] or nothing (then UTC). ERR_INVALID. [any]
  */
 int clock_parse_iso(const char *text, usec_t *ret_wall, struct err *err) must_check;
+/* The same for what workers read (eta, expires): also all else that dateutil's isoparse takes, such
+ * as 20261121T0930, 2026-W47-6, 2026-325, 2026-11, 24:00, with any character between date and time.
+ * Without an offset it is UTC, whatever the timezone is: Celery reads it so. ERR_INVALID. [any] */
+int clock_isoparse(const char *text, usec_t *ret_wall, struct err *err) must_check;
 
 #endif

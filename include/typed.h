@@ -35,8 +35,8 @@ int typed_check(const json_t *value, struct err *err) must_check;
 /* Appends the bytes of bytes, in either typed form, or of a plain string as UTF-8. ERR_INVALID. */
 int typed_read_bytes(const json_t *value, struct buf *out, struct err *err) must_check;
 
-/* The instant of a datetime or date (its midnight), typed or plain; without an offset it is UTC.
- * ERR_INVALID. */
+/* The instant of a datetime or date (its midnight), typed or plain, then as clock_isoparse reads
+ * it; without an offset it is UTC. ERR_INVALID. */
 int typed_read_time(const json_t *value, usec_t *ret_wall, struct err *err) must_check;
 
 /* A decimal, UUID (32 or 36 characters) or time as its text; also of the plain string. Borrowed;

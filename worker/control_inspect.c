@@ -95,7 +95,7 @@ int control_scheduled(struct worker *w, unused_arg json_t *const *values, json_t
 	for (size_t i = 0; i < count; i++) {
 		char eta[CLOCK_ISO_SIZE];
 
-		clock_iso(list[i].eta, eta);
+		timezone_iso(w->zone, list[i].eta, eta);
 		json_array_append_new(*ret, json_pack("{s:s, s:i, s:o}", "eta", eta, "priority", 6,
 						      "request", info_json(w, &list[i])));
 	}

@@ -46,7 +46,7 @@ void events_release(struct request *r)
 	events_queue(r->worker, TAKE(r->last_event));
 }
 
-static void add_date(struct buf *json, const char *key, usec_t wall)
+static void add_date(const struct worker *w, struct buf *json, const char *key, usec_t wall)
 {
 	char text[CLOCK_ISO_SIZE];
 
@@ -54,7 +54,7 @@ static void add_date(struct buf *json, const char *key, usec_t wall)
 		event_add_null(json, key);
 		return;
 	}
-	clock_iso(wall, text);
+	timezone_iso(w->zone, wall, text);
 	event_add_str(json, key, text);
 }
 
@@ -74,8 +74,8 @@ void events_task_received(struct request *r)
 	event_add_str(&json, "root_id", r->message->root_id);
 	event_add_str(&json, "parent_id", r->message->parent_id);
 	event_add_int(&json, "retries", r->message->retries);
-	add_date(&json, "eta", r->message->eta);
-	add_date(&json, "expires", r->message->expires);
+	add_date(r->worker, &json, "eta", r->message->eta);
+	add_date(r->worker, &json, "expires", r->message->expires);
 	end(r, "task-received", &json);
 }
 

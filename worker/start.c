@@ -35,7 +35,8 @@ static int open_parts(struct worker *w, struct err *err)
 	if (s->broker_url == NULL || s->broker_url[0] == '\0')
 		return err_set(err, ERR_INVALID,
 			       "no broker: set CELERY_BROKER_URL or use --broker");
-	if ((rc = registry_load(&w->registry, s, err)) < 0 ||
+	if ((rc = timezone_open(s->timezone, s->enable_utc, &w->zone, err)) < 0 ||
+	    (rc = registry_load(&w->registry, s, err)) < 0 ||
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||

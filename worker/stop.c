@@ -213,5 +213,6 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	schedule_done(&w->schedule);
 	state_done(&w->state);
 	presence_free(w->presence);
+	timezone_close(w->zone);
 	return true;
 }

@@ -42,6 +42,7 @@
 #include "settings.h"
 #include "store.h"
 #include "thread.h"
+#include "timezone.h"
 #include "watchdog.h"
 #include "way_out.h"
 
@@ -238,6 +239,7 @@ struct worker {
 	struct autoscaler autoscaler;
 	struct metrics *metrics;
 	struct watchdog watchdog;
+	const struct timezone_info *zone; /* Celery's timezone: how dates are shown */
 	pthread_t consumer;
 	atomic_size_t prefetch_count; /* most requests held */
 	usec_t started;		      /* monotonic */

@@ -121,6 +121,8 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 	transport_options_tell(TRANSPORT_BACKEND, &notes);
 	if (rc == 0)
 		rc = take_settings(b, s, err);
+	if (rc == 0)
+		rc = timezone_open(s->timezone, s->enable_utc, &b->zone, err);
 	if (rc < 0)
 		goto fail;
 	if (url[0] == '\0' || strncmp(url, "disabled", 8) == 0)
@@ -148,6 +150,7 @@ void backend_close(struct backend *b, usec_t deadline)
 		return;
 	if (b->link != NULL && !b->shares_broker)
 		redis_link_free(b->link, deadline);
+	timezone_close(b->zone);
 	free(b->key_prefix);
 	free(b);
 }

@@ -148,7 +148,7 @@ static json_t *build_meta(const struct backend *b, const struct task_meta *m)
 	bool ready =
 		m->state == TASK_SUCCESS || m->state == TASK_FAILURE || m->state == TASK_REVOKED;
 
-	clock_iso(clock_wall(), date);
+	timezone_iso(b->zone, clock_wall(), date);
 	json_object_set_new(meta, "status", json_string(task_state_name(m->state)));
 	json_object_set_new(meta, "result", shared(m->result, json_null()));
 	json_object_set_new(meta, "traceback", text_or_null(m->traceback));

@@ -7,15 +7,17 @@
 #include "backend.h"
 #include "chord.h"
 #include "redis.h"
+#include "timezone.h"
 
 struct backend {
 	bool disabled, shares_broker;
 	bool extended;
-	bool chord_ordered;	       /* result_chord_ordered: parts by group index */
-	int64_t ttl;		       /* seconds, 0 = for ever */
-	const char *serializer;	       /* json, yaml, msgpack; of the settings */
-	const char *compression;       /* MIME type, or NULL */
-	const struct str_list *accept; /* what is read: result_accept_content; of the settings */
+	bool chord_ordered;		  /* result_chord_ordered: parts by group index */
+	int64_t ttl;			  /* seconds, 0 = for ever */
+	const char *serializer;		  /* json, yaml, msgpack; of the settings */
+	const char *compression;	  /* MIME type, or NULL */
+	const struct str_list *accept;	  /* what is read: result_accept_content; of the settings */
+	const struct timezone_info *zone; /* of date_done; NULL = UTC */
 	char *key_prefix;
 	struct redis_link *link; /* borrowed from the broker when shared */
 	struct redis_script store, unbegun, chord_part, chord_done, chord_sweep, chord_look;

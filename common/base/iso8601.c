@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "iso8601.h"
 
 void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE])
 {
@@ -25,8 +26,7 @@ void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE])
 		 (unsigned)tm.tm_min % 100u, (unsigned)tm.tm_sec % 100u, fraction);
 }
 
-/* Exactly `count` digits within [min, max] at *p, which moves on. */
-static bool number(const char **p, int count, int min, int max, int *ret)
+bool iso_number(const char **p, int count, int min, int max, int *ret)
 {
 	int v = 0;
 	for (int i = 0; i < count; i++, (*p)++) {
@@ -38,22 +38,37 @@ static bool number(const char **p, int count, int min, int max, int *ret)
 	return v >= min && v <= max;
 }
 
-static int days_in(int year, int month)
+bool iso_is_leap(int year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+int iso_days_in(int year, int month)
 {
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-	return month == 2 && leap ? 29 : days[month - 1];
+	return month == 2 && iso_is_leap(year) ? 29 : days[month - 1];
+}
+
+void iso_fraction(const char **p, int most, usec_t *ret_usec)
+{
+	if (**p != '.' && **p != ',')
+		return;
+	(*p)++;
+	usec_t unit = 100000;
+	for (int digits = 0; **p >= '0' && **p <= '9' && digits < most;
+	     (*p)++, digits++, unit /= 10)
+		*ret_usec += (**p - '0') * unit;
 }
 
 static bool parse_date(const char **p, struct tm *tm)
 {
 	int year;
 	int month;
-	if (!number(p, 4, 1, 9999, &year) || *(*p)++ != '-')
+	if (!iso_number(p, 4, 1, 9999, &year) || *(*p)++ != '-')
 		return false;
-	if (!number(p, 2, 1, 12, &month) || *(*p)++ != '-')
+	if (!iso_number(p, 2, 1, 12, &month) || *(*p)++ != '-')
 		return false;
-	if (!number(p, 2, 1, days_in(year, month), &tm->tm_mday))
+	if (!iso_number(p, 2, 1, iso_days_in(year, month), &tm->tm_mday))
 		return false;
 	tm->tm_year = year - 1900;
 	tm->tm_mon = month - 1;
@@ -63,27 +78,20 @@ static bool parse_date(const char **p, struct tm *tm)
 /* hh:mm[:ss[.ffffff]] */
 static bool parse_time(const char **p, struct tm *tm, usec_t *ret_usec)
 {
-	if (!number(p, 2, 0, 23, &tm->tm_hour) || *(*p)++ != ':')
+	if (!iso_number(p, 2, 0, 23, &tm->tm_hour) || *(*p)++ != ':')
 		return false;
-	if (!number(p, 2, 0, 59, &tm->tm_min))
+	if (!iso_number(p, 2, 0, 59, &tm->tm_min))
 		return false;
 	if (**p != ':')
 		return true;
 	(*p)++;
-	if (!number(p, 2, 0, 59, &tm->tm_sec))
+	if (!iso_number(p, 2, 0, 59, &tm->tm_sec))
 		return false;
-	if (**p != '.' && **p != ',')
-		return true;
-	(*p)++;
-	usec_t unit = 100000;
-	int digits = 0;
-	for (; **p >= '0' && **p <= '9' && digits < 9; (*p)++, digits++, unit /= 10)
-		*ret_usec += (**p - '0') * unit;
+	iso_fraction(p, 9, ret_usec);
 	return true;
 }
 
-/* Z, or +hh, +hhmm, +hh:mm, +hh:mm:ss; nothing is UTC. */
-static bool parse_zone(const char **p, usec_t *ret_offset)
+bool iso_zone(const char **p, usec_t *ret_offset)
 {
 	if (**p == 'Z' || **p == 'z') {
 		(*p)++;
@@ -93,12 +101,12 @@ static bool parse_zone(const char **p, usec_t *ret_offset)
 		return true;
 	int sign = *(*p)++ == '-' ? -1 : 1;
 	int part[3] = {0, 0, 0};
-	if (!number(p, 2, 0, 23, &part[0]))
+	if (!iso_number(p, 2, 0, 23, &part[0]))
 		return false;
 	for (int i = 1; i < 3 && **p; i++) {
 		if (**p == ':')
 			(*p)++;
-		if (!number(p, 2, 0, 59, &part[i]))
+		if (!iso_number(p, 2, 0, 59, &part[i]))
 			return false;
 	}
 	*ret_offset = sign * ((part[0] * 60 + part[1]) * (usec_t)60 + part[2]) * USEC_PER_SEC;
@@ -114,7 +122,7 @@ int clock_parse_iso(const char *text, usec_t *ret_wall, struct err *err)
 	bool ok = parse_date(&p, &tm);
 	if (ok && (*p == 'T' || *p == 't' || *p == ' ')) {
 		p++;
-		ok = parse_time(&p, &tm, &usec) && parse_zone(&p, &offset);
+		ok = parse_time(&p, &tm, &usec) && iso_zone(&p, &offset);
 	}
 	if (!ok || *p != '\0')
 		return err_set(err, ERR_INVALID, "\"%.64s\" is not an ISO 8601 date", text);

@@ -10,6 +10,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "json.h"
+#include "typed.h"
 #include "wire.h"
 
 /* Names become keys, labels and log lines: text without control characters, of a bounded length. */
@@ -62,10 +63,7 @@ static int date_header(const json_t *headers, const char *key, usec_t *ret, stru
 
 	if (value == NULL || (text != NULL && text[0] == '\0'))
 		return 0;
-	if (text == NULL)
-		return err_set(err, ERR_INVALID, "invalid %s value: a %s, not an ISO 8601 date",
-			       key, json_type_name(value));
-	rc = clock_parse_iso(text, &wall, err);
+	rc = typed_read_time(value, &wall, err);
 	if (rc < 0)
 		return err_wrap(err, "invalid %s value", key);
 	*ret = wall > 0 ? wall

@@ -3,7 +3,8 @@
  * everything is in one object, the body; headers that are there anyway win. All of protocol 1 that
  * anybody needs to know is in this file.
  *
- * Dates are UTC unless they say otherwise, whatever `utc` says.
+ * Dates are UTC unless they say otherwise, whatever `utc` says: Celery makes them aware as UTC
+ * before it looks at that.
  */
 #include <string.h>
 

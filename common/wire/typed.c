@@ -151,6 +151,8 @@ int typed_read_time(const json_t *value, usec_t *ret_wall, struct err *err)
 	if ((kind != TYPED_NONE && kind != TYPED_DATETIME && kind != TYPED_DATE) || !is_text(text))
 		return err_set(err, ERR_INVALID, "a datetime is wanted, not a %s",
 			       json_type_name(value));
+	if (kind == TYPED_NONE)
+		return clock_isoparse(json_string_value(text), ret_wall, err);
 	return clock_parse_iso(json_string_value(text), ret_wall, err);
 }
 

@@ -51,7 +51,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(s.accept_content.count, 1);
 	ck_assert_str_eq(s.accept_content.items[0], "json");
 	ck_assert_str_eq(s.worker_hostname, node);
-	ck_assert_str_eq(s.timezone, "UTC");
+	ck_assert_str_eq(s.timezone, "");
 	ck_assert_int_eq(s.worker_grace_time, 30 * SEC);
 	ck_assert_int_eq(s.beat_max_loop_interval, 300 * SEC);
 
