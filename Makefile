@@ -178,7 +178,7 @@ bench: all
 # --- the local stack ---------------------------------------------------------------------------------------------
 setup:   ## install what is missing (deploy/setup)
 	deploy/setup
-image:   ## build the sandbox image unless it is current
+image:   ## build the sandbox image that SANDBOX_IMAGE names, unless it is current (celeriac-sandbox:latest or :full)
 	deploy/images/sandbox/build
 up:   ## start the private local stack; writes $(RUN_DIR)/env
 	deploy/setup && $(MAKE) --no-print-directory all && deploy/images/sandbox/build && \

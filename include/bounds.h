@@ -65,6 +65,8 @@
 #define BOUND_OUTPUT_DEPTH	    16	 /* directories below /sandbox/output that are walked */
 #define BOUND_OUTPUT_WALK	    4096 /* directory entries looked at per harvest */
 #define BOUND_ENV_VARS		    64
+#define BOUND_PACKAGES		    64
+#define BOUND_PACKAGE_BYTES	    255
 #define BOUND_ENV_BYTES		    (64u << 10)
 #define BOUND_CONVERSATION_ID_BYTES 255
 #define BOUND_EGRESS_DESCRIPTORS    512 /* connections out of all sandboxes of one worker */

@@ -58,6 +58,13 @@ void engine_info_apply_warnings(struct engine_info *info, const char *warnings);
 /* The image's id; ERR_NOTFOUND. Never pulls. */
 int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
 		    struct err *err) must_check;
+/* Sees to a bridge of that name without traffic between its containers and without IPv6, making it
+ * if there is none; ERR_UNSUPPORTED: there is one, and it is another kind. It is left when we go.
+ */
+int engine_network_need(struct engine *e, const char *name, struct err *err) must_check;
+/* The value (given) of the image's label celeriac.`name`, NULL if it has none; ERR_NOTFOUND. */
+int engine_image_label(struct engine *e, const char *image, const char *name, char **ret,
+		       struct err *err) must_check;
 
 /*
  * What a container may be. The zero value is the strictest: no network, no capabilities, no new

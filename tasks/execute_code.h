@@ -28,6 +28,7 @@ struct execute_args {
 	struct buf code, input;	    /* UTF-8 */
 	struct sandbox_file *files; /* data is ours, names are the message's */
 	char **env;		    /* NULL-terminated "K=V" */
+	const char **packages;	    /* NULL-terminated, the message's */
 };
 /* Raises TypeError or ValueError naming the argument; nothing was started then. To be released also
  * after a failure. */

@@ -21,31 +21,44 @@
 static int check_language(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
 			  struct err *err)
 {
-	static const char *const later[] = {"javascript", "java", "cpp", "go",
-					    "r",	  "bash", "c",	 "typescript"};
-	const char *name = value ? json_string_value(value) : "python";
+	const char *name = value ? json_string_value(value) : "python", *known;
+	_cleanup_buf_ struct buf all = BUF_INIT(BOUND_ERROR_TEXT);
 
-	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-		if (strcmp(name, later[i]) == 0)
-			return raise_value_error(
-				ctx, err,
-				"language '%s' is not supported by this build, only 'python' is",
-				name);
+	for (size_t i = 0; (known = sandbox_language_name(i)) != NULL; i++) {
+		if (strcmp(name, known) == 0) {
+			a->run.language = known;
+			return 0;
+		}
+		buf_appendf(&all, "%s%s", i > 0 ? ", " : "", known);
 	}
-	if (strcmp(name, "python") != 0)
-		return raise_value_error(
-			ctx, err, "language '%.60s' is not known; this build supports 'python'",
-			name);
-	a->run.language = name;
-	return 0;
+	return raise_value_error(ctx, err, "language '%.60s' is not known; there are %s", name,
+				 all.data);
 }
 
-static int check_unsupported(struct task_ctx *ctx, json_t *const *values, struct err *err)
+/* What they may look like and whether there is a network is the sandbox's to say. */
+static int read_packages(struct task_ctx *ctx, const json_t *list, struct execute_args *a,
+			 struct err *err)
 {
-	if (json_array_size(values[EXECUTE_PACKAGES]) > 0)
-		return raise_value_error(
-			ctx, err,
-			"packages cannot be installed by this build; use what the image has");
+	size_t n = json_array_size(list);
+
+	if (n == 0)
+		return 0;
+	if (n > BOUND_PACKAGES)
+		return raise_value_error(ctx, err, "packages has %zu names, at most %u are allowed",
+					 n, BOUND_PACKAGES);
+	a->packages = xcalloc(n + 1, sizeof(*a->packages));
+	a->run.packages = a->packages;
+	for (size_t i = 0; i < n; i++) {
+		const json_t *value = json_array_get(list, i);
+
+		if (!json_is_string(value) || json_is_python_number(value))
+			return raise_type_error(ctx, err, "packages[%zu] must be str, not %s", i,
+						json_type_name(value));
+		if (strlen(json_string_value(value)) != json_string_length(value))
+			return raise_value_error(ctx, err, "packages[%zu] must not hold null bytes",
+						 i);
+		a->packages[i] = json_string_value(value);
+	}
 	return 0;
 }
 
@@ -224,7 +237,7 @@ int execute_args_read(struct task_ctx *ctx, json_t *const *values, struct execut
 	ret->run.cancel = task_cancel_flag(ctx);
 	rc = check_language(ctx, values[EXECUTE_LANGUAGE], ret, err);
 	if (rc == 0)
-		rc = check_unsupported(ctx, values, err);
+		rc = read_packages(ctx, values[EXECUTE_PACKAGES], ret, err);
 	if (rc == 0)
 		rc = check_stateful(ctx, values[EXECUTE_STATEFUL], ret, err);
 	if (rc == 0)
@@ -250,6 +263,7 @@ void execute_args_done(struct execute_args *a)
 	for (size_t i = 0; i < a->run.file_count; i++)
 		free((void *)(uintptr_t)a->files[i].data);
 	free(a->files);
+	free(a->packages);
 	buf_done(&a->code);
 	buf_done(&a->input);
 }

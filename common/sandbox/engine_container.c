@@ -11,11 +11,9 @@
 #define REMOVE_PAUSE_MIN (10 * USEC_PER_MSEC)
 #define REMOVE_PAUSE_MAX (500 * USEC_PER_MSEC)
 
-int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
-		    struct err *err)
+static int look_at_image(struct engine *e, const char *image, json_t **ret, struct err *err)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT(2048);
-	_cleanup_json_ json_t *reply = NULL;
 
 	if (!engine_is_image(image))
 		return err_set(err, ERR_INVALID, "'%.100s' is not an image's name", image);
@@ -23,8 +21,30 @@ int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_S
 	engine_encode(image, "/", &path);
 	buf_append_str(&path, "/json");
 	int rc = buf_status(&path, err);
-	if (rc == 0)
-		rc = engine_call(e, "GET", path.data, NULL, ENGINE_LIMIT_LOOK, &reply, err);
+	return rc < 0 ? rc : engine_call(e, "GET", path.data, NULL, ENGINE_LIMIT_LOOK, ret, err);
+}
+
+int engine_image_label(struct engine *e, const char *image, const char *name, char **ret,
+		       struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	_cleanup_free_ char *key = xasprintf(ENGINE_LABEL_PREFIX "%s", name);
+	const char *value;
+	int rc = look_at_image(e, image, &reply, err);
+
+	if (rc < 0)
+		return rc;
+	value = json_member_str(json_object_get(json_object_get(reply, "Config"), "Labels"), key);
+	*ret = value ? xstrdup(value) : NULL;
+	return 0;
+}
+
+int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
+		    struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	int rc = look_at_image(e, image, &reply, err);
+
 	if (rc < 0)
 		return rc;
 	const char *id = json_member_str(reply, "Id");

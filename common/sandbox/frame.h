@@ -16,13 +16,14 @@
  * mark, header and its own nonce (frame_reader_init): nothing a run printed earlier can imitate
  * that.
  *
- * A run is ARGS and ENV (NUL-terminated strings, as many frames as needed), PUT … PUT_DATA per
- * input file, then RUN; what went wrong with a PUT is said in the EXIT of that run, so all of it is
- * sent in one go. The agent says STARTED, sends STDOUT and STDERR as they come up to the head's
- * size, the tails flagged FRAME_TAIL at the end, then EXIT. Standard input has a window: at most
- * FRAME_STDIN_WINDOW bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the EXIT the
- * worker asks for HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left out,
- * HARVESTED at the end.
+ * A run is ARGS and ENV (NUL-terminated strings, as many frames as needed; ARGS flagged FRAME_LAST
+ * are the last of a step, and the next step is started when that one has ended with 0), PUT …
+ * PUT_DATA per input file, then RUN; what went wrong with a PUT is said in the EXIT of that run, so
+ * all of it is sent in one go. The agent says STARTED, sends STDOUT and STDERR as they come up to
+ * the head's size, the tails flagged FRAME_TAIL at the end, then EXIT. Standard input has a window:
+ * at most FRAME_STDIN_WINDOW bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the
+ * EXIT the worker asks for HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left
+ * out, HARVESTED at the end.
  *
  * A run that was given a key (the task's id) does not depend on its attachment: it goes on when a
  * HELLO of a higher epoch comes, and its output, its EXIT and its new files are kept, within
@@ -150,6 +151,7 @@ enum frame_exit_flag {
 	FRAME_EXIT_TAMPERED =
 		1u << 0, /* the agent's own limits were changed: use no more of this container */
 	FRAME_EXIT_STATE_LOST = 1u << 1, /* the interpreter that kept variables is gone */
+	FRAME_EXIT_STEP = 8, /* from this bit on, eight of them: the step that was last */
 };
 struct frame_exit {
 	uint32_t end;	      /* enum frame_end */

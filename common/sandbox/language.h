@@ -6,15 +6,19 @@
 
 #include "base.h"
 
-#define LANGUAGE_ARGS 8
+#define LANGUAGE_ARGS  14
+#define LANGUAGE_STEPS 2
 
+/* Argument vectors are NULL-terminated; a name without '/' is looked up in PATH. */
 struct language {
 	const char *name;
 	const char *file; /* where the code goes, below /sandbox */
-	const char
-		*argv[LANGUAGE_ARGS]; /* NULL-terminated; a name without '/' is looked up in PATH */
-	const char *const *env;	      /* beyond sandbox_language_env; NULL-terminated */
-	bool is_python; /* argv is python3 -u FILE: the agent may fork instead of starting it */
+	/* Compilers and the program; each is started when the one before has ended with 0. */
+	const char *steps[LANGUAGE_STEPS][LANGUAGE_ARGS];
+	/* Comes before, with the names of packages after it; empty = there is none. */
+	const char *install[LANGUAGE_ARGS];
+	const char *const *env; /* beyond sandbox_language_env; NULL-terminated */
+	bool is_python; /* the step is python3 -u FILE: the agent may fork instead of starting it */
 };
 
 /* What every run gets, NULL-terminated; the caller's own variables come after and win. */

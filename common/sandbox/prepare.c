@@ -77,18 +77,61 @@ static int check_runtime(const struct settings *settings, const struct engine_in
 	return 0;
 }
 
-static int check_network(const struct settings *settings, struct buf *notes, struct err *err)
+static int check_network(struct sandbox *s, struct buf *notes, struct err *err)
 {
-	const char *network = settings->sandbox_network;
+	const char *network = s->settings->sandbox_network;
+	int rc = 0;
 
 	if (strcmp(network, "none") == 0)
 		buf_append_str(notes, "network: none\n");
 	else if (strcmp(network, "egress") == 0)
 		buf_append_str(notes, "network: none but the proxy (egress)\n");
-	else
-		return err_set(err, ERR_UNSUPPORTED,
-			       "SANDBOX_NETWORK=%s: only egress and none are built yet", network);
+	else if ((rc = engine_network_need(s->engine, network, err)) == 0)
+		buf_appendf(
+			notes,
+			"network: %s, a bridge: sandboxes reach whatever the engine's host routes "
+			"for them, which no rule of ours limits\n",
+			network);
+	return rc < 0 ? err_wrap(err, "SANDBOX_NETWORK=%s", network) : 0;
+}
+
+static int look_at_languages(struct sandbox *s, struct buf *notes, struct err *err)
+{
+	char *languages = NULL;
+	int rc = engine_image_label(s->engine, s->settings->sandbox_image, "languages", &languages,
+				    err);
+
+	if (rc < 0)
+		return rc;
+	if (languages)
+		buf_appendf(notes, "languages: %.200s\n", languages);
+	mutex_lock(&s->lock);
+	free(s->languages);
+	s->languages = languages;
+	mutex_unlock(&s->lock);
 	return 0;
+}
+
+int sandbox_need_language(struct sandbox *s, const char *language, struct err *err)
+{
+	size_t len = strlen(language);
+	bool found = true;
+	int rc = 0;
+
+	mutex_lock(&s->lock);
+	if (s->languages) {
+		found = false;
+		for (const char *p = s->languages; !found && *p; p += strspn(p, " ")) {
+			found = strcspn(p, " ") == len && strncmp(p, language, len) == 0;
+			p += strcspn(p, " ");
+		}
+		if (!found)
+			rc = err_set(err, ERR_INVALID,
+				     "language '%s' is not in the image %s, which has %.200s",
+				     language, s->settings->sandbox_image, s->languages);
+	}
+	mutex_unlock(&s->lock);
+	return rc;
 }
 
 static int check_image(struct sandbox *s, struct buf *notes, struct err *err)
@@ -105,7 +148,7 @@ static int check_image(struct sandbox *s, struct buf *notes, struct err *err)
 	if (rc < 0)
 		return rc;
 	buf_appendf(notes, "image: %s (%.19s)\n", image, id);
-	return 0;
+	return look_at_languages(s, notes, err);
 }
 
 static int deliver(struct sandbox *s, struct buf *notes, struct err *err)
@@ -138,7 +181,7 @@ static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
 		return rc;
 	buf_appendf(notes, "engine: %s, API %s, cgroup v%d, %s\n", info.version, info.api_version,
 		    info.cgroup_version, info.os);
-	rc = check_network(s->settings, notes, err);
+	rc = check_network(s, notes, err);
 	if (rc == 0)
 		rc = check_runtime(s->settings, &info, notes, err);
 	if (rc == 0)

@@ -75,6 +75,30 @@ static int check_env(const struct sandbox_run *run, struct err *err)
 	return 0;
 }
 
+static int check_packages(const struct sandbox_run *run, const struct settings *settings,
+			  struct err *err)
+{
+	size_t n = 0;
+
+	for (const char *const *p = run->packages; p && *p; p++, n++)
+		if (**p == '-' || **p == '\0' || !is_text(*p, BOUND_PACKAGE_BYTES))
+			return err_set(err, ERR_INVALID, "packages[%zu]: not the name of a package",
+				       n);
+	if (n == 0)
+		return 0;
+	if (n > BOUND_PACKAGES)
+		return err_set(err, ERR_TOOBIG, "packages: more than %u", BOUND_PACKAGES);
+	if (!sandbox_language_installs(run->language))
+		return err_set(err, ERR_INVALID, "packages: there is no installer for %s",
+			       run->language);
+	if (strcmp(settings->sandbox_network, "none") == 0 ||
+	    (strcmp(settings->sandbox_network, "egress") == 0 && run->egress == NULL))
+		return err_set(err, ERR_INVALID,
+			       "packages: this sandbox has no network, so nothing can be "
+			       "installed; use what the image has");
+	return 0;
+}
+
 int sandbox_check_run(const struct sandbox_run *run, const struct settings *settings,
 		      struct err *err)
 {
@@ -86,6 +110,8 @@ int sandbox_check_run(const struct sandbox_run *run, const struct settings *sett
 	if (rc == 0 && (run->language == NULL || sandbox_language_find(run->language) == NULL))
 		rc = err_set(err, ERR_INVALID, "language: '%.50s' is not known here",
 			     run->language);
+	if (rc == 0)
+		rc = check_packages(run, settings, err);
 	if (rc == 0 && run->code.len > BOUND_CODE_BYTES)
 		rc = err_set(err, ERR_TOOBIG, "code: more than %u bytes", BOUND_CODE_BYTES);
 	if (rc == 0 && run->stdin_data.len > BOUND_STDIN_BYTES)

@@ -3,6 +3,8 @@
  */
 #include "run.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,6 +215,37 @@ static void take_texts(struct going *g, struct sandbox_outcome *o)
 		say_state_lost(o);
 }
 
+/* A program that the image does not have. */
+static void say_what_is_missing(struct going *g)
+{
+	const struct run_plan *plan = g->plan;
+	char *end = strchr(g->exit_text, ':');
+
+	if (g->exit.start_errno != ENOENT || end == NULL)
+		return;
+	*end = '\0';
+	char *text = xasprintf("language %s: the image %s has no program %s\n", plan->run->language,
+			       plan->settings->sandbox_image, g->exit_text);
+
+	snprintf(g->exit_text, sizeof(g->exit_text), "%s", text);
+	free(text);
+}
+
+/* What did not get as far as the code, because its packages could not be installed. */
+static void judge_packages(struct going *g, struct sandbox_outcome *o)
+{
+	static const char note[] = "[packages could not be installed; the code was not run]\n";
+	const char *const *packages = g->plan->run->packages;
+	struct err ignored;
+
+	if (packages == NULL || *packages == NULL || g->exit.flags >> FRAME_EXIT_STEP & 0xff ||
+	    o->status != SANDBOX_ERROR)
+		return;
+	o->status = SANDBOX_START_FAILED;
+	if (sandbox_outcome_stream_add(&g->err, note, sizeof(note) - 1, true, &ignored) < 0)
+		log_debug("no room to say that packages failed");
+}
+
 static void judge(struct going *g, struct sandbox_outcome *o)
 {
 	const struct frame_exit *e = &g->exit;
@@ -229,6 +262,8 @@ static void judge(struct going *g, struct sandbox_outcome *o)
 				    : SANDBOX_ENDED_ALONE;
 	o->stdout_dropped = e->stdout_dropped;
 	o->stderr_dropped = e->stderr_dropped;
+	judge_packages(g, o);
+	say_what_is_missing(g);
 	if (e->end == FRAME_END_NOT_STARTED &&
 	    sandbox_outcome_stream_add(&g->err, g->exit_text, strlen(g->exit_text), false,
 				       &ignored) < 0)

@@ -42,9 +42,9 @@ static int put_files(struct agent_link *l, const struct run_plan *plan, uint32_t
 	return rc;
 }
 
-/* One string of an argument vector or environment per frame. */
-static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
-			const char *const *strings, usec_t deadline, struct err *err)
+/* One string of an argument vector or environment per frame; `last` goes with the last of them. */
+static int send_flagged(struct agent_link *l, enum frame_type type, uint32_t run,
+			const char *const *strings, unsigned last, usec_t deadline, struct err *err)
 {
 	int rc = 0;
 
@@ -52,9 +52,34 @@ static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run
 		if (strlen(*strings) >= FRAME_PAYLOAD)
 			return err_set(err, ERR_INVALID, "env: a variable of %zu bytes",
 				       strlen(*strings));
-		rc = agent_link_send(l, type, 0, run, *strings, strlen(*strings) + 1, deadline,
-				     err);
+		rc = agent_link_send(l, type, strings[1] ? 0 : last, run, *strings,
+				     strlen(*strings) + 1, deadline, err);
 	}
+	return rc;
+}
+
+static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
+			const char *const *strings, usec_t deadline, struct err *err)
+{
+	return send_flagged(l, type, run, strings, 0, deadline, err);
+}
+
+/* Packages, then what the language has. */
+static int send_steps(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+		      usec_t deadline, struct err *err)
+{
+	const struct language *language = plan->language;
+	const char *const *packages = plan->run->packages;
+	int rc = 0;
+
+	if (packages && *packages) {
+		rc = send_strings(l, FRAME_ARGS, run, language->install, deadline, err);
+		if (rc == 0)
+			rc = send_flagged(l, FRAME_ARGS, run, packages, FRAME_LAST, deadline, err);
+	}
+	for (size_t i = 0; rc == 0 && i < LANGUAGE_STEPS && language->steps[i][0]; i++)
+		rc = send_flagged(l, FRAME_ARGS, run, language->steps[i], FRAME_LAST, deadline,
+				  err);
 	return rc;
 }
 
@@ -139,7 +164,7 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	rc = put_files(l, plan, run, deadline, err);
 
 	if (rc == 0)
-		rc = send_strings(l, FRAME_ARGS, run, plan->language->argv, deadline, err);
+		rc = send_steps(l, plan, run, deadline, err);
 	if (rc == 0)
 		rc = send_env(l, plan, run, deadline, err);
 	if (rc == 0)

@@ -58,6 +58,7 @@ void sandbox_close_all(struct sandbox *s)
 	engine_close(s->engine);
 	mutex_done(&s->lock);
 	mutex_done(&s->preparing);
+	free(s->languages);
 	free(s);
 }
 
@@ -229,6 +230,8 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 	enum run_fate fate;
 	int rc = sandbox_need(s, err);
 
+	if (rc == 0)
+		rc = sandbox_need_language(s, e->run->language, err);
 	if (rc == 0)
 		rc = sandbox_session_open(s, e->run, !e->begun, &e->se, err);
 	if (rc < 0)

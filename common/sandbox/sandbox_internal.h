@@ -68,7 +68,8 @@ struct sandbox {
 	/* guarded by lock */
 	bool ready;
 	char agent_volume[80];
-	int64_t max; /* containers */
+	int64_t max;	 /* containers */
+	char *languages; /* of the image, with spaces between them; NULL = it does not say */
 	struct live_store live;
 	struct pool pool;
 };
@@ -161,6 +162,8 @@ void sandbox_session_renew(struct sandbox *s, struct session *se);
 /* ---- prepare.c ---- */
 /* Prepares unless that was done. */
 int sandbox_need(struct sandbox *s, struct err *err) must_check;
+/* ERR_INVALID: the image says what it has, and this is not among it. */
+int sandbox_need_language(struct sandbox *s, const char *language, struct err *err) must_check;
 /* The engine did not answer: it has to be looked at again. */
 void sandbox_unready(struct sandbox *s);
 

@@ -16,33 +16,34 @@
 #include "../frame.h"
 #include "python.h"
 
-#define AGENT_HOME	  "/sandbox"
-#define AGENT_OUTPUT	  "output"
-#define AGENT_QUEUE	  (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
-#define AGENT_ARGS_BYTES  (128u << 10) /* argument vector, environment: bytes each */
-#define AGENT_STRINGS	  1024	       /* argument vector, environment: entries each */
-#define AGENT_PUT_DEPTH	  4	       /* components of an input file's name */
-#define AGENT_DRAIN_MS	  100  /* children of an ended leader may finish their output for so long */
-#define AGENT_EXIT_MS	  10   /* and, with that finished, exit */
-#define AGENT_KILL_MS	  3000 /* rounds of killing */
-#define AGENT_SEND_MS	  30000 /* a worker that does not read */
-#define AGENT_RESET_MS	  20000 /* emptying the output directory */
-#define AGENT_NOTE_MS	  10000 /* looking for the new files of a run that nobody has asked for */
-#define AGENT_KEPT_RUNS	  8	/* ended runs that nobody has acknowledged, … */
-#define AGENT_KEPT_BYTES  (8u << 20) /* … and their output, besides that of the last one */
-#define AGENT_HOME	  "/sandbox"
-#define AGENT_OUTPUT	  "output"
-#define AGENT_QUEUE	  (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
-#define AGENT_ARGS_BYTES  (128u << 10) /* argument vector, environment: bytes each */
-#define AGENT_STRINGS	  1024	       /* argument vector, environment: entries each */
-#define AGENT_PUT_DEPTH	  4	       /* components of an input file's name */
-#define AGENT_DRAIN_MS	  100  /* children of an ended leader may finish their output for so long */
-#define AGENT_EXIT_MS	  10   /* and, with that finished, exit */
-#define AGENT_KILL_MS	  3000 /* rounds of killing */
-#define AGENT_KILL_ROUNDS 3    /* of them, so many that spare the fork server */
-#define AGENT_SEND_MS	  30000 /* a worker that does not read */
-#define AGENT_RESET_MS	  20000 /* emptying the output directory */
-#define RUN_NICE	  10	/* of everything that a run is */
+#define AGENT_HOME	 "/sandbox"
+#define AGENT_OUTPUT	 "output"
+#define AGENT_QUEUE	 (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
+#define AGENT_ARGS_BYTES (128u << 10) /* argument vector, environment: bytes each */
+#define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
+#define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
+#define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
+#define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
+#define AGENT_KILL_MS	 3000  /* rounds of killing */
+#define AGENT_SEND_MS	 30000 /* a worker that does not read */
+#define AGENT_RESET_MS	 20000 /* emptying the output directory */
+#define AGENT_NOTE_MS	 10000 /* looking for the new files of a run that nobody has asked for */
+#define AGENT_KEPT_RUNS	 8     /* ended runs that nobody has acknowledged, … */
+#define AGENT_KEPT_BYTES (8u << 20) /* … and their output, besides that of the last one */
+#define AGENT_HOME	 "/sandbox"
+#define AGENT_OUTPUT	 "output"
+#define AGENT_QUEUE	 (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
+#define AGENT_ARGS_BYTES (128u << 10) /* argument vector, environment: bytes each */
+#define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
+#define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
+#define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
+#define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
+#define AGENT_KILL_MS	 3000  /* rounds of killing */
+#define AGENT_SPARE_MS	 500   /* of them, for so long those that spare the fork server */
+#define AGENT_SEND_MS	 30000 /* a worker that does not read */
+#define AGENT_RESET_MS	 20000 /* emptying the output directory */
+#define RUN_NICE	 10    /* of everything that a run is */
+#define AGENT_STEPS	 4     /* of one run */
 
 /* NUL-terminated strings one after another. */
 struct strings {
@@ -76,6 +77,15 @@ struct memory_use {
 	uint64_t now, peak; /* peak: since the container began */
 };
 
+/* The three ends that a process gets, and the three that stay here (-1 = none). */
+struct stdio {
+	int child[3], ours[3];
+};
+#define STDIO_INIT                                                                                 \
+	{                                                                                          \
+		.child = {-1, -1, -1}, .ours = { -1, -1, -1 }                                      \
+	}
+
 /* What is being put together for the next run, or the run that is going. */
 struct run {
 	uint32_t id;		       /* what the attached worker calls it */
@@ -83,7 +93,14 @@ struct run {
 	uint32_t note;
 	bool attached; /* somebody has been told of it and gets what it says */
 	struct strings args, env;
-	int put_fd; /* file being filled, -1 = none */
+	size_t step_ends[AGENT_STEPS],
+		step_count;    /* of each step: how many of `args` there are then */
+	size_t step;	       /* the one that is going */
+	const char *step_args; /* its strings, one after another */
+	size_t step_len;
+	struct frame_run spec; /* without its key */
+	struct stdio io;       /* the children's ends, until the last step has them */
+	int put_fd;	       /* file being filled, -1 = none */
 	uint64_t put_left;
 	char put_name[FRAME_NAME_BYTES + 1];
 	int start_errno; /* first thing that went wrong before the start */
@@ -215,15 +232,10 @@ uint32_t run_left_ms(const struct agent *a);
 void run_leader_gone(struct run *r, int status);
 
 /* spawn.c: a process, from fork to exec */
-/* The three ends that it gets, and the three that stay here (-1 = none). */
-struct stdio {
-	int child[3], ours[3];
-};
 /* Without input it is /dev/null. 0 or an errno, and then nothing is open. */
 int stdio_open(struct stdio *io, bool with_stdin);
 void stdio_close(struct stdio *io);
-/* Our ends become the run's, the others are closed. */
-void stdio_keep(struct stdio *io, struct run *r);
+void stdio_close_child(struct stdio *io);
 struct spawn {
 	const struct stdio *io;	      /* NULL = /dev/null */
 	const struct frame_run *spec; /* its limits, or NULL */
@@ -233,7 +245,13 @@ struct spawn {
 };
 /* 0 or an errno. */
 int spawn(const struct spawn *s, pid_t *ret_pid);
-int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp);
+
+/* step.c */
+/* The strings up to here are a step's. */
+void step_end(struct run *r);
+bool step_is_last(const struct run *r);
+/* Starts `step`. 0 or an errno, and the run is spoilt. */
+int step_start(struct agent *a);
 
 /* capture.c */
 void capture_init(struct capture *c, int fd, enum frame_type type, size_t limit);

@@ -132,6 +132,13 @@ static void hello(struct agent *a, const struct frame *f)
 	control_flush(a);
 }
 
+static void add_strings(struct run *r, const struct frame *f)
+{
+	strings_add(f->type == FRAME_ARGS ? &r->args : &r->env, f);
+	if (f->type == FRAME_ARGS && (f->flags & FRAME_LAST))
+		step_end(r);
+}
+
 /* Frames that make up the next run. Another id than the last one begins a new one. */
 static void request(struct agent *a, const struct frame *f)
 {
@@ -148,7 +155,7 @@ static void request(struct agent *a, const struct frame *f)
 	else if (f->type == FRAME_PUT_DATA)
 		put_data(a, f);
 	else if (f->type == FRAME_ARGS || f->type == FRAME_ENV)
-		strings_add(f->type == FRAME_ARGS ? &a->run.args : &a->run.env, f);
+		add_strings(&a->run, f);
 	else if (frame_run_decode(f, &spec))
 		run_start(a, &spec);
 	else

@@ -30,23 +30,23 @@ static uint64_t cpu_of(pid_t pid)
 }
 
 /* The conversation's interpreter, a new one where there is none that listens. */
-int keeper_start(struct agent *a, const struct frame_run *spec, const struct stdio *io)
+int keeper_start(struct agent *a)
 {
 	struct python *p = &a->python;
 
 	if (p->keeper > 0 &&
-	    (p->keeper_fd < 0 || !python_send_order(p->keeper_fd, io, &a->run, ORDER_STATEFUL))) {
+	    (p->keeper_fd < 0 || !python_send_order(p->keeper_fd, &a->run, ORDER_STATEFUL))) {
 		python_kill(&p->keeper, &p->keeper_fd);
 		p->lost = true;
 	}
 	if (p->keeper > 0) {
 		kill(p->keeper, SIGCONT);
-	} else if (python_use_spare(a, spec, io, ORDER_STATEFUL, &p->keeper_fd)) {
+	} else if (python_use_spare(a, ORDER_STATEFUL, &p->keeper_fd)) {
 		p->keeper = a->run.leader;
 	} else {
 		if (!python_start_own("state", &p->keeper, &p->keeper_fd))
 			return ENOENT;
-		if (!python_send_order(p->keeper_fd, io, &a->run, ORDER_STATEFUL)) {
+		if (!python_send_order(p->keeper_fd, &a->run, ORDER_STATEFUL)) {
 			python_kill(&p->keeper, &p->keeper_fd);
 			return EPIPE;
 		}

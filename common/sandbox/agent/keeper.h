@@ -14,17 +14,16 @@ void python_close(int *fd);
 /* Ends a child of ours, if there is one, and waits for it. */
 void python_kill(pid_t *pid, int *fd);
 /* The run's streams, arguments and environment to a process that waits for them. */
-bool python_send_order(int channel, const struct stdio *io, const struct run *r, uint32_t flags);
+bool python_send_order(int channel, const struct run *r, uint32_t flags);
 /* An interpreter of ours with a channel, in the given mode. */
 bool python_start_own(const char *mode, pid_t *ret_pid, int *ret_fd);
 /* The spare becomes the leader, if there is one. */
-bool python_use_spare(struct agent *a, const struct frame_run *spec, const struct stdio *io,
-		      uint32_t flags, int *ret_channel);
+bool python_use_spare(struct agent *a, uint32_t flags, int *ret_channel);
 
 /* ---- keeper.c ---- */
 /* The run goes to the conversation's interpreter, a new one where there is none that listens. 0 or
  * an errno. */
-int keeper_start(struct agent *a, const struct frame_run *spec, const struct stdio *io);
+int keeper_start(struct agent *a);
 void keeper_heard(struct agent *a);
 /* Until it stands still, or has ended, whatever a run has sent it. */
 void keeper_stop(struct agent *a);

@@ -132,6 +132,7 @@ static bool begin(struct agent *a)
 	a->queue = malloc(AGENT_QUEUE);
 	if (a->queue == NULL || !seclude(a))
 		return false;
+	a->run.io = (struct stdio)STDIO_INIT;
 	a->run.put_fd = a->run.out.fd = a->run.err.fd = a->run.in.fd = -1;
 	proxy_init(&a->proxy);
 	python_init(&a->python);

@@ -102,17 +102,17 @@ static bool send_fds(int channel, const void *data, size_t len, const int *fds, 
 	return sendmsg(channel, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
 
-bool python_send_order(int channel, const struct stdio *io, const struct run *r, uint32_t flags)
+bool python_send_order(int channel, const struct run *r, uint32_t flags)
 {
 	unsigned char head[12];
-	int text = memory_file(r->args.bytes, r->args.len, r->env.bytes, r->env.len);
-	const int fds[] = {io->child[0], io->child[1], io->child[2], text};
+	int text = memory_file(r->step_args, r->step_len, r->env.bytes, r->env.len);
+	const int fds[] = {r->io.child[0], r->io.child[1], r->io.child[2], text};
 	bool sent;
 
 	if (text < 0)
 		return false;
 	frame_put_u32(
-		frame_put_u32(frame_put_u32(head, (uint32_t)r->args.len), (uint32_t)r->env.len),
+		frame_put_u32(frame_put_u32(head, (uint32_t)r->step_len), (uint32_t)r->env.len),
 		flags);
 	sent = send_fds(channel, head, sizeof(head), fds, ARRAY_LEN(fds));
 	close(text);
@@ -251,9 +251,9 @@ static bool have_spare(struct python *p)
 /* ---- runs ---- */
 
 /* The spare becomes the leader. */
-bool python_use_spare(struct agent *a, const struct frame_run *spec, const struct stdio *io,
-		      uint32_t flags, int *ret_channel)
+bool python_use_spare(struct agent *a, uint32_t flags, int *ret_channel)
 {
+	const struct frame_run *spec = &a->run.spec;
 	struct python *p = &a->python;
 	const struct rlimit nofile = {spec->nofile, spec->nofile};
 	const struct rlimit file_size = {spec->file_size, spec->file_size};
@@ -264,7 +264,7 @@ bool python_use_spare(struct agent *a, const struct frame_run *spec, const struc
 		prlimit(p->spare, RLIMIT_NOFILE, &nofile, NULL);
 	if (spec->file_size)
 		prlimit(p->spare, RLIMIT_FSIZE, &file_size, NULL);
-	if (!python_send_order(p->spare_fd, io, &a->run, flags)) {
+	if (!python_send_order(p->spare_fd, &a->run, flags)) {
 		python_kill(&p->spare, &p->spare_fd);
 		return false;
 	}
@@ -275,12 +275,11 @@ bool python_use_spare(struct agent *a, const struct frame_run *spec, const struc
 	return true;
 }
 
-static int start_directly(struct run *r, const struct frame_run *spec, const struct stdio *io,
-			  char **argv, char **envp)
+static int start_directly(struct run *r, char **argv, char **envp)
 {
 	const char *own[MAX_ARGV] = {argv[0], argv[1], "-c", BOOT, "direct"};
-	struct spawn s = {.io = io,
-			  .spec = spec,
+	struct spawn s = {.io = &r->io,
+			  .spec = &r->spec,
 			  .argv = own,
 			  .envp = (const char *const *)envp,
 			  .extra = {-1, -1}};
@@ -297,27 +296,19 @@ static int start_directly(struct run *r, const struct frame_run *spec, const str
 	return rc;
 }
 
-int python_start(struct agent *a, const struct frame_run *spec, char **argv, char **envp)
+int python_start(struct agent *a, char **argv, char **envp)
 {
 	struct run *r = &a->run;
-	struct stdio io;
-	int channel, error = 0;
+	int channel;
 
-	if (r->args.count < 3 || strcmp(argv[1], "-u") != 0)
-		return EINVAL;
-	error = stdio_open(&io, spec->flags & FRAME_RUN_STDIN);
-	if (error == 0 && (spec->flags & FRAME_RUN_STATEFUL))
-		error = keeper_start(a, spec, &io);
-	else if (error == 0 && python_use_spare(a, spec, &io, 0, &channel))
-		close(channel);
-	else if (error == 0)
-		error = start_directly(r, spec, &io, argv, envp);
-	if (error) {
-		r->leader = 0;
-		stdio_close(&io);
-		return error;
-	}
-	stdio_keep(&io, r);
+	for (int i = 0; i < 3; i++)
+		if (argv[i] == NULL || (i == 1 && strcmp(argv[i], "-u") != 0))
+			return EINVAL;
+	if (r->spec.flags & FRAME_RUN_STATEFUL)
+		return keeper_start(a);
+	if (!python_use_spare(a, 0, &channel))
+		return start_directly(r, argv, envp);
+	close(channel);
 	return 0;
 }
 

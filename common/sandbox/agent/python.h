@@ -43,8 +43,8 @@ struct python {
 void python_init(struct python *p);
 /* Before any run: waits until nothing of ours could be looked into. */
 void python_seal(struct agent *a);
-/* The run of `a`, whose argv is python3 -u FILE …. 0 or an errno. */
-int python_start(struct agent *a, const struct frame_run *spec, char **argv, char **envp);
+/* The last step of the run, python3 -u FILE …. 0 or an errno. */
+int python_start(struct agent *a, char **argv, char **envp);
 /* What the server, a spare or the keeper have to say. */
 void python_watch(const struct agent *a, struct pollfd fds[PYTHON_WATCHED]);
 void python_heard(struct agent *a, const struct pollfd fds[PYTHON_WATCHED]);

@@ -69,6 +69,7 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 {
 	usec_t deadline = now_mono() + AGENT_KILL_MS * USEC_PER_MSEC;
 	struct pollfd fd = {.fd = a->signals, .events = POLLIN};
+	uint32_t before;
 
 	grace += now_mono();
 	for (;;) {
@@ -78,15 +79,18 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 			break;
 		poll(&fd, 1, 1);
 	}
-	for (int round = 0; *ret_remaining > 0 && now_mono() < deadline; round++) {
+	grace = now_mono() + AGENT_SPARE_MS * USEC_PER_MSEC;
+	for (bool spare = true; *ret_remaining > 0 && now_mono() < deadline;) {
+		before = *ret_remaining;
 		/* One by one, sparing what is ours. What forks faster than that is reached by one
 		 * call for all of them: a fork with a signal pending fails. */
-		if (round < AGENT_KILL_ROUNDS)
+		if (spare)
 			count_others(a, SIGKILL);
 		else
 			kill(-1, SIGKILL);
 		poll(&fd, 1, 2);
 		reap(a);
 		*ret_remaining = count_others(a, 0);
+		spare = spare && *ret_remaining <= before && now_mono() < grace;
 	}
 }

@@ -29,11 +29,16 @@ void run_prepare(struct agent *a, uint32_t id)
 		close(r->put_fd);
 	strings_done(&r->args);
 	strings_done(&r->env);
+	stdio_close(&r->io);
 	feed_close(&r->in);
 	capture_free(&r->out);
 	capture_free(&r->err);
-	*r = (struct run){
-		.id = id, .put_fd = -1, .out = {.fd = -1}, .err = {.fd = -1}, .in = {.fd = -1}};
+	*r = (struct run){.id = id,
+			  .put_fd = -1,
+			  .out = {.fd = -1},
+			  .err = {.fd = -1},
+			  .in = {.fd = -1},
+			  .io = STDIO_INIT};
 }
 
 void run_leader_gone(struct run *r, int status)
@@ -42,6 +47,9 @@ void run_leader_gone(struct run *r, int status)
 	r->leader_status = status;
 	r->ended = now_mono();
 	r->drain_deadline = r->ended + AGENT_DRAIN_MS * USEC_PER_MSEC;
+	/* Otherwise the streams would have no end. */
+	if (status != 0)
+		stdio_close_child(&r->io);
 }
 
 /* The run has ended: it is told, kept, and whoever waits for that hears of it. */
@@ -84,23 +92,26 @@ static int make_output_dir(void)
 	return 0;
 }
 
-static void start_leader(struct agent *a, const struct frame_run *spec)
+static void start(struct agent *a, const struct frame_run *spec)
 {
 	struct run *r = &a->run;
-	char **argv = strings_vector(&r->args), **envp = strings_vector(&r->env);
-	int error = ENOMEM;
+	int error = stdio_open(&r->io, spec->flags & FRAME_RUN_STDIN);
 
-	if (argv && envp) {
-		r->began = now_mono();
-		error = spec->flags & (FRAME_RUN_PYTHON | FRAME_RUN_STATEFUL)
-				? python_start(a, spec, argv, envp)
-				: spawn_leader(r, spec, argv, envp);
-		r->is_python = error == 0 && (spec->flags & FRAME_RUN_PYTHON);
-	}
 	if (error)
-		run_spoil(r, error, argv && argv[0] ? argv[0] : "run", "");
-	free(argv);
-	free(envp);
+		return run_spoil(r, error, "streams", "");
+	r->spec = *spec;
+	r->spec.key = (struct slice){0};
+	if (r->step_count == 0 || r->step_ends[r->step_count - 1] < r->args.count)
+		step_end(r);
+	r->began = now_mono();
+	if (step_start(a) != 0)
+		return;
+	r->is_python = spec->flags & FRAME_RUN_PYTHON;
+	r->in.fd = r->io.ours[0];
+	r->out.fd = r->io.ours[1];
+	r->err.fd = r->io.ours[2];
+	for (int i = 0; i < 3; i++)
+		r->io.ours[i] = -1;
 }
 
 void run_start(struct agent *a, const struct frame_run *spec)
@@ -130,7 +141,7 @@ void run_start(struct agent *a, const struct frame_run *spec)
 			run_spoil(r, error, "the way out", "");
 	}
 	if (r->start_errno == 0)
-		start_leader(a, spec);
+		start(a, spec);
 	if (r->start_errno) {
 		proxy_close(&a->proxy);
 		return not_started(a);
@@ -192,6 +203,8 @@ void run_end(struct agent *a, enum frame_end end)
 	e.stderr_dropped = r->err.dropped;
 	if (state_is_tampered(a))
 		e.flags |= FRAME_EXIT_TAMPERED;
+	e.flags |= (uint32_t)r->step << FRAME_EXIT_STEP;
+	e.start_errno = end == FRAME_END_NOT_STARTED ? (uint32_t)r->start_errno : 0;
 	if (a->python.lost)
 		e.flags |= FRAME_EXIT_STATE_LOST;
 	was_python = r->is_python;
@@ -210,6 +223,12 @@ void run_tick(struct agent *a)
 	if (!r->leader_gone) {
 		if (now >= r->deadline)
 			run_end(a, FRAME_END_TIMEOUT);
+		return;
+	}
+	if (r->leader_status == 0 && !step_is_last(r)) {
+		r->step++;
+		if (step_start(a) != 0)
+			run_end(a, FRAME_END_NOT_STARTED);
 		return;
 	}
 	if ((r->out.fd < 0 && r->err.fd < 0) || now >= r->drain_deadline)

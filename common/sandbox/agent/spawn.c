@@ -18,14 +18,24 @@
 
 #define EXTRA_FD 10 /* from here on nothing is in the way */
 
-void stdio_close(struct stdio *p)
+static void close_all(int fds[3])
 {
 	for (int i = 0; i < 3; i++) {
-		if (p->child[i] >= 0)
-			close(p->child[i]);
-		if (p->ours[i] >= 0)
-			close(p->ours[i]);
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
 	}
+}
+
+void stdio_close_child(struct stdio *p)
+{
+	close_all(p->child);
+}
+
+void stdio_close(struct stdio *p)
+{
+	close_all(p->child);
+	close_all(p->ours);
 }
 
 static int open_all(struct stdio *p, bool with_stdin)
@@ -53,20 +63,11 @@ int stdio_open(struct stdio *p, bool with_stdin)
 {
 	int error;
 
-	*p = (struct stdio){.child = {-1, -1, -1}, .ours = {-1, -1, -1}};
+	*p = (struct stdio)STDIO_INIT;
 	error = open_all(p, with_stdin);
 	if (error)
 		stdio_close(p);
 	return error;
-}
-
-void stdio_keep(struct stdio *p, struct run *r)
-{
-	for (int i = 0; i < 3; i++)
-		close(p->child[i]);
-	r->in.fd = p->ours[0];
-	r->out.fd = p->ours[1];
-	r->err.fd = p->ours[2];
 }
 
 static void limit(__rlimit_resource_t what, rlim_t value)
@@ -214,26 +215,4 @@ int spawn(const struct spawn *s, pid_t *ret_pid)
 	if (error == 0)
 		*ret_pid = pid;
 	return error;
-}
-
-int spawn_leader(struct run *r, const struct frame_run *spec, char **argv, char **envp)
-{
-	struct stdio io;
-	const struct spawn s = {.io = &io,
-				.spec = spec,
-				.argv = (const char *const *)argv,
-				.envp = (const char *const *)envp,
-				.extra = {-1, -1}};
-	int error = stdio_open(&io, spec->flags & FRAME_RUN_STDIN);
-
-	if (error)
-		return error;
-	error = spawn(&s, &r->leader);
-	if (error) {
-		r->leader = 0;
-		stdio_close(&io);
-		return error;
-	}
-	stdio_keep(&io, r);
-	return 0;
 }

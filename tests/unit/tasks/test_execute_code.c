@@ -20,11 +20,12 @@ static void setup(void)
 static const struct {
 	const char *more, *answer;
 } g_refused[] = {
-	{"\"language\": \"javascript\"", "ValueError: language 'javascript' is not supported"},
 	{"\"language\": \"cobol\"", "ValueError: language 'cobol' is not known"},
 	{"\"language\": \"\"", "ValueError: language '' is not known"},
 	{"\"language\": 3", "TypeError: language must be str, not int"},
-	{"\"packages\": [\"six\"]", "ValueError: packages "},
+	{"\"packages\": [5]", "TypeError: packages[0] must be str, not int"},
+	{"\"packages\": [\"a\\u0000b\"]", "ValueError: packages[0] must not hold null bytes"},
+	{"\"language\": \"r\", \"stateful\": true", "ValueError: stateful: only python "},
 	{"\"packages\": \"six\"", "TypeError: packages must be list, not str"},
 	{"\"stateful\": true, \"one_shot\": true", "ValueError: stateful and one_shot "},
 	{"\"stateful\": 1", "TypeError: stateful must be bool, not int"},
