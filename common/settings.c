@@ -246,7 +246,7 @@ static const struct conf_row g_rows[] = {
 	{ "SANDBOX_RUNTIME", { NULL }, STRING(sandbox_runtime), .fallback = "",
 	  .help = "runtime of the engine, e.g. runsc; empty = its default" },
 	{ "SANDBOX_NETWORK", { NULL }, STRING(sandbox_network), .fallback = "egress", .flags = CONF_NOT_EMPTY,
-	  .help = "network of a sandbox: egress = none but a proxy for HTTP and TLS, whose connections the worker makes; none = nothing" },
+	  .help = "network of a sandbox: egress = none but a proxy for HTTP and TLS, whose connections the worker makes; none = nothing; else the name of a Docker bridge, made if absent, without traffic between containers" },
 	{ "SANDBOX_ALLOW_UNENFORCED", { NULL }, LIST(sandbox_allow_unenforced, 16), .fallback = "",
 	  .help = "limits (memory,pids,cpu,…) that may go unenforced where the engine cannot" },
 	{ "SANDBOX_MEMORY", { NULL }, SIZE(sandbox_memory, 16 * MIB, 1024 * GIB), .fallback = "512MiB",

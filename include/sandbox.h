@@ -38,17 +38,15 @@ bool sandbox_ready(const struct sandbox *s);
 /* Asks the engine for a sign of life; without one it is not ready until prepared again. [any] */
 void sandbox_look(struct sandbox *s);
 
-<<<<<<< HEAD
 /* Keeps SANDBOX_POOL containers ready from now on, in a thread of its own; sandbox_close_all ends
  * it. Again is nothing. [one thread] */
 void sandbox_keep_ready(struct sandbox *s);
-=======
+
 /* The i-th language of the table, NULL behind the last; whether an image has it is another
  * question. [any] */
 const char *sandbox_language_name(size_t i);
 /* Does it have an installer of packages? */
 bool sandbox_language_installs(const char *name);
->>>>>>> f5047e5 (sandbox: eight more languages, steps of a run, packages, a Docker network; images with Python alone and with all)
 
 struct sandbox_file {
 	const char *name;

@@ -19,19 +19,6 @@ extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 #define TMP_SHARE  4
 #define INODE_SIZE 4096 /* one inode per so many bytes of space */
 
-<<<<<<< HEAD
-=======
-	void
-	sandbox_container_name(const char *instance, const char *conversation,
-			       char out[CONTAINER_NAME_SIZE])
-{
-	_cleanup_free_ char *both = xasprintf("%s\n%s", instance, conversation);
-	char digest[SHA256_HEX_SIZE];
-
-	sha256_hex(both, strlen(both), digest);
-	snprintf(out, CONTAINER_NAME_SIZE, "celeriac-%.32s", digest);
-}
-
 /* NULL = none, with or without the proxy. */
 static const char *network_of(const struct settings *settings)
 {
@@ -40,7 +27,6 @@ static const char *network_of(const struct settings *settings)
 	return strcmp(network, "none") == 0 || strcmp(network, "egress") == 0 ? NULL : network;
 }
 
->>>>>>> f5047e5 (sandbox: eight more languages, steps of a run, packages, a Docker network; images with Python alone and with all)
 static int create(struct sandbox *s, const struct container_wish *wish, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {

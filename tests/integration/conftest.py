@@ -148,7 +148,7 @@ def calls(app, postgres):
 class House:
     """A full worker for the tests of one module that break nothing."""
 
-    def __init__(self, redis_server, postgres, directory):
+    def __init__(self, redis_server, postgres, directory, **settings):
         self.instance = f"test-{uuid.uuid4().hex[:12]}"
         self.broker = Broker(redis_server.new_url(), self.instance)
         self.app = self.broker.app()
@@ -156,20 +156,29 @@ class House:
         self.postgres = postgres
         self.worker = Worker(
             directory, f"node-{self.instance}", CELERY_BROKER_URL=self.broker.url, CELERY_RESULT_BACKEND=self.broker.url,
-            CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"),
+            CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"), **settings,
         )
 
 
 @pytest.fixture(scope="module")
-def house(redis_server, postgres, session_directory):
-    made = House(redis_server, postgres, session_directory)
-    try:
-        made.worker.start()
-        yield made
-    finally:
+def make_house(redis_server, postgres, session_directory):
+    houses = []
+
+    def make(**settings):
+        houses.append(House(redis_server, postgres, session_directory, **settings))
+        houses[-1].worker.start()
+        return houses[-1]
+
+    yield make
+    for made in houses:
         made.app.close()
         made.worker.kill()
         remove_containers(made.instance)
+
+
+@pytest.fixture(scope="module")
+def house(make_house):
+    return make_house()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import zipfile
 
 import pytest
 
-from sandboxes import containers, docker
+from sandboxes import containers, docker, remove_containers
 
 IMAGE = "celeriac-sandbox:full"
 
@@ -51,18 +51,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def full(redis_server, postgres, session_directory):
-    from conftest import House, remove_containers
-
-    made = House(redis_server, postgres, session_directory)
-    made.worker.settings["SANDBOX_IMAGE"] = IMAGE
-    try:
-        made.worker.start()
-        yield made
-    finally:
-        made.app.close()
-        made.worker.kill()
-        remove_containers(made.instance)
+def full(make_house):
+    return make_house(SANDBOX_IMAGE=IMAGE)
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
@@ -200,24 +190,24 @@ def index_on(address):
 
 
 @pytest.fixture(scope="module")
-def networked(redis_server, postgres, session_directory):
-    """Its sandboxes are on a Docker network that the worker makes."""
-    from conftest import House, remove_containers
+def network():
+    """The name of a network that is removed when its sandboxes are."""
+    name = f"celeriac-test-{uuid.uuid4().hex[:8]}"
+    yield name
+    docker("network", "rm", name, check=False)
 
-    name, made = f"celeriac-test-{uuid.uuid4().hex[:8]}", House(redis_server, postgres, session_directory)
-    made.worker.settings.update(SANDBOX_IMAGE=IMAGE, SANDBOX_NETWORK=name)
-    try:
-        made.worker.start()
-        network = json.loads(docker("network", "inspect", name))[0]
-        assert network["Options"]["com.docker.network.bridge.enable_icc"] == "false" and not network["EnableIPv6"]
-        with index_on(network["IPAM"]["Config"][0]["Gateway"]) as url:
-            made.index = url
-            yield made
-    finally:
-        made.app.close()
+
+@pytest.fixture(scope="module")
+def networked(network, make_house):
+    """Its sandboxes are on a Docker network that the worker makes."""
+    made = make_house(SANDBOX_IMAGE=IMAGE, SANDBOX_NETWORK=network)
+    found = json.loads(docker("network", "inspect", network))[0]
+    assert found["Options"]["com.docker.network.bridge.enable_icc"] == "false" and not found["EnableIPv6"]
+    with index_on(found["IPAM"]["Config"][0]["Gateway"]) as url:
+        made.index = url
+        yield made
         made.worker.kill()
         remove_containers(made.instance)
-        docker("network", "rm", name, check=False)
 
 
 def test_python_packages(networked):

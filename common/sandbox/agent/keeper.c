@@ -17,7 +17,7 @@
 
 #include "agent.h"
 
-#define STOP_MS 1000 /* until a stopped process stands still */
+#define STOP_MS 5000 /* until a stopped process stands still */
 
 static uint64_t cpu_of(pid_t pid)
 {

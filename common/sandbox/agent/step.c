@@ -1,7 +1,8 @@
 /*
  * The steps of a run: argument vectors that are started one after the other, each when the one
- * before has ended with 0 (packages, compiler, program). They share streams, environment and time;
- * only the last one has the standard input. One that fails is the end of the run.
+ * before has ended with 0 (packages, compiler, program). They share environment and time; standard
+ * input and output are the last one's, what the others say goes to standard error. One that fails
+ * is the end of the run.
  */
 #include "agent.h"
 
@@ -52,19 +53,21 @@ static int start(struct agent *a, char **argv, char **envp)
 			  .argv = (const char *const *)argv,
 			  .envp = (const char *const *)envp,
 			  .extra = {-1, -1}};
-	struct stdio without_input = r->io;
+	struct stdio apart = r->io;
 	int error;
 
 	if (step_is_last(r) && (r->spec.flags & (FRAME_RUN_PYTHON | FRAME_RUN_STATEFUL)))
 		return python_start(a, argv, envp);
 	if (step_is_last(r))
 		return spawn(&s, &r->leader);
-	without_input.child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (without_input.child[0] < 0)
+	apart.child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (apart.child[0] < 0)
 		return errno;
-	s.io = &without_input;
+	/* The standard output is the program's alone. */
+	apart.child[1] = r->io.child[2];
+	s.io = &apart;
 	error = spawn(&s, &r->leader);
-	close(without_input.child[0]);
+	close(apart.child[0]);
 	return error;
 }
 

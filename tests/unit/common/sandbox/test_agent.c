@@ -574,6 +574,79 @@ START_TEST(test_end_of_stream)
 }
 END_TEST
 
+static void send_step(uint32_t run, const char *script, const char *more)
+{
+	const char *argv[] = {"/bin/sh", "-c", script, more};
+
+	for (size_t i = 0; i < ARRAY_LEN(argv); i++)
+		agent_box_send(box, FRAME_ARGS, i == 3 ? FRAME_LAST : 0, run, argv[i],
+			       strlen(argv[i]) + 1);
+}
+
+/* Both steps, with "input" for whoever reads it; EXIT's flags say which one was last. */
+static void run_steps(const char *one, const char *two, unsigned timeout_ms, enum frame_end end,
+		      uint32_t last)
+{
+	struct frame_run spec = {
+		.timeout_ms = timeout_ms, .output_limit = 1000, .flags = FRAME_RUN_STDIN};
+	unsigned char bytes[FRAME_STRUCT_MAX];
+	static uint32_t id = 5000;
+
+	agent_result_done(&r);
+	send_step(++id, one, "a");
+	send_step(id, two, "b");
+	agent_box_send(box, FRAME_RUN, 0, id, bytes, frame_run_encode(&spec, bytes));
+	agent_box_send(box, FRAME_STDIN, FRAME_LAST, id, "input", 5);
+	agent_box_finish(box, id, &r);
+	ck_assert_uint_eq(r.exit.end, end);
+	ck_assert_uint_eq(r.exit.flags >> FRAME_EXIT_STEP, last);
+	ck_assert_uint_eq(r.exit.remaining, 0);
+	ck_assert_int_eq(agent_box_alive(box), 0);
+}
+
+START_TEST(test_steps)
+{
+	run_steps("cat; echo one $0", "cat; echo two $0; exit 4", 20000, FRAME_END_EXITED, 1);
+	ck_assert_str_eq(r.out.data, "inputtwo b\n");
+	ck_assert_str_eq(r.err.data, "one a\n");
+	ck_assert_uint_eq(r.exit.exit_code, 4);
+	run_steps("echo wrong >&2; exit 3", "echo never", 20000, FRAME_END_EXITED, 0);
+	ck_assert_str_eq(r.err.data, "wrong\n");
+	ck_assert_uint_eq(r.out.len, 0);
+	ck_assert_uint_eq(r.exit.exit_code, 3);
+	run_steps("kill -9 $$", "echo never", 20000, FRAME_END_EXITED, 0);
+	ck_assert_uint_eq(r.exit.term_signal, SIGKILL);
+	run_steps("sleep 1000", "echo never", 300, FRAME_END_TIMEOUT, 0);
+	run_steps(":", "echo two; sleep 1000", 2000, FRAME_END_TIMEOUT, 1);
+	ck_assert_str_eq(r.out.data, "two\n");
+	/* what a step leaves behind goes with the run */
+	run_steps("sleep 1000 >/dev/null 2>&1 &", "echo two", 20000, FRAME_END_EXITED, 1);
+	ck_assert_str_eq(r.out.data, "two\n");
+	ck_assert_uint_eq(r.exit.left, 1);
+}
+END_TEST
+
+START_TEST(test_more_steps_than_there_can_be)
+{
+	struct frame_run spec = {.timeout_ms = 1000, .output_limit = 1000};
+	unsigned char bytes[FRAME_STRUCT_MAX];
+
+	for (int i = 0; i < 9; i++)
+		send_step(1, "echo never", "x");
+	agent_box_send(box, FRAME_RUN, 0, 1, bytes, frame_run_encode(&spec, bytes));
+	agent_box_finish(box, 1, &r);
+	ck_assert_uint_eq(r.exit.end, FRAME_END_NOT_STARTED);
+	/* a step without arguments is none */
+	agent_box_send(box, FRAME_ARGS, FRAME_LAST, 2, "", 0);
+	agent_box_send(box, FRAME_RUN, 0, 2, bytes, frame_run_encode(&spec, bytes));
+	agent_result_done(&r);
+	agent_box_finish(box, 2, &r);
+	ck_assert_uint_eq(r.exit.end, FRAME_END_NOT_STARTED);
+	run("echo fine");
+	ck_assert_str_eq(r.out.data, "fine\n");
+}
+END_TEST
+
 int main(void)
 {
 	if (!agent_box_possible()) {
@@ -607,6 +680,8 @@ int main(void)
 	tcase_add_test(t, test_kept_bounds);
 	tcase_add_test(t, test_kept_files);
 	tcase_add_test(t, test_older_workers);
+	tcase_add_test(t, test_steps);
+	tcase_add_test(t, test_more_steps_than_there_can_be);
 	tcase_add_test(t, test_nonsense);
 	tcase_add_test(t, test_end_of_stream);
 	suite_add_tcase(s, t);

@@ -588,7 +588,7 @@ START_TEST(test_prepare)
 	static const char *const bad[][2] = {
 		{"SANDBOX_RUNTIME=nonesuch", "runtime"},
 		{"SANDBOX_IMAGE=celeriac-nonesuch:never", "image"},
-		{"SANDBOX_NETWORK=somewhere", "SANDBOX_NETWORK"},
+		{"SANDBOX_NETWORK=bridge", "SANDBOX_NETWORK"},
 	};
 	_cleanup_buf_ struct buf notes = BUF_INIT(64 << 10);
 
