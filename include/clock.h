@@ -12,6 +12,10 @@
 #include "err.h"
 
 usec_t clock_wall(void);
+/* The machine's own wall clock, and what it is ahead of the one that counts: from then on
+ * clock_wall is so much behind it. 0 = they are one. [any] */
+usec_t clock_machine(void);
+void clock_correct(usec_t ahead);
 usec_t clock_mono(void);
 
 /* A monotonic deadline `after` from now; USEC_NEVER stays what it is. */

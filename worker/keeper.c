@@ -190,6 +190,7 @@ static void tick(struct worker *w, struct due *due)
 	}
 	if (due->up_since == 0) {
 		*due = (struct due){.up_since = now};
+		w->drift.again_at = 0; /* it may be another server */
 		presence_renew(w->presence, broker_link(w->broker));
 		due->renew_lease = now + PRESENCE_RENEW;
 	}
@@ -197,6 +198,7 @@ static void tick(struct worker *w, struct due *due)
 		presence_renew(w->presence, broker_link(w->broker));
 		due->renew_lease = now + PRESENCE_RENEW;
 	}
+	drift_watch(&w->drift, broker_link(w->broker), broker_address(w->broker)->safe);
 	if (now >= due->renew_messages && !due->renewing) {
 		begin_renewing(w, due);
 		due->renew_messages = now + broker_renew_interval(w->broker);

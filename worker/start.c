@@ -117,6 +117,8 @@ static int join(struct worker *w, int signals, struct err *err)
 		int rc = redis_open(broker_address(w->broker), "celeriac-join", JOIN_PATIENCE, &r,
 				    err);
 
+		if (rc == 0)
+			drift_look(&w->drift, r, broker_address(w->broker)->safe);
 		if (rc == 0 && daemon_restarted())
 			presence_reclaim(r, broker_address(w->broker)->key_prefix,
 					 w->settings.instance, w->settings.node);

@@ -27,6 +27,7 @@
 #include "autoscale.h"
 #include "backend.h"
 #include "broker.h"
+#include "drift.h"
 #include "event.h"
 #include "events.h"
 #include "fanout.h"
@@ -239,6 +240,7 @@ struct worker {
 	struct autoscaler autoscaler;
 	struct metrics *metrics;
 	struct watchdog watchdog;
+	struct drift drift;
 	const struct timezone_info *zone; /* Celery's timezone: how dates are shown */
 	pthread_t consumer;
 	atomic_size_t prefetch_count; /* most requests held */

@@ -4,6 +4,7 @@
 #include "clock.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 
 static usec_t read_clock(clockid_t id)
 {
@@ -32,9 +33,22 @@ void clock_hook(usec_t (*wall)(void), usec_t (*mono)(void))
 	g_mono = mono ? mono : real_mono;
 }
 
-usec_t clock_wall(void)
+/* What the machine's clock is ahead of the one that counts. */
+static _Atomic usec_t g_ahead;
+
+usec_t clock_machine(void)
 {
 	return g_wall();
+}
+
+void clock_correct(usec_t ahead)
+{
+	atomic_store_explicit(&g_ahead, ahead, memory_order_relaxed);
+}
+
+usec_t clock_wall(void)
+{
+	return g_wall() - atomic_load_explicit(&g_ahead, memory_order_relaxed);
 }
 
 usec_t clock_mono(void)

@@ -213,6 +213,9 @@ static int gather(struct sweep *w, struct err *err)
 		rc = sandbox_container_resolve(w->s, w->list, all, err);
 	if (rc < 0)
 		return rc;
+	/* the engine's dates are of the machine's clock, ours may be corrected */
+	for (size_t i = 0; i < all; i++)
+		w->list[i].created -= clock_machine() - clock_wall();
 	for (size_t i = 0; i < all; i++)
 		if (is_ours_to_judge(&w->list[i]))
 			w->list[w->count++] = w->list[i];
