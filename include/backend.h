@@ -17,6 +17,7 @@ const char *task_state_name(enum task_state state);
 struct task_meta {
 	const char *task_id;
 	enum task_state state;
+	const char *own_state;	/* instead: one of the task's own, "PROGRESS"; or NULL */
 	const json_t *result;	/* the value, or {exc_type, exc_message, exc_module}; NULL = null */
 	const char *traceback;	/* or NULL */
 	const json_t *children; /* array, or NULL = [] */

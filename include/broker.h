@@ -96,8 +96,11 @@ void broker_address_message(const struct broker *b, const char **queue, const ch
 /* ---- any thread, through the link ---- */
 enum settle_outcome {
 	SETTLE_ACK,	/* done, or never to be run */
-	SETTLE_REQUEUE, /* back to where it came from, next to be taken */
-	SETTLE_DEAD	/* to the list celeriac:dead with the reason */
+	SETTLE_REQUEUE, /* back to where it came from, next to be taken, as if it had never come */
+	SETTLE_REJECT,	/* likewise, but it says from now on that it was delivered before */
+	SETTLE_DEAD,	/* to the list celeriac:dead with the reason */
+	SETTLE_NONE	/* it was acknowledged before: there is no record, and the steps begin with
+			   broker_step_once */
 };
 /*
  * What goes out together with a settlement, in order, before its result: follow-ups, chord sizes.
@@ -117,7 +120,8 @@ enum settle_step_kind {
 	STEP_DELETE,  /* DEL key */
 	STEP_REMOVE,  /* SREM key data */
 	STEP_ZREM,    /* ZREM key data */
-	STEP_BODY     /* HSETNX key body data, for `ttl` seconds */
+	STEP_BODY,    /* HSETNX key body data, for `ttl` seconds */
+	STEP_ONCE /* no step that follows is done if `key` exists; it is made, for `ttl` seconds */
 };
 struct settle_step {
 	enum settle_step_kind kind;
@@ -133,6 +137,8 @@ struct settle_steps {
 /* Takes `data` (may be NULL). [any] */
 void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const char *key,
 		      char *data, size_t len, int64_t ttl);
+/* The last one added becomes the first. [any] */
+void settle_steps_advance(struct settle_steps *s);
 void settle_steps_done(struct settle_steps *s);
 /* One envelope for a queue: like broker_publish, but as a step. Takes `envelope`. [any] */
 void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
@@ -148,6 +154,10 @@ void broker_step_route(const struct broker *b, struct settle_steps *s, const cha
 		       const char *routing_key, int priority, char *envelope, size_t len);
 /* How many found no queue. [any] */
 uint64_t broker_undeliverable(const struct broker *b);
+
+/* Steps without a delivery that is recorded as ours are done once all the same, however often they
+ * are sent: `what` names them among all others for a day. Becomes the first. [any] */
+void broker_step_once(const struct broker *b, struct settle_steps *s, const char *what);
 
 struct settlement {
 	const char *tag;

@@ -19,6 +19,10 @@ void hex_encode(const void *data, size_t len, char *out /* 2 * len + 1 */);
 #define UUID_SIZE 37
 void uuid4(char out[UUID_SIZE]);
 
+/* One made of `name` (version 8, which leaves its bits to whoever makes it): the same for the same.
+ */
+void uuid8(const char *name, char out[UUID_SIZE]);
+
 /* Bytes from the kernel's generator; aborts if there are none. */
 void random_bytes(void *out, size_t len);
 

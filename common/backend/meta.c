@@ -141,19 +141,29 @@ static void add_extended(json_t *meta, const struct task_meta *m)
 	add_stamps(meta, m);
 }
 
+static bool is_ready(const char *state)
+{
+	static const enum task_state ready[] = {TASK_SUCCESS, TASK_FAILURE, TASK_REVOKED};
+
+	for (size_t i = 0; i < ARRAY_LEN(ready); i++) {
+		if (strcmp(state, task_state_name(ready[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
 static json_t *build_meta(const struct backend *b, const struct task_meta *m)
 {
 	json_t *meta = json_object();
 	char date[CLOCK_ISO_SIZE];
-	bool ready =
-		m->state == TASK_SUCCESS || m->state == TASK_FAILURE || m->state == TASK_REVOKED;
+	const char *state = m->own_state ? m->own_state : task_state_name(m->state);
 
 	timezone_iso(b->zone, clock_wall(), date);
-	json_object_set_new(meta, "status", json_string(task_state_name(m->state)));
+	json_object_set_new(meta, "status", text_or_null(state));
 	json_object_set_new(meta, "result", shared(m->result, json_null()));
 	json_object_set_new(meta, "traceback", text_or_null(m->traceback));
 	json_object_set_new(meta, "children", shared(m->children, json_array()));
-	json_object_set_new(meta, "date_done", ready ? json_string(date) : json_null());
+	json_object_set_new(meta, "date_done", is_ready(state) ? json_string(date) : json_null());
 	if (m->group_id != NULL)
 		json_object_set_new(meta, "group_id", text_or_null(m->group_id));
 	if (m->parent_id != NULL)

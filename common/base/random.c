@@ -2,6 +2,8 @@
  * random.c: the kernel's random bytes, and what is made of them: UUIDs and their hexadecimal form.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "codec.h"
@@ -29,6 +31,17 @@ void random_bytes(void *out, size_t len)
 		to += n;
 		len -= (size_t)n;
 	}
+}
+
+void uuid8(const char *name, char out[UUID_SIZE])
+{
+	char hex[SHA256_HEX_SIZE];
+
+	sha256_hex(name, strlen(name), hex);
+	hex[12] = '8';
+	hex[16] = "89ab"[hex[16] & 3];
+	snprintf(out, UUID_SIZE, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
+		 hex + 20);
 }
 
 void uuid4(char out[UUID_SIZE])

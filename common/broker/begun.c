@@ -31,13 +31,10 @@ void broker_step_begun(const struct broker *b, struct settle_steps *s, const cha
 		       const char *tag)
 {
 	_cleanup_free_ char *key = begun_key(b, id);
-	struct settle_step last;
 
 	if (tag == NULL)
 		settle_steps_add(s, STEP_DELETE, key, NULL, 0, 0);
 	else
 		settle_steps_add(s, STEP_REMOVE, key, xstrdup(tag), strlen(tag), 0);
-	last = s->items[s->count - 1]; /* no guard of another step may be before it */
-	memmove(s->items + 1, s->items, (s->count - 1) * sizeof(*s->items));
-	s->items[0] = last;
+	settle_steps_advance(s); /* no guard of another step may be before it */
 }

@@ -12,6 +12,8 @@
 
 #define FIXED_KEYS 4
 #define FIXED_ARGS 6
+#define ONCE_KEY   "celeriac:once:"
+#define ONCE_TTL   86400 /* seconds: no outage between a settlement and its answer is longer */
 
 /* The list a delivery came from: its queue, and the priority step that its tag tells. */
 static const struct broker_list *list_of(const struct broker *b, const char *queue, const char *tag)
@@ -86,6 +88,14 @@ void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const 
 	s->items[s->count++] = (struct settle_step){kind, xstrdup(key), data, len, ttl};
 }
 
+void settle_steps_advance(struct settle_steps *s)
+{
+	struct settle_step last = s->items[s->count - 1];
+
+	memmove(s->items + 1, s->items, (s->count - 1) * sizeof(*s->items));
+	s->items[0] = last;
+}
+
 void settle_steps_done(struct settle_steps *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -103,6 +113,14 @@ void broker_step_push(const struct broker *b, struct settle_steps *s, const char
 
 	broker_list_key(b, queue, priority, &key);
 	settle_steps_add(s, STEP_PUSH, key.data, envelope, len, 0);
+}
+
+void broker_step_once(const struct broker *b, struct settle_steps *s, const char *what)
+{
+	_cleanup_free_ char *key = xasprintf("%s" ONCE_KEY "%s", b->options.global_keyprefix, what);
+
+	settle_steps_add(s, STEP_ONCE, key, NULL, 0, ONCE_TTL);
+	settle_steps_advance(s);
 }
 
 static struct slice text_slice(const char *text)
@@ -131,7 +149,7 @@ static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 		[STEP_PUSH] = "push",	  [STEP_ROUTE] = "route", [STEP_PUBLISH] = "publish",
 		[STEP_SET] = "set",	  [STEP_GUARD] = "guard", [STEP_ABSENT] = "absent",
 		[STEP_DELETE] = "delete", [STEP_END] = "end",	  [STEP_ZREM] = "zrem",
-		[STEP_REMOVE] = "remove", [STEP_BODY] = "body"};
+		[STEP_REMOVE] = "remove", [STEP_BODY] = "body",	  [STEP_ONCE] = "once"};
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];
@@ -146,8 +164,11 @@ static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 static void build(struct broker *b, const struct settlement *s, const char *dead_line,
 		  struct buf *out)
 {
-	static const char *const outcomes[] = {
-		[SETTLE_ACK] = "ack", [SETTLE_REQUEUE] = "requeue", [SETTLE_DEAD] = "dead"};
+	static const char *const outcomes[] = {[SETTLE_ACK] = "ack",
+					       [SETTLE_REQUEUE] = "requeue",
+					       [SETTLE_REJECT] = "reject",
+					       [SETTLE_DEAD] = "dead",
+					       [SETTLE_NONE] = "none"};
 	const struct broker_list *list = s->queue ? list_of(b, s->queue, s->tag) : NULL;
 	const struct backend_write *w = s->result;
 	size_t steps = s->steps.count;

@@ -1,11 +1,12 @@
 -- Ends one delivery: what follows from it, its result, then what becomes of the message.
 -- KEYS: unacked, unacked_index, target list, result key ('' = none), then one per step.
--- ARGV: tag, outcome (ack | requeue | dead), end of the unacked record, line for the dead, result,
--- its ttl in seconds, then per step its kind, data and ttl.
+-- ARGV: tag, outcome (ack | requeue | reject | dead, or none: it was acknowledged before), end of the unacked record, line
+-- for the dead, result, its ttl in seconds, then per step its kind, data and ttl.
 -- Answers 1 or 0; when messages found no queue {1 or 0, how many, then exchange, routing key, list ('' = dropped) of the first}.
--- The steps belong to whoever holds the delivery: without its record, nothing of them is done. A tag of '' is no
--- delivery: there are only steps.
+-- The steps belong to whoever holds the delivery: without its record, nothing of them is done; of one that was acknowledged
+-- before, the first step is "once". A tag of '' is no delivery: there are only steps.
 -- A stored SUCCESS is never overwritten, as in Celery's own backend.
+-- include redelivered.lua
 local function succeeded(meta)
 	local ok, object = pcall(cjson.decode, meta)
 	if not ok then
@@ -130,12 +131,16 @@ local function step(kind, key, data, ttl)
 		end
 	end
 end
-if #KEYS > 4 and (ARGV[1] == '' or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1) then
+if #KEYS > 4 and (ARGV[1] == '' or ARGV[2] == 'none' or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1) then
 	local skip = false
 	for i = 5, #KEYS do
 		local at = 7 + 3 * (i - 5)
 		local kind = ARGV[at]
-		if kind == 'end' then
+		if kind == 'once' then
+			if not redis.call('SET', KEYS[i], '', 'NX', 'EX', ARGV[at + 2]) then
+				break
+			end
+		elseif kind == 'end' then
 			skip = false
 		elseif kind == 'guard' or kind == 'absent' then
 			skip = skip or redis.call('EXISTS', KEYS[i]) ~= (kind == 'guard' and 1 or 0)
@@ -150,12 +155,17 @@ if KEYS[4] ~= '' then
 		store(KEYS[4], ARGV[5], ARGV[6])
 	end
 end
+if ARGV[2] == 'none' then
+	return 0
+end
 if ARGV[2] ~= 'ack' then
 	local record = redis.call('HGET', KEYS[1], ARGV[1])
 	if record then
 		local message = string.sub(record, 2, -(#ARGV[3] + 1))
 		if ARGV[2] == 'dead' then
 			redis.call('LPUSH', KEYS[3], ARGV[4] .. '\n' .. message)
+		elseif ARGV[2] == 'reject' then
+			redis.call('RPUSH', KEYS[3], redelivered(message))
 		else
 			redis.call('RPUSH', KEYS[3], message)
 		end

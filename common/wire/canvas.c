@@ -113,18 +113,16 @@ json_t *canvas_option(const json_t *sig, const char *key)
 	return json_is_string(value) ? value : NULL;
 }
 
-/* As a UUID of version 8, which leaves its bits to whoever makes it. */
 json_t *canvas_id(struct canvas *v)
 {
-	char hex[SHA256_HEX_SIZE];
-	const char *seed = v->context->seed ? v->context->seed : v->context->task_id;
-	_cleanup_free_ char *name = xasprintf("%s %s %u", seed, v->purpose, v->invented++);
+	const struct signature_context *c = v->context;
+	_cleanup_free_ char *name =
+		xasprintf("%s %s %u", c->seed ? c->seed : c->task_id, v->purpose, v->invented++);
+	char text[UUID_SIZE];
 	json_t *id;
 
-	sha256_hex(name, strlen(name), hex);
-	hex[12] = '8';
-	hex[16] = "89ab"[hex[16] & 3];
-	id = json_sprintf("%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+	uuid8(name, text);
+	id = json_string(text);
 	if (id == NULL)
 		v->failed = true;
 	return id;

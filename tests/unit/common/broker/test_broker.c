@@ -419,6 +419,57 @@ START_TEST(test_deliveries_that_begin)
 END_TEST
 
 /* A claim whose answer never came: its records are nobody's, its numbers are not used again. */
+/* What a task rejected is next to be taken, and says that it was delivered before. */
+START_TEST(test_rejected_messages_say_so)
+{
+	struct delivery d[1], again[1];
+
+	push("celery", "{\"n\": 1}");
+	push("celery", "{\"n\": 2}");
+	ck_assert_uint_eq(claim(1, d), 1);
+	settle(&d[0], SETTLE_REJECT, NULL);
+	ck_assert_uint_eq(claim(1, again), 1);
+	ck_assert_str_eq(again[0].data, "{\"redelivered\": true, \"n\": 1}");
+	ck_assert_int_eq(ask("HLEN", "unacked"), 1);
+	drop(d, 1);
+	drop(again, 1);
+}
+END_TEST
+
+static void settle_once(const struct delivery *d, const char *what)
+{
+	struct waiting w = {0, 0};
+	struct settlement s = {.tag = d->tag, .queue = d->queue, .outcome = SETTLE_NONE};
+
+	broker_step_push(g_broker, &s.steps, "celery", 0, xstrdup("more"), 4);
+	broker_step_once(g_broker, &s.steps, what);
+	broker_settle(g_broker, &s, count_done, &w);
+	while (atomic_load(&w.done) == 0)
+		usleep(1000);
+	ck_assert_int_eq(atomic_load(&w.failed), 0);
+}
+
+/* Of what was acknowledged before, steps are done once, however often they are sent; what is
+ * recorded is left alone. */
+START_TEST(test_steps_of_what_was_acknowledged)
+{
+	struct delivery d[2];
+
+	push_number("celery", 1);
+	push_number("celery", 2);
+	ck_assert_uint_eq(claim(2, d), 2);
+	settle(&d[0], SETTLE_ACK, NULL);
+	settle_once(&d[0], "a");
+	settle_once(&d[0], "a");
+	ck_assert_int_eq(ask("LLEN", "celery"), 1);
+	settle_once(&d[1], "b");
+	ck_assert_int_eq(ask("LLEN", "celery"), 2);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 1);
+	ck_assert_int_gt(ask("TTL", "celeriac:once:a"), 0);
+	drop(d, 2);
+}
+END_TEST
+
 START_TEST(test_claim_without_an_answer)
 {
 	struct delivery d[4];
@@ -571,6 +622,8 @@ int main(void)
 	tcase_add_test(c, test_dead_owner_is_restored);
 	tcase_add_test(c, test_restored_messages_say_so);
 	tcase_add_test(c, test_deliveries_that_begin);
+	tcase_add_test(c, test_rejected_messages_say_so);
+	tcase_add_test(c, test_steps_of_what_was_acknowledged);
 	tcase_add_test(c, test_claim_without_an_answer);
 	tcase_add_test(c, test_a_message_may_hold_nuls);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
