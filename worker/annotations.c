@@ -236,8 +236,10 @@ static void complete(const struct settings *s, const struct task *t, struct task
 {
 	enum task_choice both = o->acks_on_failure_or_timeout;
 
-	if (t->flags & TASK_ACKS_LATE)
+	if (t->flags & TASK_ACKS_LATE) {
 		o->acks_late = TASK_YES;
+		o->reject_on_worker_lost = TASK_YES;
+	}
 	fall_back(&o->acks_late, s->task_acks_late);
 	if (o->acks_on_failure == TASK_BY_SETTING)
 		o->acks_on_failure = both;

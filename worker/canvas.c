@@ -139,3 +139,25 @@ int canvas_continue(struct request *r, enum task_state state, const json_t *resu
 	*ret = c;
 	return 0;
 }
+
+int canvas_send(const struct request *r, const json_t *signature, const json_t *options,
+		const char *seed, struct canvas *ret, struct err *err)
+{
+	struct signature_plan plan = {0};
+	struct canvas c = {0};
+	struct follower f = canvas_follower(r, &c.steps);
+	int rc;
+
+	f.context.seed = seed;
+	rc = signature_apply(&f.context, signature, NULL, NULL, options, &plan, err);
+	if (rc == 0)
+		rc = canvas_add_plan(&f, &plan, err);
+	if (rc == 0)
+		c.children = json_incref(plan.children);
+	signature_plan_done(&plan);
+	if (rc < 0)
+		canvas_done(&c);
+	else
+		*ret = c;
+	return rc;
+}

@@ -25,6 +25,11 @@ void canvas_done(struct canvas *c);
 int canvas_continue(struct request *r, enum task_state state, const json_t *result,
 		    const char *traceback, struct canvas *ret, struct err *err) must_check;
 
+/* Any signature (signature.h), as steps and children; ids that are invented are made from `seed`.
+ * ERR_INVALID, ERR_TOOBIG. */
+int canvas_send(const struct request *r, const json_t *signature, const json_t *options,
+		const char *seed, struct canvas *ret, struct err *err) must_check;
+
 /* Why results fail that somebody waits for. */
 struct canvas_failure {
 	enum task_state state;

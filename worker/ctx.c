@@ -14,8 +14,65 @@
 #include "json.h"
 #include "mem.h"
 #include "row.h"
+#include "timelimit.h"
 
 #define SLEEP_SLICE_MS 50 /* how soon a sleeping task sees that it is cancelled */
+
+void task_ctx_show(struct task_ctx *ctx)
+{
+	const struct request *r = ctx->request;
+	const struct message *m = r->message;
+
+	ctx->shown = (struct task_request){
+		.id = r->id,
+		.name = r->name,
+		.root_id = m->root_id,
+		.parent_id = m->parent_id,
+		.group = m->group,
+		.group_index = m->group_index,
+		.retries = m->retries,
+		.eta = m->eta,
+		.expires = m->expires,
+		.time_limit = r->hard_limit,
+		.soft_time_limit = r->soft_limit,
+		.hostname = ctx->worker->settings.worker_hostname,
+		.queue = r->delivery.queue,
+		.exchange = m->exchange,
+		.routing_key = m->routing_key,
+		.priority = m->priority,
+		.redelivered = m->redelivered,
+		.reply_to = m->reply_to,
+		.args = m->args,
+		.kwargs = m->kwargs,
+		.headers = m->headers,
+		.properties = m->properties,
+		.stamped_headers = m->stamped_headers,
+		.stamps = m->stamps,
+	};
+}
+
+const struct task_request *task_ctx_request(const struct task_ctx *ctx)
+{
+	return &ctx->shown;
+}
+
+enum task_cause task_why_cancelled(const struct task_ctx *ctx)
+{
+	const struct request *r = ctx->request;
+
+	if (!task_cancelled(ctx))
+		return TASK_NOT_CANCELLED;
+	if (atomic_load(&r->terminated) != 0)
+		return TASK_REVOKED_RUNNING;
+	switch (atomic_load(&r->limit_hit)) {
+	case LIMIT_HARD:
+		return TASK_TIME_LIMIT;
+	case LIMIT_SOFT:
+		return TASK_SOFT_TIME_LIMIT;
+	default:
+		return TASK_SHUTDOWN;
+	}
+}
 
 const char *task_ctx_id(const struct task_ctx *ctx)
 {
@@ -40,6 +97,11 @@ bool task_cancelled(const struct task_ctx *ctx)
 const atomic_bool *task_cancel_flag(const struct task_ctx *ctx)
 {
 	return &ctx->request->cancel;
+}
+
+usec_t task_clock(void)
+{
+	return clock_mono();
 }
 
 bool task_sleep(struct task_ctx *ctx, usec_t deadline)
@@ -99,8 +161,26 @@ int64_t task_ctx_retries(const struct task_ctx *ctx)
 
 int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
 {
-	ctx->countdown = countdown;
+	ctx->countdown = countdown < 0 ? ctx->request->options->default_retry_delay : countdown;
 	return err_set(err, ERR_RETRY, "to be retried");
+}
+
+int task_reject(struct task_ctx *ctx, const char *reason, bool requeue, struct err *err)
+{
+	json_decref(ctx->reason);
+	ctx->reason = reason ? json_text(reason, strlen(reason), false) : NULL;
+	ctx->requeue = requeue;
+	return err_set(err, ERR_REJECT, "to be rejected");
+}
+
+int task_ignore(unused_arg struct task_ctx *ctx, struct err *err)
+{
+	return err_set(err, ERR_IGNORE, "to be ignored");
+}
+
+bool task_ctx_is_signal(int rc)
+{
+	return rc == -ERR_RETRY || rc == -ERR_REJECT || rc == -ERR_IGNORE;
 }
 
 struct task_record *task_ctx_record(struct task_ctx *ctx)
@@ -134,6 +214,21 @@ json_t *task_ctx_exception(const struct task_ctx *ctx)
 			 ctx->exc_message, "exc_module", ctx->exc_module);
 }
 
+void task_ctx_repr(const struct task_ctx *ctx, struct buf *out)
+{
+	const json_t *arg;
+	size_t i;
+
+	buf_appendf(out, "%s(", ctx->exc_type);
+	json_array_foreach(ctx->exc_message, i, arg)
+	{
+		if (i > 0)
+			buf_append_str(out, ", ");
+		json_repr(arg, BOUND_REPR_BYTES, out);
+	}
+	buf_append_char(out, ')');
+}
+
 void task_ctx_done(struct task_ctx *ctx)
 {
 	if (ctx->record.cleanup != NULL)
@@ -143,4 +238,5 @@ void task_ctx_done(struct task_ctx *ctx)
 	free(ctx->exc_module);
 	free(ctx->exc_type);
 	json_decref(ctx->exc_message);
+	json_decref(ctx->reason);
 }

@@ -12,8 +12,13 @@ struct task_ctx {
 	struct request *request;
 	/* the exception raised, exc_type NULL if none; owned */
 	char *exc_module, *exc_type;
-	json_t *exc_message;		    /* array of arguments */
+	json_t *exc_message; /* array of arguments */
+	struct task_request shown;
+	unsigned sent;			    /* tasks, while it ran */
 	usec_t countdown;		    /* of task_retry */
+	bool requeue;			    /* of task_reject */
+	json_t *reason;			    /* likewise, or NULL */
+	bool timed_out;			    /* by the hard time limit */
 	struct policy *policy;		    /* in force when the call came, or NULL */
 	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
@@ -23,11 +28,18 @@ struct task_ctx {
 	bool begun;  /* what the task does in a sandbox may be under way there already */
 };
 
+/* What the task may see of its message, once its time limits are known. */
+void task_ctx_show(struct task_ctx *ctx);
+/* What a task returns that wants to be retried, rejected or ignored. */
+bool task_ctx_is_signal(int rc);
 void task_ctx_done(struct task_ctx *ctx);
 /* Sets the exception; arguments [text]. */
 void task_ctx_set_exception(struct task_ctx *ctx, const char *module, const char *type,
 			    const char *text);
 /* {exc_type, exc_message, exc_module} as Celery stores it. Given. */
 json_t *task_ctx_exception(const struct task_ctx *ctx);
+
+/* repr() of the exception: "RuntimeError('no')". */
+void task_ctx_repr(const struct task_ctx *ctx, struct buf *out);
 
 #endif

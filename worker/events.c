@@ -63,12 +63,17 @@ struct event_item *events_item(struct worker *w, const char *type, const struct 
 	return item;
 }
 
-void events_queue(struct worker *w, struct event_item *item)
+void events_append(struct event_item **list, struct event_item *item)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+	*list = item;
+}
+
+static void queue_one(struct worker *w, struct event_item *item)
 {
 	struct events *e = &w->events;
 
-	if (item == NULL)
-		return;
 	mutex_lock(&e->lock);
 	while (e->first != NULL &&
 	       (e->count >= BOUND_EVENTS || e->bytes + item->len > BOUND_EVENTS_BYTES)) {
@@ -81,6 +86,17 @@ void events_queue(struct worker *w, struct event_item *item)
 	if (e->count == 1 || e->count == BATCH)
 		cond_signal(&e->changed);
 	mutex_unlock(&e->lock);
+}
+
+void events_queue(struct worker *w, struct event_item *item)
+{
+	while (item != NULL) {
+		struct event_item *next = item->next;
+
+		item->next = NULL;
+		queue_one(w, item);
+		item = next;
+	}
 }
 
 static void publish(struct worker *w, const char *routing_key, struct slice body)

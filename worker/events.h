@@ -60,7 +60,9 @@ void events_release(struct request *r);
 /* ---- between the files ---- */
 /* An item of `json`, NULL when that failed. */
 struct event_item *events_item(struct worker *w, const char *type, const struct buf *json);
-/* Queues it (taken; NULL is fine). */
+/* Appends `item` (taken; NULL is fine) to a list that is told later. */
+void events_append(struct event_item **list, struct event_item *item);
+/* Queues it, or a list (taken; NULL is fine). */
 void events_queue(struct worker *w, struct event_item *item);
 
 #endif

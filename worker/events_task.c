@@ -33,17 +33,16 @@ static void end(struct request *r, const char *type, struct buf *json)
 	events_queue(r->worker, events_item(r->worker, type, json));
 }
 
-/* The last of this request. */
+/* One of the last of this request. */
 static void end_later(struct request *r, const char *type, struct buf *json)
 {
 	event_end(json);
-	free(r->last_event);
-	r->last_event = events_item(r->worker, type, json);
+	events_append(&r->last_events, events_item(r->worker, type, json));
 }
 
 void events_release(struct request *r)
 {
-	events_queue(r->worker, TAKE(r->last_event));
+	events_queue(r->worker, TAKE(r->last_events));
 }
 
 static void add_date(const struct worker *w, struct buf *json, const char *key, usec_t wall)

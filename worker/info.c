@@ -140,6 +140,7 @@ static void look_at_locked(const struct request *r, struct seen *out)
 {
 	look_at(r->message, r->delivery.queue, state_word(r), r->task, out);
 	out->info.time_start = atomic_load(&r->time_start);
+	out->info.acknowledged = atomic_load(&r->acknowledged);
 }
 
 static bool is_wanted(const struct request *r, const char *state, const json_t *ids)
@@ -322,7 +323,8 @@ json_t *info_json(const struct worker *w, const struct info *i)
 	return json_pack("{s:s, s:s, s:O, s:O, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:i, s:b}, s:o}",
 			 "id", i->id, "name", i->name, "args", i->args, "kwargs", i->kwargs, "type",
 			 i->type, "hostname", w->settings.worker_hostname, "time_start", start,
-			 "acknowledged", 0, "delivery_info", "exchange", i->exchange, "routing_key",
-			 i->queue, "priority", i->priority, "redelivered", i->redelivered,
-			 "worker_pid", active ? json_integer(getpid()) : json_null());
+			 "acknowledged", i->acknowledged, "delivery_info", "exchange", i->exchange,
+			 "routing_key", i->queue, "priority", i->priority, "redelivered",
+			 i->redelivered, "worker_pid",
+			 active ? json_integer(getpid()) : json_null());
 }

@@ -24,7 +24,7 @@ struct info {
 	const char *state;	/* "active", "reserved" or "scheduled" */
 	usec_t eta, time_start; /* wall, 0 = none */
 	int priority;
-	bool redelivered;
+	bool redelivered, acknowledged;
 };
 /* Those held now in `state` (NULL: all), with one of `ids` (an object whose keys are ids; NULL:
  * all), at most BOUND_CONTROL_ROWS, the oldest first. With `safe`, args and kwargs are reprs. Reads

@@ -44,7 +44,7 @@ char *outcome_traceback(const struct request *r, const char *module, const char 
 		text);
 }
 
-static char *make_traceback(const struct task_ctx *ctx)
+char *outcome_exception_traceback(const struct task_ctx *ctx)
 {
 	_cleanup_buf_ struct buf repr = BUF_INIT(BOUND_REPR_BYTES * 2);
 	const json_t *first = json_array_get(ctx->exc_message, 0);
@@ -57,26 +57,48 @@ static char *make_traceback(const struct task_ctx *ctx)
 	return outcome_traceback(ctx->request, ctx->exc_module, ctx->exc_type, text ? text : "");
 }
 
+/*
+ * What becomes of the message of a task that failed (on_failure and on_timeout in
+ * celery/worker/request.py). A task with a row keeps its first verdict: to deliver it again would
+ * bring the same result.
+ */
+static void choose_ack(struct task_ctx *ctx, const char *exception)
+{
+	struct request *r = ctx->request;
+	const struct task_options *o = r->options;
+	bool stored = (r->task->flags & TASK_STORED) != 0;
+
+	if (atomic_load(&r->acknowledged) || r->dead_reason != NULL)
+		return;
+	if (ctx->timed_out && o->acks_on_timeout == TASK_NO && !stored) {
+		r->reject = true;
+		state_count(&r->worker->state, COUNT_REQUEUED);
+		events_task_rejected(r, true);
+	} else if (!ctx->timed_out && o->acks_on_failure == TASK_NO) {
+		r->dead_reason = xstrdup(exception);
+		state_count(&r->worker->state, COUNT_REJECTED);
+		events_task_rejected(r, false);
+	}
+}
+
 void outcome_failure_unrecorded(struct task_ctx *ctx)
 {
 	struct request *r = ctx->request;
 	_cleanup_json_ json_t *exception = task_ctx_exception(ctx);
-	_cleanup_free_ char *traceback = make_traceback(ctx);
-	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 2);
+	_cleanup_free_ char *traceback = outcome_exception_traceback(ctx);
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_REPR_BYTES * 4);
 
 	state_count(&r->worker->state, COUNT_FAILED);
-	buf_appendf(&text, "%s(", ctx->exc_type);
-	if (json_array_size(ctx->exc_message) > 0)
-		json_repr(json_array_get(ctx->exc_message, 0), BOUND_REPR_BYTES, &text);
-	buf_append_char(&text, ')');
+	task_ctx_repr(ctx, &text);
 	log_error("Task %s[%s] raised unexpected: %s", r->shown, r->id, text.data);
+	choose_ack(ctx, text.data);
 	events_task_failed(r, text.data, traceback);
 	settle_result(r, TASK_FAILURE, exception, traceback);
 }
 
 void outcome_refused(struct task_ctx *ctx, const struct err *err)
 {
-	log_error("Task %s[%s]: its row was refused: %s", ctx->request->name, ctx->request->id,
+	log_error("Task %s[%s]: its row was refused: %s", ctx->request->shown, ctx->request->id,
 		  err->msg);
 	task_ctx_set_exception(ctx, "celeriac", "StoreError", err->msg);
 	outcome_failure_unrecorded(ctx);
@@ -94,7 +116,7 @@ bool outcome_keep_row(struct task_ctx *ctx, const json_t *result, bool failed)
 		return true;
 	case ROW_LOST:
 		log_warning("Task %s[%s]: another worker has taken it over, this result is dropped",
-			    r->name, r->id);
+			    r->shown, r->id);
 		request_settle(r, SETTLE_ACK, NULL, NULL, NULL);
 		return false;
 	case ROW_UNKEPT:

@@ -21,8 +21,20 @@ bool outcome_keep_row(struct task_ctx *ctx, const json_t *result, bool failed);
 /* What clients print of an exception, in the form of Python's tracebacks. Given. */
 char *outcome_traceback(const struct request *r, const char *module, const char *type,
 			const char *text);
+/* The same of the context's exception. */
+char *outcome_exception_traceback(const struct task_ctx *ctx);
 
 /* retry.c: published again with every header and option kept, then RETRY, then acked: one step. */
 void outcome_retry(struct task_ctx *ctx);
+/* The same, if autoretry_for names the context's exception; else false, and nothing happened. */
+bool outcome_autoretry(struct task_ctx *ctx);
+/* Its countdown: default_retry_delay, or the backoff after so many retries. */
+usec_t retry_countdown(const struct task_options *o, int64_t retries);
+/* Publishes the message again, as it is. */
+void outcome_republish(struct task_ctx *ctx);
+
+/* reject.c: what task_reject and task_ignore asked for. */
+void outcome_reject(struct task_ctx *ctx);
+void outcome_ignore(struct task_ctx *ctx);
 
 #endif

@@ -26,7 +26,7 @@ static bool ask(struct request *r, int (*question)(struct request *r, void *ret,
 		if (question(r, ret, &err) == 0)
 			return true;
 		if (!err_is_transient(&err)) {
-			log_error("Task %s[%s]: %s", r->name, r->id, err.msg);
+			log_error("Task %s[%s]: %s", r->shown, r->id, err.msg);
 			return true;
 		}
 		if (atomic_load(&r->worker->releasing)) {
@@ -63,7 +63,7 @@ static void settle_again(struct request *r, const json_t *meta)
 {
 	bool told = json_array_size(json_object_get(meta, "children")) > 0;
 
-	log_info("Task %s[%s] ignored: Task already completed successfully.", r->name, r->id);
+	log_info("Task %s[%s] ignored: Task already completed successfully.", r->shown, r->id);
 	if (!backend_shares_broker(r->worker->backend) || (has_followups(r->message) && !told))
 		settle_result(r, TASK_SUCCESS, json_object_get(meta, "result"), NULL);
 	else
@@ -98,10 +98,26 @@ static void bury(struct task_ctx *ctx, int64_t limit)
 
 	log_critical("Task %s[%s] kills whoever runs it, or is never given the time: kept in "
 		     "celeriac:dead after %lld redeliveries",
-		     r->name, r->id, (long long)limit);
+		     r->shown, r->id, (long long)limit);
 	state_count(&r->worker->state, COUNT_REJECTED);
 	r->dead_reason = xasprintf("WorkerLostError: %s", reason);
 	task_ctx_set_exception(ctx, "billiard.exceptions", "WorkerLostError", reason);
+	outcome_failure(ctx);
+}
+
+/* Celery's reject_on_worker_lost, false: what a lost worker ran is not run again. */
+static bool runs_once(const struct request *r)
+{
+	return r->options->reject_on_worker_lost == TASK_NO && r->options->acks_late == TASK_YES;
+}
+
+static void lose(struct task_ctx *ctx)
+{
+	struct request *r = ctx->request;
+
+	log_error("Task %s[%s] was running when its worker was lost", r->shown, r->id);
+	task_ctx_set_exception(ctx, "billiard.exceptions", "WorkerLostError",
+			       "Worker exited prematurely.");
 	outcome_failure(ctx);
 }
 
@@ -109,24 +125,26 @@ bool redelivery_begin(struct task_ctx *ctx)
 {
 	struct request *r = ctx->request;
 	int64_t limit = r->worker->settings.redelivery_limit, begun = 0;
+	bool once = runs_once(r);
 
-	if (!r->message->redelivered)
-		return true;
-	if (is_done(r))
+	if (r->message->redelivered && is_done(r))
 		return false;
-	if (limit == 0)
+	if (!once && (!r->message->redelivered || limit == 0))
 		return true;
 	r->begun = true;
 	if (!ask(r, note_begin, &begun))
 		return false;
 	if (begun < 0) {
 		log_warning("Task %s[%s] was taken from us before it began: left to others",
-			    r->name, r->id);
+			    r->shown, r->id);
 		request_settle(r, SETTLE_ACK, NULL, NULL, NULL);
 		return false;
 	}
-	if (begun <= limit)
+	if (begun <= (once ? 1 : limit))
 		return true;
-	bury(ctx, limit);
+	if (once)
+		lose(ctx);
+	else
+		bury(ctx, limit);
 	return false;
 }

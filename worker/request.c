@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "clock.h"
+#include "confirm.h"
 #include "log.h"
 #include "mem.h"
+#include "timelimit.h"
 #include "worker.h"
 
 #define FROM(state) (1u << (state))
@@ -109,7 +111,10 @@ static void settle_without_result(struct request *r, const struct err *err)
 			       .outcome = err_is_transient(err) ? SETTLE_REQUEUE : SETTLE_ACK};
 
 	log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
-	broker_settle(r->worker->broker, &s, confirmed, r);
+	if (atomic_load(&r->acknowledged))
+		confirmed(r, NULL);
+	else
+		broker_settle(r->worker->broker, &s, confirmed, r);
 }
 
 /* Result and ack were one step. */
@@ -159,6 +164,12 @@ static struct settle_steps join_steps(struct settle_steps first, struct settle_s
 	return first;
 }
 
+/* Nothing is left to be told to the broker. */
+static bool is_all(const struct settlement *s)
+{
+	return s->outcome == SETTLE_NONE && s->steps.count == 0 && s->result == NULL;
+}
+
 /* The result went to another server, before the ack. */
 static void ack_after_result(void *arg, const struct err *err)
 {
@@ -170,7 +181,9 @@ static void ack_after_result(void *arg, const struct err *err)
 			       .reason = acking->reason,
 			       .steps = take_steps(&acking->steps)};
 
-	if (err == NULL) {
+	if (err == NULL && is_all(&s)) {
+		confirmed(r, NULL);
+	} else if (err == NULL) {
 		broker_settle(r->worker->broker, &s, confirmed, r);
 	} else {
 		settle_steps_done(&s.steps);
@@ -182,6 +195,87 @@ static void ack_after_result(void *arg, const struct err *err)
 	free(acking);
 }
 
+int request_acknowledge(struct request *r, struct backend_write *started, struct err *err)
+{
+	struct worker *w = r->worker;
+	struct settlement s = {
+		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = SETTLE_ACK};
+	struct confirm confirm;
+	int rc;
+
+	if (started != NULL && !backend_shares_broker(w->backend)) {
+		confirm_init(&confirm);
+		backend_store(w->backend, started, confirm_answer, &confirm);
+		rc = confirm_wait(&confirm, err);
+		if (rc < 0)
+			return rc;
+	} else {
+		s.result = started;
+	}
+	confirm_init(&confirm);
+	broker_settle(w->broker, &s, confirm_answer, &confirm);
+	rc = confirm_wait(&confirm, err);
+	if (rc == 0)
+		atomic_store(&r->acknowledged, true);
+	return rc;
+}
+
+int request_publish(struct request *r, unsigned number, struct settle_steps *steps, struct err *err)
+{
+	struct broker *b = r->worker->broker;
+	_cleanup_free_ char *what = xasprintf("%s:%u", r->delivery.tag, number);
+	struct settlement s = {.tag = r->delivery.tag,
+			       .queue = r->delivery.queue,
+			       .outcome = SETTLE_NONE,
+			       .steps = take_steps(steps)};
+	struct confirm confirm;
+
+	broker_step_once(b, &s.steps, what);
+	confirm_init(&confirm);
+	broker_settle(b, &s, confirm_answer, &confirm);
+	return confirm_wait(&confirm, err);
+}
+
+/* What really becomes of the message. */
+static void choose_outcome(const struct request *r, struct settlement *s)
+{
+	if (atomic_load(&r->acknowledged)) {
+		s->outcome = SETTLE_NONE;
+	} else if (s->outcome == SETTLE_ACK && r->dead_reason != NULL) {
+		s->outcome = SETTLE_DEAD;
+		s->reason = r->dead_reason;
+	} else if (s->outcome == SETTLE_ACK && r->reject) {
+		s->outcome = SETTLE_REJECT;
+	}
+}
+
+static bool goes_back(const struct settlement *s)
+{
+	return s->outcome == SETTLE_REQUEUE || s->outcome == SETTLE_REJECT;
+}
+
+/* What was noted of this delivery in Redis: forgotten when the task is done or was given back. One
+ * that ran into its time limit and comes again counts, or it would do so for ever. */
+static void forget_begun(struct request *r, struct settlement *s)
+{
+	bool again = goes_back(s);
+
+	if (r->begun && (!again || atomic_load(&r->limit_hit) == LIMIT_NONE))
+		broker_step_begun(r->worker->broker, &s->steps, r->id,
+				  again ? r->delivery.tag : NULL);
+}
+
+static void leave_lane(struct request *r)
+{
+	struct worker *w = r->worker;
+	struct request *next = r->lane_held ? lanes_leave(&w->lanes, r) : NULL;
+
+	if (next == NULL)
+		return;
+	request_transition(next, REQUEST_RESERVED);
+	pool_apply(&w->pool, next);
+}
+
 void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
 		    struct backend_write *result, struct settle_steps *steps)
 {
@@ -191,26 +285,15 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			       .outcome = outcome,
 			       .reason = reason};
 
-	if (outcome == SETTLE_ACK && r->dead_reason != NULL) {
-		s.outcome = SETTLE_DEAD;
-		s.reason = r->dead_reason;
-	}
 	request_transition(r, REQUEST_SETTLING);
-	if (r->lane_held) {
-		struct request *next = lanes_leave(&w->lanes, r);
-
-		if (next != NULL) {
-			request_transition(next, REQUEST_RESERVED);
-			pool_apply(&w->pool, next);
-		}
-	}
+	leave_lane(r);
 	if (result != NULL && outcome == SETTLE_REQUEUE)
 		BUG("request %s: a result of what is not done", r->id);
-	s.steps = outcome == SETTLE_REQUEUE ? take_steps(steps)
-					    : join_steps(take_steps(&r->applied), steps);
-	if (r->begun)
-		broker_step_begun(w->broker, &s.steps, r->id,
-				  outcome == SETTLE_REQUEUE ? r->delivery.tag : NULL);
+	choose_outcome(r, &s);
+	s.steps = goes_back(&s) ? take_steps(steps) : join_steps(take_steps(&r->applied), steps);
+	forget_begun(r, &s);
+	if (s.outcome == SETTLE_NONE && s.steps.count > 0)
+		broker_step_once(w->broker, &s.steps, r->delivery.tag);
 	if (result != NULL && !backend_shares_broker(w->backend)) {
 		struct acking *acking = xcalloc(1, sizeof(*acking));
 
@@ -219,6 +302,9 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 		return;
 	}
 	s.result = result;
-	broker_settle(w->broker, &s,
-		      result != NULL || s.steps.count > 0 ? both_confirmed : confirmed, r);
+	if (is_all(&s))
+		confirmed(r, NULL);
+	else
+		broker_settle(w->broker, &s,
+			      result != NULL || s.steps.count > 0 ? both_confirmed : confirmed, r);
 }

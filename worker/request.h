@@ -49,15 +49,17 @@ struct request {
 	usec_t soft_limit, hard_limit;	 /* 0 = none; set before they are due */
 	_Atomic usec_t soft_at, hard_at; /* monotonic; hard_at 0 = the clock does not run */
 	atomic_int limit_hit;		 /* enum limit_hit */
-	atomic_int terminated;	       /* by which signal remote control ended it, 0 = it did not */
-	bool begun;		       /* noted in Redis: redelivery.c */
-	char *dead_reason;	       /* why its message is kept among the dead, or NULL */
-	bool has_turn;		       /* its rate limit, if any, lets it go on */
-	struct event_item *last_event; /* told once the broker has confirmed; or NULL */
-	char *lane;		       /* or NULL */
-	bool lane_held;		       /* it is at the head of its lane */
-	struct settle_steps applied;   /* what the task published itself: before all that follows */
-	json_t *children;	       /* its results, for the task's meta; or NULL */
+	atomic_int terminated;	  /* by which signal remote control ended it, 0 = it did not */
+	atomic_bool acknowledged; /* before it ran: its message is no longer the broker's */
+	bool reject;		  /* its message goes back though it has a result */
+	bool begun;		  /* noted in Redis: redelivery.c */
+	char *dead_reason;	  /* why its message is kept among the dead, or NULL */
+	bool has_turn;		  /* its rate limit, if any, lets it go on */
+	struct event_item *last_events; /* told once the broker has confirmed; or NULL */
+	char *lane;			/* or NULL */
+	bool lane_held;			/* it is at the head of its lane */
+	struct settle_steps applied; /* what the task published itself: before all that follows */
+	json_t *children;	     /* its results, for the task's meta; or NULL */
 	size_t applied_count;
 	struct worker *worker;
 	struct request *next; /* of the one list it is on */
@@ -71,10 +73,19 @@ struct request *request_new(struct worker *w, struct delivery *delivery, struct 
 void request_forget(struct request *r);
 /* Moves it on; an impossible step is a BUG. */
 void request_transition(struct request *r, enum request_state to);
+/* Acknowledges before the task runs, after `started` (taken, or NULL) is stored, and waits until
+ * both are done, so that what runs can never be delivered again. On failure the message is still
+ * the broker's, for all that is known. */
+int request_acknowledge(struct request *r, struct backend_write *started,
+			struct err *err) must_check;
+/* Publishes `steps` (taken) while it runs, once, and waits until that is done. `number` tells one
+ * from another of this request. */
+int request_publish(struct request *r, unsigned number, struct settle_steps *steps,
+		    struct err *err) must_check;
 /* Ends it: what follows from it (taken, or NULL), its result (taken, or NULL; not with
  * SETTLE_REQUEUE) and outcome to the broker; the request is freed once the broker has confirmed.
  * The only caller of broker_settle for requests. With a `dead_reason`, SETTLE_ACK means the dead
- * letters. */
+ * letters, with `reject` SETTLE_REJECT; once acknowledged, nothing becomes of the message. */
 void request_settle(struct request *r, enum settle_outcome outcome, const char *reason,
 		    struct backend_write *result, struct settle_steps *steps);
 

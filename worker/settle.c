@@ -9,6 +9,7 @@
 
 #include "canvas.h"
 #include "clock.h"
+#include "confirm.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -19,8 +20,13 @@
 
 void settle_release(struct request *r)
 {
-	state_count(&r->worker->state, COUNT_REQUEUED);
-	log_info("Task %s[%s] goes back to its queue", r->name, r->id);
+	if (atomic_load(&r->acknowledged)) {
+		log_error("Task %s[%s] is lost: it was acknowledged before it ran", r->shown,
+			  r->id);
+	} else {
+		state_count(&r->worker->state, COUNT_REQUEUED);
+		log_info("Task %s[%s] goes back to its queue", r->shown, r->id);
+	}
 	request_settle(r, SETTLE_REQUEUE, NULL, NULL, NULL);
 }
 
@@ -45,50 +51,98 @@ static bool succeeded_before(struct request *r)
 	return status != NULL && strcmp(status, "SUCCESS") == 0;
 }
 
+/* Fills in what is the same for every meta of the request. */
+static int encode(struct request *r, struct task_meta *meta, struct backend_write *ret,
+		  struct err *err)
+{
+	_cleanup_json_ json_t *args = row_shown_args(r->task, r->message->args);
+	_cleanup_json_ json_t *kwargs = row_shown_kwargs(r->task, r->message->kwargs);
+
+	meta->task_id = r->id;
+	if (meta->children == NULL)
+		meta->children = r->children;
+	meta->parent_id = r->message->parent_id;
+	meta->group_id = r->message->group;
+	meta->name = r->name;
+	meta->args = args;
+	meta->kwargs = kwargs;
+	meta->worker = r->worker->settings.worker_hostname;
+	meta->retries = r->message->retries;
+	meta->queue = r->delivery.queue;
+	meta->stamped_headers = r->message->stamped_headers;
+	meta->stamps = r->message->stamps;
+	return backend_encode(r->worker->backend, meta, ret, err);
+}
+
 bool settle_encode(struct request *r, enum task_state state, const json_t *result,
 		   const char *traceback, const json_t *children, struct backend_write *ret,
 		   struct err *err)
 {
-	struct worker *w = r->worker;
-	_cleanup_json_ json_t *args = row_shown_args(r->task, r->message->args);
-	_cleanup_json_ json_t *kwargs = row_shown_kwargs(r->task, r->message->kwargs);
-	struct task_meta meta = {.task_id = r->id,
-				 .state = state,
-				 .result = result,
-				 .traceback = traceback,
-				 .children = children,
-				 .parent_id = r->message->parent_id,
-				 .group_id = r->message->group,
-				 .name = r->name,
-				 .args = args,
-				 .kwargs = kwargs,
-				 .worker = w->settings.worker_hostname,
-				 .retries = r->message->retries,
-				 .queue = r->delivery.queue,
-				 .stamped_headers = r->message->stamped_headers,
-				 .stamps = r->message->stamps};
+	struct task_meta meta = {
+		.state = state, .result = result, .traceback = traceback, .children = children};
 	bool keep_anyway =
 		state == TASK_FAILURE && r->options->store_errors_even_if_ignored == TASK_YES;
 
-	if (backend_is_disabled(w->backend) || (ignores_result(r) && !keep_anyway) ||
+	if (backend_is_disabled(r->worker->backend) || (ignores_result(r) && !keep_anyway) ||
 	    succeeded_before(r))
 		return false;
-	if (backend_encode(w->backend, &meta, ret, err) == 0)
+	if (encode(r, &meta, ret, err) == 0)
 		return true;
-	log_error("Task %s[%s]: %s", r->name, r->id, err->msg);
+	log_error("Task %s[%s]: %s", r->shown, r->id, err->msg);
 	return false;
 }
 
-void settle_started(struct request *r)
+int settle_own_state(struct request *r, const char *state, const json_t *result, struct err *err)
 {
+	struct task_meta meta = {.own_state = state, .result = result};
 	struct backend_write write = {0};
+	struct confirm confirm;
+	int rc;
+
+	if (backend_is_disabled(r->worker->backend))
+		return 0;
+	rc = encode(r, &meta, &write, err);
+	if (rc < 0)
+		return rc;
+	confirm_init(&confirm);
+	backend_store(r->worker->backend, &write, confirm_answer, &confirm);
+	return confirm_wait(&confirm, err);
+}
+
+static bool encode_started(struct request *r, struct backend_write *ret)
+{
 	struct err err = {0};
 	_cleanup_json_ json_t *who = json_pack("{s:i, s:s}", "pid", (int)getpid(), "hostname",
 					       r->worker->settings.worker_hostname);
 
-	if (r->options->track_started == TASK_YES &&
-	    settle_encode(r, TASK_STARTED, who, NULL, NULL, &write, &err))
+	return settle_encode(r, TASK_STARTED, who, NULL, NULL, ret, &err);
+}
+
+/* A result that is refused for good does not keep the task from running. */
+static bool acknowledge(struct request *r)
+{
+	struct backend_write write = {0};
+	struct err err = {0};
+	int rc = request_acknowledge(r, encode_started(r, &write) ? &write : NULL, &err);
+
+	if (rc < 0 && !err_is_transient(&err) && err.code != ERR_CANCELLED) {
+		log_error("Task %s[%s]: STARTED was not stored: %s", r->shown, r->id, err.msg);
+		rc = request_acknowledge(r, NULL, &err);
+	}
+	if (rc < 0)
+		settle_release(r);
+	return rc == 0;
+}
+
+bool settle_accept(struct request *r)
+{
+	struct backend_write write = {0};
+
+	if (r->options->acks_late != TASK_YES)
+		return acknowledge(r);
+	if (r->options->track_started == TASK_YES && encode_started(r, &write))
 		backend_store(r->worker->backend, &write, NULL, NULL);
+	return true;
 }
 
 /* The follow-ups of an ending. A backend that is away is waited for; false when the worker stops
@@ -102,7 +156,7 @@ static bool follow(struct request *r, enum task_state state, const json_t *resul
 		if (canvas_continue(r, state, result, traceback, ret, &step) == 0)
 			return true;
 		if (!err_is_transient(&step)) {
-			log_error("Task %s[%s]: its follow-ups are lost: %s", r->name, r->id,
+			log_error("Task %s[%s]: its follow-ups are lost: %s", r->shown, r->id,
 				  step.msg);
 			*err = step;
 			return true;

@@ -7,7 +7,8 @@
 
 #include "worker.h"
 
-/* Gives a request back to the broker, unrun. [any owner] */
+/* Gives a request back to the broker, unrun. One that was acknowledged is lost, and the log says
+ * so. [any owner] */
 void settle_release(struct request *r);
 
 /* The meta for `state`; false (and nothing to store) when results are off or ignored, or with `err`
@@ -22,7 +23,15 @@ bool settle_encode(struct request *r, enum task_state state, const json_t *resul
 void settle_result(struct request *r, enum task_state state, const json_t *result,
 		   const char *traceback);
 
-/* STARTED, where task_track_started wants it. */
-void settle_started(struct request *r);
+/*
+ * It is about to run: an early acknowledgement, or STARTED where track_started wants it. What is
+ * acknowledged early is told as STARTED whatever the settings say, and before that, so that one
+ * that is lost can be seen. False: it went back.
+ */
+bool settle_accept(struct request *r);
+
+/* A state of the task's own, whether results are ignored or not; waits until it is stored. */
+int settle_own_state(struct request *r, const char *state, const json_t *result,
+		     struct err *err) must_check;
 
 #endif

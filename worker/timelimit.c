@@ -81,13 +81,14 @@ static json_t *in_seconds(usec_t limit)
 					 : json_real((double)limit / (double)USEC_PER_SEC);
 }
 
-bool timelimit_raise(struct task_ctx *ctx)
+bool timelimit_raise(struct task_ctx *ctx, int rc)
 {
 	const struct request *r = ctx->request;
 	int hit = atomic_load(&ctx->request->limit_hit);
 
-	if (hit == LIMIT_NONE)
+	if (hit == LIMIT_NONE || (hit == LIMIT_SOFT && (rc >= 0 || task_ctx_is_signal(rc))))
 		return false;
+	ctx->timed_out = hit == LIMIT_HARD;
 	task_ctx_set_exception(ctx, "billiard.exceptions",
 			       hit == LIMIT_SOFT ? "SoftTimeLimitExceeded" : "TimeLimitExceeded",
 			       "");

@@ -14,7 +14,8 @@ enum limit_hit { LIMIT_NONE, LIMIT_SOFT, LIMIT_HARD };
 void timelimit_start(struct request *r);
 /* Tells requests whose time is over; returns the next monotonic deadline. The keeper. */
 usec_t timelimit_enforce(struct worker *w, usec_t now);
-/* If a limit ended the task, sets its exception and returns true. */
-bool timelimit_raise(struct task_ctx *ctx);
+/* If a limit ended the task, which returned `rc`, sets its exception and returns true. A task may
+ * still end in its own way within the soft one, as one that catches SoftTimeLimitExceeded. */
+bool timelimit_raise(struct task_ctx *ctx, int rc);
 
 #endif

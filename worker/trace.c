@@ -56,7 +56,7 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 		if (sandbox_ready(s) && err->code != ERR_UNAVAILABLE)
 			return rc;
 		if (!said)
-			log_warning("Task %s[%s]: %swaiting: %s", r->name, r->id,
+			log_warning("Task %s[%s]: %swaiting: %s", r->shown, r->id,
 				    sandbox_ready(s) ? "" : "the container engine is away, ",
 				    err->msg);
 		said = true;
@@ -69,6 +69,42 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 	}
 }
 
+/*
+ * The worker ends, and the task did not end by itself: another worker runs it again. What was
+ * acknowledged early is nobody's any more; a task of it that gave up is a FAILURE. False: it goes
+ * on as ever.
+ */
+static bool end_with_worker(struct task_ctx *ctx, int rc)
+{
+	struct request *r = ctx->request;
+
+	if (!atomic_load(&r->acknowledged)) {
+		settle_release(r);
+		return true;
+	}
+	if (rc < 0 && !task_ctx_is_signal(rc) && ctx->exc_type == NULL)
+		task_ctx_set_exception(ctx, "billiard.exceptions", "WorkerLostError",
+				       "The worker was shut down before the task ended, and it was "
+				       "acknowledged before it ran.");
+	return false;
+}
+
+static void fail(struct task_ctx *ctx)
+{
+	if (!outcome_autoretry(ctx))
+		outcome_failure(ctx);
+}
+
+static void obey(struct task_ctx *ctx, int rc)
+{
+	if (rc == -ERR_RETRY)
+		outcome_retry(ctx);
+	else if (rc == -ERR_REJECT)
+		outcome_reject(ctx);
+	else
+		outcome_ignore(ctx);
+}
+
 static void run_task(struct task_ctx *ctx, json_t *const *values)
 {
 	struct request *r = ctx->request;
@@ -78,6 +114,7 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 	int rc;
 
 	timelimit_start(r);
+	task_ctx_show(ctx);
 	rc = run_through_outage(ctx, values, &result, &err);
 
 	gate_record(ctx, rc < 0, clock_mono() - began);
@@ -85,31 +122,25 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 		discard_terminated(ctx);
 		return;
 	}
-	if (atomic_load(&r->cancel) && atomic_load(&r->worker->releasing)) {
-		settle_release(r); /* it did not end by itself: another worker runs it again */
+	if (atomic_load(&r->cancel) && atomic_load(&r->worker->releasing) &&
+	    end_with_worker(ctx, rc))
 		return;
-	}
-	if (timelimit_raise(ctx)) {
-		outcome_failure(ctx);
-		return;
-	}
-	if (rc == -ERR_RETRY && (r->task->flags & TASK_STORED) == 0) {
-		outcome_retry(ctx);
-		return;
-	}
-	if (rc < 0) {
+	if (timelimit_raise(ctx, rc)) {
+		fail(ctx);
+	} else if (task_ctx_is_signal(rc) && (r->task->flags & TASK_STORED) == 0) {
+		obey(ctx, rc);
+	} else if (rc < 0) {
 		name_exception(ctx, &err);
-		outcome_failure(ctx);
-		return;
-	}
-	if (outcome_keep_row(ctx, result, false))
+		fail(ctx);
+	} else if (outcome_keep_row(ctx, result, false)) {
 		outcome_success(ctx, clock_mono() - began, result);
+	}
 }
 
 /* What a finished row says is what the client gets, again. */
 static void repeat_result(struct request *r, const json_t *result, bool failed)
 {
-	log_info("Task %s[%s] ran before: its result is sent again", r->name, r->id);
+	log_info("Task %s[%s] ran before: its result is sent again", r->shown, r->id);
 	settle_result(r, failed ? TASK_FAILURE : TASK_SUCCESS, result, NULL);
 }
 
@@ -167,8 +198,7 @@ void trace_task(struct request *r)
 		outcome_failure_unrecorded(&ctx);
 	} else if (!gate_pass(&ctx, values)) {
 		outcome_failure_unrecorded(&ctx);
-	} else if (begin(&ctx, values) && redelivery_begin(&ctx)) {
-		settle_started(r);
+	} else if (begin(&ctx, values) && redelivery_begin(&ctx) && settle_accept(r)) {
 		events_task_started(r);
 		run_task(&ctx, values);
 	}

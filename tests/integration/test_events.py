@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import socket
 import threading
 import time
 
@@ -43,14 +42,12 @@ class Monitor:
         self.state.event(event)
 
     def run(self):
-        while not self.receiver.should_stop:
-            try:
-                for _ in self.receiver.itercapture(limit=None, timeout=0.2, wakeup=True):
-                    pass
-            except socket.timeout:
+        # Without a timeout: what comes between two captures is lost. It looks at should_stop once a second.
+        try:
+            for _ in self.receiver.itercapture(limit=None, timeout=None, wakeup=True):
                 pass
-            except Exception:
-                return
+        except Exception:
+            return
 
     def stop(self):
         self.receiver.should_stop = True
