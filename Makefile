@@ -38,6 +38,7 @@ BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share
 MANDIR     ?= $(DATADIR)/man
 SYSCONFDIR ?= $(PREFIX)/etc
+INCLUDEDIR ?= $(PREFIX)/include
 RUN_DIR    ?= .run
 PYTHON     ?= .run/venv/bin/python
 
@@ -100,8 +101,11 @@ PROGRAMS   := $(if $(WORKER_SRC),$(BIN)/celeriac-worker) $(if $(BEAT_SRC),$(BIN)
 TESTS      := $(patsubst %.c,$O/%,$(TEST_SRC))
 ALL_SRC    := $(COMMON_SRC) $(WORKER_SRC) $(TASK_SRC) $(BEAT_SRC)
 HEADERS    := $(wildcard include/*.h)
+# What a module of tasks is written against.
+MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
+MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -150,10 +154,11 @@ $O/libfake.a: $(call obj,$(FAKE_SRC))
 $O/lib%.a:
 	$(call say,AR,$@); rm -f $@; ar rcs $@ $^
 
-$(BIN)/celeriac-worker: $(call obj,$(WORKER_SRC) $(TASK_SRC)) $(LIB)
+$(BIN)/celeriac-worker: $(call obj,$(WORKER_SRC) $(TASK_SRC)) $(LIB) worker/module.list
+$(BIN)/celeriac-worker: EXPORTS := -Wl,--dynamic-list=worker/module.list
 $(BIN)/celeriac-beat: $(call obj,$(BEAT_SRC)) $(LIB)
 $(BIN)/celeriac-worker $(BIN)/celeriac-beat:
-	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
 
 # A unit test sees the library, and the objects of the room it lies under.
 room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),$(LIB_WORKER))$(if $(findstring /unit/beat/,$(1)),$(LIB_BEAT))
@@ -216,19 +221,26 @@ MAN5 := $(wildcard worker/*.5 beat/*.5)
 MAN7 := $(wildcard worker/*.7)
 MAN8 := $(wildcard worker/*.8 beat/*.8)
 CONF := $(wildcard deploy/conf/*.conf)
-install: all   ## install programs, manuals, roles.sql and the sample settings (DESTDIR PREFIX BINDIR DATADIR MANDIR SYSCONFDIR)
+install: all   ## install programs, manuals, headers of modules, roles.sql and the sample settings (DESTDIR PREFIX BINDIR DATADIR …)
 	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
 	install -m 644 deploy/sql/roles.sql $(DESTDIR)$(DATADIR)/celeriac
 	$(if $(MAN5),install -m 644 $(MAN5) $(DESTDIR)$(MANDIR)/man5)
 	$(if $(MAN7),install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7)
 	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8)
+	install -d $(DESTDIR)$(INCLUDEDIR)/celeriac $(DESTDIR)$(DATADIR)/pkgconfig $(DESTDIR)$(DATADIR)/celeriac/modules
+	install -m 644 $(MODULE_HEADERS) $(DESTDIR)$(INCLUDEDIR)/celeriac
+	install -m 644 $(MODULE_EXAMPLES) $(DESTDIR)$(DATADIR)/celeriac/modules
+	sed 's|@PREFIX@|$(PREFIX)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' deploy/celeriac.pc.in \
+		>$(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc
 	for f in $(CONF); do t=$(DESTDIR)$(SYSCONFDIR)/celeriac/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t; done
 uninstall:   ## remove them again (settings stay)
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8))) $(DESTDIR)$(DATADIR)/celeriac/roles.sql
-	rmdir $(DESTDIR)$(DATADIR)/celeriac 2>/dev/null || :
+	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/celeriac/,$(notdir $(MODULE_HEADERS))) $(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc \
+		$(addprefix $(DESTDIR)$(DATADIR)/celeriac/modules/,$(notdir $(MODULE_EXAMPLES)))
+	rmdir $(DESTDIR)$(INCLUDEDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac/modules $(DESTDIR)$(DATADIR)/celeriac 2>/dev/null || :
 clean:   ## remove build/ (the stack's state in .run/ stays)
 	rm -rf build compile_commands.json
 help:   ## this list

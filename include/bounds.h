@@ -12,6 +12,7 @@
 #define BOUND_JSON_DEPTH      512	  /* nesting; Python's own reader gives up near 1000 */
 #define BOUND_JSON_VALUES     (1u << 20)  /* in one text: "[]," becomes 140 bytes of memory */
 #define BOUND_TASK_NAME_BYTES 512	  /* a dotted name */
+#define BOUND_MODULES	      256	  /* shared objects with tasks, in one list */
 #define BOUND_TASK_PARAMS     64	  /* of one task */
 #define BOUND_TASK_ID_BYTES   255	  /* a uuid4 has 36 */
 #define BOUND_HEADERS	      256	  /* members of the header object */

@@ -68,7 +68,8 @@ struct settings {
 	bool task_inherit_parent_priority;
 	bool task_allow_error_cb_on_chord_header;
 	struct str_list accept_content;
-	const char *worker_hostname; /* -n, with %h %n %d expanded: celery@host */
+	struct str_list imports, include; /* -I; paths of modules (task_module.h) */
+	const char *worker_hostname;	  /* -n, with %h %n %d expanded: celery@host */
 	const char *timezone;
 	bool enable_utc;
 	bool worker_send_task_events; /* -E */

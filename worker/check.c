@@ -163,12 +163,17 @@ static void check_engine(const struct settings *s, int *failures)
 static void check_tasks(const struct settings *s, int *failures)
 {
 	struct registry registry = {0};
+	struct modules modules = {0};
 	struct err err = {0};
 
-	if (registry_load(&registry, s, &err) < 0)
+	if (registry_load(&registry, s, &err) < 0 || modules_load(&modules, &registry, s, &err) < 0)
 		verdict("tasks", &err, "", failures);
 	else if (alias_check(&registry, s->task_aliases, &err) < 0)
 		verdict("aliases", &err, "", failures);
+	else
+		printf("ok    %-12s %zu, %zu module(s)\n", "tasks", registry_count(&registry),
+		       modules.count);
+	modules_done(&modules);
 	registry_done(&registry);
 }
 

@@ -51,6 +51,7 @@ static const struct option_row rows[] = {
 	{ 0, "executable", true, OPTION_NOTED, "this is no Python", 0, NOTED_HELP },
 	/* of celery itself */
 	{ 'A', "app", true, OPTION_NOTED, "the tasks are built in", 0, NOTED_HELP },
+	{ 'I', "include", true, OPTION_SETTING, "include", 0, "shared objects with tasks: ./mine.so, more after commas" },
 	{ 'b', "broker", true, OPTION_URL, "broker_url", 0, "URL of the broker" },
 	{ 0, "result-backend", true, OPTION_URL, "result_backend", 0, "URL of the result backend" },
 	{ 0, "loader", true, OPTION_NOTED, "there is nothing to load", 0, NOTED_HELP },

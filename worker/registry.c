@@ -179,6 +179,11 @@ const struct task_options *registry_options(const struct registry *r, const stru
 	return entry ? &entry->annotated.options : &unknown;
 }
 
+size_t registry_count(const struct registry *r)
+{
+	return HASH_COUNT(r->map);
+}
+
 const struct task *registry_next(const struct registry *r, const struct task *at)
 {
 	const struct registered *entry = at ? find(r, at->name)->hh.next : r->map;

@@ -29,6 +29,7 @@ int registry_load(struct registry *r, const struct settings *s, struct err *err)
 const struct task *registry_find(const struct registry *r, const char *name);
 /* How `t` is run; of a task that is not registered, how an unknown one is. [any] */
 const struct task_options *registry_options(const struct registry *r, const struct task *t);
+size_t registry_count(const struct registry *r);
 /* Each task, in order of names: `at` NULL for the first; NULL after the last. [any] */
 const struct task *registry_next(const struct registry *r, const struct task *at);
 

@@ -37,6 +37,7 @@ static int open_parts(struct worker *w, struct err *err)
 			       "no broker: set CELERY_BROKER_URL or use --broker");
 	if ((rc = timezone_open(s->timezone, s->enable_utc, &w->zone, err)) < 0 ||
 	    (rc = registry_load(&w->registry, s, err)) < 0 ||
+	    (rc = modules_load(&w->modules, &w->registry, s, err)) < 0 ||
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
@@ -221,6 +222,9 @@ int worker_start(struct worker *w, int signals, struct err *err)
 	if (rc < 0)
 		return rc;
 	revoked_learn(w); /* before the first message */
+	rc = modules_start(&w->modules, err);
+	if (rc < 0)
+		return rc;
 	w->started = clock_mono();
 	rc = start_threads(w, err);
 	if (rc == 0)

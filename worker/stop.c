@@ -193,6 +193,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 		return false;
 	}
 	pool_join(&w->pool);
+	modules_stop(&w->modules);
 	keeper_stop(w);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
@@ -206,6 +207,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	revoked_done(&w->revoked);
 	limits_done(&w->limits);
 	orders_done(&w->orders);
+	modules_done(&w->modules);
 	registry_done(&w->registry);
 	audit_close(w->audit, clock_deadline(SETTLE_PATIENCE));
 	store_close(w->store);

@@ -32,6 +32,7 @@
 #include "events.h"
 #include "fanout.h"
 #include "limits.h"
+#include "module.h"
 #include "panel.h"
 #include "policy_watch.h"
 #include "presence.h"
@@ -214,6 +215,7 @@ void metrics_stop(struct metrics *m);
 struct worker {
 	struct settings settings;
 	struct registry registry;
+	struct modules modules;
 	struct presence *presence;
 	struct broker *broker;
 	struct backend *backend;

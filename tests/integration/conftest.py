@@ -6,6 +6,7 @@
     house           such a worker with everything around it, one for each module whose tests break nothing
     calls           sandbox.* tasks on `broker`
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
+    headers         what modules of tasks are compiled against, installed
     stack, make_stack   the stack of `make up`
 
 Everything that a test started is ended by its pid, and containers of its deployment are removed, also after a failure.
@@ -18,6 +19,7 @@ import uuid
 
 import pytest
 
+from building import Headers
 from clients import Broker, PythonWorker
 from sandboxes import Calls, remove_containers
 from services import Redis, wait_until
@@ -53,6 +55,13 @@ def session_directory():
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def headers(session_directory):
+    path = session_directory / "installed"
+    path.mkdir()
+    return Headers(path)
 
 
 @pytest.fixture
