@@ -253,6 +253,10 @@ bool step_is_last(const struct run *r);
 /* Starts `step`. 0 or an errno, and the run is spoilt. */
 int step_start(struct agent *a);
 
+/* seccomp.c: for the process that calls it, and for all it starts. 0 or an errno; a kernel without
+ * filters is no error, since whether it may be is decided before. */
+int seccomp_subtract(void);
+
 /* capture.c */
 void capture_init(struct capture *c, int fd, enum frame_type type, size_t limit);
 /* Reads once. */

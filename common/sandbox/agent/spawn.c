@@ -178,6 +178,8 @@ static _Noreturn void child(const struct spawn *s, int report)
 	if (chdir(s->is_ours ? "/" : AGENT_HOME) < 0)
 		error = errno;
 	if (error == 0)
+		error = seccomp_subtract();
+	if (error == 0)
 		error = exec_by_path(s->argv, s->envp);
 	if (write(report, &error, sizeof(error)) < 0)
 		_exit(126);

@@ -108,6 +108,47 @@ START_TEST(test_tampering_does_not_blind)
 }
 END_TEST
 
+#ifdef __x86_64__
+/* Calls that a run has not, with what it is told: nr, first argument, errno. On top of any filter
+ * that an engine sets, so here as well. */
+START_TEST(test_calls_taken_away)
+{
+	static const struct {
+		int nr;
+		unsigned arg;
+		int error;
+	} calls[] = {
+		{248, 0, 1},	     {249, 0, 1},	   {250, 0, 1},	 {321, 0, 1},
+		{298, 0, 1},	     {323, 0, 1},	   {425, 0, 38}, {426, 0, 38},
+		{427, 0, 38},	     {272, 0x10000000, 1}, {308, 0, 1},	 {165, 0, 1},
+		{161, 0, 1},	     {101, 0, 1},	   {310, 0, 1},	 {311, 0, 1},
+		{438, 0, 1},	     {304, 0, 1},	   {435, 0, 38}, {41, 38, 97},
+		{41, 40, 97},	     {41, 17, 97},	   {41, 1, 94},	 {56, 0x10000000, 1},
+		{56, 0x20000000, 1}, {0x40000027, 0, 38},
+	};
+	_cleanup_buf_ struct buf script = BUF_INIT(8192);
+	size_t n = 0;
+
+	buf_append_str(&script, "perl -e 'for (");
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		buf_appendf(&script, "[%d,%u,%d],", calls[i].nr, calls[i].arg, calls[i].error);
+	buf_append_str(&script,
+		       ") { my ($nr, $a, $e) = @$_; $! = 0; my $r = syscall($nr, $a, 0, 0, "
+		       "0, 0); print $r == -1 && $! == $e ? \"+\" : \" $nr,$a=$r \" . ($! + "
+		       "0); exit if $nr == 56 && $r == 0 }'");
+	run(script.data);
+	while (r.out.data[n] == '+')
+		n++;
+	ck_assert_msg(n == ARRAY_LEN(calls) && r.out.len == n, "%s", r.out.data);
+	/* what everybody needs is there */
+	run("perl -MSocket -e 'socket(my $s, AF_INET, SOCK_STREAM, 0) or die $!; socket(my $u, "
+	    "AF_UNIX, "
+	    "SOCK_STREAM, 0) or die $!; print fork ? \"p\" : \"c\"'");
+	ck_assert_uint_eq(r.out.len, 2);
+}
+END_TEST
+#endif
+
 START_TEST(test_survivors)
 {
 	run("(setsid sh -c 'sleep 1000 & sleep 1000 & wait' >/dev/null 2>&1 </dev/null &) ; echo "
@@ -661,6 +702,9 @@ int main(void)
 	tcase_add_test(t, test_plain);
 	tcase_add_test(t, test_what_a_run_inherits);
 	tcase_add_test(t, test_agent_is_closed_to_the_run);
+#ifdef __x86_64__
+	tcase_add_test(t, test_calls_taken_away);
+#endif
 	tcase_add_test(t, test_tampering_is_said);
 	tcase_add_test(t, test_tampering_does_not_blind);
 	tcase_add_test(t, test_survivors);
