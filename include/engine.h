@@ -66,6 +66,12 @@ int engine_network_need(struct engine *e, const char *name, struct err *err) mus
 int engine_image_label(struct engine *e, const char *image, const char *name, char **ret,
 		       struct err *err) must_check;
 
+/* The paths that the image declares as VOLUME; NULL-terminated, one block, given: free.
+ * ERR_UNSUPPORTED: more than ENGINE_IMAGE_VOLUMES. */
+#define ENGINE_IMAGE_VOLUMES 16
+int engine_image_volumes(struct engine *e, const char *image, char ***ret,
+			 struct err *err) must_check;
+
 /*
  * What a container may be. The zero value is the strictest: no network, no capabilities, no new
  * privileges, read-only root, no log, no mounts, and finite limits (defaults below). Strings are
@@ -101,6 +107,10 @@ struct engine_spec {
 	size_t tmpfs_count;
 	const char *agent_volume; /* named volume with the agent, mounted read-only at /celeriac; or
 				     NULL */
+	/* What the image declares as VOLUME, NULL-terminated, or NULL: there is an empty read-only
+	 * directory instead of a writable place on the host's disk. ERR_INVALID for one below a
+	 * tmpfs. */
+	const char *const *image_volumes;
 	const struct engine_label *labels;
 	size_t label_count;
 };

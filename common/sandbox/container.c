@@ -56,6 +56,8 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		{"owner", s->presence ? presence_owner(s->presence) : ""},
 		{"created", created},
 	};
+	_cleanup_free_ char **image_volumes = NULL;
+	int rc = engine_image_volumes(s->engine, st->sandbox_image, &image_volumes, err);
 	const struct engine_spec spec = {
 		.image = st->sandbox_image,
 		.name = wish->name,
@@ -72,9 +74,12 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		.tmpfs = tmpfs,
 		.tmpfs_count = ARRAY_LEN(tmpfs),
 		.agent_volume = volume,
+		.image_volumes = (const char *const *)image_volumes,
 		.labels = labels,
 		.label_count = ARRAY_LEN(labels)};
 
+	if (rc < 0)
+		return rc;
 	clock_iso(clock_wall(), created);
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));

@@ -54,6 +54,32 @@ int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_S
 	return 0;
 }
 
+int engine_image_volumes(struct engine *e, const char *image, char ***ret, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	const char *path;
+	json_t *ignored;
+	size_t bytes = 0, count = 0;
+
+	int rc = look_at_image(e, image, &reply, err);
+	if (rc < 0)
+		return rc;
+	json_t *volumes = json_member(json_member(reply, "Config"), "Volumes");
+	json_object_foreach(volumes, path, ignored) bytes += strlen(path) + 1;
+	if (json_object_size(volumes) > ENGINE_IMAGE_VOLUMES)
+		return err_set(err, ERR_UNSUPPORTED, "the image %s declares more than %d volumes",
+			       image, ENGINE_IMAGE_VOLUMES);
+	char **all = xcalloc(1, (json_object_size(volumes) + 1) * sizeof(char *) + bytes + 1);
+	char *text = (char *)(all + json_object_size(volumes) + 1);
+	json_object_foreach(volumes, path, ignored)
+	{
+		all[count++] = text;
+		text = stpcpy(text, path) + 1;
+	}
+	*ret = all;
+	return 0;
+}
+
 static char *join_warnings(const json_t *warnings)
 {
 	struct buf all = BUF_INIT(BOUND_ERROR_TEXT);

@@ -132,6 +132,40 @@ static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
 	return 0;
 }
 
+/* An engine would make a volume there, writable and without a bound, on the host's disk; and it
+ * makes none read-only that has no name. So there is an empty directory. */
+static int set_image_volumes(json_t *tmpfs, json_t *mounts, const struct engine_spec *spec,
+			     struct err *err)
+{
+	size_t count = 0;
+	const char *covered;
+	json_t *ignored;
+
+	for (const char *const *v = spec->image_volumes; v && *v; v++) {
+		if (json_object_get(tmpfs, *v))
+			continue;
+		if (!engine_is_path(*v) || !(*v)[1] || engine_is_kernel_path(*v) ||
+		    is_below(*v, ENGINE_AGENT_DIR) || ++count > ENGINE_IMAGE_VOLUMES)
+			return err_set(err, ERR_INVALID, "image's VOLUME '%.100s'", *v);
+		json_object_foreach(tmpfs, covered, ignored)
+		{
+			if (is_below(*v, covered))
+				return err_set(
+					err, ERR_INVALID,
+					"image's VOLUME '%.100s': below %s, which is writable", *v,
+					covered);
+		}
+		json_t *path = json_string(*v);
+		if (path == NULL)
+			return err_set(err, ERR_INVALID, "image's VOLUME is not UTF-8");
+		json_array_append_new(mounts,
+				      json_pack("{s:s, s:o, s:b, s:{s:i, s:i}}", "Type", "tmpfs",
+						"Target", path, "ReadOnly", 1, "TmpfsOptions",
+						"SizeBytes", 4096, "Mode", 0555));
+	}
+	return 0;
+}
+
 static int set_mounts(json_t *host, const struct engine_spec *spec, bool fill, struct err *err)
 {
 	json_t *tmpfs = json_object(), *mounts = json_array();
@@ -145,8 +179,9 @@ static int set_mounts(json_t *host, const struct engine_spec *spec, bool fill, s
 		if (rc < 0)
 			return rc;
 	}
-	if (!spec->agent_volume)
-		return 0;
+	int rc = set_image_volumes(tmpfs, mounts, spec, err);
+	if (rc < 0 || !spec->agent_volume)
+		return rc;
 	if (strncmp(spec->agent_volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) != 0 ||
 	    !engine_is_name(spec->agent_volume, 79))
 		return err_set(err, ERR_INVALID, "agent_volume: '%.80s'", spec->agent_volume);

@@ -167,6 +167,45 @@ static void refused(const struct engine_spec *spec, const char *field)
 		refused(&spec, field_name);                                                        \
 	} while (0)
 
+/* Where the image wants a writable place on the host's disk it gets an empty, read-only one. */
+START_TEST(test_image_volumes)
+{
+	static const char *const fine[] = {"/data", "/sandbox", "/tmp", "/usr/local/lib", NULL};
+	static const char *const bad[] = {"/sandbox/output", "/proc",	    "/sys/x", "/", "data",
+					  "/a/../b",	     "/celeriac/x", "/a:ro"};
+	const struct engine_tmpfs tmpfs[] = {{.path = "/sandbox", .size = 1 << 20},
+					     {.path = "/tmp", .size = 1 << 20}};
+	struct engine_spec spec = zero_spec;
+	_cleanup_free_ char *body = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	struct err err = {0};
+
+	spec.tmpfs = tmpfs;
+	spec.tmpfs_count = ARRAY_LEN(tmpfs);
+	spec.image_volumes = fine;
+	ck_assert_msg(engine_spec_body(&spec, "i", &body, &err) == 0, "%s", err.msg);
+	json = json_loads(body, 0, NULL);
+	json_t *mounts = json_member(json_member(json, "HostConfig"), "Mounts");
+	ck_assert_uint_eq(json_array_size(mounts), 2);
+	for (size_t i = 0; i < 2; i++) {
+		const json_t *m = json_array_get(mounts, i);
+
+		ck_assert_str_eq(json_member_str(m, "Type"), "tmpfs");
+		ck_assert_str_eq(json_member_str(m, "Target"), i ? "/usr/local/lib" : "/data");
+		ck_assert(json_is_true(json_member(m, "ReadOnly")));
+		ck_assert_int_eq(json_integer_value(
+					 json_member(json_member(m, "TmpfsOptions"), "SizeBytes")),
+				 4096);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		const char *one[] = {bad[i], NULL};
+
+		spec.image_volumes = one;
+		refused(&spec, "VOLUME");
+	}
+}
+END_TEST
+
 START_TEST(test_numbers)
 {
 	REFUSED("memory", memory = -1);
@@ -317,6 +356,7 @@ int main(void)
 	tcase_add_test(t, test_golden);
 	tcase_add_test(t, test_never);
 	tcase_add_test(t, test_helper);
+	tcase_add_test(t, test_image_volumes);
 	tcase_add_test(t, test_numbers);
 	tcase_add_test(t, test_names);
 	tcase_add_test(t, test_process);

@@ -1,0 +1,112 @@
+"""Others meddle with a run: an image full of surprises, somebody at the engine, a revoke."""
+
+import time
+import uuid
+
+import pytest
+
+from sandboxes import IMAGE, containers, docker, inspect, wait_running
+from services import wait_until
+
+pytestmark = pytest.mark.docker
+
+SURPRISES = """
+FROM {base}
+VOLUME ["/data", "/tmp", "/sandbox", "/opt/kept"]
+USER root
+ENTRYPOINT ["/bin/echo", "surprise"]
+CMD ["surprise"]
+HEALTHCHECK --interval=1s CMD touch /tmp/health
+ENV FROM_IMAGE=yes LD_PRELOAD=/nowhere.so PYTHONSTARTUP=/nowhere.py
+WORKDIR /data
+EXPOSE 80
+STOPSIGNAL SIGUSR1
+LABEL celeriac.instance=another celeriac.role=helper celeriac.conversation=theirs celeriac.project=theirs celeriac.policy=none
+ONBUILD RUN false
+"""
+
+
+@pytest.fixture
+def surprising_image(directory, instance):
+    tag = f"celeriac-test:{uuid.uuid4().hex}"
+    (directory / "Dockerfile").write_text(SURPRISES.format(base=IMAGE))
+    docker("build", "-q", "-t", tag, directory)
+    yield tag
+    for container in containers(instance):
+        docker("rm", "-fv", container, check=False)
+    docker("rmi", "-f", tag, check=False)
+
+
+def test_an_image_changes_nothing(make_full_worker, calls, instance, surprising_image):
+    make_full_worker(SANDBOX_IMAGE=surprising_image, SANDBOX_POOL="1")
+    volumes = set(docker("volume", "ls", "-q").split())
+    code = """
+import os
+print(os.getuid(), os.getcwd(), os.environ.get('FROM_IMAGE'), os.environ.get('LD_PRELOAD'))
+for path in ('/data/x', '/opt/kept/x', '/x', '/sandbox/x', '/tmp/y'):
+    try: open(path, 'w').close(); print(path, 'written')
+    except OSError as error: print(path, error.strerror)
+print(os.path.exists('/tmp/health'))
+"""
+    conversation = f"c-{uuid.uuid4()}"
+    value = calls.run(code, conversation, project_id="ours")
+    lines = value["stdout"].splitlines()
+    assert lines[0] == "10001 /sandbox None None", value
+    assert [line.split()[1] for line in lines[1:6]] == ["Read-only", "Read-only", "Read-only", "written", "written"]
+    assert lines[6] == "False"
+    seen = inspect(value["sandbox"])
+    assert seen["Config"]["Labels"]["celeriac.instance"] == instance and seen["State"].get("Health") is None
+    assert all(mount["Type"] == "tmpfs" or not mount["RW"] for mount in seen["Mounts"])
+    assert calls.run("print(1)", conversation, project_id="ours")["sandbox"] == value["sandbox"]
+    assert calls.call("close", conversation_id=conversation) == {"removed": True}
+    # A volume without a name has one of 64 digits; other tests may make some of the agent's.
+    assert not [name for name in set(docker("volume", "ls", "-q").split()) - volumes if not name.startswith("celeriac-")]
+
+
+def test_a_writable_volume_in_the_work_space_is_refused(make_worker, postgres, directory):
+    tag = f"celeriac-test:{uuid.uuid4().hex}"
+    (directory / "Dockerfile").write_text(f"FROM {IMAGE}\nVOLUME /sandbox/output\n")
+    docker("build", "-q", "-t", tag, directory)
+    try:
+        worker = make_worker(SANDBOX_IMAGE=tag, DATABASE_URL=postgres.url("worker"), start=False)
+        worker.spawn()
+        worker.wait_log("VOLUME '/sandbox/output'")
+        assert worker.readiness()["engine"] == "away"
+    finally:
+        docker("rmi", "-f", tag, check=False)
+
+
+def test_paused_before_the_call(house):
+    """What never ran has not used up its time: it runs in a container that is not paused."""
+    conversation = f"c-{uuid.uuid4()}"
+    first = house.calls.run("print(1)", conversation)
+    docker("pause", first["sandbox"])
+    value = house.calls.run("print(2)", conversation, timeout=60)
+    assert (value["status"], value["stdout"], value["restarted"]) == ("ok", "2\n", True), value
+    assert value["sandbox"] != first["sandbox"]
+
+
+def test_paused_in_the_middle(house):
+    """It has not timed out either, and nobody knows how it would have ended."""
+    conversation = f"c-{uuid.uuid4()}"
+    result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=3)
+    container = wait_running(house.instance)
+    docker("pause", container)
+    value = result.get(timeout=90)
+    assert (value["status"], value["stdout"]) == ("lost", "begun\n"), value
+    after = house.calls.run("print('again')", conversation)
+    assert (after["stdout"], after["restarted"]) == ("again\n", True)
+
+
+def test_a_revoke_ends_the_run(house):
+    """Within a second where the machine has time; nothing of the run is left when it says so."""
+    conversation = f"c-{uuid.uuid4()}"
+    result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=60)
+    container = wait_running(house.instance)
+    began = time.monotonic()
+    house.app.control.revoke(result.id, terminate=True)
+    wait_until(lambda: house.app.AsyncResult(result.id).state == "REVOKED", 30, "it was not revoked")
+    took = time.monotonic() - began
+    print(f"revoke: {took * 1000:.0f} ms")
+    assert took < 10, "far from a second"
+    assert house.calls.run("print('again')", conversation)["sandbox"] == container, "the conversation keeps its container"
