@@ -1,0 +1,49 @@
+"""Every attack of the table: it has the verdict it earns, nothing of it is left, and everybody else goes on."""
+
+import uuid
+
+import pytest
+from table import PRELUDE, TABLES
+
+from sandboxes import containers, processes
+
+pytestmark = pytest.mark.docker
+ROWS = [pytest.param(attack, id=f"{name}: {attack.name}") for name, table in TABLES.items() for attack in table]
+
+
+@pytest.fixture(scope="module")
+def neighbour(house):
+    """Another conversation, which must notice nothing."""
+    conversation = f"neighbour-{uuid.uuid4()}"
+    first = house.calls.run("open('/sandbox/kept', 'w').write('kept')", conversation)
+
+    def check():
+        value = house.calls.run("print(open('/sandbox/kept').read())", conversation)
+        assert (value["status"], value["stdout"], value["sandbox"]) == ("ok", "kept\n", first["sandbox"]), value
+
+    return check
+
+
+@pytest.mark.parametrize("attack", ROWS)
+def test_attack(house, neighbour, attack):
+    conversation = f"attack-{uuid.uuid4()}"
+    before = house.calls.run("print('before')", conversation)
+    idle = len(processes(before["sandbox"]))  # the agent, and the interpreter that it keeps
+    value = house.calls.run(PRELUDE + attack.code, conversation, timeout=attack.timeout)
+    expected = (attack.status,) if isinstance(attack.status, str) else attack.status
+    assert value["status"] in expected, value
+    if attack.output is not None:
+        good = value["stdout"] == attack.output if isinstance(attack.output, str) else attack.output(value)
+        assert good, value
+    running = containers(house.instance, "--filter", "status=running")
+    if before["sandbox"] in running:
+        left = processes(before["sandbox"])
+        assert len(left) <= idle, f"left: {left}"
+    after = house.calls.run("print('again')", conversation)
+    assert (after["status"], after["stdout"]) == ("ok", "again\n"), after
+    assert after["restarted"] == (after["sandbox"] != before["sandbox"])
+    if not attack.survives:
+        assert after["sandbox"] != before["sandbox"], "a container that was tampered with is used on"
+    neighbour()
+    assert house.worker.http("/healthz")[0] == 200 and house.worker.readiness()["engine"] == "up"
+    house.calls.call("close", conversation_id=conversation)
