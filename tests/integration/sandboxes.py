@@ -28,6 +28,20 @@ def remove_containers(instance):
         subprocess.run(["docker", "rm", "-f", *listed.stdout.split()], capture_output=True)
 
 
+def container_of(instance, conversation, seconds=30):
+    """The running container that was made for this conversation (not taken from a pool)."""
+    found = wait_until(lambda: containers(instance, "--filter", f"label=celeriac.conversation={conversation}", "--filter", "status=running"),
+                       seconds, "the conversation has no container")
+    assert len(found) == 1
+    return found[0]
+
+
+def wait_said(broker, task_id, text, seconds=60):
+    """Waits until a run has printed `text`."""
+    key = f"celeriac:stream:{task_id}"
+    wait_until(lambda: any(text.encode() in fields[b"data"] for _, fields in broker.redis.xrange(key)), seconds, f"{text!r} was not printed")
+
+
 def inspect(container):
     return json.loads(docker("inspect", container))[0]
 

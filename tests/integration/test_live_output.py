@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from sandboxes import docker, wait_running
+from sandboxes import container_of, docker
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -56,10 +56,11 @@ def open_gate(container):
 
 
 def test_lines_are_seen_while_the_run_is_going(house):
-    result = house.calls.send(GATED, f"c-{uuid.uuid4()}")
+    conversation = f"c-{uuid.uuid4()}"
+    result = house.calls.send(GATED, conversation)
     reader = Reader(house.broker, result.id).until("stdout", "first line\n").until("stderr", "a warning\n")
     assert not result.ready(), "they were not seen in time"
-    open_gate(wait_running(house.instance))
+    open_gate(container_of(house.instance, conversation))
     reader = reader.resumed().until("end", "ok")
     value = result.get(timeout=60)
     assert reader.text("stdout") == value["stdout"] == "first line\nlast line ü\ufffd"
@@ -91,10 +92,11 @@ def test_every_end_is_told(house, code, status):
 
 def test_it_goes_on_after_its_worker_died(make_full_worker, calls, broker, instance):
     worker = make_full_worker()
-    result = calls.send(GATED, f"c-{uuid.uuid4()}")
+    conversation = f"c-{uuid.uuid4()}"
+    result = calls.send(GATED, conversation)
     reader = Reader(broker, result.id).until("stdout", "first line\n").until("stderr", "a warning\n")
     worker.restart()
-    open_gate(wait_running(instance))
+    open_gate(container_of(instance, conversation))
     assert result.get(timeout=60)["status"] == "ok"
     reader.until("end", "ok")
     assert reader.text("stdout") == "first line\nlast line ü\ufffd" and reader.text("stderr") == "a warning\n"

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from sandboxes import IMAGE, containers, docker, inspect, wait_running
+from sandboxes import IMAGE, container_of, containers, docker, inspect, wait_said
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -90,7 +90,8 @@ def test_paused_in_the_middle(house):
     """It has not timed out either, and nobody knows how it would have ended."""
     conversation = f"c-{uuid.uuid4()}"
     result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=3)
-    container = wait_running(house.instance)
+    wait_said(house.broker, result.id, "begun")
+    container = container_of(house.instance, conversation)
     docker("pause", container)
     value = result.get(timeout=90)
     assert (value["status"], value["stdout"]) == ("lost", "begun\n"), value
@@ -102,7 +103,8 @@ def test_a_revoke_ends_the_run(house):
     """Within a second where the machine has time; nothing of the run is left when it says so."""
     conversation = f"c-{uuid.uuid4()}"
     result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=60)
-    container = wait_running(house.instance)
+    wait_said(house.broker, result.id, "begun")
+    container = container_of(house.instance, conversation)
     began = time.monotonic()
     house.app.control.revoke(result.id, terminate=True)
     wait_until(lambda: house.app.AsyncResult(result.id).state == "REVOKED", 30, "it was not revoked")
