@@ -33,7 +33,7 @@ const struct message *task_ctx_message(const struct task_ctx *ctx);
 /* ---- canvas from inside a task: task_canvas.c of the worker ---- */
 /* Runs another task in this one's place, in this thread: its result, or its exception as this
  * task's. celery.exceptions.NotRegistered when there is none of that name; NotImplementedError for
- * TASK_STORED ones, which have a message and a row each. */
+ * those that need a message of their own: for a row, a sandbox, a lane. */
 int task_call(struct task_ctx *ctx, const char *name, const json_t *args, const json_t *kwargs,
 	      json_t **ret_result, struct err *err) must_check;
 /* The same without the call: whether there is such a task. */

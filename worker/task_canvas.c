@@ -33,7 +33,7 @@ int task_call_check(struct task_ctx *ctx, const char *name, struct err *err)
 
 	if (t == NULL)
 		return task_raise(ctx, err, "celery.exceptions", "NotRegistered", "%s", name);
-	if (t->flags & TASK_STORED)
+	if ((t->flags & (TASK_STORED | TASK_SANDBOX)) || t->lane != NULL)
 		return task_raise(ctx, err, "builtins", "NotImplementedError",
 				  "%s cannot run inside %s: send it by itself, in a group", name,
 				  ctx->request->name);

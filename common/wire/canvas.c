@@ -186,7 +186,8 @@ static json_t *copy_kwargs(struct canvas *v, const json_t *sig, enum canvas_type
 	return copy;
 }
 
-/* Trees were checked: this goes as deep as BOUND_CANVAS_DEPTH. */
+/* Trees were checked, but callbacks and errbacks in their options were not: those go as deep as
+ * JSON may, and may be anything: what is none fails the whole. */
 json_t *canvas_copy(struct canvas *v, const json_t *sig)
 {
 	enum canvas_type type = canvas_type(sig);
@@ -194,10 +195,15 @@ json_t *canvas_copy(struct canvas *v, const json_t *sig)
 	/* Python forgets these for chains and groups, and has its own for maps. */
 	bool whole = type == CANVAS_PLAIN || type == CANVAS_CHORD;
 	bool map = type == CANVAS_XMAP || type == CANVAS_XSTARMAP || type == CANVAS_CHUNKS;
-	json_t *args = json_member(sig, "args");
-	json_t *copy = canvas_new(
-		v, whole ? json_member_str(sig, "task") : NULL, type, copy_kwargs(v, sig, type),
-		options ? json_copy((json_t *)(uintptr_t)options) : json_object());
+	json_t *args = json_member(sig, "args"), *copy;
+
+	if (!json_is_object(sig) || type == CANVAS_UNKNOWN) {
+		v->failed = true;
+		return json_object();
+	}
+	copy = canvas_new(v, whole ? json_member_str(sig, "task") : NULL, type,
+			  copy_kwargs(v, sig, type),
+			  options ? json_copy((json_t *)(uintptr_t)options) : json_object());
 
 	if (whole && args != NULL)
 		canvas_set(v, copy, "args", args);

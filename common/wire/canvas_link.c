@@ -68,6 +68,9 @@ void canvas_link_error(struct canvas *v, json_t *sig, const json_t *errback)
 		of_header = canvas_copy(v, errback);
 		canvas_set_new(v, of_header, "immutable", json_true());
 	}
+	/* A header is a list, or, once it was frozen, a group. */
+	if (of_header != NULL && json_is_object(tasks))
+		canvas_link_error(v, (json_t *)(uintptr_t)tasks, of_header);
 	for (size_t i = 0; i < json_array_size(tasks); i++) {
 		json_t *task = json_array_get(tasks, i);
 

@@ -156,6 +156,21 @@ static void numbers(const struct canvas *v, const json_t *options, struct messag
 	m->group_index = json_member(options, "group_index");
 }
 
+/* What a receiver would refuse is not sent. */
+static int limits(const json_t *options, struct err *err)
+{
+	static const char *const keys[] = {"time_limit", "soft_time_limit"};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const json_t *value = json_member(options, keys[i]);
+
+		if (value != NULL && !json_is_number(value))
+			return err_set(err, ERR_INVALID, "a signature whose %s is a %s", keys[i],
+				       json_type_name(value));
+	}
+	return 0;
+}
+
 /* The named options are the stamps. */
 static void stamps(struct canvas *v, const json_t *options, struct message_out *m)
 {
@@ -199,6 +214,8 @@ int canvas_read_options(struct canvas *v, const json_t *options, struct message_
 
 	if (rc == 0)
 		rc = times(options, m, err);
+	if (rc == 0)
+		rc = limits(options, err);
 	if (rc < 0)
 		return rc;
 	numbers(v, options, m);
