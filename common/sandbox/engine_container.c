@@ -73,8 +73,11 @@ int engine_image_volumes(struct engine *e, const char *image, char ***ret, struc
 	char *text = (char *)(all + json_object_size(volumes) + 1);
 	json_object_foreach(volumes, path, ignored)
 	{
+		size_t len = strlen(path) + 1;
+
+		memcpy(text, path, len);
 		all[count++] = text;
-		text = stpcpy(text, path) + 1;
+		text += len;
 	}
 	*ret = all;
 	return 0;
