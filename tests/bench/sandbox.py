@@ -36,7 +36,7 @@ IMAGE = os.environ.get("SANDBOX_IMAGE", "celeriac-sandbox:latest")
 CODES = {
     "print": "print(1)",
     "pandas": "import pandas\nprint(pandas.DataFrame({'a': [1, 2, 3]}).describe())",
-    "plot": "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.savefig('/sandbox/output/plot.png')",
+    "plot": "import os\nos.makedirs('/sandbox/output', exist_ok=True)\nimport matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.savefig('/sandbox/output/plot.png')",
 }
 BARS = {"print": (12, 8), "pandas": (40, 12)}  # ms, times faster than exec
 
