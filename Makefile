@@ -172,8 +172,10 @@ check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
 check-integration: all   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' tests/integration
-check-long: all   ## the slow ones
+check-long: all   ## the slow ones, and the oracle suite with Debian's Celery
+	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
+	tests/run pytest /usr/bin/python3 tests/integration/oracle
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
 bench: all

@@ -122,7 +122,7 @@ class PythonWorker(Service):
              "--without-mingle", "--without-gossip", *self.args],
             self.log_path, env=self.env, cwd=HERE,
         )
-        wait_until(lambda: " ready." in self.log_path.read_text(errors="replace"), 60,
+        wait_until(lambda: " ready." in self.log_path.read_text(errors="replace"), 120,
                    lambda: f"{self} was not ready:\n{self.log_path.read_text(errors='replace')[-4000:]}\n")
         return self
 

@@ -1,69 +1,12 @@
 """Flower, the newest, watches and drives our worker: its pages, its API and its buttons."""
 
-import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import requests
 
-from clients import HERE
-from services import ROOT, Service, free_port, launch, wait_until
-
-OURS = "ours@test"
-
-
-class Flower(Service):
-    def __init__(self, broker, directory):
-        self.broker = broker
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log_path = directory / "flower.log"
-
-    def __str__(self):
-        return "Flower"
-
-    def log(self):
-        return self.log_path.read_text(errors="replace")
-
-    def start(self):
-        self.process = launch(
-            [sys.executable, "-s", "-m", "celery", "-A", "python_app", "flower", "--address=127.0.0.1", f"--port={self.port}"],
-            self.log_path, cwd=HERE, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "FLOWER_UNAUTHENTICATED_API": "true",
-                                          "TEST_REDIS_URL": self.broker.url},
-        )
-        wait_until(lambda: requests.get(self.url + "/healthcheck", timeout=5).ok if self.answers() else None, 60,
-                   lambda: f"Flower did not answer:\n{self.log()[-3000:]}\n")
-        return self
-
-    def answers(self):
-        assert self.alive(), self.log()[-3000:]
-        try:
-            return requests.get(self.url + "/healthcheck", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    def get(self, path, **params):
-        answer = requests.get(self.url + path, params=params, timeout=20)
-        assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
-        return answer
-
-    def post(self, path, ok=True, **params):
-        answer = requests.post(self.url + path, data=params, timeout=20)
-        assert answer.ok == ok, f"{path}: {answer.status_code} {answer.text[:500]}"
-        return answer
-
-    def worker(self):
-        return self.get("/api/workers", refresh="1", workername=OURS).json().get(OURS)
-
-    def task(self, task_id, state, seconds=15):
-        """What Flower knows of a task, once it is in that state."""
-        def known():
-            answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=20)
-            return answer.json() if answer.ok and answer.json()["state"] == state else None
-
-        return wait_until(known, seconds, lambda: f"task {task_id} did not become {state} in Flower")
+from monitoring import OURS, Flower
+from services import wait_until
 
 
 @pytest.fixture
@@ -149,32 +92,3 @@ def test_the_buttons_for_a_worker(ours, flower, app):
 def test_a_worker_that_dies_is_seen_as_offline(ours, flower):
     ours.end(signal.SIGKILL)
     wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 30)
-
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.mark.long
-def test_a_real_browser_shows_it(ours, flower, app, directory):
-    """Chromium is large: installed by hand (apt-get install chromium) and used by `make check-long` only. The pictures stay in
-    build/flower/."""
-    browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if browser is None:
-        pytest.skip("no Chromium on this machine")
-    done = app.send_task("celeriac.add", (1, 2))
-    flower.task(done.id, "SUCCESS")
-
-    def see(path, picture):
-        common = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/chromium",
-                  "--virtual-time-budget=5000", "--window-size=1400,900"]
-        shot = ROOT / "build/flower" / picture
-        shot.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*common, f"--screenshot={shot}", flower.url + path], check=True, capture_output=True, timeout=120)
-        assert shot.stat().st_size > 10_000
-        return subprocess.run([*common, "--dump-dom", flower.url + path], check=True, capture_output=True, text=True,
-                              timeout=120).stdout
-
-    page = see("/workers", "workers.png")
-    assert OURS in page and "Online" in page
-    assert "celeriac.add" in see("/tasks", "tasks.png")
-    assert "SUCCESS" in see(f"/task/{done.id}", "task.png")

@@ -121,6 +121,15 @@ def test_everything_of_a_canvas_has_one_root(telling):
     assert result.parent.parent.id and telling.stored(result.id)["name"] == "celeriac.xsum"
 
 
+def test_map_starmap_chunks(world):
+    """They are tasks of every worker's own."""
+    canvas, app = celery.canvas, world.app
+    assert get(canvas.xmap(world.sig("xsum"), [[1, 2], [3]], app=app).apply_async()) == [3, 3]
+    assert get(canvas.xstarmap(world.sig("add"), [(1, 2), (3, 4)], app=app).apply_async()) == [3, 7]
+    pieces = canvas.chunks(world.sig("add"), iter([(0, 1), (1, 2), (2, 3)]), 2, app=app)
+    assert get(pieces.apply_async()) == [[1, 3], [5]]
+
+
 # ---- what fails ----
 
 def failed(world, result):

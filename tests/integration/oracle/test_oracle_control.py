@@ -96,6 +96,7 @@ def test_registered(busy_world):
     names = busy_world.ask("registered")
     assert names == sorted(names) and {"celeriac.add", "celeriac.echo", "celeriac.retry"} <= set(names)
     assert not [name for name in names if name.startswith("celery.")]
+    assert {"celery.chord_unlock", "celery.map", "celery.accumulate"} <= set(busy_world.ask("registered", builtins=True))
 
 
 def test_active_queues(busy_world):
@@ -173,7 +174,7 @@ def test_queues_come_and_go(make_world):
     late = mine.send("echo", 1, queue="late")
     assert mine.ask("add_consumer", queue="late") == {"ok": "add consumer late"}
     assert late.get(timeout=60) == 1 and queues() == {"celery", "late"}
-    assert mine.ask("add_consumer", queue="late") in ({"ok": "already consuming from late"}, {"ok": "already consuming from 'late'"})
+    assert "late" in mine.ask("add_consumer", queue="late")["ok"], "said twice is no error"
     assert mine.ask("cancel_consumer", queue="late") == {"ok": "no longer consuming from late"}
     wait_until(lambda: queues() == {"celery"}, 60)
     kept = mine.send("echo", 2, queue="late")

@@ -31,7 +31,8 @@ def check(world, event):
 def life(world, result, *kinds, last=None):
     """The events of one task, once its last has come, of these kinds and no other."""
     world.events.wait(last or kinds[-1], result.id)
-    wait_until(lambda: len(world.events.of(result.id)) >= len(kinds), 60)
+    # a Python worker's processes tell theirs in no order
+    wait_until(lambda: set(world.events.kinds(result.id)) >= set(kinds), 60, lambda: world.events.kinds(result.id))
     events = sorted(world.events.of(result.id), key=lambda event: event["timestamp"])
     # A time limit is told twice by Celery.
     assert sorted(set(world.events.kinds(result.id))) == sorted(set(kinds))

@@ -149,6 +149,8 @@ class World:
 def setting(value):
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, list):
+        return ",".join(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,0 +1,62 @@
+"""Flower, the newest, as a service of the tests."""
+
+import sys
+
+import requests
+
+from clients import HERE
+from services import Service, free_port, launch, wait_until
+
+OURS = "ours@test"
+
+
+class Flower(Service):
+    def __init__(self, broker, directory):
+        self.broker = broker
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = directory / "flower.log"
+
+    def __str__(self):
+        return "Flower"
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def start(self):
+        self.process = launch(
+            [sys.executable, "-s", "-m", "celery", "-A", "python_app", "flower", "--address=127.0.0.1", f"--port={self.port}"],
+            self.log_path, cwd=HERE, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "FLOWER_UNAUTHENTICATED_API": "true",
+                                          "TEST_REDIS_URL": self.broker.url},
+        )
+        wait_until(lambda: requests.get(self.url + "/healthcheck", timeout=5).ok if self.answers() else None, 60,
+                   lambda: f"Flower did not answer:\n{self.log()[-3000:]}\n")
+        return self
+
+    def answers(self):
+        assert self.alive(), self.log()[-3000:]
+        try:
+            return requests.get(self.url + "/healthcheck", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def get(self, path, **params):
+        answer = requests.get(self.url + path, params=params, timeout=20)
+        assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def post(self, path, ok=True, **params):
+        answer = requests.post(self.url + path, data=params, timeout=20)
+        assert answer.ok == ok, f"{path}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def worker(self):
+        return self.get("/api/workers", refresh="1", workername=OURS).json().get(OURS)
+
+    def task(self, task_id, state, seconds=15):
+        """What Flower knows of a task, once it is in that state."""
+        def known():
+            answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=20)
+            return answer.json() if answer.ok and answer.json()["state"] == state else None
+
+        return wait_until(known, seconds, lambda: f"task {task_id} did not become {state} in Flower")
