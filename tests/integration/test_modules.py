@@ -5,9 +5,10 @@ import re
 import shutil
 import subprocess
 
+import celery
 import pytest
 
-from clients import Client
+from clients import Broker, Client
 from services import wait_until
 from worker import PROGRAM, run_program
 
@@ -127,6 +128,46 @@ def test_early_acknowledgement_and_a_crash(make_worker, headers, app, broker):
     assert app.send_task("matrix.run", ("fine",)).get(timeout=30) == "fine"
     assert result.state == "STARTED"
     assert broker.unacked() == (0, 0)
+
+
+def test_early_acknowledgement_and_an_outage(make_worker, make_redis, headers, instance, directory):
+    """Redis away while it runs: result and follow-up come once it is back, each once."""
+    server = make_redis(durable=True).start()
+    broker = Broker(server.url(), instance)
+    app = broker.app()
+    worker = make_worker("-I", headers.compile("probe"), broker=broker)
+    flag = directory / "go on"
+    link = app.signature("celeriac.add", args=(1,), task_id="linked")
+    link.link(app.signature("celeriac.echo", queue="counted"))
+    result = app.send_task("probe.wait_for", (str(flag),), link=link)
+    wait_until(lambda: json.loads(broker.redis.get(f"celery-task-meta-{result.id}") or "{}").get("status") == "STARTED", 30, "not started")
+    server.kill()
+    flag.touch()
+    worker.wait_log("Task probe.wait_for.* succeeded")
+    server.start()
+    assert broker.meta(result.id)["result"] == 1
+    assert broker.meta("linked")["result"] == 2
+    wait_until(lambda: broker.redis.llen("counted") == 1, 30, "nothing followed")
+    broker.wait_settled()
+    assert broker.redis.llen("counted") == 1
+    app.close()
+
+
+def test_early_acknowledgement_with_results_elsewhere(make_worker, headers, redis_server, broker, instance):
+    """STARTED, and then the result, go to another database than the acknowledgement."""
+    other = Broker(redis_server.new_url(), instance)
+    app = celery.Celery(broker=broker.url, backend=other.url, set_as_current=False)
+    make_worker("-I", headers.compile("matrix"), CELERY_RESULT_BACKEND=other.url)
+    states = []
+    result = app.send_task("matrix.run", ("fine",), link=app.signature("matrix.run", args=("linked",), immutable=True, task_id="linked"))
+    assert result.get(timeout=30, on_message=lambda meta: states.append(meta["status"])) == "fine"
+    assert app.AsyncResult("linked").get(timeout=30) == "linked"
+    failed = app.send_task("matrix.run", ("retry_for",), retries=3)
+    with pytest.raises(ValueError, match="reason"):
+        failed.get(timeout=30)
+    broker.wait_settled()
+    assert set(states) <= {"STARTED", "SUCCESS"}
+    app.close()
 
 
 def test_early_acknowledgement_and_a_cold_shutdown(make_worker, headers, app, broker):

@@ -4,6 +4,7 @@
 #include <celeriac/task_module.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static json_t *text(const char *s)
 {
@@ -60,6 +61,19 @@ static int run_send_and_wait(struct task_ctx *ctx, json_t *const *values, json_t
 	return rc < 0 ? rc : err_set(err, ERR_CANCELLED, "cancelled");
 }
 
+/* Sleeps until a file is there. */
+static int run_wait_for(struct task_ctx *ctx, json_t *const *values, json_t **ret, struct err *err)
+{
+	const char *path = json_string_value(values[0]);
+
+	while (access(path, F_OK) < 0) {
+		if (!task_sleep(ctx, task_clock() + 20 * USEC_PER_MSEC))
+			return err_set(err, ERR_CANCELLED, "cancelled");
+	}
+	*ret = json_integer(1);
+	return 0;
+}
+
 static int run_signature(struct task_ctx *ctx, json_t *const *values, json_t **ret, struct err *err)
 {
 	char id[TASK_ID_SIZE];
@@ -97,6 +111,7 @@ static const struct task tasks[] = {
 	 .run = run_send_and_wait,
 	 .params = names,
 	 .param_count = 2},
+	{.name = "probe.wait_for", .run = run_wait_for, .params = names, .param_count = 1},
 	{.name = "probe.signature", .run = run_signature, .params = one, .param_count = 1},
 	{.name = "probe.state", .run = run_state, .params = names, .param_count = 1},
 	{.name = "probe.log", .run = run_log, .params = names, .param_count = 1},
