@@ -13,12 +13,16 @@
 #define DIR   HOME "/.celeriac/"
 #define LOCAL HOME "/.local"
 
-const char *const sandbox_language_env[] = {
-	SANDBOX_PATH ":" LOCAL "/bin", "HOME=" HOME, "USER=sandbox", SANDBOX_LANG, "TMPDIR=/tmp",
-	"XDG_CACHE_HOME=/tmp/.cache",  NULL};
+const char *const sandbox_language_env[] = {SANDBOX_PATH ":" LOCAL "/bin",
+					    ("HOME=" HOME),
+					    "USER=sandbox",
+					    SANDBOX_LANG,
+					    "TMPDIR=/tmp",
+					    "XDG_CACHE_HOME=/tmp/.cache",
+					    NULL};
 
 /* Modules of the conversation lie in /sandbox, the code itself does not. */
-static const char *const python_env[] = {"PYTHONPATH=" HOME, SANDBOX_PYTHON_ENV,
+static const char *const python_env[] = {("PYTHONPATH=" HOME), SANDBOX_PYTHON_ENV,
 					 "MPLCONFIGDIR=/tmp/matplotlib", NULL};
 
 static const char *const node_env[] = {"npm_config_cache=/tmp/.npm",
@@ -29,9 +33,9 @@ static const char *const node_env[] = {"npm_config_cache=/tmp/.npm",
  * cache). No toolchain is fetched. */
 static const char *const go_env[] = {"GODEBUG=installgoroot=all", "GOFLAGS=-buildvcs=false",
 				     "GOTOOLCHAIN=local",	  "GOTELEMETRY=off",
-				     "GOPATH=" LOCAL "/go",	  NULL};
+				     ("GOPATH=" LOCAL "/go"),	  NULL};
 
-static const char *const r_env[] = {"R_LIBS_USER=" LOCAL "/lib/R", NULL};
+static const char *const r_env[] = {("R_LIBS_USER=" LOCAL "/lib/R"), NULL};
 
 /* Scripts that are the same for every call; the packages are their arguments. */
 #define GO_GET "test -f go.mod || go mod init sandbox >/dev/null 2>&1 || exit; exec go get \"$@\""
@@ -43,7 +47,7 @@ static const char *const r_env[] = {"R_LIBS_USER=" LOCAL "/lib/R", NULL};
 static const struct language languages[] = {
 	{.name = "python",
 	 .file = ".celeriac/main.py",
-	 .steps = {{"python3", "-u", DIR "main.py"}},
+	 .steps = {{"python3", "-u", (DIR "main.py")}},
 	 .install = {"python3", "-m", "pip", "install", "--quiet", "--user",
 		     "--break-system-packages", "--no-cache-dir", "--no-input", "--retries=1",
 		     "--disable-pip-version-check", "--"},
@@ -51,16 +55,16 @@ static const struct language languages[] = {
 	 .is_python = true},
 	{.name = "javascript",
 	 .file = ".celeriac/main.js",
-	 .steps = {{"node", DIR "main.js"}},
+	 .steps = {{"node", (DIR "main.js")}},
 	 .install = {"npm", "install", "--no-audit", "--no-fund", "--no-progress",
 		     "--loglevel=error", "--prefix", HOME, "--"},
 	 .env = node_env},
 	{.name = "typescript",
 	 .file = ".celeriac/main.ts",
-	 .steps = {{"esbuild", DIR "main.ts", "--log-level=warning", "--color=false",
+	 .steps = {{"esbuild", (DIR "main.ts"), "--log-level=warning", "--color=false",
 		    "--platform=node", "--format=esm", "--target=node20",
-		    "--outfile=" DIR "main.mjs", "--sourcemap=inline"},
-		   {"node", "--enable-source-maps", DIR "main.mjs"}},
+		    ("--outfile=" DIR "main.mjs"), "--sourcemap=inline"},
+		   {"node", "--enable-source-maps", (DIR "main.mjs")}},
 	 .install = {"npm", "install", "--no-audit", "--no-fund", "--no-progress",
 		     "--loglevel=error", "--prefix", HOME, "--"},
 	 .env = node_env},
@@ -68,25 +72,26 @@ static const struct language languages[] = {
 	{.name = "java",
 	 .file = ".celeriac/Main.java",
 	 .steps = {{"java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:MaxRAMPercentage=50",
-		    DIR "Main.java"}}},
+		    (DIR "Main.java")}}},
 	{.name = "cpp",
 	 .file = ".celeriac/main.cpp",
-	 .steps = {{"g++", "-std=gnu++20", "-o", DIR "main-cpp", DIR "main.cpp"},
-		   {DIR "main-cpp"}}},
+	 .steps = {{"g++", "-std=gnu++20", "-o", (DIR "main-cpp"), (DIR "main.cpp")},
+		   {(DIR "main-cpp")}}},
 	{.name = "c",
 	 .file = ".celeriac/main.c",
-	 .steps = {{"gcc", "-std=gnu17", "-o", DIR "main-c", DIR "main.c", "-lm"}, {DIR "main-c"}}},
+	 .steps = {{"gcc", "-std=gnu17", "-o", (DIR "main-c"), (DIR "main.c"), "-lm"},
+		   {(DIR "main-c")}}},
 	{.name = "go",
 	 .file = ".celeriac/main.go",
-	 .steps = {{"go", "build", "-o", DIR "main-go", DIR "main.go"}, {DIR "main-go"}},
+	 .steps = {{"go", "build", "-o", (DIR "main-go"), (DIR "main.go")}, {(DIR "main-go")}},
 	 .install = {"sh", "-c", GO_GET, "go-get"},
 	 .env = go_env},
 	{.name = "r",
 	 .file = ".celeriac/main.R",
-	 .steps = {{"Rscript", DIR "main.R"}},
+	 .steps = {{"Rscript", (DIR "main.R")}},
 	 .install = {"Rscript", "-e", R_INSTALL},
 	 .env = r_env},
-	{.name = "bash", .file = ".celeriac/main.sh", .steps = {{"bash", DIR "main.sh"}}},
+	{.name = "bash", .file = ".celeriac/main.sh", .steps = {{"bash", (DIR "main.sh")}}},
 };
 
 const struct language *sandbox_language_find(const char *name)
