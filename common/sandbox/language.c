@@ -6,14 +6,15 @@
 
 #include <string.h>
 
+#include "frame.h"
 #include "python_env.h"
 #include "sandbox.h"
 
-#define HOME  "/sandbox"
-#define DIR   HOME "/.celeriac/"
-#define LOCAL HOME "/.local"
+#define HOME	   "/sandbox"
+#define CODE(name) (HOME "/.celeriac/" name)
+#define LOCAL	   HOME "/.local"
 
-const char *const sandbox_language_env[] = {SANDBOX_PATH ":" LOCAL "/bin",
+const char *const sandbox_language_env[] = {(SANDBOX_PATH ":" LOCAL "/bin"),
 					    ("HOME=" HOME),
 					    "USER=sandbox",
 					    SANDBOX_LANG,
@@ -44,10 +45,15 @@ static const char *const r_env[] = {("R_LIBS_USER=" LOCAL "/lib/R"), NULL};
 	"install.packages(p, l, quiet = TRUE); "                                                   \
 	"quit(status = !all(p %in% rownames(installed.packages())))"
 
+/* Node and Java do not read the variables that name a proxy. */
+#define WAY_OUT_FILE ".celeriac/way_out.cjs"
+#define JAVA_PROXY(scheme)                                                                         \
+	("-D" scheme ".proxyHost=127.0.0.1"), ("-D" scheme ".proxyPort=" FRAME_PROXY_PORT_TEXT)
+
 static const struct language languages[] = {
 	{.name = "python",
 	 .file = ".celeriac/main.py",
-	 .steps = {{"python3", "-u", (DIR "main.py")}},
+	 .steps = {{"python3", "-u", CODE("main.py")}},
 	 .install = {"python3", "-m", "pip", "install", "--quiet", "--user",
 		     "--break-system-packages", "--no-cache-dir", "--no-input", "--retries=1",
 		     "--disable-pip-version-check", "--"},
@@ -55,16 +61,20 @@ static const struct language languages[] = {
 	 .is_python = true},
 	{.name = "javascript",
 	 .file = ".celeriac/main.js",
-	 .steps = {{"node", (DIR "main.js")}},
+	 .steps = {{"node", CODE("main.js")}},
+	 .way_out = {"--require", (HOME "/" WAY_OUT_FILE)},
+	 .way_out_file = WAY_OUT_FILE,
 	 .install = {"npm", "install", "--no-audit", "--no-fund", "--no-progress",
 		     "--loglevel=error", "--prefix", HOME, "--"},
 	 .env = node_env},
 	{.name = "typescript",
 	 .file = ".celeriac/main.ts",
-	 .steps = {{"esbuild", (DIR "main.ts"), "--log-level=warning", "--color=false",
+	 .steps = {{"esbuild", CODE("main.ts"), "--log-level=warning", "--color=false",
 		    "--platform=node", "--format=esm", "--target=node20",
-		    ("--outfile=" DIR "main.mjs"), "--sourcemap=inline"},
-		   {"node", "--enable-source-maps", (DIR "main.mjs")}},
+		    ("--outfile=" HOME "/.celeriac/main.mjs"), "--sourcemap=inline"},
+		   {"node", "--enable-source-maps", CODE("main.mjs")}},
+	 .way_out = {"--require", (HOME "/" WAY_OUT_FILE)},
+	 .way_out_file = WAY_OUT_FILE,
 	 .install = {"npm", "install", "--no-audit", "--no-fund", "--no-progress",
 		     "--loglevel=error", "--prefix", HOME, "--"},
 	 .env = node_env},
@@ -72,26 +82,28 @@ static const struct language languages[] = {
 	{.name = "java",
 	 .file = ".celeriac/Main.java",
 	 .steps = {{"java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:MaxRAMPercentage=50",
-		    (DIR "Main.java")}}},
+		    CODE("Main.java")}},
+	 .way_out = {JAVA_PROXY("http"), JAVA_PROXY("https"),
+		     "-Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]"}},
 	{.name = "cpp",
 	 .file = ".celeriac/main.cpp",
-	 .steps = {{"g++", "-std=gnu++20", "-o", (DIR "main-cpp"), (DIR "main.cpp")},
-		   {(DIR "main-cpp")}}},
+	 .steps = {{"g++", "-std=gnu++20", "-o", CODE("main-cpp"), CODE("main.cpp")},
+		   {CODE("main-cpp")}}},
 	{.name = "c",
 	 .file = ".celeriac/main.c",
-	 .steps = {{"gcc", "-std=gnu17", "-o", (DIR "main-c"), (DIR "main.c"), "-lm"},
-		   {(DIR "main-c")}}},
+	 .steps = {{"gcc", "-std=gnu17", "-o", CODE("main-c"), CODE("main.c"), "-lm"},
+		   {CODE("main-c")}}},
 	{.name = "go",
 	 .file = ".celeriac/main.go",
-	 .steps = {{"go", "build", "-o", (DIR "main-go"), (DIR "main.go")}, {(DIR "main-go")}},
+	 .steps = {{"go", "build", "-o", CODE("main-go"), CODE("main.go")}, {CODE("main-go")}},
 	 .install = {"sh", "-c", GO_GET, "go-get"},
 	 .env = go_env},
 	{.name = "r",
 	 .file = ".celeriac/main.R",
-	 .steps = {{"Rscript", (DIR "main.R")}},
+	 .steps = {{"Rscript", CODE("main.R")}},
 	 .install = {"Rscript", "-e", R_INSTALL},
 	 .env = r_env},
-	{.name = "bash", .file = ".celeriac/main.sh", .steps = {{"bash", (DIR "main.sh")}}},
+	{.name = "bash", .file = ".celeriac/main.sh", .steps = {{"bash", CODE("main.sh")}}},
 };
 
 const struct language *sandbox_language_find(const char *name)

@@ -6,8 +6,9 @@
 
 #include "base.h"
 
-#define LANGUAGE_ARGS  14
-#define LANGUAGE_STEPS 2
+#define LANGUAGE_ARGS	 14
+#define LANGUAGE_STEPS	 2
+#define LANGUAGE_WAY_OUT 6
 
 /* Argument vectors are NULL-terminated; a name without '/' is looked up in PATH. */
 struct language {
@@ -17,7 +18,11 @@ struct language {
 	const char *steps[LANGUAGE_STEPS][LANGUAGE_ARGS];
 	/* Comes before, with the names of packages after it; empty = there is none. */
 	const char *install[LANGUAGE_ARGS];
-	const char *const *env; /* beyond sandbox_language_env; NULL-terminated */
+	/* With a way out: further arguments of the last step, after its first; and a file they
+	 * need. */
+	const char *way_out[LANGUAGE_WAY_OUT];
+	const char *way_out_file; /* below /sandbox; its text is script_way_out */
+	const char *const *env;	  /* beyond sandbox_language_env; NULL-terminated */
 	bool is_python; /* the step is python3 -u FILE: the agent may fork instead of starting it */
 };
 

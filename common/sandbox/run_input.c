@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "mem.h"
 
+extern const char script_way_out[];
+
 #define FILE_MODE 0644u
 
 static int put_file(struct agent_link *l, uint32_t run, const char *name, struct slice content,
@@ -36,6 +38,10 @@ static int put_files(struct agent_link *l, const struct run_plan *plan, uint32_t
 	const struct sandbox_run *r = plan->run;
 	int rc = put_file(l, run, plan->language->file, r->code, deadline, err);
 
+	if (rc == 0 && r->egress && plan->language->way_out_file)
+		rc = put_file(l, run, plan->language->way_out_file,
+			      (struct slice){script_way_out, strlen(script_way_out)}, deadline,
+			      err);
 	for (size_t i = 0; rc == 0 && i < r->file_count; i++)
 		rc = put_file(l, run, r->files[i].name,
 			      (struct slice){r->files[i].data, r->files[i].len}, deadline, err);
@@ -64,6 +70,18 @@ static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run
 	return send_flagged(l, type, run, strings, 0, deadline, err);
 }
 
+/* A step with what makes it find the proxy behind its first argument. */
+static int send_way_out(struct agent_link *l, const struct language *language,
+			const char *const *step, uint32_t run, usec_t deadline, struct err *err)
+{
+	const char *first[] = {step[0], NULL};
+	int rc = send_strings(l, FRAME_ARGS, run, first, deadline, err);
+
+	if (rc == 0)
+		rc = send_strings(l, FRAME_ARGS, run, language->way_out, deadline, err);
+	return rc < 0 ? rc : send_flagged(l, FRAME_ARGS, run, step + 1, FRAME_LAST, deadline, err);
+}
+
 /* Packages, then what the language has. */
 static int send_steps(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 		      usec_t deadline, struct err *err)
@@ -77,9 +95,15 @@ static int send_steps(struct agent_link *l, const struct run_plan *plan, uint32_
 		if (rc == 0)
 			rc = send_flagged(l, FRAME_ARGS, run, packages, FRAME_LAST, deadline, err);
 	}
-	for (size_t i = 0; rc == 0 && i < LANGUAGE_STEPS && language->steps[i][0]; i++)
-		rc = send_flagged(l, FRAME_ARGS, run, language->steps[i], FRAME_LAST, deadline,
-				  err);
+	for (size_t i = 0; rc == 0 && i < LANGUAGE_STEPS && language->steps[i][0]; i++) {
+		bool last = i + 1 == LANGUAGE_STEPS || language->steps[i + 1][0] == NULL;
+
+		if (last && plan->run->egress && language->way_out[0])
+			rc = send_way_out(l, language, language->steps[i], run, deadline, err);
+		else
+			rc = send_flagged(l, FRAME_ARGS, run, language->steps[i], FRAME_LAST,
+					  deadline, err);
+	}
 	return rc;
 }
 

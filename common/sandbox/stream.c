@@ -319,7 +319,7 @@ static bool has_something(const struct sandbox_stream *s)
 static void submit(struct sandbox_stream *s)
 {
 	struct buf out = BUF_INIT(COMMAND_BYTES), *cleaned;
-	struct numbers n;
+	struct numbers n = {0};
 
 	if (s->flying || s->deaf || !has_something(s))
 		return;
