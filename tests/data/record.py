@@ -146,7 +146,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp, private_redis(tmp) as (sock, db):
         app = celery.Celery(broker=f"redis+socket://{sock}", set_as_current=False)
         app.conf.broker_connection_retry_on_startup = True
-        type(app).thread_oid = REPLY_TO
+        app.oid = type(app).thread_oid = REPLY_TO
         senders = {name: send for name in ["plain", "empty", "kwargs", "countdown", "limits", "numbers", "text", "chain"]}
         senders.update({"beat": lambda app, _: send_beat(app), "typed": lambda app, _: send_typed(app)})
         senders.update({name: send_body for name in BODIES})
