@@ -213,10 +213,16 @@ usec_t broker_renew_interval(const struct broker *b);
 int broker_find_unacked(struct broker *b, const char *group_id, const struct str_list *accept,
 			struct message **ret, struct err *err) must_check;
 
-/* Puts back what dead workers held; returns how many. With `own_only`, only what earlier lives of
- * this node held, of which it is certain that they are over. Blocks. [any, one at a time] */
+/* Puts back what dead workers of our deployment held. With `own_only`, only what earlier lives of
+ * this node held, of which it is certain that they are over. *ret_restored is set also on failure.
+ * Blocks. [any, one at a time] */
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err) must_check;
+/* The same of what anybody held longer than the visibility timeout, as kombu's sweepers do, and in
+ * turn with them; but not of workers of our deployment that live, which renew it, or, with
+ * `foreign_only`, of any Celeriac. What no queue is bound for goes to celeriac:dead. */
+int broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
+			 int64_t *ret_restored, struct err *err) must_check;
 /* Puts back what this life of ours took without knowing: claims that the server made and whose
  * answer never came. `held`: the numbers of everything that is known, which are sorted by this.
  * [consumer, between claims] */

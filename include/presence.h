@@ -4,7 +4,8 @@
  * still exists.
  *
  * Keys: celeriac:<instance>:node:<node> = "<epoch> <boot> <pidns> <pid> <start>", expires after
- * PRESENCE_TTL; celeriac:<instance>:epoch:<node> = counter. An owner is written "<node>@<epoch>".
+ * PRESENCE_TTL; celeriac:<instance>:epoch:<node> = counter; celeriac:<instance>:owners = set of the
+ * owners that live or left something behind. An owner is written "<node>@<epoch>".
  */
 #ifndef CELERIAC_PRESENCE_H
 #define CELERIAC_PRESENCE_H
@@ -44,6 +45,20 @@ void presence_free(struct presence *p);
 /* Is `owner` ("node@epoch") alive? Ourselves: true without asking. [any] */
 int presence_alive(const struct presence *p, struct redis_link *link, const char *owner,
 		   bool *ret_alive, struct err *err) must_check;
+
+/* Owners of this deployment whose lives are over and who may have left something behind, a thousand
+ * at most; with `own_only` the earlier lives of our node, of which that is certain. Given:
+ * presence_owners_done. [any] */
+struct presence_owners {
+	char **items;
+	size_t count;
+};
+int presence_find_dead(const struct presence *p, struct redis_link *link, bool own_only,
+		       struct presence_owners *ret, struct err *err) must_check;
+/* Nothing of `owner` is left. [any] */
+int presence_forget(const struct presence *p, struct redis_link *link, const char *owner,
+		    struct err *err) must_check;
+void presence_owners_done(struct presence_owners *o);
 
 /* "node@epoch" → parts; false when it is none. */
 bool presence_owner_parse(const char *owner, char node[128], int64_t *ret_epoch);

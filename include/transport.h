@@ -24,7 +24,9 @@ struct transport_options {
 	usec_t visibility_timeout;
 	usec_t polling_interval; /* how long one blocking wait for messages lasts */
 	char *global_keyprefix;	 /* of the backend: with "_" appended as Celery does; "" = none */
-	char *unacked_key, *unacked_index_key;
+	char *unacked_key, *unacked_index_key, *unacked_mutex_key;
+	usec_t unacked_mutex_expire;
+	int64_t unacked_restore_limit; /* of one sweep; 0 = none */
 	char *sep;
 	char *fanout_prefix; /* "{db}" stands for the database; "" = none */
 	bool fanout_patterns;

@@ -12,12 +12,11 @@
 #include "timelimit.h"
 #include "worker.h"
 
-#define TICK		 (500 * USEC_PER_MSEC)
-#define RESTORE_INTERVAL (10 * USEC_PER_SEC)
-#define RENEWALS_AHEAD	 2
+#define TICK	       (500 * USEC_PER_MSEC)
+#define RENEWALS_AHEAD 2
 
 struct due {
-	usec_t renew_lease, renew_messages, restore;
+	usec_t renew_lease, renew_messages;
 	usec_t up_since; /* of the broker's link, 0 = down */
 	bool renewing;	 /* the messages: not all were sent */
 };
@@ -155,29 +154,6 @@ static void begin_renewing(struct worker *w, struct due *due)
 	due->renewing = true;
 }
 
-/*
- * Our own earlier lives are over for certain; others are given the time to renew their leases,
- * which they could not while Redis was away.
- */
-static void restore(struct worker *w, const struct due *due, usec_t now)
-{
-	bool own_only = now - due->up_since < PRESENCE_TTL;
-	struct err err = {0};
-	int64_t restored = 0;
-
-	if (broker_restore_dead(w->broker, w->presence, own_only, &restored, &err) < 0) {
-		log_warning("%s", err.msg);
-		return;
-	}
-	for (int64_t i = 0; i < restored; i++) {
-		state_count(&w->state, COUNT_RESTORED);
-	}
-	if (restored > 0) {
-		log_warning("Restored %lld message(s) of workers that died", (long long)restored);
-		state_wake_consumer(&w->state);
-	}
-}
-
 static void tick(struct worker *w, struct due *due)
 {
 	usec_t now = clock_mono();
@@ -204,10 +180,6 @@ static void tick(struct worker *w, struct due *due)
 		due->renew_messages = now + broker_renew_interval(w->broker);
 	}
 	renew_some(w, due);
-	if (now >= due->restore) {
-		restore(w, due, now);
-		due->restore = now + RESTORE_INTERVAL;
-	}
 }
 
 /* The soonest of a tick and the next request set aside. */

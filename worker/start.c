@@ -51,6 +51,8 @@ static int open_parts(struct worker *w, struct err *err)
 	cond_init(&w->services.changed);
 	mutex_init(&w->chords.lock);
 	cond_init(&w->chords.changed);
+	mutex_init(&w->restorer.lock);
+	cond_init(&w->restorer.changed);
 	orders_init(&w->orders);
 	limits_init(&w->limits);
 	limits_of_registry(&w->limits, &w->registry);
@@ -191,7 +193,8 @@ static int start_threads(struct worker *w, struct err *err)
 
 	worker_set_prefetch(w, a->on ? a->max : threads);
 	if ((rc = pool_start(&w->pool, w, threads > 0 ? threads : 1, err)) < 0 ||
-	    (rc = keeper_start(w, err)) < 0 || (rc = services_start(w, err)) < 0 ||
+	    (rc = keeper_start(w, err)) < 0 || (rc = restorer_start(w, err)) < 0 ||
+	    (rc = services_start(w, err)) < 0 ||
 	    (w->store && (rc = policy_watch_start(&w->policy, policy_loaded, w, err)) < 0) ||
 	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
 	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0)

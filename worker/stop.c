@@ -187,6 +187,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	panel_stop(w);
 	services_stop(w);
 	chord_sweep_stop(w);
+	restorer_stop(w);
 	metrics_stop(w->metrics);
 	if (atomic_load(&w->state.held_count) > 0) {
 		abandon(w);

@@ -5,7 +5,8 @@
  *   main      signals, start and stop (main.c)
  *   consumer  owns the broker's claiming connections; stations 1-4 (consumer.c)
  *   pool N    stations 5-8 (pool.c, trace.c)
- *   keeper    lease, renewals, restoring what dead workers held, requests set aside (keeper.c)
+ *   keeper    lease, renewals, time limits, requests set aside (keeper.c)
+ *   restorer  puts back what dead workers held (restorer.c)
  *   control   remote control, on a connection of its own (control.c); autoscaling
  *   events    what monitors are told, heartbeats (events.c)
  *   services  makes database and engine usable, again after an outage (services.c)
@@ -179,6 +180,10 @@ struct services {
 int services_start(struct worker *w, struct err *err) must_check;
 void services_stop(struct worker *w);
 
+/* ---- restorer.c: what workers that died held ---- */
+int restorer_start(struct worker *w, struct err *err) must_check;
+void restorer_stop(struct worker *w);
+
 /* ---- consumer_order.c: what other threads want of the consumer ---- */
 struct orders {
 	struct mutex lock;
@@ -232,6 +237,7 @@ struct worker {
 	struct services services;
 	struct services chords;	    /* the thread of chord_sweep.c */
 	atomic_bool chords_hurried; /* it is to begin a walk */
+	struct services restorer;
 	struct orders orders;
 	struct fanout *fanout;
 	struct lamport clock;

@@ -73,6 +73,13 @@ static const struct queue_def *find_exchange(const struct broker *b, const char 
 	return NULL;
 }
 
+const char *broker_exchange_kind(const struct broker *b, const char *exchange)
+{
+	const struct queue_def *known = find_exchange(b, exchange);
+
+	return known ? exchange_type_name(known->type) : "";
+}
+
 /* {routing key, type or "", key prefix, separator, end of the list's name, list of the dead
  * letters}: what settle.lua needs to find the queues. */
 static char *route_words(const struct broker *b, const char *routing_key, const char *type,
@@ -111,7 +118,7 @@ void broker_step_route(const struct broker *b, struct settle_steps *s, const cha
 		settle_steps_add(s, STEP_PUBLISH, key, envelope, len, 0);
 		return;
 	}
-	line = route_words(b, routing_key, known ? exchange_type_name(known->type) : "", priority);
+	line = route_words(b, routing_key, broker_exchange_kind(b, exchange), priority);
 	line_len = strlen(line);
 	data = xmalloc(line_len + 1 + len);
 	memcpy(data, line, line_len);

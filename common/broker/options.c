@@ -27,11 +27,11 @@ static const struct option_row rows[] = {
 	{ "queue_order_strategy", BROKER, OPTION_CUSTOM, .read = option_queue_order },
 	{ "unacked_key", BROKER, OPTION_NAME, AT(unacked_key) },
 	{ "unacked_index_key", BROKER, OPTION_NAME, AT(unacked_index_key) },
-	{ "unacked_mutex_key", BROKER, OPTION_NOTED, .note = "restoring is one step of a script here and takes no lock" },
-	{ "unacked_mutex_expire", BROKER, OPTION_NOTED, .note = "restoring is one step of a script here and takes no lock" },
-	{ "unacked_restore_limit", BROKER, OPTION_NOTED, .note = "messages of dead workers are restored one by one" },
-	{ "unacked_restore_interval", BROKER, OPTION_NOTED, .note = "dead workers are found by their leases, within 15 s" },
-	{ "unacked_restore_throttle", BROKER, OPTION_NOTED, .note = "dead workers are found by their leases, within 15 s" },
+	{ "unacked_mutex_key", BROKER, OPTION_NAME, AT(unacked_mutex_key) },
+	{ "unacked_mutex_expire", BROKER, OPTION_SECONDS, AT(unacked_mutex_expire), .min = 1, .max = 86400 },
+	{ "unacked_restore_limit", BROKER, OPTION_INTEGER, AT(unacked_restore_limit), .min = 0, .max = 1e9 },
+	{ "unacked_restore_interval", BROKER, OPTION_NOTED, .note = "what is stale is looked for every 10 s" },
+	{ "unacked_restore_throttle", BROKER, OPTION_NOTED, .note = "what is stale is looked for every 10 s" },
 	{ "ack_emulation", BROKER, OPTION_NOTED, .note = "what is taken is always recorded as unacked, or a crash would lose it" },
 	{ "fanout_prefix", BROKER, OPTION_CUSTOM, .read = option_fanout_prefix },
 	{ "fanout_patterns", BROKER, OPTION_BOOL, AT(fanout_patterns) },
@@ -200,6 +200,8 @@ static void fill_defaults(struct transport_options *o)
 		.global_keyprefix = xstrdup(""),
 		.unacked_key = xstrdup("unacked"),
 		.unacked_index_key = xstrdup("unacked_index"),
+		.unacked_mutex_key = xstrdup("unacked_mutex"),
+		.unacked_mutex_expire = 300 * USEC_PER_SEC,
 		.sep = xstrdup("\x06\x16"),
 		.fanout_prefix = xstrdup("/{db}."),
 		.fanout_patterns = true,
@@ -274,6 +276,7 @@ void transport_options_done(struct transport_options *o)
 	free(o->global_keyprefix);
 	free(o->unacked_key);
 	free(o->unacked_index_key);
+	free(o->unacked_mutex_key);
 	free(o->sep);
 	free(o->fanout_prefix);
 	free(o->deadletter_queue);

@@ -11,7 +11,8 @@
 #include "log.h"
 #include "mem.h"
 
-extern const char script_settle[], script_restore[], script_begin[], script_give_back[];
+extern const char script_settle[], script_restore[], script_stale[], script_begin[],
+	script_give_back[];
 
 #define DEAD_KEY	     "celeriac:dead"
 #define RENEWALS_PER_TIMEOUT 3
@@ -68,6 +69,7 @@ static int start_links(struct broker *b, struct err *err)
 		return rc;
 	redis_link_add_script(b->link, &b->settle);
 	redis_link_add_script(b->link, &b->restore);
+	redis_link_add_script(b->link, &b->stale);
 	redis_link_add_script(b->link, &b->begin);
 	redis_link_add_script(b->link, &b->give_back);
 	if (b->writing != NULL)
@@ -92,6 +94,7 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->restore, script_restore);
+	redis_script_init(&b->stale, script_stale);
 	redis_script_init(&b->begin, script_begin);
 	redis_script_init(&b->give_back, script_give_back);
 	rc = start_links(b, err);

@@ -60,7 +60,7 @@ struct broker {
 	struct redis_link *link;
 	struct redis_address write_address; /* of `writing` */
 	struct redis_link *writing;	    /* broker_write_url is another server; or NULL */
-	struct redis_script settle, restore, begin, give_back;
+	struct redis_script settle, restore, stale, begin, give_back;
 
 	/* the consumer thread's */
 	const struct broker_list **lists; /* of what is consumed: step-major, then queue */
@@ -87,6 +87,28 @@ const struct broker_list *broker_find_list(const struct broker_queue *q, int ste
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */
 void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out[BROKER_TAG_SIZE]);
+
+/* ---- exchange.c ---- */
+/* As exchange_type_name, "" when nothing is known of it. */
+const char *broker_exchange_kind(const struct broker *b, const char *exchange);
+
+/* ---- restore.c ---- */
+/* "celeriac:<owner>:<step>:<number>" → its parts; false when it is not of that form. Pure. */
+bool broker_split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret_step,
+		      uint64_t *ret_number);
+
+/* ---- unacked_record.c ---- */
+/* What has to be known of a record to put its message back. */
+struct unacked_record {
+	char *exchange, *routing_key;
+	int priority;  /* 0-9 */
+	char *message; /* it says that it was delivered before */
+	size_t len;
+};
+/* `[message, exchange, routing key]`, of whichever worker; ERR_INVALID, ERR_TOOBIG. Pure. */
+int unacked_record_read(const char *data, size_t len, struct unacked_record *ret,
+			struct err *err) must_check;
+void unacked_record_done(struct unacked_record *r);
 
 /* ---- settle.c, settle_apart.c ---- */
 void broker_settle_on(struct broker *b, struct redis_link *link, const struct settlement *s,

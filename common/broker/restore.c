@@ -1,7 +1,8 @@
 /*
- * Putting back what dead workers held. Whose a delivery was is told by its tag,
- * "celeriac:<node>@<epoch>:<step>:<number>"; tags of Python workers are left to the visibility
- * timeout.
+ * Putting back what dead workers of ours held. Whose a delivery was is told by its tag,
+ * "celeriac:<node>@<epoch>:<step>:<number>", and who is dead by the leases of our deployment; other
+ * tags are left to the visibility timeout (stale.c). Nothing is looked through while nobody is
+ * dead.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +16,9 @@
 #define CALL_TIMEOUT (5 * USEC_PER_SEC)
 #define TAG_START    "celeriac:"
 #define SCAN_COUNT   512
+#define CHUNK	     256 /* put back in one round trip */
 
-/* The verdict on the owner asked for last: tags of one owner come in runs. */
-struct verdict {
-	char owner[PRESENCE_OWNER_SIZE];
-	bool alive;
-};
-
-/* "celeriac:<owner>:<step>:<number>" → its parts; false when it is not of that form. */
-static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret_step,
+bool broker_split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret_step,
 		      uint64_t *ret_number)
 {
 	const char *number = strrchr(tag, ':');
@@ -53,80 +48,21 @@ static bool split_tag(const char *tag, char owner[PRESENCE_OWNER_SIZE], int *ret
 /* What is to be put back, collected first: it goes to the front of its list, so the newest has to
  * go before the others. */
 struct orphan {
-	char *tag;
-	int step;
 	uint64_t number;
+	uint32_t owner; /* of struct restoring */
+	int step;
 };
-struct orphans {
-	struct orphan *items;
-	size_t count, size;
-};
-
-static void orphans_done(struct orphans *o)
-{
-	for (size_t i = 0; i < o->count; i++) {
-		free(o->items[i].tag);
-	}
-	free(o->items);
-}
-
-static void orphans_add(struct orphans *o, const struct orphan *item)
-{
-	if (o->count == o->size) {
-		o->size = o->size ? 2 * o->size : 64;
-		o->items = xrealloc(o->items, o->size * sizeof(*o->items));
-	}
-	o->items[o->count] = *item;
-	o->items[o->count++].tag = xstrdup(item->tag);
-}
-
-static int newest_first(const void *a, const void *b)
-{
-	const struct orphan *left = a, *right = b;
-
-	return (left->number < right->number) - (left->number > right->number);
-}
-
-static int restore_one(struct broker *b, const char *tag, int step, int64_t *restored,
-		       struct err *err)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	char suffix[80] = "";
-	int rc;
-
-	if (step != b->options.priority_steps[0])
-		snprintf(suffix, sizeof(suffix), "%s%d", b->options.sep, step);
-	rc = redis_link_do(b->link, clock_deadline(CALL_TIMEOUT), &reply, err,
-			   "EVALSHA %s 2 %s %s %s %s %s", b->restore.sha, b->unacked,
-			   b->unacked_index, tag, b->options.global_keyprefix, suffix);
-	if (rc < 0)
-		return rc;
-	if (redis_reply_int(reply) == 1)
-		(*restored)++;
-	if (redis_reply_int(reply) == -1)
-		log_error("delivery %s has a record that cannot be restored; it stays in %s", tag,
-			  b->unacked);
-	return 0;
-}
-
-static bool is_own_node(const struct presence *p, const char *owner)
-{
-	char node[128];
-	int64_t epoch;
-
-	return presence_owner_parse(owner, node, &epoch) && strcmp(node, presence_node(p)) == 0;
-}
 
 /* One look at everything that is recorded as unacked. */
 struct restoring {
 	struct broker *b;
-	const struct presence *p;
-	bool own_only;
-	/* not NULL: what this life of ours took and does not hold, instead of what dead ones did */
-	const uint64_t *held; /* numbers, sorted */
+	char *const *owners; /* whose deliveries are looked for */
+	size_t owner_count;
+	const uint64_t *held; /* the numbers that are no orphans, sorted; or NULL */
 	size_t held_count;
-	struct verdict last;
-	struct orphans orphans;
+	size_t last; /* the owner found last: tags of one come in runs */
+	struct orphan *orphans;
+	size_t count, size;
 	int64_t restored;
 };
 
@@ -137,37 +73,42 @@ static int compare_numbers(const void *a, const void *b)
 	return (*left > *right) - (*left < *right);
 }
 
-static bool is_lost(const struct restoring *r, uint64_t number, const char *owner)
+static int newest_first(const void *a, const void *b)
 {
-	return strcmp(owner, presence_owner(r->p)) == 0 &&
-	       bsearch(&number, r->held, r->held_count, sizeof(*r->held), compare_numbers) == NULL;
+	const struct orphan *left = a, *right = b;
+
+	return (left->number < right->number) - (left->number > right->number);
 }
 
-static int consider(struct restoring *r, const char *tag, struct err *err)
+static bool find_owner(struct restoring *r, const char *owner)
 {
-	struct orphan found = {.tag = (char *)(uintptr_t)tag};
+	if (strcmp(r->owners[r->last], owner) == 0)
+		return true;
+	for (size_t i = 0; i < r->owner_count; i++) {
+		if (strcmp(r->owners[i], owner) == 0) {
+			r->last = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void consider(struct restoring *r, const char *tag)
+{
 	char owner[PRESENCE_OWNER_SIZE];
-	struct verdict *last = &r->last;
+	struct orphan found;
 
-	if (!split_tag(tag, owner, &found.step, &found.number))
-		return 0;
-	if (r->held != NULL) {
-		if (is_lost(r, found.number, owner))
-			orphans_add(&r->orphans, &found);
-		return 0;
+	if (!broker_split_tag(tag, owner, &found.step, &found.number) || !find_owner(r, owner))
+		return;
+	if (r->held != NULL && bsearch(&found.number, r->held, r->held_count, sizeof(*r->held),
+				       compare_numbers) != NULL)
+		return;
+	found.owner = (uint32_t)r->last;
+	if (r->count == r->size) {
+		r->size = r->size ? 2 * r->size : 64;
+		r->orphans = xrealloc(r->orphans, r->size * sizeof(*r->orphans));
 	}
-	if (r->own_only && !is_own_node(r->p, owner))
-		return 0;
-	if (strcmp(owner, last->owner) != 0) {
-		int rc = presence_alive(r->p, r->b->link, owner, &last->alive, err);
-
-		if (rc < 0)
-			return rc;
-		memcpy(last->owner, owner, sizeof(owner));
-	}
-	if (!last->alive)
-		orphans_add(&r->orphans, &found);
-	return 0;
+	r->orphans[r->count++] = found;
 }
 
 static int collect(struct restoring *r, struct err *err)
@@ -189,9 +130,7 @@ static int collect(struct restoring *r, struct err *err)
 			struct slice tag = redis_reply_str(redis_reply_at(pairs, i));
 			_cleanup_free_ char *text = xstrndup(tag.data, tag.len);
 
-			rc = consider(r, text, err);
-			if (rc < 0)
-				return rc;
+			consider(r, text);
 		}
 		next = redis_reply_str(redis_reply_at(reply, 0));
 		free(cursor);
@@ -200,35 +139,111 @@ static int collect(struct restoring *r, struct err *err)
 	return 0;
 }
 
+static void tag_of(const struct restoring *r, const struct orphan *o, char tag[BROKER_TAG_SIZE])
+{
+	snprintf(tag, BROKER_TAG_SIZE, TAG_START "%s:%d:%llu", r->owners[o->owner], o->step,
+		 (unsigned long long)o->number);
+}
+
+static void add_command(const struct restoring *r, const struct orphan *o, struct buf *out)
+{
+	const struct broker *b = r->b;
+	char tag[BROKER_TAG_SIZE], suffix[80] = "";
+
+	tag_of(r, o, tag);
+	if (o->step != b->options.priority_steps[0])
+		snprintf(suffix, sizeof(suffix), "%s%d", b->options.sep, o->step);
+	redis_command(out, "EVALSHA %s 2 %s %s %s %s %s", b->restore.sha, b->unacked,
+		      b->unacked_index, tag, b->options.global_keyprefix, suffix);
+}
+
+static int judge(struct restoring *r, const struct orphan *o, const struct redis_reply *reply,
+		 struct err *err)
+{
+	char tag[BROKER_TAG_SIZE];
+
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
+			       redis_reply_str(reply).data);
+	if (redis_reply_int(reply) == 1)
+		r->restored++;
+	if (redis_reply_int(reply) == -1) {
+		tag_of(r, o, tag);
+		log_error("delivery %s has a record that cannot be restored; it stays in %s", tag,
+			  r->b->unacked);
+	}
+	return 0;
+}
+
+static int restore_chunk(struct restoring *r, const struct orphan *o, size_t count, struct err *err)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct redis_reply *replies[CHUNK];
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		add_command(r, &o[i], &commands);
+	}
+	rc = redis_link_exchange(r->b->link, &commands, count, 0, clock_deadline(CALL_TIMEOUT),
+				 replies, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++) {
+		if (rc == 0)
+			rc = judge(r, &o[i], replies[i], err);
+		redis_reply_free(replies[i]);
+	}
+	return rc;
+}
+
 static int run(struct restoring *r, struct err *err)
 {
-	struct orphans *o = &r->orphans;
 	int rc = collect(r, err);
 
-	if (rc == 0 && o->count > 0)
-		qsort(o->items, o->count, sizeof(*o->items), newest_first);
-	for (size_t i = 0; rc == 0 && i < o->count; i++) {
-		rc = restore_one(r->b, o->items[i].tag, o->items[i].step, &r->restored, err);
+	if (rc == 0 && r->count > 0)
+		qsort(r->orphans, r->count, sizeof(*r->orphans), newest_first);
+	for (size_t done = 0; rc == 0 && done < r->count; done += CHUNK) {
+		size_t left = r->count - done;
+
+		rc = restore_chunk(r, r->orphans + done, left < CHUNK ? left : CHUNK, err);
 	}
-	orphans_done(o);
+	free(r->orphans);
+	return rc;
+}
+
+static int restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			int64_t *ret_restored, struct err *err)
+{
+	_cleanup_(presence_owners_done) struct presence_owners dead = {0};
+	struct restoring r = {.b = b};
+	int rc = presence_find_dead(p, b->link, own_only, &dead, err);
+
+	if (rc == 0 && dead.count > 0) {
+		r.owners = dead.items;
+		r.owner_count = dead.count;
+		rc = run(&r, err);
+	}
+	*ret_restored = r.restored;
+	for (size_t i = 0; rc == 0 && i < dead.count; i++) {
+		rc = presence_forget(p, b->link, dead.items[i], err);
+	}
 	return rc;
 }
 
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err)
 {
-	struct restoring r = {.b = b, .p = p, .own_only = own_only, .last = {"", true}};
+	int rc = restore_dead(b, p, own_only, ret_restored, err);
 
-	if (run(&r, err) < 0)
-		return err_wrap(err, "restoring messages of dead workers");
-	*ret_restored = r.restored;
-	return 0;
+	return rc < 0 ? err_wrap(err, "restoring messages of dead workers") : 0;
 }
 
 int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held, size_t count,
 			int64_t *ret_restored, struct err *err)
 {
-	struct restoring r = {.b = b, .p = p, .held = held, .held_count = count};
+	char *const owners[] = {(char *)(uintptr_t)presence_owner(p)};
+	struct restoring r = {
+		.b = b, .owners = owners, .owner_count = 1, .held = held, .held_count = count};
 
 	qsort(held, count, sizeof(*held), compare_numbers);
 	if (run(&r, err) < 0)

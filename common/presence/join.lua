@@ -1,5 +1,5 @@
--- Takes the lease of a node name. KEYS: lease, epoch counter.
--- ARGV: identity of the process, ttl in ms, the lease value that may be replaced ('' = none), now in seconds.
+-- Takes the lease of a node name. KEYS: lease, epoch counter, owners of the deployment.
+-- ARGV: identity of the process, ttl in ms, the lease value that may be replaced ('' = none), now in seconds, node name.
 -- The epoch rises with every life, and stays above every earlier one even when the counter was lost.
 local current = redis.call('GET', KEYS[1])
 if current and current ~= ARGV[3] then
@@ -13,4 +13,5 @@ end
 local text = string.format('%d', epoch)
 redis.call('SET', KEYS[2], text)
 redis.call('SET', KEYS[1], text .. ' ' .. ARGV[1], 'PX', ARGV[2])
+redis.call('SADD', KEYS[3], ARGV[5] .. '@' .. text)
 return {1, text}

@@ -17,12 +17,14 @@
 extern const char script_join[], script_renew[], script_leave[];
 
 #define NODE_SUFFIX_MAX 1000 /* workers of one name on one deployment */
+#define OWNERS_MAX	1000 /* looked at in one go */
+#define PATIENCE	(5 * USEC_PER_SEC)
 
 struct presence {
 	char *key_prefix, *instance, *node;
 	int64_t epoch;
 	char owner[PRESENCE_OWNER_SIZE];
-	char *lease_key;
+	char *lease_key, *owners_key;
 	char *lease_value;
 };
 
@@ -42,7 +44,7 @@ static int try_join(struct redis *r, struct presence *p, const char *replace, ch
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	char identity[PROCESS_IDENTITY_SIZE], ttl[24], now[24];
 	const struct redis_reply *second;
-	struct slice args[6];
+	struct slice args[8];
 	int rc;
 
 	process_identity(identity);
@@ -50,12 +52,14 @@ static int try_join(struct redis *r, struct presence *p, const char *replace, ch
 	snprintf(now, sizeof(now), "%lld", (long long)(clock_wall() / USEC_PER_SEC));
 	args[0] = (struct slice){lease, strlen(lease)};
 	args[1] = (struct slice){epoch_key, strlen(epoch_key)};
-	args[2] = (struct slice){identity, strlen(identity)};
-	args[3] = (struct slice){ttl, strlen(ttl)};
-	args[4] = (struct slice){replace, strlen(replace)};
-	args[5] = (struct slice){now, strlen(now)};
+	args[2] = (struct slice){p->owners_key, strlen(p->owners_key)};
+	args[3] = (struct slice){identity, strlen(identity)};
+	args[4] = (struct slice){ttl, strlen(ttl)};
+	args[5] = (struct slice){replace, strlen(replace)};
+	args[6] = (struct slice){now, strlen(now)};
+	args[7] = (struct slice){p->node, strlen(p->node)};
 	redis_script_init(&join, script_join);
-	rc = redis_run_script(r, &join, 2, args, 6, &reply, err);
+	rc = redis_run_script(r, &join, 3, args, 8, &reply, err);
 	if (rc < 0)
 		return rc;
 	second = redis_reply_at(reply, 1);
@@ -133,6 +137,7 @@ int presence_join(struct redis *r, const char *key_prefix, const char *instance,
 
 	p->key_prefix = xstrdup(key_prefix);
 	p->instance = xstrdup(instance);
+	p->owners_key = xasprintf("%sceleriac:%s:owners", key_prefix, instance);
 	for (int n = 1; n < NODE_SUFFIX_MAX; n++) {
 		free(p->node);
 		p->node = n == 1 ? xstrdup(node) : xasprintf("%s-%d", node, n);
@@ -204,8 +209,9 @@ void presence_renew(const struct presence *p, struct redis_link *link)
 {
 	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
 
-	redis_command(&commands, "EVAL %s 1 %s %s %lld", script_renew, p->lease_key, p->lease_value,
-		      (long long)(PRESENCE_TTL / USEC_PER_MSEC));
+	redis_command(&commands, "EVAL %s 2 %s %s %s %lld %s", script_renew, p->lease_key,
+		      p->owners_key, p->lease_value, (long long)(PRESENCE_TTL / USEC_PER_MSEC),
+		      p->owner);
 	redis_link_submit(link, &commands, 1, 0, renewed, NULL);
 	buf_done(&commands);
 }
@@ -228,6 +234,7 @@ void presence_free(struct presence *p)
 	free(p->instance);
 	free(p->node);
 	free(p->lease_key);
+	free(p->owners_key);
 	free(p->lease_value);
 	free(p);
 }
@@ -275,4 +282,60 @@ int presence_alive(const struct presence *p, struct redis_link *link, const char
 	*ret_alive = redis_reply_type(reply) == REDIS_STRING && lease.len > 0 &&
 		     strtoll(lease.data, NULL, 10) == epoch;
 	return 0;
+}
+
+/* ---- owners whose lives are over ---- */
+
+static int look_at(const struct presence *p, struct redis_link *link, struct slice owner,
+		   bool own_only, struct presence_owners *ret, struct err *err)
+{
+	_cleanup_free_ char *text = xstrndup(owner.data, owner.len);
+	bool alive = true;
+	char node[128];
+	int64_t epoch;
+	int rc;
+
+	if (owner.len >= PRESENCE_OWNER_SIZE || !presence_owner_parse(text, node, &epoch) ||
+	    (own_only && strcmp(node, p->node) != 0))
+		return 0;
+	rc = presence_alive(p, link, text, &alive, err);
+	if (rc < 0 || alive)
+		return rc;
+	ret->items = xrealloc(ret->items, (ret->count + 1) * sizeof(*ret->items));
+	ret->items[ret->count++] = TAKE(text);
+	return 0;
+}
+
+int presence_find_dead(const struct presence *p, struct redis_link *link, bool own_only,
+		       struct presence_owners *ret, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_link_do(link, clock_deadline(PATIENCE), &reply, err, "SRANDMEMBER %s %d",
+			       p->owners_key, OWNERS_MAX);
+
+	for (size_t i = 0; rc == 0 && i < redis_reply_count(reply); i++) {
+		rc = look_at(p, link, redis_reply_str(redis_reply_at(reply, i)), own_only, ret,
+			     err);
+	}
+	if (rc < 0)
+		presence_owners_done(ret);
+	return rc;
+}
+
+int presence_forget(const struct presence *p, struct redis_link *link, const char *owner,
+		    struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+
+	return redis_link_do(link, clock_deadline(PATIENCE), &reply, err, "SREM %s %s",
+			     p->owners_key, owner);
+}
+
+void presence_owners_done(struct presence_owners *o)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		free(o->items[i]);
+	}
+	free(o->items);
+	*o = (struct presence_owners){0};
 }

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from clients import envelope
 from services import wait_until
 
 
@@ -52,6 +53,44 @@ def test_ours_dies_and_the_python_worker_does_the_rest(make_worker, make_python_
     make_python_worker()
     for result in results:
         result.get(timeout=60)
+    broker.wait_settled()
+
+
+def test_python_dies_and_ours_does_the_rest(make_worker, make_python_worker, app, broker):
+    """What a dead Python worker holds is put back when the visibility timeout is over, with none of its kind left."""
+    python = make_python_worker(args=["-Q", "python"])
+    held = [app.send_task("celeriac.sleep", (600,), queue="python")]
+    wait_until(lambda: broker.redis.hlen("unacked") >= 1, 30, "it took nothing")
+    held.append(app.send_task("celeriac.echo", ({"n": 2**70},), queue="python"))
+    wait_until(lambda: broker.redis.hlen("unacked") >= 2, 30, "it did not prefetch")
+    python.kill()
+    records = {tag: json.loads(raw) for tag, raw in broker.redis.hgetall("unacked").items()}
+    for tag, (message, _, _) in records.items():
+        if message["headers"]["id"] == held[0].id:  # it would sleep for ten minutes
+            broker.redis.hdel("unacked", tag)
+            broker.redis.zrem("unacked_index", tag)
+        else:
+            broker.redis.zadd("unacked_index", {tag: time.time() - 60}, xx=True)
+    ours = make_worker("-Q", "python,celery", CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps({"visibility_timeout": 30}))
+    assert held[1].get(timeout=60) == {"n": 2**70}
+    wait_until(lambda: ours.metric("messages_restored_total") == 1, 30, "it was not counted")
+    broker.wait_settled()
+
+
+def test_bindings_deleted_under_us_lose_nothing(make_worker, broker):
+    """kombu drops what a sweep finds no queue for."""
+    worker = make_worker(start=False, CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps({"visibility_timeout": 30}))
+    _, lost = envelope(args=["lost"])
+    task_id, found = envelope(args=["found"])
+    for tag, message, exchange in (("one", lost, "gone"), ("two", found, "there")):
+        broker.redis.hset("unacked", tag, json.dumps([message, exchange, "key"]))
+        broker.redis.zadd("unacked_index", {tag: time.time() - 100})
+    broker.redis.sadd("_kombu.binding.there", "key\x06\x16\x06\x16celery")
+    worker.start()
+    assert broker.meta(task_id)["result"] == "found"
+    (said, message), = wait_until(broker.dead, 30)
+    assert "no queue is bound to exchange 'gone' for routing key 'key'" in said["reason"]
+    assert json.loads(message)["headers"]["id"] == lost["headers"]["id"]
     broker.wait_settled()
 
 

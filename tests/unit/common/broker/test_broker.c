@@ -418,6 +418,57 @@ START_TEST(test_deliveries_that_begin)
 }
 END_TEST
 
+/* Whose leases are under another name, we cannot know to be dead. */
+START_TEST(test_another_deployment_is_left_alone)
+{
+	struct presence *other = NULL;
+	struct delivery d[1];
+	struct err err = {0};
+	int64_t restored = -1;
+
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	drop(d, 1);
+	ck_assert_int_eq(presence_join(g_redis, "", "another", "a",
+				       clock_deadline(20 * USEC_PER_SEC), &other, &err),
+			 0);
+	ck_assert_int_eq(broker_restore_dead(g_broker, other, false, &restored, &err), 0);
+	ck_assert_int_eq(restored, 0);
+	ck_assert_int_eq(ask("HLEN", "unacked"), 1);
+	presence_leave(other, g_redis);
+	presence_free(other);
+}
+END_TEST
+
+/* More than one round trip of them; asked again, there is nobody to look for. */
+START_TEST(test_many_of_a_dead_owner_in_order)
+{
+	struct delivery d[BOUND_CLAIM_BATCH];
+	struct err err = {0};
+	int64_t restored = -1;
+
+	for (int i = 0; i < 600; i++)
+		push_number("celery", i);
+	for (int left = 600; left > 0; left -= 200) {
+		ck_assert_uint_eq(claim(200, d), 200);
+		drop(d, 200);
+	}
+	close_broker();
+	open_broker("b");
+	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 0);
+	ck_assert_int_eq(restored, 600);
+	ck_assert_int_eq(ask("SCARD", "celeriac:test:owners"), 1);
+	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 0);
+	ck_assert_int_eq(restored, 0);
+	for (int done = 0; done < 600; done += 200) {
+		ck_assert_uint_eq(claim(200, d), 200);
+		for (int i = 0; i < 200; i++)
+			ck_assert_int_eq(number_of(&d[i]), done + i);
+		drop(d, 200);
+	}
+}
+END_TEST
+
 /* A claim whose answer never came: its records are nobody's, its numbers are not used again. */
 /* What a task rejected is next to be taken, and says that it was delivered before. */
 START_TEST(test_rejected_messages_say_so)
@@ -620,6 +671,8 @@ int main(void)
 	tcase_add_test(c, test_ack_requeue_dead);
 	tcase_add_test(c, test_success_is_never_overwritten);
 	tcase_add_test(c, test_dead_owner_is_restored);
+	tcase_add_test(c, test_another_deployment_is_left_alone);
+	tcase_add_test(c, test_many_of_a_dead_owner_in_order);
 	tcase_add_test(c, test_restored_messages_say_so);
 	tcase_add_test(c, test_deliveries_that_begin);
 	tcase_add_test(c, test_rejected_messages_say_so);

@@ -49,6 +49,9 @@ START_TEST(test_defaults)
 	ck_assert_str_eq(o.global_keyprefix, "");
 	ck_assert_str_eq(o.unacked_key, "unacked");
 	ck_assert_str_eq(o.unacked_index_key, "unacked_index");
+	ck_assert_str_eq(o.unacked_mutex_key, "unacked_mutex");
+	ck_assert_uint_eq(o.unacked_mutex_expire, 300 * USEC_PER_SEC);
+	ck_assert_int_eq(o.unacked_restore_limit, 0);
 	ck_assert_str_eq(o.sep, "\x06\x16");
 	ck_assert_str_eq(o.fanout_prefix, "/{db}.");
 	ck_assert(o.fanout_patterns);
@@ -66,6 +69,8 @@ START_TEST(test_every_option)
 		TRANSPORT_BROKER,
 		"{\"visibility_timeout\": 43200, \"global_keyprefix\": \"p-\", \"sep\": \":\", "
 		"\"priority_steps\": [1, 5], \"queue_order_strategy\": \"sorted\", "
+		"\"unacked_mutex_key\": \"um\", \"unacked_mutex_expire\": 20, "
+		"\"unacked_restore_limit\": 9, "
 		"\"unacked_key\": \"u\", \"unacked_index_key\": \"ui\", \"fanout_prefix\": "
 		"\"f{db}{db}\", "
 		"\"fanout_patterns\": false, \"deadletter_queue\": \"dead\", \"socket_timeout\": "
@@ -88,6 +93,9 @@ START_TEST(test_every_option)
 	ck_assert_int_eq(o.queue_order, QUEUE_SORTED);
 	ck_assert_str_eq(o.unacked_key, "u");
 	ck_assert_str_eq(o.unacked_index_key, "ui");
+	ck_assert_str_eq(o.unacked_mutex_key, "um");
+	ck_assert_uint_eq(o.unacked_mutex_expire, 20 * USEC_PER_SEC);
+	ck_assert_int_eq(o.unacked_restore_limit, 9);
 	ck_assert_str_eq(prefix, "f77");
 	ck_assert(!o.fanout_patterns);
 	ck_assert_str_eq(o.deadletter_queue, "dead");

@@ -179,6 +179,51 @@ START_TEST(test_process_life)
 }
 END_TEST
 
+static size_t dead_of(const struct presence *p, bool own_only, const char *first)
+{
+	struct presence_owners dead = {0};
+	struct err err = {0};
+	size_t count;
+
+	ck_assert_int_eq(presence_find_dead(p, g_link, own_only, &dead, &err), 0);
+	count = dead.count;
+	if (first != NULL)
+		ck_assert_str_eq(dead.items[0], first);
+	presence_owners_done(&dead);
+	return count;
+}
+
+START_TEST(test_who_is_dead)
+{
+	struct presence *a = join("a"), *b = join("b"), *again;
+	char earlier[PRESENCE_OWNER_SIZE];
+	struct err err = {0};
+
+	strcpy(earlier, presence_owner(a));
+	ck_assert_uint_eq(dead_of(b, false, NULL), 0);
+	presence_leave(a, g_redis);
+	presence_free(a);
+	ck_assert_uint_eq(dead_of(b, false, earlier), 1);
+	ck_assert_uint_eq(dead_of(b, true, NULL), 0); /* of another node */
+	again = join("a");
+	ck_assert_uint_eq(dead_of(again, true, earlier), 1);
+	ck_assert_int_eq(presence_forget(again, g_link, earlier, &err), 0);
+	ck_assert_uint_eq(dead_of(again, false, NULL), 0);
+	/* forgotten by mistake, it comes back with the next renewal */
+	ck_assert_int_eq(presence_forget(again, g_link, presence_owner(again), &err), 0);
+	presence_renew(again, g_link);
+	strcpy(earlier, presence_owner(again));
+	while (!alive(b, earlier)) {
+		usleep(1000);
+	}
+	presence_leave(again, g_redis);
+	ck_assert_uint_eq(dead_of(b, false, earlier), 1);
+	presence_free(again);
+	presence_leave(b, g_redis);
+	presence_free(b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("presence");
@@ -194,6 +239,7 @@ int main(void)
 	tcase_add_test(c, test_renewal_takes_a_lost_lease_again);
 	tcase_add_test(c, test_owner_parse);
 	tcase_add_test(c, test_process_life);
+	tcase_add_test(c, test_who_is_dead);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
