@@ -24,11 +24,22 @@ struct going {
 	struct run_egress egress;
 	struct outcome_stream out, err;
 	usec_t deadline, next_tick;
+	bool heard; /* since the last tick */
 	bool cancelled, started, stopped, left;
 	uint32_t note;
 	struct frame_exit exit;
 	char exit_text[BOUND_ERROR_TEXT];
 };
+
+/* The agent has said nothing for a while. Not every engine ends the stream of a container that is
+ * gone. */
+static int look_at_place(struct going *g, struct err *err)
+{
+	enum run_place place = g->plan->look ? g->plan->look(g->plan->arg) : RUN_PLACE_FINE;
+
+	g->stopped = place == RUN_PLACE_STOPPED && !g->started;
+	return place == RUN_PLACE_GONE ? err_set(err, ERR_CLOSED, "the sandbox is gone") : 0;
+}
 
 /* What has to be done from time to time while waiting. */
 static int look_around(struct going *g, struct err *err)
@@ -40,8 +51,10 @@ static int look_around(struct going *g, struct err *err)
 	if (now >= g->next_tick) {
 		if (plan->tick)
 			plan->tick(plan->arg);
-		g->stopped = !g->started && plan->is_stopped && plan->is_stopped(plan->arg);
 		g->next_tick = now + RUN_TICK;
+		if (!g->heard && look_at_place(g, err) < 0)
+			return -ERR_CLOSED;
+		g->heard = false;
 	}
 	if (g->stopped)
 		return err_set(err, ERR_UNAVAILABLE, "the sandbox stands still");
@@ -148,7 +161,7 @@ static int take_exit(struct going *g, const struct frame *f, struct err *err)
 /* 1: it was the EXIT. */
 static int take(struct going *g, const struct frame *f, struct err *err)
 {
-	g->started = true;
+	g->started = g->heard = true;
 	switch (f->type) {
 	case FRAME_STARTED:
 		return 0;

@@ -20,6 +20,9 @@
 #define RUN_NOTE_REUSED	   (1u << 0) /* what the outcome says of the container, for who takes over */
 #define RUN_NOTE_RESTARTED (1u << 1)
 
+/* What the engine says of the container. */
+enum run_place { RUN_PLACE_FINE, RUN_PLACE_STOPPED, RUN_PLACE_GONE };
+
 struct run_plan {
 	const struct sandbox_run *run;
 	const struct language *language;
@@ -30,8 +33,8 @@ struct run_plan {
 	void (*tick)(void *arg);	/* or NULL */
 	struct stream_store *streams;	/* of live output, or NULL */
 	struct sandbox_stream **stream; /* the run's own, left open */
-	bool (*is_stopped)(void *arg); /* asked so often while a run does not begin: is that because
-					  its container stands still? Or NULL */
+	enum run_place (*look)(
+		void *arg); /* asked so often while the agent says nothing; or NULL */
 	void *arg;
 };
 

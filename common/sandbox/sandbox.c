@@ -90,14 +90,16 @@ static void renew(void *arg)
 }
 
 /* Somebody has paused the container, or stopped the engine's machinery. */
-static bool is_stopped(void *arg)
+static enum run_place look_at_place(void *arg)
 {
 	struct errand *e = arg;
 	struct engine_container c;
 	struct err ignored;
+	int rc = engine_inspect(e->s->engine, e->se.live->container, &c, &ignored);
 
-	return engine_inspect(e->s->engine, e->se.live->container, &c, &ignored) == 0 &&
-	       strcmp(c.status, "paused") == 0;
+	if (rc == -ERR_NOTFOUND || (rc == 0 && !c.running))
+		return RUN_PLACE_GONE;
+	return rc == 0 && strcmp(c.status, "paused") == 0 ? RUN_PLACE_STOPPED : RUN_PLACE_FINE;
 }
 
 /* The agent was lost in the middle: what the engine says of its container, which may be behind in
@@ -225,7 +227,7 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 				.streams = &s->streams,
 				.stream = &e->stream,
 				.tick = renew,
-				.is_stopped = is_stopped,
+				.look = look_at_place,
 				.arg = e};
 	enum run_fate fate;
 	int rc = sandbox_need(s, err);

@@ -12,6 +12,7 @@
 Everything that a test started is ended by its pid, and containers of its deployment are removed, also after a failure.
 """
 
+import os
 import pathlib
 import shutil
 import tempfile
@@ -19,16 +20,26 @@ import uuid
 
 import pytest
 
+import engines
 from building import Headers
 from clients import Broker, PythonWorker
 from sandboxes import Calls, remove_containers
 from services import Redis, wait_until
 from stack import ROOT, SERVICES, Stack
-from worker import created_postgres, Worker
+from worker import created_postgres, ENGINE_SETTINGS, Worker
 
 __all__ = ["ROOT", "SERVICES", "Stack", "wait_until"]
 FAILED = pytest.StashKey[bool]()
 STARTED = pytest.StashKey[list]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """What the engine under test does not enforce is not asked of it."""
+    unenforced = set(engines.ENGINES[engines.name()].unenforced)
+    left = [item for item in items if unenforced & {limit for mark in item.iter_markers("enforces") for limit in mark.args}]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -47,6 +58,23 @@ def pytest_runtest_makereport(item, call):
     for started in item.stash.get(STARTED, []):
         if hasattr(started, "log_path"):
             report.sections.append((f"log of {started}", started.log()[-6000:]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine():
+    """The engine under test; the docker command and every worker find it in the environment."""
+    made = engines.chosen()
+    before = {name: os.environ.get(name) for name in ENGINE_SETTINGS}
+    try:
+        made.start()
+        os.environ.update(made.settings)
+        yield made
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        made.stop()
 
 
 @pytest.fixture(scope="session")

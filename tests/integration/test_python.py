@@ -167,6 +167,7 @@ def test_stateful_where_it_cannot_be(house, kwargs, named):
     assert named in str(raised.value)
 
 
+@pytest.mark.enforces("cpu")
 def test_memory_and_idleness(house, conversation):
     """What the server holds counts as the container's; nobody in there uses the processor between calls."""
     container = wait_forked(house.calls, conversation)
@@ -182,6 +183,7 @@ def test_memory_and_idleness(house, conversation):
     assert used() - before <= 1
 
 
+@pytest.mark.enforces("memory")
 def test_out_of_memory(house, conversation):
     """The hog goes, the server may stay; the verdict is the hog's."""
     wait_forked(house.calls, conversation)

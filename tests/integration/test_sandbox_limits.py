@@ -60,6 +60,7 @@ def test_a_time_limit_is_of_the_code_own_time(house):
     assert 500 <= value["duration_ms"] < 30_000
 
 
+@pytest.mark.enforces("pids")
 def test_a_fork_bomb_meets_the_limit_of_processes(house):
     code = """
 import os, time
@@ -78,6 +79,7 @@ except OSError as error:
     assert house.calls.run("print('again')", conversation)["stdout"] == "again\n"
 
 
+@pytest.mark.enforces("memory")
 def test_memory_is_bounded_and_told_apart(house):
     conversation = f"c-{uuid.uuid4()}"
     value = house.calls.run("x = bytearray(3 << 30); print(len(x))", conversation, timeout=60)
@@ -99,13 +101,14 @@ def test_a_full_disk_is_said_to_be_full(house):
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_flood_keeps_head_and_tail(house, stream):
-    code = f"import sys\nfor n in range(1_000_000): sys.{stream}.write(f'line {{n:07}} of the flood\\n')"
+def test_a_flood_keeps_head_and_tail(house, stream, engine):
+    count = 1_000_000 if engine.name != "runsc" else 200_000  # a system call costs more there
+    code = f"import sys\nfor n in range({count}): sys.{stream}.write(f'line {{n:07}} of the flood\\n')"
     value = house.calls.run(code, f"c-{uuid.uuid4()}", timeout=60)
-    total = 1_000_000 * len("line 0000000 of the flood\n")
+    total = count * len("line 0000000 of the flood\n")
     kept, dropped = len(value[stream].encode()), value[f"{stream}_dropped"]
     assert value["status"] == "ok"
-    assert value[stream].startswith("line 0000000 of the flood\n") and value[stream].endswith("line 0999999 of the flood\n")
+    assert value[stream].startswith("line 0000000 of the flood\n") and value[stream].endswith(f"line {count - 1:07} of the flood\n")
     assert (1 << 20) - 4096 <= kept <= (1 << 20) + 4096
     assert total <= kept + dropped <= total + 4096, "what was dropped is counted (a note about it may stand in between)"
     other = "stderr" if stream == "stdout" else "stdout"

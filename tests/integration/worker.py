@@ -12,10 +12,13 @@ from services import free_port, launch, Postgres, ROOT, Service, wait_until
 
 PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_PROGRAM", ROOT / "build/celeriac-worker"))
 
+# Set for the whole session by the engine under test (engines.py).
+ENGINE_SETTINGS = ("DOCKER_HOST", "SANDBOX_RUNTIME", "SANDBOX_ALLOW_UNENFORCED")
+
 
 def program_env(**settings):
     """Nothing of the caller's own settings reaches a program under test; a None takes a setting away."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", *ENGINE_SETTINGS) if name in os.environ}
     return {**kept, **{name: str(value) for name, value in settings.items() if value is not None}}
 
 

@@ -1,0 +1,115 @@
+"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman; else the machine's own Docker.
+
+Each is private: its own socket, data and containers, ended by its pid. Images are copied from the machine's Docker.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from services import launch, wait_until
+
+IMAGE = "celeriac-sandbox:latest"
+
+
+class Engine:
+    """The machine's own."""
+
+    name = "docker"
+    settings = {}  # of a worker that uses it
+    unenforced = ()  # limits that it does not enforce
+
+    def start(self):
+        return self
+
+    def stop(self):
+        pass
+
+
+class Private(Engine):
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-engine-"))
+        self.socket = self.dir / "engine.sock"
+        self.host = f"unix://{self.socket}"
+        self.process = None
+
+    def docker(self, *words, **options):
+        return subprocess.run(["docker", "-H", self.host, *words], check=True, capture_output=True, **options)
+
+    def answers(self):
+        assert self.process.poll() is None, (self.dir / "log").read_text()[-3000:]
+        return subprocess.run(["docker", "-H", self.host, "version"], capture_output=True).returncode == 0
+
+    def load(self):
+        with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saved:
+            self.docker("load", stdin=saved.stdout)
+
+    def start(self):
+        self.process = launch(self.command(), self.dir / "log")
+        wait_until(self.answers, 60, "the engine does not answer")
+        self.load()
+        return self
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            left = self.docker("ps", "-aq").stdout.decode().split()
+            if left:
+                subprocess.run(["docker", "-H", self.host, "rm", "-f", *left], capture_output=True)
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for line in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
+            mounted = line.split()[1]
+            if mounted.startswith(str(self.dir)):
+                subprocess.run(["umount", "-l", mounted], capture_output=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Runsc(Private):
+    """gVisor under a Docker daemon, in the way it works without control groups of its own."""
+
+    name = "runsc"
+    unenforced = ("memory", "pids", "cpu")
+
+    @property
+    def settings(self):
+        return {"DOCKER_HOST": self.host, "SANDBOX_RUNTIME": "runsc", "SANDBOX_ALLOW_UNENFORCED": ",".join(self.unenforced)}
+
+    def command(self):
+        config = self.dir / "daemon.json"
+        runsc = {"path": shutil.which("runsc"), "runtimeArgs": ["--network=none", "--ignore-cgroups"]}
+        config.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
+        return ["dockerd", "--config-file", config, "--host", self.host, "--data-root", self.dir / "data",
+                "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid", "--bridge=none", "--iptables=false",
+                "--ip6tables=false"]
+
+
+class Podman(Private):
+    """Podman's service, which speaks Docker's API."""
+
+    name = "podman"
+
+    @property
+    def settings(self):
+        return {"DOCKER_HOST": self.host}
+
+    def command(self):
+        return ["podman", "--root", self.dir / "data", "--runroot", self.dir / "run", "--runtime", "runc",
+                "--cgroup-manager", "cgroupfs", "system", "service", "--time", "0", self.host]
+
+
+ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman)}
+
+
+def name():
+    return os.environ.get("CELERIAC_TEST_ENGINE", "docker")
+
+
+def chosen():
+    return ENGINES[name()]()
