@@ -122,7 +122,11 @@ class PythonWorker(Service):
              "--without-mingle", "--without-gossip", *self.args],
             self.log_path, env=self.env, cwd=HERE,
         )
-        wait_until(lambda: " ready." in self.log_path.read_text(errors="replace"), 120,
+        def ready():
+            assert self.alive(), f"{self} ended:\n{self.log()[-4000:]}"
+            return " ready." in self.log()
+
+        wait_until(ready, 120,
                    lambda: f"{self} was not ready:\n{self.log_path.read_text(errors='replace')[-4000:]}\n")
         return self
 

@@ -9,15 +9,15 @@ import celery
 
 URL = os.environ["TEST_REDIS_URL"]
 app = celery.Celery("python_app", broker=URL, backend=URL)
-app.conf.update(
-    broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=os.environ.get("TEST_ACKS_EARLY") != "1",
-    result_extended=os.environ.get("TEST_EXTENDED") == "1",
-    worker_soft_shutdown_timeout=float(os.environ.get("TEST_CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT", "0")),
-    worker_deduplicate_successful_tasks=os.environ.get("TEST_DEDUPLICATE") == "1",
-    task_track_started=os.environ.get("TEST_TRACK_STARTED") == "1",
-    **json.loads(os.environ.get("TEST_CONF", "{}")),
-)
-app.conf.update(json.loads(os.environ.get("TEST_CONF", "{}")))
+conf = {
+    "broker_connection_retry_on_startup": True, "worker_prefetch_multiplier": 1,
+    "task_acks_late": os.environ.get("TEST_ACKS_EARLY") != "1",
+    "result_extended": os.environ.get("TEST_EXTENDED") == "1",
+    "worker_soft_shutdown_timeout": float(os.environ.get("TEST_CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT", "0")),
+    "worker_deduplicate_successful_tasks": os.environ.get("TEST_DEDUPLICATE") == "1",
+    "task_track_started": os.environ.get("TEST_TRACK_STARTED") == "1",
+}
+app.conf.update({**conf, **json.loads(os.environ.get("TEST_CONF", "{}"))})
 
 
 @app.task(name="celeriac.echo")

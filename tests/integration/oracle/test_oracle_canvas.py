@@ -211,6 +211,7 @@ def test_a_chord_of_what_nobody_knows(world):
         world.app.AsyncResult(result.id).get(timeout=60)
 
 
+@pytest.mark.python_since(5, 3)
 def test_a_chord_in_a_chain_fails_what_follows(world):
     result = chain(world.sig("echo", 1), group(world.sig("add", 1), world.sig("fail", "boo", immutable=True)), world.sig("xsum"),
                    world.sig("add", 1)).apply_async()
