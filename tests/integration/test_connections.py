@@ -263,8 +263,10 @@ def test_read_and_write_urls(make_redis, directory, ended, make_worker):
     first = make_worker("-E", broker=broker, CELERY_BROKER_READ_URL=read.url(), CELERY_BROKER_WRITE_URL=write.url(),
                         CELERY_BROKER_URL="redis://nowhere.invalid/0", CELERY_RESULT_BACKEND=read.url())
     app = client_of(read.url())
-    events = write.client().pubsub()
+    listener = write.client()  # kept, for its end ends what it made
+    events = listener.pubsub()
     events.psubscribe("/0.celeryev/*")
+    wait_until(lambda: (said := events.get_message(timeout=0.1)) and said["type"] == "psubscribe", 20, "nobody listens")
     chain = app.signature("celeriac.add", args=(1, 2)) | app.signature("celeriac.add", args=(4,)).set(task_id="second")
     result = chain.apply_async()
     assert result.parent.get(timeout=30) == 3
