@@ -60,11 +60,12 @@ def test_python_dies_and_its_message_is_unacked(make_worker, make_dying_worker, 
     python = make_dying_worker(which)
     result = chord([sig("add", n, n, queue="python") for n in range(5)])(sig("xsum"))
     wait_until(lambda: not python.alive(), 60, "the Python worker did not die")
-    assert part_count(broker) == 5 and broker.redis.hlen("unacked") == 1
+    held = broker.redis.hlen("unacked")  # one more when it died before an ack was out
+    assert part_count(broker) == 5 and held >= 1
     ours = make_worker(**PATIENCE)
     assert result.get(timeout=60) == 20
     assert len(ours.log_lines(r"Task celeriac.xsum\[.*received")) == 1
-    assert broker.redis.hlen("unacked") == 1, "what a Python worker held is its own"
+    assert broker.redis.hlen("unacked") == held, "what a Python worker held is its own"
 
 
 @BOTH

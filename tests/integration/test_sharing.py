@@ -58,7 +58,7 @@ def test_ours_dies_and_the_python_worker_does_the_rest(make_worker, make_python_
 
 def test_python_dies_and_ours_does_the_rest(make_worker, make_python_worker, app, broker):
     """What a dead Python worker holds is put back when the visibility timeout is over, with none of its kind left."""
-    python = make_python_worker(args=["-Q", "python"])
+    python = make_python_worker(args=["-Q", "python", "-c", "1", "--prefetch-multiplier", "4"])
     held = [app.send_task("celeriac.sleep", (600,), queue="python")]
     wait_until(lambda: broker.redis.hlen("unacked") >= 1, 30, "it took nothing")
     held.append(app.send_task("celeriac.echo", ({"n": 2**70},), queue="python"))
