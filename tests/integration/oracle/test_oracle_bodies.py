@@ -104,7 +104,7 @@ def test_protocol_1_of_a_client(make_world):
     old = make_world(client_conf={"task_protocol": 1})
     result = old.send("add", 1, 2, link=old.sig("add", 10).set(task_id="old-link"))
     assert result.get(timeout=60) == 3 and old.meta("old-link")["result"] == 13
-    assert old.send("retry", 2).get(timeout=60) == 2
+    assert old.send("retry", 2, 1).get(timeout=60) == 2
 
 
 @pytest.mark.parametrize("parts", [

@@ -59,7 +59,11 @@ def flatten(value):
     return [inner for item in value for inner in flatten(item)] if isinstance(value, list) else [value]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+# What 5.2 sends of these does not say what follows the chord.
+OF_5_3 = {"chord in a chain in a group"}
+
+
+@pytest.mark.parametrize("shape", [pytest.param(name, marks=pytest.mark.since(5, 3) if name in OF_5_3 else ()) for name in SHAPES])
 def test_shape(world, shape):
     make, expected = SHAPES[shape]
     result = make(world.sig)()
@@ -211,7 +215,7 @@ def test_a_chord_of_what_nobody_knows(world):
         world.app.AsyncResult(result.id).get(timeout=60)
 
 
-@pytest.mark.python_since(5, 3)
+@pytest.mark.since(5, 3)  # what 5.2 sends does not say what follows the chord
 def test_a_chord_in_a_chain_fails_what_follows(world):
     result = chain(world.sig("echo", 1), group(world.sig("add", 1), world.sig("fail", "boo", immutable=True)), world.sig("xsum"),
                    world.sig("add", 1)).apply_async()
@@ -228,7 +232,7 @@ def test_a_revoked_part_fails_its_chord(world):
 
 
 def test_a_retried_part_counts_once(world):
-    result = chord([world.sig("retry", 2), world.sig("echo", 5)])(world.sig("xsum"))
+    result = chord([world.sig("retry", 2, 1), world.sig("echo", 5)])(world.sig("xsum"))
     assert get(result) == 7
 
 

@@ -62,7 +62,7 @@ def test_failure(world):
 
 def test_retry(world):
     world.events  # noqa: B018
-    events = life(world, world.send("retry", 1), "task-received", "task-started", "task-retried", "task-succeeded")
+    events = life(world, world.send("retry", 1, 1), "task-received", "task-started", "task-retried", "task-succeeded")
     assert events["task-retried"]["traceback"] == TEXT
 
 

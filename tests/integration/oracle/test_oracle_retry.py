@@ -25,7 +25,7 @@ def without_itself(world, meta):
 
 def test_retried_until_it_succeeds(world):
     world.events  # noqa: B018
-    result = world.send("retry", 3)
+    result = world.send("retry", 3, 1)  # a Python worker stores RETRY after it sends the next try
     assert result.get(timeout=60) == 3
     assert without_itself(world, world.stored(result.id)) == done(result.id, result=3)
     world.events.wait("task-succeeded", result.id)
@@ -108,7 +108,7 @@ def test_a_retry_keeps_everything(world, what):
 
 
 def test_a_retry_calls_its_callbacks_once(world):
-    result = (world.sig("retry", 2) | world.sig("add", 40)).apply_async(link=world.sig("echo", task_id="linked-" + world.name))
+    result = (world.sig("retry", 2, 1) | world.sig("add", 40)).apply_async(link=world.sig("echo", task_id="linked-" + world.name))
     assert result.get(timeout=60) == 42
     assert world.meta("linked-" + world.name)["result"] == 42
 
