@@ -91,8 +91,8 @@ def test_what_is_due_is_not_pinned_to_a_full_worker(make_worker, broker, app):
     busy = app.send_task("celeriac.sleep", (600,))
     wait_until(lambda: full.metric("tasks_active") == 1, 20)
     ids = hold(broker, full, 300, 4)
-    wait_until(lambda: full.metric("tasks_scheduled") == 0, 60)
-    assert broker.redis.llen("celery") == 299
+    wait_until(lambda: broker.redis.llen("celery") == 299, 60, "what finds no slot goes back to its queue")
+    assert full.metric("tasks_scheduled") == 0
     idle = make_worker("-c", "1", "--prefetch-multiplier", "1")
     assert [broker.meta(task_id, 60)["result"] for task_id in ids[1:]] == [n + 1 for n in range(1, 300)]
     assert received(idle) == ids[1:], "they did not come in their order"
