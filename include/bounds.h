@@ -55,6 +55,17 @@
 #define BOUND_HTTP_HEAD	    (64u << 10)	 /* status line and headers */
 #define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
 
+/* MCP servers */
+#define BOUND_MCP_MESSAGE   (16u << 20) /* one line, event or answer */
+#define BOUND_MCP_NOISE	    1000	/* lines of stdout that are no message, per session */
+#define BOUND_MCP_QUEUE	    1024	/* messages that came and were not looked at */
+#define BOUND_MCP_PAGES	    100		/* of one catalogue */
+#define BOUND_MCP_TOOLS	    2000
+#define BOUND_MCP_CATALOGUE (8u << 20) /* bytes of all its tools */
+#define BOUND_MCP_SCHEMA    32	       /* levels of properties that are searched for headers */
+#define BOUND_MCP_HEADERS   64	       /* arguments of one tool that are repeated in headers */
+#define BOUND_MCP_ROUNDS    16	       /* of input that one call may ask for */
+
 /* Sandboxes */
 #define BOUND_FRAME_BYTES	    (64u << 10) /* one agent frame, which a re-attach must flush */
 #define BOUND_CODE_BYTES	    (4u << 20)	/* source text of one run */

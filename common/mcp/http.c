@@ -1,0 +1,239 @@
+/*
+ * http.c: servers behind a URL, as a transport.
+ */
+#include "http.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+
+#define DELETE_TIME (2 * USEC_PER_SEC)
+
+static struct mcp_http *of(struct mcp_transport *t)
+{
+	return (struct mcp_http *)(void *)t;
+}
+
+/* Why nothing more will come of an exchange, once. */
+static int take_failure(struct mcp_http *h, struct err *err)
+{
+	*err = h->failed;
+	h->base.status = h->failed_status;
+	h->failed.code = 0;
+	return -err->code;
+}
+
+/* HTTP+SSE: the stream is opened with the first message, and says where that goes. */
+static int need_endpoint(struct mcp_http *h, usec_t deadline, struct err *err)
+{
+	int r = h->exchanges ? 0 : mcp_http_begin(h, MCP_STREAM, NULL, 0, err);
+
+	while (r == 0 && !h->post) {
+		http_multi_run(h->multi, deadline);
+		if (h->failed.code)
+			return take_failure(h, err);
+		if (!h->post && clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "the server's stream named no endpoint");
+	}
+	return r;
+}
+
+static int http_send(struct mcp_transport *t, const struct mcp_outgoing *m, usec_t deadline,
+		     struct err *err)
+{
+	struct mcp_http *h = of(t);
+	int r = 0;
+
+	if (t->lost)
+		return err_set(err, ERR_CLOSED, "the server closed its stream");
+	if (t->handshake)
+		r = need_endpoint(h, deadline, err);
+	return r < 0 ? r : mcp_http_begin(h, MCP_POST, m, 0, err);
+}
+
+static bool take_message(struct mcp_http *h, json_t **ret)
+{
+	if (h->queue_next >= json_array_size(h->queue))
+		return false;
+	*ret = json_incref(json_array_get(h->queue, h->queue_next++));
+	h->base.status = h->queue_status;
+	if (h->queue_next == json_array_size(h->queue)) {
+		json_array_clear(h->queue);
+		h->queue_next = 0;
+	}
+	return true;
+}
+
+static int http_receive(struct mcp_transport *t, usec_t deadline, json_t **ret, struct err *err)
+{
+	struct mcp_http *h = of(t);
+
+	for (;;) {
+		if (take_message(h, ret))
+			return 0;
+		if (h->failed.code)
+			return take_failure(h, err);
+		if (t->lost)
+			return err_set(err, ERR_CLOSED, "the server closed its stream");
+		usec_t resume = mcp_http_resume(h);
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "no message within the time");
+		http_multi_run(h->multi, resume < deadline ? resume : deadline);
+	}
+}
+
+static void http_agreed(struct mcp_transport *t, enum mcp_era era, const char *version)
+{
+	struct mcp_http *h = of(t);
+
+	h->era = era;
+	snprintf(h->version, sizeof(h->version), "%s", version);
+	if (era == MCP_ERA_STATELESS)
+		h->session[0] = '\0'; /* it knows none, whatever the server says */
+}
+
+static bool http_cancel(struct mcp_transport *t, int64_t id)
+{
+	struct mcp_http *h = of(t);
+	bool closed = false;
+
+	for (struct mcp_exchange *x = h->exchanges, *next; x; x = next) {
+		next = x->next;
+		if (x->id == id && x->kind != MCP_STREAM) {
+			mcp_http_end(x);
+			closed = true;
+		}
+	}
+	return closed && h->era == MCP_ERA_STATELESS;
+}
+
+static void end_all(struct mcp_http *h)
+{
+	while (h->exchanges)
+		mcp_http_end(h->exchanges);
+}
+
+/* A session of the handshake generation is given back; that the server does not know how is fine.
+ */
+static void http_close(struct mcp_transport *t, usec_t deadline)
+{
+	struct mcp_http *h = of(t);
+	usec_t now = clock_mono();
+	struct err err;
+
+	end_all(h);
+	if (h->session[0] && h->era == MCP_ERA_HANDSHAKE && !t->session_lost) {
+		usec_t end = deadline < now + DELETE_TIME ? deadline : now + DELETE_TIME;
+		if (end > now && mcp_http_begin(h, MCP_DELETE, NULL, end - now, &err) == 0)
+			while (h->exchanges && clock_mono() < end)
+				http_multi_run(h->multi, end);
+	}
+	end_all(h);
+	h->session[0] = '\0';
+}
+
+static void http_free(struct mcp_transport *t)
+{
+	struct mcp_http *h = of(t);
+
+	end_all(h);
+	http_multi_free(h->multi);
+	for (char **line = h->headers; line && *line; line++) {
+		wipe(*line, strlen(*line));
+		free(*line);
+	}
+	free(h->headers);
+	free(h->url);
+	free(h->post);
+	json_decref(h->queue);
+	free(h);
+}
+
+static const struct mcp_transport_ops http_ops = {
+	.send = http_send,
+	.receive = http_receive,
+	.agreed = http_agreed,
+	.cancel = http_cancel,
+	.close = http_close,
+	.free = http_free,
+};
+
+/* The protocol's own headers, and those that say how a message is framed, are not for operators. */
+static const char *const reserved[] = {"Content-Type",	    "Accept",	  "Content-Length",
+				       "Transfer-Encoding", "Connection", "Mcp-Session-Id",
+				       "Last-Event-ID",	    "Host",	  "MCP-Protocol-Version",
+				       "Mcp-Method",	    "Mcp-Name",	  "Expect",
+				       "Upgrade",	    "TE"};
+
+static int check_header(const char *line, struct err *err)
+{
+	const char *colon = strchr(line, ':');
+	size_t name = colon ? (size_t)(colon - line) : 0;
+
+	if (name == 0 || strcspn(line, " \t\r\n") < name)
+		return err_set(err, ERR_INVALID, "a header is not of the form Name: value");
+	for (const char *s = line; *s; s++)
+		if ((*s < 0x20 && *s != '\t') || *s == 0x7f)
+			return err_set(err, ERR_INVALID, "header %.*s: a control character",
+				       (int)name, line);
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+		if (strlen(reserved[i]) == name && strncasecmp(reserved[i], line, name) == 0)
+			return err_set(err, ERR_INVALID, "header %s: the protocol's own",
+				       reserved[i]);
+	return 0;
+}
+
+static int copy_headers(const char *const *lines, char ***ret, struct err *err)
+{
+	size_t count = 0;
+
+	while (lines && lines[count]) {
+		int r = check_header(lines[count++], err);
+		if (r < 0)
+			return r;
+		if (count > 64)
+			return err_set(err, ERR_TOOBIG, "more than 64 headers");
+	}
+	char **copy = xcalloc(count + 1, sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		copy[i] = xstrdup(lines[i]);
+	*ret = copy;
+	return 0;
+}
+
+int mcp_http_new(const struct mcp_http_config *config, struct mcp_transport **ret, struct err *err)
+{
+	struct outbound_host host;
+	char **headers = NULL;
+	char name[288];
+	uint16_t port;
+	bool tls;
+	int r = mcp_url_origin(config->url, name, &port, &tls, err);
+
+	if (r == 0)
+		r = outbound_host_parse(name, strlen(name), &host, err);
+	if (r == 0 && config->outbound)
+		r = outbound_check_host(config->outbound, OUTBOUND_MCP, &host, port, err);
+	if (r == 0)
+		r = copy_headers(config->headers, &headers, err);
+	if (r < 0)
+		return r;
+	struct mcp_http *h = xcalloc(1, sizeof(*h));
+	h->base = (struct mcp_transport){.ops = &http_ops, .http = true, .handshake = config->sse};
+	h->multi = http_multi_new();
+	h->url = xstrdup(config->url);
+	h->post = config->sse ? NULL : xstrdup(config->url);
+	h->headers = headers;
+	memcpy(h->host, name, sizeof(h->host));
+	h->port = port;
+	h->tls = tls;
+	h->outbound = config->outbound;
+	h->queue = json_array();
+	*ret = &h->base;
+	return 0;
+}

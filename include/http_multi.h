@@ -1,0 +1,49 @@
+/*
+ * http_multi.h: several HTTP exchanges at once, their answers piece by piece, by libcurl.
+ *
+ * For peers whose answers are streams. An exchange lasts as long as the other side likes: whoever
+ * began it ends it. Proxies from the environment, netrc, redirects, cookies and compression are
+ * never used. Everything here belongs to one thread at a time.
+ */
+#ifndef CELERIAC_HTTP_MULTI_H
+#define CELERIAC_HTTP_MULTI_H
+
+#include "base.h"
+#include "err.h"
+#include "outbound.h"
+
+struct http_multi;
+struct http_exchange;
+
+struct http_multi *http_multi_new(void);
+/* Ends what goes on, without a word to whoever began it. NULL is fine. */
+void http_multi_free(struct http_multi *m);
+
+struct http_handler {
+	/* May a connection to this address be made? NULL: to any. ERR_DENIED says why not. */
+	int (*judge)(void *arg, const struct ip_address *address, uint16_t port, struct err *err);
+	/* A header of the answer; `value` without white space around it. Interim answers have none.
+	 */
+	void (*header)(void *arg, const char *name, const char *value);
+	/* A piece of the body; a negative return ends the exchange with it. */
+	int (*body)(void *arg, int status, const char *data, size_t len, struct err *err);
+	/* It is over: status and 0, or an error. Never after http_exchange_end. The exchange is
+	 * gone when this returns. */
+	void (*done)(void *arg, int status, const struct err *failed);
+	void *arg;
+};
+
+/* `headers`: "Name: value", NULL-terminated; `body` (or NULL) and they are copied. `timeout` for
+ * all of it, 0 = none but for connecting. */
+struct http_exchange *http_exchange_begin(struct http_multi *m, const char *method, const char *url,
+					  const char *const *headers, const char *body,
+					  size_t body_len, usec_t timeout,
+					  const struct http_handler *handler);
+/* Closes it at once, and its connection where it has begun. */
+void http_exchange_end(struct http_exchange *x);
+
+/* Lets exchanges go on and calls their handlers; returns once one was called, at `deadline`, or
+ * from time to time: it is for a loop. */
+void http_multi_run(struct http_multi *m, usec_t deadline);
+
+#endif
