@@ -105,7 +105,7 @@ HEADERS    := $(wildcard include/*.h)
 MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
 MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c tests/integration/mcp/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -166,13 +166,17 @@ room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),
 $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
+# The MCP client as a program, for real servers and the referee of tests/integration/test_mcp_client.py.
+build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # --- tests -------------------------------------------------------------------------------------------------------
 tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
-check-integration: all   ## integration tests against real servers
+check-integration: all build/mcp-client   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' tests/integration
-check-long: all   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle

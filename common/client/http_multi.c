@@ -177,6 +177,19 @@ static void set_up(struct http_exchange *x, const char *method, const char *url,
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
 }
 
+/* libcurl takes "Name:" for a header to leave out, and writes an empty one for "Name;". */
+static void add_header(struct http_exchange *x, const char *line)
+{
+	size_t name = strcspn(line, ":");
+
+	if (line[name] == ':' && line[name + 1 + strspn(line + name + 1, " \t")] == '\0') {
+		_cleanup_free_ char *empty = xasprintf("%.*s;", (int)name, line);
+		x->headers = curl_slist_append(x->headers, empty);
+	} else {
+		x->headers = curl_slist_append(x->headers, line);
+	}
+}
+
 struct http_exchange *http_exchange_begin(struct http_multi *m, const char *method, const char *url,
 					  const char *const *headers, const char *body,
 					  size_t body_len, usec_t timeout,
@@ -193,7 +206,7 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 	/* libcurl's own habit of asking first costs a second against servers that ignore it */
 	x->headers = curl_slist_append(x->headers, "Expect:");
 	for (; headers && *headers; headers++)
-		x->headers = curl_slist_append(x->headers, *headers);
+		add_header(x, *headers);
 	set_up(x, method, url, body_len, timeout);
 	x->next = m->exchanges;
 	m->exchanges = x;

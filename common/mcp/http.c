@@ -43,6 +43,15 @@ static int need_endpoint(struct mcp_http *h, usec_t deadline, struct err *err)
 	return r;
 }
 
+static void end_all_but_stream(struct mcp_http *h)
+{
+	for (struct mcp_exchange *x = h->exchanges, *next; x; x = next) {
+		next = x->next;
+		if (x->kind != MCP_STREAM)
+			mcp_http_end(x);
+	}
+}
+
 static int http_send(struct mcp_transport *t, const struct mcp_outgoing *m, usec_t deadline,
 		     struct err *err)
 {
@@ -51,6 +60,8 @@ static int http_send(struct mcp_transport *t, const struct mcp_outgoing *m, usec
 
 	if (t->lost)
 		return err_set(err, ERR_CLOSED, "the server closed its stream");
+	if (m->method && strcmp(m->method, "initialize") == 0)
+		end_all_but_stream(h); /* of a session that is no more */
 	if (t->handshake)
 		r = need_endpoint(h, deadline, err);
 	return r < 0 ? r : mcp_http_begin(h, MCP_POST, m, 0, err);
@@ -95,6 +106,15 @@ static void http_agreed(struct mcp_transport *t, enum mcp_era era, const char *v
 	snprintf(h->version, sizeof(h->version), "%s", version);
 	if (era == MCP_ERA_STATELESS)
 		h->session[0] = '\0'; /* it knows none, whatever the server says */
+}
+
+static void http_listen(struct mcp_transport *t)
+{
+	struct mcp_http *h = of(t);
+	struct err ignored;
+
+	if (!t->handshake && h->era == MCP_ERA_HANDSHAKE)
+		(void)!mcp_http_begin(h, MCP_LISTEN, NULL, 0, &ignored);
 }
 
 static bool http_cancel(struct mcp_transport *t, int64_t id)
@@ -158,6 +178,7 @@ static const struct mcp_transport_ops http_ops = {
 	.send = http_send,
 	.receive = http_receive,
 	.agreed = http_agreed,
+	.listen = http_listen,
 	.cancel = http_cancel,
 	.close = http_close,
 	.free = http_free,

@@ -18,6 +18,7 @@
 enum mcp_exchange_kind {
 	MCP_POST,   /* one message of ours */
 	MCP_RESUME, /* a GET that goes on with the stream of a POST */
+	MCP_LISTEN, /* a GET for what the server says unasked (handshake generation) */
 	MCP_STREAM, /* the GET of HTTP+SSE */
 	MCP_DELETE  /* of a session */
 };

@@ -121,12 +121,16 @@ static int on_body(void *arg, int status, const char *data, size_t len, struct e
  * that knows such. */
 static bool will_resume(struct mcp_exchange *x)
 {
-	if (x->kind == MCP_STREAM || x->kind == MCP_DELETE || !x->events || x->id == 0 ||
-	    x->answered || !x->sse.id[0] || x->http->era == MCP_ERA_STATELESS ||
-	    x->resumed >= RESUMES)
+	bool listens = x->kind == MCP_LISTEN;
+
+	if (x->kind == MCP_STREAM || x->kind == MCP_DELETE || !x->events ||
+	    x->http->era == MCP_ERA_STATELESS || x->resumed >= RESUMES)
+		return false;
+	if (!listens && (x->id == 0 || x->answered || !x->sse.id[0]))
 		return false;
 	usec_t after = x->sse.retry_ms < 0 ? RESUME_AFTER : x->sse.retry_ms * USEC_PER_MSEC;
-	x->kind = MCP_RESUME;
+	if (!listens)
+		x->kind = MCP_RESUME;
 	x->resume_at = clock_mono() + (after > RESUME_MAX ? RESUME_MAX : after);
 	return true;
 }
@@ -160,7 +164,7 @@ static void finished(struct mcp_exchange *x, int status, const struct err *faile
 	struct mcp_http *h = x->http;
 	struct err err = {0};
 
-	if (x->kind == MCP_DELETE)
+	if (x->kind == MCP_DELETE || x->kind == MCP_LISTEN) /* 405: it has nothing to say */
 		return;
 	if (status == 404 && h->session[0]) {
 		h->base.session_lost = true;
@@ -248,7 +252,7 @@ static void make_head(struct mcp_exchange *x, const struct mcp_outgoing *m, stru
 		add_value(head, "MCP-Protocol-Version", h->version, false);
 	if (h->session[0] && !x->initialize)
 		add_value(head, "Mcp-Session-Id", h->session, false);
-	if (x->kind == MCP_RESUME)
+	if (x->sse.id[0])
 		add_value(head, "Last-Event-ID", x->sse.id, false);
 	if (h->era == MCP_ERA_STATELESS && m && m->method) {
 		add_value(head, "Mcp-Method", m->method, false);

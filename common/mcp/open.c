@@ -45,7 +45,11 @@ static int take_greeting(struct mcp_client *c, const json_t *answer, usec_t dead
 			       version);
 	set_peer(c, version, json_object_get(result, "serverInfo"),
 		 json_object_get(result, "capabilities"));
-	return mcp_notify(c, "notifications/initialized", NULL, deadline, err);
+	int r = mcp_notify(c, "notifications/initialized", NULL, deadline, err);
+	if (r == 0 && c->transport->ops->listen &&
+	    (c->config.hooks.input || (c->config.hooks.tools_changed && c->peer.tools_change)))
+		c->transport->ops->listen(c->transport);
+	return r;
 }
 
 static json_t *greeting(const struct mcp_client *c)

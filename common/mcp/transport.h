@@ -24,6 +24,8 @@ struct mcp_transport_ops {
 	int (*receive)(struct mcp_transport *t, usec_t deadline, json_t **ret, struct err *err);
 	/* What was agreed on; said with every message from now on where the transport does so. */
 	void (*agreed)(struct mcp_transport *t, enum mcp_era era, const char *version);
+	/* Hears what the server says unasked, where that takes more than waiting; or NULL. */
+	void (*listen)(struct mcp_transport *t);
 	/* Forgets a request. True if that tells the server by itself; else it is to be told. */
 	bool (*cancel)(struct mcp_transport *t, int64_t id);
 	void (*close)(struct mcp_transport *t, usec_t deadline);
