@@ -58,7 +58,7 @@
 /* MCP servers */
 #define BOUND_MCP_MESSAGE   (16u << 20) /* one line, event or answer */
 #define BOUND_MCP_NOISE	    1000	/* lines of stdout that are no message, per session */
-#define BOUND_MCP_QUEUE	    1024	/* messages that came and were not looked at */
+#define BOUND_MCP_QUEUE	    65536	/* messages that came and were not looked at */
 #define BOUND_MCP_PAGES	    100		/* of one catalogue */
 #define BOUND_MCP_TOOLS	    2000
 #define BOUND_MCP_CATALOGUE (8u << 20) /* bytes of all its tools */

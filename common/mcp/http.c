@@ -108,6 +108,17 @@ static void http_agreed(struct mcp_transport *t, enum mcp_era era, const char *v
 		h->session[0] = '\0'; /* it knows none, whatever the server says */
 }
 
+static void http_older(struct mcp_transport *t)
+{
+	struct mcp_http *h = of(t);
+
+	end_all_but_stream(h);
+	t->handshake = true;
+	h->session[0] = '\0';
+	free(h->post);
+	h->post = NULL;
+}
+
 static void http_listen(struct mcp_transport *t)
 {
 	struct mcp_http *h = of(t);
@@ -178,6 +189,7 @@ static const struct mcp_transport_ops http_ops = {
 	.send = http_send,
 	.receive = http_receive,
 	.agreed = http_agreed,
+	.older = http_older,
 	.listen = http_listen,
 	.cancel = http_cancel,
 	.close = http_close,

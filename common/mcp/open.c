@@ -76,6 +76,24 @@ int mcp_greet(struct mcp_client *c, usec_t deadline, struct err *err)
 	return r < 0 ? r : take_greeting(c, answer, deadline, err);
 }
 
+/* A server behind HTTP that takes no POST at its URL may be one that speaks by a stream. */
+static int greet_at_last(struct mcp_client *c, usec_t deadline, struct err *err)
+{
+	struct mcp_transport *t = c->transport;
+	int r = mcp_greet(c, deadline, err);
+
+	if (r < 0 && t->ops->older && !t->handshake &&
+	    (t->status == 400 || t->status == 404 || t->status == 405)) {
+		struct err first = *err;
+		t->ops->older(t);
+		r = mcp_greet(c, deadline, err);
+		if (r < 0 && (t->status >= 400 || t->status == 200))
+			*err = first; /* it is neither: what it said to the POST is the better word
+				       */
+	}
+	return r < 0 ? -err->code : 0;
+}
+
 /* ---- the stateless generation ---- */
 static int discover(struct mcp_client *c, const char *version, usec_t deadline, json_t **ret,
 		    struct err *err)
@@ -164,7 +182,7 @@ static int probe(struct mcp_client *c, usec_t deadline, struct err *err)
 		case IS_STATELESS:
 			return 0;
 		case IS_HANDSHAKE:
-			return mcp_greet(c, deadline, err);
+			return greet_at_last(c, deadline, err);
 		case HOPELESS:
 			return -err->code;
 		case ASK_AGAIN:
@@ -180,7 +198,7 @@ int mcp_open(struct mcp_client *c, usec_t deadline, struct err *err)
 	int r;
 
 	if (c->transport->handshake || c->config.era == MCP_ERA_HANDSHAKE)
-		return mcp_greet(c, deadline, err);
+		return greet_at_last(c, deadline, err);
 	if (c->config.era == MCP_ERA_STATELESS) {
 		/* what was known may have changed with the server: then it is asked */
 		set_peer(c, mcp_version_newest(MCP_ERA_STATELESS), NULL, NULL);

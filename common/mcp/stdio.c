@@ -182,7 +182,6 @@ static const struct mcp_transport_ops stdio_ops = {
 	.send = stdio_send,
 	.receive = stdio_receive,
 	.agreed = stdio_agreed,
-	.listen = NULL,
 	.cancel = stdio_cancel,
 	.close = stdio_close,
 	.free = stdio_free,

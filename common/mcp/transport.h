@@ -24,6 +24,8 @@ struct mcp_transport_ops {
 	int (*receive)(struct mcp_transport *t, usec_t deadline, json_t **ret, struct err *err);
 	/* What was agreed on; said with every message from now on where the transport does so. */
 	void (*agreed)(struct mcp_transport *t, enum mcp_era era, const char *version);
+	/* Goes over to the transport of 2024-11-05 at the same URL; or NULL. */
+	void (*older)(struct mcp_transport *t);
 	/* Hears what the server says unasked, where that takes more than waiting; or NULL. */
 	void (*listen)(struct mcp_transport *t);
 	/* Forgets a request. True if that tells the server by itself; else it is to be told. */
