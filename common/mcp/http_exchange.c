@@ -1,6 +1,7 @@
 /*
  * http_exchange.c: one HTTP exchange with a server: its headers, its answer taken apart, its end.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -100,7 +101,7 @@ static void on_header(void *arg, const char *name, const char *value)
 			if (*s < 0x21 || *s > 0x7e)
 				visible = false;
 		if (visible)
-			strcpy(x->http->session, value);
+			snprintf(x->http->session, sizeof(x->http->session), "%s", value);
 	}
 }
 
