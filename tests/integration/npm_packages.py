@@ -45,11 +45,11 @@ def installed(where=ROOT / ".run/npm"):
     options = [f"--env={name}={value}" for name, value in os.environ.items() if name.lower().startswith("npm_config_")]
     script = 'mkdir -p /w && cd /w && exec npm install --no-fund --no-audit --no-update-notifier "$@"'
     container = docker(
-        "create", "--network=host", "--user=0", *options, "--entrypoint=/bin/sh", IMAGE, "-c", script, "npm", *PACKAGES
+        "create", "--network=host", "--user=0", "--env=HOME=/tmp", *options, "--entrypoint=/bin/sh", IMAGE, "-c", script, "npm", *PACKAGES
     ).strip()
     try:
         for path in npm_settings():
-            target = "/root/.npmrc" if path.name == ".npmrc" else str(path)
+            target = "/tmp/.npmrc" if path.name == ".npmrc" else str(path)
             subprocess.run(["docker", "cp", "-L", str(path), f"{container}:{target}"], check=True, capture_output=True)
         ran = subprocess.run(["docker", "start", "-a", container], capture_output=True, text=True, timeout=240)
         assert ran.returncode == 0, ran.stdout + ran.stderr
