@@ -10,6 +10,7 @@
 #include "confirm.h"
 #include "log.h"
 #include "mem.h"
+#include "settle.h"
 #include "timelimit.h"
 #include "worker.h"
 
@@ -117,13 +118,47 @@ static void settle_without_result(struct request *r, const struct err *err)
 		broker_settle(r->worker->broker, &s, confirmed, r);
 }
 
-/* Result and ack were one step. */
+/* The result is stored elsewhere already, or there is none: a message whose follow-ups are refused
+ * for good is kept among the dead. */
+static void rest_confirmed(void *arg, const struct err *err)
+{
+	struct request *r = arg;
+	struct settlement s = {
+		.tag = r->delivery.tag, .queue = r->delivery.queue, .outcome = SETTLE_DEAD};
+
+	if (err == NULL || err->code == ERR_CANCELLED || err_is_transient(err) ||
+	    atomic_load(&r->acknowledged)) {
+		confirmed(r, err);
+		return;
+	}
+	log_error("Task %s[%s]: what follows from it is refused: %s", r->name, r->id, err->msg);
+	s.reason = err->msg;
+	broker_settle(r->worker->broker, &s, confirmed, r);
+}
+
+/* Result and ack were one step, perhaps with what follows. A queue that is none refuses all of it:
+ * then the task is a failure that says so, as in Celery, where sending raises. */
 static void both_confirmed(void *arg, const struct err *err)
 {
-	if (err != NULL && err->code != ERR_CANCELLED)
-		settle_without_result(arg, err);
-	else
-		confirmed(arg, err);
+	struct request *r = arg;
+	struct backend_write failure = {0};
+	struct settlement s = {.tag = r->delivery.tag,
+			       .queue = r->delivery.queue,
+			       .outcome = atomic_load(&r->acknowledged) ? SETTLE_NONE : SETTLE_ACK};
+
+	if (err == NULL || err->code == ERR_CANCELLED) {
+		confirmed(r, err);
+	} else if (err_is_transient(err) || r->refused) {
+		settle_without_result(r, err);
+	} else if (!settle_refused(r, err->msg, &failure)) {
+		rest_confirmed(r, err);
+	} else {
+		r->refused = true;
+		log_error("Task %s[%s]: what follows from it is refused: %s", r->name, r->id,
+			  err->msg);
+		s.result = &failure;
+		broker_settle(r->worker->broker, &s, both_confirmed, r);
+	}
 }
 
 /* What the broker is told once the result is stored elsewhere: what follows goes out together with
@@ -184,7 +219,7 @@ static void ack_after_result(void *arg, const struct err *err)
 	if (err == NULL && is_all(&s)) {
 		confirmed(r, NULL);
 	} else if (err == NULL) {
-		broker_settle(r->worker->broker, &s, confirmed, r);
+		broker_settle(r->worker->broker, &s, rest_confirmed, r);
 	} else {
 		settle_steps_done(&s.steps);
 		if (err->code != ERR_CANCELLED)

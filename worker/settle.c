@@ -92,6 +92,19 @@ bool settle_encode(struct request *r, enum task_state state, const json_t *resul
 	return false;
 }
 
+bool settle_refused(struct request *r, const char *reason, struct backend_write *ret)
+{
+	_cleanup_json_ json_t *exception =
+		json_pack("{s:s, s:[s], s:s}", "exc_type", "OperationalError", "exc_message",
+			  reason, "exc_module", "kombu.exceptions");
+	struct task_meta meta = {.state = TASK_FAILURE, .result = exception};
+	struct err err = {0};
+
+	if (backend_is_disabled(r->worker->backend) || ignores_result(r))
+		return false;
+	return encode(r, &meta, ret, &err) == 0;
+}
+
 int settle_own_state(struct request *r, const char *state, const json_t *result, struct err *err)
 {
 	struct task_meta meta = {.own_state = state, .result = result};

@@ -77,6 +77,12 @@ local function step(kind, key, data, ttl)
 		end
 	end
 end
+-- What cannot be pushed is found before anything is done: a script that ends half-way cannot be taken back.
+for i = 5, #KEYS do
+	if ARGV[7 + 3 * (i - 5)] == 'push' and not is_list(KEYS[i]) then
+		return redis.error_reply('WRONGTYPE the queue ' .. KEYS[i] .. ' is no list')
+	end
+end
 if #KEYS > 4 and (ARGV[1] == '' or ARGV[2] == 'none' or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1) then
 	local skip = false
 	for i = 5, #KEYS do

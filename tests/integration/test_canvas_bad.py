@@ -100,6 +100,23 @@ def test_callbacks_that_nobody_knows(worker, broker):
     assert broker.meta("unknown")["result"]["exc_type"] == "NotRegistered"
 
 
+def test_a_queue_that_is_none(worker, broker):
+    """Nothing of what follows is sent, and nothing is lost without a word."""
+    broker.redis.set("text", "not a list")
+    first, second = sig(options={"task_id": "before", "queue": "fine"}), sig(options={"queue": "text"})
+    task_id = push(broker, {"callbacks": [first, second]})
+    meta = broker.meta(task_id)
+    assert (meta["status"], meta["result"]["exc_type"]) == ("FAILURE", "OperationalError"), meta
+    assert "the queue text is no list" in meta["result"]["exc_message"][0]
+    broker.wait_settled()
+    assert not broker.redis.exists("fine"), "a part of what follows was sent"
+    ignored = push(broker, {"callbacks": [second]}, ignore_result=True)
+    wait_until(lambda: broker.redis.llen("celeriac:dead") == 1, 20, "it is neither followed nor kept")
+    reason, message = broker.redis.lpop("celeriac:dead").decode().split("\n", 1)
+    assert "the queue text is no list" in reason and ignored in message
+    broker.wait_settled()
+
+
 def chord_size(broker, size):
     broker.redis.set("celery-taskset-meta-g.s", size)
 
