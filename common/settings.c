@@ -153,7 +153,7 @@ static const struct conf_row g_rows[] = {
 	{ "CELERY_TASK_ALLOW_ERROR_CB_ON_CHORD_HEADER", { NULL }, BOOL(task_allow_error_cb_on_chord_header),
 	  .fallback = "false", .help = "errbacks of a chord that we send go to the tasks of its header, too" },
 	{ "CELERY_ACCEPT_CONTENT", { NULL }, LIST(accept_content, 16), .fallback = "json",
-	  .help = "content types that are read; only json is built in" },
+	  .help = "content types that are read: json, yaml, msgpack; pickle never is" },
 	{ "CELERY_IMPORTS", { NULL }, LIST(imports, BOUND_MODULES), .fallback = "",
 	  .help = "paths of shared objects with tasks of your own, see celeriac-module(7)" },
 	{ "CELERY_INCLUDE", { NULL }, LIST(include, BOUND_MODULES), .fallback = "", .help = "likewise, after those; as -I" },

@@ -39,6 +39,8 @@ struct backend_write {
 void backend_write_done(struct backend_write *w);
 
 struct backend;
+/* Whether results can be written as the settings say; no server is asked. [init] */
+int backend_check(const struct settings *s, struct err *err) must_check;
 /* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same
  * Redis. [init] */
 int backend_open(const struct settings *s, const struct redis_address *broker,

@@ -39,6 +39,8 @@ struct delivery {
 
 /* Parses URL and options and starts the link; needs no server yet. [init] */
 int broker_open(const struct settings *s, struct broker **ret, struct err *err) must_check;
+/* Whether the queues of the settings can be consumed; no server is asked. [init] */
+int broker_check_queues(const struct settings *s, struct err *err) must_check;
 /* Waits for what was handed over until `deadline`. */
 void broker_close(struct broker *b, usec_t deadline);
 const struct redis_address *broker_address(const struct broker *b);

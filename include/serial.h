@@ -10,9 +10,14 @@
 
 #include "buf.h"
 #include "err.h"
+#include "settings.h"
 
 /* Something that any value can be written by: pickle is not, and raw knows only strings. */
 bool serial_known(const char *serializer);
+/* Whether accept_content and result_accept_content name what there is. Appends a line to `notes`
+ * for each name that is known and refused all the same. ERR_INVALID for one that nobody knows, and
+ * for an accept_content of which nothing is left. Pure. */
+int serial_check_accept(const struct settings *s, struct buf *notes, struct err *err) must_check;
 /* Appends. ERR_TOOBIG, ERR_UNSUPPORTED. */
 int serial_write(const char *serializer, const json_t *value, struct buf *out,
 		 struct err *err) must_check;

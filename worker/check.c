@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "serial.h"
 #include "transport.h"
 #include "worker.h"
 
@@ -177,9 +178,59 @@ static void check_tasks(const struct settings *s, int *failures)
 	registry_done(&registry);
 }
 
+static int check_autoscale(const struct settings *s, struct err *err)
+{
+	struct autoscaler a = {0};
+
+	return autoscaler_init(&a, s->worker_autoscale, err);
+}
+
+static int check_content(const struct settings *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	int rc = serial_check_accept(s, &notes, err);
+
+	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
+		printf("note  %-12s %.*s\n", "messages", (int)strcspn(line, "\n"), line);
+	return rc;
+}
+
+/* The file; what the table says is looked at when it is loaded. */
+static int check_policy(const struct settings *s, struct err *err)
+{
+	struct policy_watch policy = {0};
+	int rc;
+
+	if (s->database_url == NULL || s->database_url[0] == '\0')
+		return 0; /* there is nothing to ask it about */
+	rc = policy_watch_open(&policy, s, NULL, err);
+
+	policy_watch_close(&policy);
+	return rc;
+}
+
+/* What the worker reads of its settings at the start, without a service: silent when it can. */
+static void check_settings(const struct settings *s, int *failures)
+{
+	static const struct {
+		const char *what;
+		int (*check)(const struct settings *s, struct err *err);
+	} parts[] = {
+		{"queues", broker_check_queues}, {"messages", check_content},
+		{"results", backend_check},	 {"autoscale", check_autoscale},
+		{"policy", check_policy},	 {"metrics", metrics_check},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		struct err err = {0};
+
+		if (parts[i].check(s, &err) < 0)
+			verdict(parts[i].what, &err, "", failures);
+	}
+}
+
 int check_run(const struct settings *s)
 {
-	struct err err = {0};
 	int failures = 0;
 
 	check_brokers(s, &failures);
@@ -189,8 +240,7 @@ int check_run(const struct settings *s)
 	check_store(s, &failures);
 	check_way_out(s, &failures);
 	check_engine(s, &failures);
-	if (metrics_check(s, &err) < 0)
-		verdict("metrics", &err, "", &failures);
+	check_settings(s, &failures);
 	check_tasks(s, &failures);
 	printf(failures ? "%d check(s) failed\n" : "ready\n", failures);
 	return failures ? 1 : 0;

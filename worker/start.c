@@ -3,6 +3,7 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "audit.h"
@@ -11,6 +12,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "mem.h"
+#include "serial.h"
 #include "shutdown.h"
 
 #define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
@@ -27,6 +29,16 @@ static int open_backend(struct worker *w, struct err *err)
 			    &w->backend, err);
 }
 
+static int check_accept(const struct settings *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	int rc = serial_check_accept(s, &notes, err);
+
+	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
+		log_warning("%.*s", (int)strcspn(line, "\n"), line);
+	return rc;
+}
+
 static int open_parts(struct worker *w, struct err *err)
 {
 	const struct settings *s = &w->settings;
@@ -35,7 +47,8 @@ static int open_parts(struct worker *w, struct err *err)
 	if (s->broker_url == NULL || s->broker_url[0] == '\0')
 		return err_set(err, ERR_INVALID,
 			       "no broker: set CELERY_BROKER_URL or use --broker");
-	if ((rc = timezone_open(s->timezone, s->enable_utc, &w->zone, err)) < 0 ||
+	if ((rc = check_accept(s, err)) < 0 ||
+	    (rc = timezone_open(s->timezone, s->enable_utc, &w->zone, err)) < 0 ||
 	    (rc = registry_load(&w->registry, s, err)) < 0 ||
 	    (rc = modules_load(&w->modules, &w->registry, s, err)) < 0 ||
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)

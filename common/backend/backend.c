@@ -105,6 +105,13 @@ static bool is_redis(const char *url)
 	return false;
 }
 
+int backend_check(const struct settings *s, struct err *err)
+{
+	struct backend b = {0};
+
+	return take_settings(&b, s, err);
+}
+
 int backend_open(const struct settings *s, const struct redis_address *broker,
 		 struct redis_link *broker_link, struct backend **ret, struct err *err)
 {

@@ -28,7 +28,7 @@ static int parse_address(const struct broker *b, const char *url, struct redis_a
 	int rc = redis_address_parse_tuned(url, &b->options.connection, ret, err);
 
 	if (rc < 0)
-		return rc;
+		return err_wrap(err, "URL of the broker");
 	if (redis_address_warning(ret) != NULL)
 		log_warning("%s: %s", ret->safe, redis_address_warning(ret));
 	free(ret->key_prefix);
@@ -103,6 +103,20 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	*ret = b;
 	return 0;
 fail:
+	broker_close(b, 0);
+	return rc;
+}
+
+int broker_check_queues(const struct settings *s, struct err *err)
+{
+	struct broker *b = xcalloc(1, sizeof(*b));
+	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, NULL, err);
+
+	mutex_init(&b->connections);
+	if (rc == 0)
+		rc = queue_defs_read(s, &b->defs, err);
+	if (rc == 0)
+		rc = broker_take_queues(b, s, err);
 	broker_close(b, 0);
 	return rc;
 }

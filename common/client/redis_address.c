@@ -52,7 +52,10 @@ static int find_scheme(const char *name, enum family *ret, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(err, ERR_INVALID, "\"%.40s://\" is no Redis URL", name);
+	return err_set(err, ERR_UNSUPPORTED,
+		       "\"%.40s://\" is not built in: redis://, rediss://, redis+socket:// and "
+		       "sentinel:// are",
+		       name);
 }
 
 /* ---- TLS ---- */

@@ -197,7 +197,9 @@ static int parse_arguments(const struct option_table *t, int argc, char **argv, 
 			continue;
 		}
 		if (row == NULL)
-			return err_set(err, ERR_INVALID, "unknown option %.100s (see --help)", arg);
+			return err_set(err, ERR_INVALID, "%s %.100s (see --help)",
+				       arg[0] == '-' ? "unknown option" : "unexpected argument",
+				       arg);
 		rc = take_value(row, argc, argv, &i, &value, err);
 		if (rc < 0)
 			return rc;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define SIGNED "auth" /* the serializer of signed messages: celery/security */
+
 static const struct content_type g_content_types[] = {
 	{"json", "application/json", "utf-8", json_body_read, json_body_write, false, false},
 	{"yaml", "application/x-yaml", "utf-8", yaml_read, yaml_write, false, false},
@@ -50,6 +52,17 @@ const struct content_type *content_find(const char *name)
 	return NULL;
 }
 
+bool content_refused(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(g_content_types); i++) {
+		const struct content_type *t = &g_content_types[i];
+
+		if (t->refused && (strcmp(t->name, name) == 0 || strcmp(t->mime, name) == 0))
+			return true;
+	}
+	return strcmp(name, SIGNED) == 0;
+}
+
 static const struct content_type *find_mime(const char *mime)
 {
 	for (size_t i = 0; i < ARRAY_LEN(g_content_types); i++) {
@@ -78,7 +91,7 @@ enum message_verdict content_check(const char *mime, const char *encoding,
 		return MESSAGE_DISALLOWED;
 	}
 	/* Signed messages look like data. */
-	if (strcmp(t->name, "raw") == 0 && listed(accept, "auth")) {
+	if (strcmp(t->name, "raw") == 0 && listed(accept, SIGNED)) {
 		(void)err_set(err, ERR_UNSUPPORTED,
 			      "signed messages (auth) cannot be read by this build");
 		return MESSAGE_INVALID;

@@ -31,6 +31,8 @@ struct content_type {
 enum message_verdict content_check(const char *mime, const char *encoding,
 				   const struct str_list *accept, const struct content_type **ret,
 				   struct err *err) must_check;
+/* Whether it is the name or MIME type of what is never read: pickle, signed messages. */
+bool content_refused(const char *name);
 /* The row to write by, by name or MIME type; NULL when nothing is written so. */
 const struct content_type *content_find(const char *name);
 

@@ -21,6 +21,42 @@ bool serial_known(const char *serializer)
 	return find(serializer) != NULL;
 }
 
+static int check_names(const char *setting, const struct str_list *names, size_t *ret_read,
+		       struct buf *notes, struct err *err)
+{
+	*ret_read = 0;
+	for (size_t i = 0; i < names->count; i++) {
+		const char *name = names->items[i];
+
+		if (serial_known(name))
+			(*ret_read)++;
+		else if (content_refused(name))
+			buf_appendf(notes, "%s: %.40s is refused: such messages are not run\n",
+				    setting, name);
+		else if (content_find(name) == NULL)
+			return err_set(err, ERR_INVALID,
+				       "%s: %.40s is not one of json, yaml, msgpack", setting,
+				       name);
+	}
+	return 0;
+}
+
+int serial_check_accept(const struct settings *s, struct buf *notes, struct err *err)
+{
+	size_t read;
+	int rc = check_names("CELERY_RESULT_ACCEPT_CONTENT", &s->result_accept_content, &read,
+			     notes, err);
+
+	if (rc == 0)
+		rc = check_names("CELERY_ACCEPT_CONTENT", &s->accept_content, &read, notes, err);
+	if (rc < 0)
+		return rc;
+	return read > 0 ? 0
+			: err_set(err, ERR_INVALID,
+				  "CELERY_ACCEPT_CONTENT names nothing that is read here: json, "
+				  "yaml or msgpack");
+}
+
 int serial_write(const char *serializer, const json_t *value, struct buf *out, struct err *err)
 {
 	const struct content_type *t = find(serializer);

@@ -104,6 +104,37 @@ def test_a_check_without_a_broker_names_the_setting():
     assert done.returncode == 1 and "CELERY_BROKER_URL is not set" in done.stdout and "not tried" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("CELERY_TASK_QUEUES", "[1", "CELERY_TASK_QUEUES: JSON"), ("CELERY_TASK_QUEUES", "[{}]", "a queue has no name"),
+        ("CELERY_WORKER_EXCLUDE_QUEUES", "celery", "every queue is excluded"),
+        ("CELERY_ACCEPT_CONTENT", "json,yml", "CELERY_ACCEPT_CONTENT: yml"), ("CELERY_ACCEPT_CONTENT", "pickle", "names nothing"),
+        ("CELERY_RESULT_ACCEPT_CONTENT", "xml", "CELERY_RESULT_ACCEPT_CONTENT: xml"),
+        ("CELERY_RESULT_SERIALIZER", "pickle", "result_serializer: pickle"), ("CELERY_RESULT_COMPRESSION", "rar", "result_compression: rar"),
+        ("CELERY_WORKER_AUTOSCALE", "2,3", "autoscale: \"2,3\""), ("CELERY_TASK_ANNOTATIONS", '{"*": 1}', "CELERY_TASK_ANNOTATIONS"),
+        ("CELERIAC_TASK_ALIASES", "a=b", "CELERIAC_TASK_ALIASES"), ("CELERIAC_POLICY", "/no/such/file", "/no/such/file"),
+        ("CELERY_RESULT_BACKEND", "rpc://", "rpc"),
+    ],
+)
+def test_a_check_fails_where_the_worker_would_not_run(broker, name, value, said):
+    settings = {"CELERY_BROKER_URL": broker.url, "CELERIAC_METRICS": "", "DOCKER_HOST": "unix:///no/such/socket", name: value}
+    if name == "CELERIAC_POLICY":
+        settings["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
+    checked = run_program("--check", seconds=20, **settings)
+    assert checked.returncode == 1
+    assert any(line.startswith("FAIL") and said in line for line in checked.stdout.splitlines()), checked.stdout
+    started = run_program(seconds=20, **settings)
+    assert started.returncode == 1 and said in started.stderr
+
+
+def test_content_that_is_refused_is_said(make_worker, broker):
+    settings = {"CELERY_ACCEPT_CONTENT": "json,pickle", "DOCKER_HOST": "unix:///no/such/socket"}
+    said = "CELERY_ACCEPT_CONTENT: pickle is refused"
+    assert said in run_program("--check", seconds=20, CELERY_BROKER_URL=broker.url, **settings).stdout
+    make_worker(**settings).wait_log(said)
+
+
 def test_celerys_own_command_line_is_understood(make_worker, app):
     worker = make_worker(
         "-A", "proj.app", "worker", "-c2", "-P", "prefork", "-E", "-Ofair", "--without-gossip", "--without-mingle",
