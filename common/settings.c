@@ -290,6 +290,7 @@ static const struct conf_row g_rows[] = {
 	  .help = "connections of one run" },
 	{ "EGRESS_RATE", { NULL }, INT(egress_rate, 1, 10000), .fallback = "50", .help = "new connections a second of one run" },
 	{ "MEDIA_DIR", { NULL }, STRING(media_dir), .fallback = "", .help = "deliverables go here by SHA-256; empty = into the row" },
+	{ "PLUGIN_DIR", { NULL }, STRING(plugin_dir), .fallback = "/data/plugins", .help = "plugins: a directory each" },
 	{ "CELERIAC_METRICS", { NULL }, STRING(metrics), .fallback = "127.0.0.1:9808",
 	  .help = "address of /metrics, /healthz and /readyz; empty = off" },
 	{ "CELERIAC_LOG_FORMAT", { NULL }, STRING(log_format), .fallback = "celery", .choices = "celery|json",

@@ -55,6 +55,12 @@
 #define BOUND_HTTP_HEAD	    (64u << 10)	 /* status line and headers */
 #define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
 
+/* Plugins */
+#define BOUND_PLUGIN_FILES 512
+#define BOUND_PLUGIN_BYTES (8u << 20) /* of all its files */
+#define BOUND_PLUGIN_DEPTH 8
+#define BOUND_TOOL_ANSWER  (16u << 20) /* what a tool returned, as JSON */
+
 /* MCP servers */
 #define BOUND_MCP_MESSAGE   (16u << 20) /* one line, event or answer */
 #define BOUND_MCP_NOISE	    1000	/* lines of stdout that are no message, per session */

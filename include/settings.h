@@ -137,6 +137,7 @@ struct settings {
 	int64_t egress_max_connections; /* one run */
 	int64_t egress_rate;		/* new connections a second */
 	const char *media_dir;
+	const char *plugin_dir;
 	const char *metrics;	/* host:port, "" = off */
 	const char *log_format; /* celery | json */
 

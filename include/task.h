@@ -96,6 +96,8 @@ struct task {
 		*secret_params; /* NULL-terminated: redacted in rows, logs and events; or NULL */
 	const char *help;
 	struct task_options options;
+	const char *target; /* for TASK_STORED: parameter whose value is the name of a tool, which
+			       the policy and sandbox_settings know as well; or NULL */
 };
 
 /* ---- inside a running task: for the thread that runs it, until it returns ---- */

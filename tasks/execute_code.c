@@ -4,68 +4,13 @@
  */
 #include "execute_code.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
-#include "log.h"
-#include "mem.h"
+#include "kept_run.h"
 #include "tasks.h"
 
-/* What the row borrows until it is written. */
-struct kept {
-	struct sandbox_outcome outcome;
-	struct store_file *files;
-	struct sandbox *sandbox;
-	char *conversation, *task_id;
-	bool one_shot;
-};
-
-static void kept_stored(void *arg)
-{
-	struct kept *k = arg;
-	const struct sandbox_run run = {
-		.task_id = k->task_id, .conversation = k->conversation, .one_shot = k->one_shot};
-
-	sandbox_acknowledge(k->sandbox, &run, &k->outcome);
-}
-
-static void kept_free(void *arg)
-{
-	struct kept *k = arg;
-
-	sandbox_outcome_done(&k->outcome);
-	free(k->files);
-	free(k->conversation);
-	free(k->task_id);
-	free(k);
-}
-
-/* Fills the row from the outcome; the row keeps it. */
-static void fill_record(struct task_ctx *ctx, const struct sandbox_run *run, struct kept *k)
-{
-	struct task_record *record = task_ctx_record(ctx);
-	const struct sandbox_outcome *o = &k->outcome;
-
-	k->files = xcalloc(o->file_count + 1, sizeof(*k->files));
-	for (size_t i = 0; i < o->file_count; i++) {
-		k->files[i].name = o->files[i].name;
-		k->files[i].data = o->files[i].data;
-		k->files[i].len = o->files[i].len;
-	}
-	store_describe_files(task_ctx_row(ctx), k->files, o->file_count);
-	record->conversation = run->conversation;
-	record->project = run->project;
-	record->finish = (struct store_finish){.status = sandbox_status_text(o->status),
-					       .exit_code = o->exit_code,
-					       .stdout_text = o->stdout_text,
-					       .stderr_text = o->stderr_text,
-					       .container = o->container,
-					       .files = k->files,
-					       .file_count = o->file_count};
-}
-
-static json_t *files_json(const struct kept *k)
+static json_t *files_json(const struct kept_run *k)
 {
 	json_t *list = json_array();
 
@@ -101,7 +46,7 @@ static json_t *output_json(const char *text, size_t len)
 }
 
 /* The run result, as the manual lists it. */
-static json_t *run_result(const struct kept *k)
+static json_t *run_result(const struct kept_run *k)
 {
 	const struct sandbox_outcome *o = &k->outcome;
 
@@ -116,47 +61,15 @@ static json_t *run_result(const struct kept *k)
 			 o->reused, "restarted", o->restarted);
 }
 
-/* What it cost, and what it took to end it. */
-static void log_end(const struct sandbox_outcome *o)
-{
-	static const char *const ended[] = {
-		[SANDBOX_ENDED_ALONE] = "nothing was left",
-		[SANDBOX_ENDED_KILLED] = "its processes were killed",
-		[SANDBOX_ENDED_CONTAINER] = "its container was removed",
-	};
-
-	log_info("Run in %.12s: %s, exit code %d, %lld ms CPU, %lld KiB; %s (%u)", o->container,
-		 sandbox_status_text(o->status), o->exit_code,
-		 (long long)(o->cpu_time / USEC_PER_MSEC), (long long)(o->peak_memory / 1024),
-		 ended[o->ended], o->killed);
-}
-
 static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json_t **ret_result,
 		       struct err *err)
 {
-	struct sandbox *s = NULL;
-	struct kept *k;
-	int rc = require_sandbox(ctx, &s, err);
+	struct kept_run *k;
+	int rc = kept_run(ctx, run, &k, err);
 
 	if (rc < 0)
 		return rc;
-	k = xcalloc(1, sizeof(*k));
-	rc = sandbox_execute(s, run, &k->outcome, err);
-	if (rc < 0) {
-		free(k);
-		return raise_sandbox_error(ctx, run->conversation, err);
-	}
-	k->sandbox = s;
-	k->conversation = xstrdup(run->conversation);
-	k->task_id = xstrdup(run->task_id);
-	k->one_shot = run->one_shot;
-	task_ctx_record(ctx)->stored = kept_stored;
-	task_ctx_record(ctx)->cleanup = kept_free;
-	task_ctx_record(ctx)->cleanup_arg = k;
-	log_end(&k->outcome);
-	if (k->outcome.status == SANDBOX_CANCELLED)
-		return err_set(err, ERR_CANCELLED, "the run was cancelled");
-	fill_record(ctx, run, k);
+	kept_run_record(ctx, run, k);
 	*ret_result = run_result(k);
 	return 0;
 }

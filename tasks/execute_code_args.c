@@ -3,7 +3,6 @@
  * started; what is wrong with one is said by its name, never by the value of a secret.
  */
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +10,8 @@
 #include "execute_code.h"
 #include "json.h"
 #include "mem.h"
-#include "number.h"
 #include "tasks.h"
+#include "tool.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
@@ -194,34 +193,6 @@ static int read_env(struct task_ctx *ctx, const json_t *value, struct execute_ar
 	return 0;
 }
 
-/* ---- timeout ---- */
-
-static int read_timeout(struct task_ctx *ctx, const json_t *value, struct execute_args *a,
-			struct err *err)
-{
-	const struct settings *s = task_ctx_settings(ctx);
-	double longest = (double)s->sandbox_max_timeout / (double)USEC_PER_SEC;
-	_cleanup_(number_done) struct number n = {0};
-	struct err why = {0};
-	double seconds = 0;
-
-	a->run.timeout = s->sandbox_timeout;
-	if (value == NULL)
-		return 0;
-	if (number_read(value, &n, &why) < 0 || number_real(&n, &seconds, &why) < 0)
-		seconds = INFINITY;
-	if (!(seconds > 0))
-		return raise_value_error(ctx, err, "timeout must be more than 0 seconds");
-	if (seconds > longest)
-		return raise_value_error(ctx, err,
-					 "timeout must be at most %g seconds (SANDBOX_MAX_TIMEOUT)",
-					 longest);
-	a->run.timeout = (usec_t)(seconds * (double)USEC_PER_SEC);
-	if (a->run.timeout == 0)
-		a->run.timeout = 1;
-	return 0;
-}
-
 /* ---- all ---- */
 
 int execute_args_read(struct task_ctx *ctx, json_t *const *values, struct execute_args *ret,
@@ -241,7 +212,7 @@ int execute_args_read(struct task_ctx *ctx, json_t *const *values, struct execut
 	if (rc == 0)
 		rc = check_stateful(ctx, values[EXECUTE_STATEFUL], ret, err);
 	if (rc == 0)
-		rc = read_timeout(ctx, values[EXECUTE_TIMEOUT], ret, err);
+		rc = tool_timeout(ctx, values[EXECUTE_TIMEOUT], &ret->run.timeout, err);
 	if (rc == 0)
 		rc = read_code(ctx, values[EXECUTE_CODE], ret, err);
 	if (rc == 0)

@@ -27,6 +27,8 @@ extern const struct task task_sandbox_cleanup;
 extern const struct task task_sandbox_close;
 extern const struct task task_sandbox_execute_code;
 extern const struct task task_sandbox_reset_output;
+extern const struct task task_tools_run_custom;
+extern const struct task task_tools_run_plugin;
 
 #define raise_value_error(ctx, err, ...) task_raise(ctx, err, "builtins", "ValueError", __VA_ARGS__)
 #define raise_type_error(ctx, err, ...)	 task_raise(ctx, err, "builtins", "TypeError", __VA_ARGS__)

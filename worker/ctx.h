@@ -21,6 +21,7 @@ struct task_ctx {
 	bool timed_out;			    /* by the hard time limit */
 	struct policy *policy;		    /* in force when the call came, or NULL */
 	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
+	const char *target;		    /* the tool it names, or NULL; likewise */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

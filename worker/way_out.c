@@ -78,13 +78,16 @@ static bool allows(void *arg, const char *scheme, const struct outbound_host *ho
 	return answer.allow;
 }
 
-/* As its row of sandbox_settings says, else as is usual for it. */
+/* As the row of sandbox_settings of the tool or of the task says, else as is usual for it. */
 static bool has_network(const struct task_ctx *ctx)
 {
 	const struct task *t = ctx->request->task;
-	const struct sandbox_setting *s =
-		ctx->policy ? policy_setting(ctx->policy, t->name, ctx->project) : NULL;
+	const struct sandbox_setting *s = NULL;
 
+	if (ctx->policy && ctx->target)
+		s = policy_setting(ctx->policy, ctx->target, ctx->project);
+	if (ctx->policy && !s)
+		s = policy_setting(ctx->policy, t->name, ctx->project);
 	return s ? s->network : (t->flags & TASK_NETWORK) != 0;
 }
 

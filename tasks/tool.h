@@ -1,0 +1,43 @@
+/*
+ * tool.h: what tools.* tasks share: the tool result, and a Python tool in its sandbox.
+ */
+#ifndef CELERIAC_TOOL_H
+#define CELERIAC_TOOL_H
+
+#include "task_house.h"
+
+/* ---- tool_result.c ---- */
+/* The tool result of the manual. `result` and `content` are given to it (NULL = null, []); `error`
+ * NULL = none. Given. */
+json_t *tool_result(const char *status, json_t *result, json_t *content, bool is_error,
+		    const char *error, usec_t duration);
+
+/* The argument `timeout` in seconds, else the setting. Raises ValueError. */
+int tool_timeout(struct task_ctx *ctx, const json_t *value, usec_t *ret,
+		 struct err *err) must_check;
+
+/* ---- tool_python.c ---- */
+struct python_tool {
+	const char *tool;	     /* its name, or NULL: the only one */
+	const json_t *files;	     /* object: path below the plugin's directory → base64 */
+	const json_t *params;	     /* object */
+	const json_t *context;	     /* object, or NULL */
+	const json_t *plugin_config; /* object, or NULL; a secret */
+	const char *conversation, *project; /* or NULL */
+	usec_t timeout;
+};
+/* Runs it in a container of its own and fills the row. A tool that fails is a task that succeeded.
+ */
+int python_tool_run(struct task_ctx *ctx, const struct python_tool *tool, json_t **ret_result,
+		    struct err *err) must_check;
+
+/* ---- plugin_dir.c ---- */
+/* The files below `root`/`plugin` as python_tool wants them, and the digest of names and contents.
+ * Regular files and directories only: ERR_DENIED names anything else. ERR_NOTFOUND: no such plugin;
+ * ERR_INVALID: no name of one, or it lacks its tools.py; ERR_TOOBIG: BOUND_PLUGIN_FILES,
+ * BOUND_PLUGIN_BYTES. Given. [any] */
+#define PLUGIN_DIGEST_SIZE 65
+int plugin_dir_read(const char *root, const char *plugin, json_t **ret_files,
+		    char ret_digest[PLUGIN_DIGEST_SIZE], struct err *err) must_check;
+
+#endif

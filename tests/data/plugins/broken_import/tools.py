@@ -1,0 +1,6 @@
+from base import BaseTool
+import no_such_module_anywhere
+
+
+class Never(BaseTool):
+    name = "never"

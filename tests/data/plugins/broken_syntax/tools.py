@@ -1,0 +1,4 @@
+from base import BaseTool
+
+class Never(BaseTool)
+    name = "never"

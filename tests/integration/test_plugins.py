@@ -1,0 +1,163 @@
+"""Plugins and tools given as source text: what they see, what they return, and every way in which they fail."""
+
+import os
+import shutil
+import uuid
+
+import pytest
+
+from sandboxes import containers
+from services import ROOT, wait_until
+
+pytestmark = pytest.mark.docker
+PLUGINS = ROOT / "tests/data/plugins"
+
+
+@pytest.fixture(scope="module")
+def plugin_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugins")
+    shutil.copytree(PLUGINS, path, dirs_exist_ok=True)
+    (path / "linked").mkdir()
+    (path / "linked/tools.py").symlink_to("/etc/passwd")
+    (path / "piped").mkdir()
+    (path / "piped/tools.py").write_text("")
+    os.mkfifo(path / "piped/pipe")
+    (path / "empty").mkdir()
+    (path / "large").mkdir()
+    (path / "large/tools.py").write_text("")
+    (path / "large/data").write_bytes(b"x" * (9 << 20))
+    (path / "elsewhere").symlink_to("/etc")
+    return path
+
+
+@pytest.fixture
+def tools(make_full_worker, app, postgres, plugin_dir):
+    make_full_worker(PLUGIN_DIR=str(plugin_dir))
+    return lambda name, **kwargs: app.send_task(name, kwargs=kwargs).get(timeout=90)
+
+
+def plugin(tools, name, tool=None, params=None, **kwargs):
+    return tools("tools.run_plugin", plugin=name, tool=tool or name, params=params or {}, **kwargs)
+
+
+KEYS = {"status", "result", "content", "is_error", "error", "duration_ms"}
+
+
+def test_what_plugins_return(tools, broker, postgres):
+    done = plugin(tools, "calculator", "calc_add", {"a": 1, "b": 2.5})
+    assert set(done) == KEYS and (done["status"], done["result"], done["is_error"], done["error"]) == ("ok", "3.5", False, None)
+    assert plugin(tools, "calculator", "calc_add", {"a": 1, "b": 2, "mode": "double"})["result"] == "6"
+    noisy = plugin(tools, "noisy", params={"say": "é\u2028"})
+    assert noisy["result"] == {"said": "é\u2028", "größe": 3, "list": [1, None, True]}
+    forger = plugin(tools, "forger")
+    assert (forger["status"], forger["result"]) == ("ok", "honest")
+    row = postgres.sql("SELECT kind, tool, status, stdout, state FROM celeriac.tool_results WHERE kind = 'plugin' AND stdout LIKE %s",
+                       '%imported%')
+    assert row == [("plugin", "tools.run_plugin", "ok", 'imported\n{"ok": true, "result": "printed"}\n', "finished")]
+    assert containers(broker.instance, "--filter=label=celeriac.role=run") == [], "its container goes with it"
+
+
+def test_what_plugins_see(tools, postgres):
+    conversation = uuid.uuid4().hex
+    done = plugin(tools, "context", conversation_id=conversation, project_id="p",
+                  context={"project_name": "P", "assistant_name": "A", "user_email": "u@example.org"})
+    assert set(done) == KEYS | {"api_calls"}
+    assert done["api_calls"] == [{"service": "weather", "method": "GET", "url": "https://api.example/x", "status_code": 200, "duration_ms": 12}]
+    seen = done["result"]
+    assert (seen["project"], seen["assistant"], seen["user"], seen["app_config"], seen["plugin_config"]) == ("P", "A", "u@example.org", {}, {})
+    assert seen["network"] is False and seen["proxy"] is None and seen["environment"] == []
+    assert seen["writable"] == [] and seen["listing"] == ["deep", "helper.py", "manifest.py", "tools.py"]
+    assert (seen["helper"], seen["deep"]) == ("from a file beside it", "from a package below it")
+    configured = plugin(tools, "context", plugin_config={"key": "s3cret-0815"})
+    assert configured["result"]["plugin_config"] == {"key": "s3cret-0815"}
+    assert postgres.sql("SELECT count(*) FROM celeriac.tool_results WHERE params::text LIKE '%%s3cret-0815%%'") == [(0,)]
+
+
+@pytest.mark.parametrize("name, tool, params, words", [
+    ("calculator", "calc_add", {"a": 1}, "do not fit the tool's input_schema: params.b is required"),
+    ("calculator", "calc_add", {"a": "1", "b": 2}, "params.a must be number"),
+    ("calculator", "calc_add", {"a": 1, "b": 2, "mode": "half"}, 'params.mode must be one of ["plain", "double"]'),
+    ("calculator", "calc_add", {"a": 1, "b": 2, "c": 3}, "params.c is not known"),
+    ("calculator", "calc_multiply", {}, "could not be made: there is no tool 'calc_multiply'"),
+    ("calculator", "calc_divide", {"a": 1, "b": 0},
+     'raised an exception: ZeroDivisionError: division by zero\n  File "tools.py", line 29, in execute: return divide(params["a"], params["b"])\n'
+     '  File "tools.py", line 33, in divide: return a / b'),
+    ("broken_import", "never", {}, "could not be imported: ModuleNotFoundError: No module named 'no_such_module_anywhere'\n  File \"tools.py\", line 2"),
+    ("broken_syntax", "never", {}, 'could not be imported: SyntaxError: expected \':\' (tools.py, line 3)\n  File "tools.py", line 3: class Never(BaseTool)'),
+    ("failing", "raises", {}, "KeyError: 'what it needs'"),
+    ("failing", "unspeakable", {}, "returned what is no JSON: TypeError: Object of type set is not JSON serializable"),
+    ("failing", "cannot_be_made", {}, "could not be made: RuntimeError: not today"),
+    ("failing", "exits", {}, "raised an exception: SystemExit: 3"),
+    ("failing", "dies", {}, "ended without an answer (error, exit code 7): about to die"),
+    ("failing", "twice", {}, "more than one tool: Twice, TwiceAgain"),
+    ("failing", "too_much", {}, "ended without an answer"),
+])
+def test_how_plugins_fail(tools, name, tool, params, words):
+    done = plugin(tools, name, tool, params)
+    assert (done["status"], done["is_error"], done["result"]) == ("error", True, None)
+    assert words in done["error"], done["error"]
+
+
+def test_a_plugin_that_sleeps(tools, broker):
+    done = plugin(tools, "sleeper", timeout=1)
+    assert (done["status"], done["is_error"]) == ("timeout", True)
+    wait_until(lambda: containers(broker.instance, "--filter=label=celeriac.role=run") == [], 20)
+
+
+@pytest.mark.parametrize("name, error, words", [
+    ("nowhere", ValueError, "plugin nowhere"),
+    ("../calculator", ValueError, "is not the name of one"),
+    (".hidden", ValueError, "is not the name of one"),
+    ("linked", PermissionError, "tools.py is a link or a special file"),
+    ("piped", PermissionError, "pipe is a link or a special file"),
+    ("elsewhere", PermissionError, "is not a directory"),
+    ("empty", ValueError, "has no tools.py"),
+    ("large", ValueError, "more than 8388608 bytes"),
+])
+def test_directories_that_are_refused(tools, name, error, words):
+    with pytest.raises(error, match=words):
+        plugin(tools, name)
+
+
+SOURCE = '''from base import BaseTool, SandboxToolContext
+
+
+class Shout(BaseTool):
+    name = "custom_shout"
+    description = "Shouts"
+    input_schema = {"type": "object", "properties": {"text": {"type": "string", "minLength": 1}}, "required": ["text"]}
+
+    def execute(self, params, ctx: SandboxToolContext) -> str:
+        return params["text"].upper() + " " + str(ctx.user_email)
+'''
+
+
+def test_tools_given_as_source(tools, postgres):
+    done = tools("tools.run_custom", source=SOURCE, params={"text": "straße"}, context={"user_email": "u@example.org"})
+    assert set(done) == KEYS and (done["status"], done["result"]) == ("ok", "STRASSE u@example.org")
+    wrong = tools("tools.run_custom", source=SOURCE, params={"text": ""})
+    assert "params.text must have 1 to any number of characters" in wrong["error"]
+    assert "no class that derives from BaseTool" in tools("tools.run_custom", source="x = 1\n", params={})["error"]
+    assert postgres.sql("SELECT DISTINCT kind FROM celeriac.tool_results WHERE tool = 'tools.run_custom'") == [("custom",)]
+
+
+def test_one_tool_denied_and_one_with_a_network(tools, postgres):
+    try:
+        postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action, note) VALUES ('tool', 'calc_div*', 'deny', 'no division')")
+        postgres.sql("INSERT INTO celeriac.sandbox_settings (tool, network) VALUES ('context', true)")
+
+        def denied():
+            try:
+                return plugin(tools, "calculator", "calc_divide", {"a": 1, "b": 1}) and None
+            except PermissionError as error:
+                return str(error)
+
+        assert wait_until(denied, 30) == "calc_divide is denied by the policy: no division"
+        assert plugin(tools, "calculator", "calc_add", {"a": 1, "b": 1})["status"] == "ok"
+        wait_until(lambda: plugin(tools, "context")["result"]["proxy"] == "http://127.0.0.1:3128", 30)
+        assert wait_until(lambda: [row for row in postgres.sql(
+            "SELECT decision, kind, tool, target, reason FROM celeriac.activity_events WHERE target LIKE 'calc_%%' ORDER BY id")
+            if row[0] == "deny"][:1], 30) == [("deny", "plugin", "tools.run_plugin", "calc_divide", "no division")]
+    finally:
+        postgres.sql("DELETE FROM celeriac.policy_rules")
+        postgres.sql("DELETE FROM celeriac.sandbox_settings")
