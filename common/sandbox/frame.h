@@ -23,16 +23,16 @@
  * the head's size, the tails flagged FRAME_TAIL at the end, then EXIT. Standard input has a window:
  * at most FRAME_STDIN_WINDOW bytes may be sent beyond what STDIN_TAKEN has acknowledged. After the
  * EXIT the worker asks for HARVEST: FILE, FILE_DATA …, FILE_END per file, SKIPPED for what is left
- * out, HARVESTED at the end.
+ * out, HARVESTED at the end. A HARVEST between the first of a run's frames and its RUN is kept for
+ * the run's end: the harvest then follows an EXIT that leaves files without being asked for [3].
  *
  * A run that was given a key (the task's id) does not depend on its attachment: it goes on when a
  * HELLO of a higher epoch comes, and its output, its EXIT and its new files are kept, within
  * bounds, until ACK. Whoever is attached then may ASK for it: STATE, and where there is such a run
  * everything it said from the beginning, then what it says, as if it had been started here.
  *
- * Versions: 1 knew neither keys nor what is marked [2]. Both sides speak the lower of the two
- * versions; an agent obeys a worker that is one behind, and a run without a key ends with its
- * attachment.
+ * Versions: 2 did not know what is marked [3]. Both sides speak the lower of the two versions, and
+ * either puts up with one that is one behind. A run without a key ends with its attachment.
  */
 #ifndef CELERIAC_SANDBOX_FRAME_H
 #define CELERIAC_SANDBOX_FRAME_H
@@ -40,8 +40,10 @@
 #include "base.h"
 #include "bounds.h"
 
-#define FRAME_VERSION	   2
-#define FRAME_VERSION_MIN  (FRAME_VERSION - 1) /* the oldest worker that an agent obeys */
+#ifndef FRAME_VERSION /* a test builds an agent that is one behind */
+#define FRAME_VERSION 3
+#endif
+#define FRAME_VERSION_MIN  (FRAME_VERSION - 1) /* the oldest that is understood */
 #define FRAME_HEADER	   16u
 #define FRAME_PAYLOAD	   BOUND_FRAME_BYTES
 #define FRAME_PREAMBLE	   (FRAME_HEADER + FRAME_PAYLOAD)
@@ -63,13 +65,13 @@ enum frame_type {
 	FRAME_RUN = 6,		  /* struct frame_run */
 	FRAME_STDIN = 7,	  /* bytes; FRAME_LAST = end of input after them */
 	FRAME_CANCEL = 8,	  /* ends the run */
-	FRAME_HARVEST = 9,	  /* struct frame_harvest */
+	FRAME_HARVEST = 9,	  /* struct frame_harvest; [3] also before its RUN */
 	FRAME_RESET = 10,	  /* empties /sandbox/output */
-	FRAME_ASK = 11,		  /* [2] key: from now on `run` is the run that was begun with it */
-	FRAME_ACK = 12,		  /* [2] key: what is kept of that run is not needed any more */
-	FRAME_CHANNEL_DATA = 16,  /* [2] channel u32 · bytes for the client */
-	FRAME_CHANNEL_END = 17,	  /* [2] channel u32 · enum frame_channel_end u32 */
-	FRAME_CHANNEL_TAKEN = 18, /* [2] channel u32 · bytes u32 of SENT that are out of the way */
+	FRAME_ASK = 11,		  /* key: from now on `run` is the run that was begun with it */
+	FRAME_ACK = 12,		  /* key: what is kept of that run is not needed any more */
+	FRAME_CHANNEL_DATA = 16,  /* channel u32 · bytes for the client */
+	FRAME_CHANNEL_END = 17,	  /* channel u32 · enum frame_channel_end u32 */
+	FRAME_CHANNEL_TAKEN = 18, /* channel u32 · bytes u32 of SENT that are out of the way */
 	/* agent to worker */
 	FRAME_WELCOME = 32, /* nonce[16] · struct frame_welcome; answers HELLO, under the epoch of
 			       the HELLO */
@@ -85,14 +87,13 @@ enum frame_type {
 	FRAME_HARVESTED = 41,	  /* struct frame_harvested */
 	FRAME_RESET_DONE = 42,	  /* entries removed u64 · entries left u64 */
 	FRAME_COMPLAINT = 43,	  /* text; the agent could not make sense of a frame, for the log */
-	FRAME_STATE = 44,	  /* [2] struct frame_state; answers ASK */
-	FRAME_SUPERSEDED = 45,	  /* [2] to the epoch that is obeyed no more */
-	FRAME_STARTED = 46,	  /* [2] the run's program is there */
-	FRAME_CHANNEL_OPEN = 52,  /* [2] channel u32: a client has connected */
-	FRAME_CHANNEL_SENT = 53,  /* [2] channel u32 · bytes of the client */
-	FRAME_CHANNEL_ENDED = 54, /* [2] channel u32 · enum frame_channel_end u32 */
-	FRAME_CHANNEL_WRITTEN =
-		55, /* [2] channel u32 · bytes u32 of DATA that the client has got */
+	FRAME_STATE = 44,	  /* struct frame_state; answers ASK */
+	FRAME_SUPERSEDED = 45,	  /* to the epoch that is obeyed no more */
+	FRAME_STARTED = 46,	  /* the run's program is there */
+	FRAME_CHANNEL_OPEN = 52,  /* channel u32: a client has connected */
+	FRAME_CHANNEL_SENT = 53,  /* channel u32 · bytes of the client */
+	FRAME_CHANNEL_ENDED = 54, /* channel u32 · enum frame_channel_end u32 */
+	FRAME_CHANNEL_WRITTEN = 55, /* channel u32 · bytes u32 of DATA that the client has got */
 	FRAME_TYPE_END
 };
 
@@ -129,8 +130,8 @@ struct frame_run {
 	uint32_t nofile;       /* 0 = as the container has it */
 	uint32_t flags;	       /* enum frame_run_flag */
 	uint64_t file_size;    /* largest file, 0 = as the container has it */
-	uint32_t note;	       /* [2] handed back in STATE */
-	struct slice key;      /* [2] "" = none; borrowed */
+	uint32_t note;	       /* handed back in STATE */
+	struct slice key;      /* "" = none; borrowed */
 };
 enum frame_run_flag {
 	FRAME_RUN_STDIN = 1u << 0, /* STDIN frames follow; else it is /dev/null */
@@ -211,7 +212,7 @@ struct frame_state {
 enum frame_welcome_flag {
 	FRAME_WELCOME_OBEYS = 1u << 0, /* else this epoch is too low: `epoch` is the one obeyed */
 	FRAME_WELCOME_ENDED = 1u << 1, /* a run was going and has been ended */
-	FRAME_WELCOME_BUSY = 1u << 2,  /* [2] a run is going */
+	FRAME_WELCOME_BUSY = 1u << 2,  /* a run is going */
 };
 struct frame_welcome {
 	uint32_t version, flags, epoch;
@@ -234,7 +235,7 @@ unsigned char *frame_put_u64(unsigned char *p, uint64_t v);
 /* Fixed payloads to bytes, returning their length, and back: false when the payload is too short.
  */
 #define FRAME_STRUCT_MAX 512u
-/* A run without a key is written as version 1 had it. A key that is too long, or holds a NUL, is
+/* A key that is too long, or holds a NUL, is
  * read as bad. */
 size_t frame_run_encode(const struct frame_run *r, unsigned char out[FRAME_STRUCT_MAX]);
 bool frame_key_is_good(struct slice key);
@@ -242,6 +243,9 @@ bool frame_run_decode(const struct frame *f, struct frame_run *ret);
 size_t frame_exit_encode(const struct frame_exit *e, unsigned char out[FRAME_STRUCT_MAX]);
 /* `ret_text`: what follows, borrowed from the frame. */
 bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct slice *ret_text);
+/* Nothing of the run is alive, and what it has left is its own: the files of one that was
+ * cancelled, or never began, count as the next one's. */
+bool frame_exit_leaves_files(const struct frame_exit *e);
 size_t frame_state_encode(const struct frame_state *s, unsigned char out[FRAME_STRUCT_MAX]);
 bool frame_state_decode(const struct frame *f, struct frame_state *ret);
 size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX]);

@@ -82,6 +82,11 @@ bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct sli
 	return !c.bad;
 }
 
+bool frame_exit_leaves_files(const struct frame_exit *e)
+{
+	return e->remaining == 0 && (e->end == FRAME_END_EXITED || e->end == FRAME_END_TIMEOUT);
+}
+
 size_t frame_state_encode(const struct frame_state *s, unsigned char out[FRAME_STRUCT_MAX])
 {
 	unsigned char *p = out;

@@ -26,6 +26,7 @@ struct going {
 	usec_t deadline, next_tick;
 	bool heard; /* since the last tick */
 	bool cancelled, started, stopped, left;
+	bool harvest_comes; /* behind the EXIT, unasked */
 	uint32_t note;
 	struct frame_exit exit;
 	char exit_text[BOUND_ERROR_TEXT];
@@ -283,6 +284,20 @@ static void judge(struct going *g, struct sandbox_outcome *o)
 		log_debug("a run did not start: %s", g->exit_text);
 }
 
+/* The files, unless they count as the next run's. 0 = none, or all that there are. */
+static int harvest(struct going *g, struct sandbox_outcome *o, struct err *err)
+{
+	enum sandbox_status status = o->status;
+	int rc;
+
+	if (g->harvest_comes && frame_exit_leaves_files(&g->exit))
+		return sandbox_run_harvest(g->l, g->plan, g->run, o, err);
+	if (status == SANDBOX_CANCELLED || status == SANDBOX_LOST || status == SANDBOX_START_FAILED)
+		return 0;
+	rc = sandbox_run_harvest_ask(g->l, g->plan, g->run, err);
+	return rc < 0 ? rc : sandbox_run_harvest(g->l, g->plan, g->run, o, err);
+}
+
 /* After the EXIT: the verdict, the files, and whether the container can be used on. */
 static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 {
@@ -292,10 +307,7 @@ static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 
 	judge(g, o);
 	tell_tails(g);
-	if (o->status == SANDBOX_CANCELLED || o->status == SANDBOX_LOST ||
-	    o->status == SANDBOX_START_FAILED)
-		return spent ? RUN_SPENT : RUN_FINE;
-	if (sandbox_run_harvest(g->l, g->plan, g->run, o, &err) < 0) {
+	if (harvest(g, o, &err) < 0) {
 		log_debug("files of a run: %s", err.msg);
 		sandbox_outcome_add_skipped(o, "", 0,
 					    "the sandbox was lost before its files were read");
@@ -331,7 +343,7 @@ static int begin(struct going *g, struct err *err)
 	tell_from_now(g, false);
 	g->note = g->plan->note;
 	g->in = (struct run_input){.data = run->stdin_data};
-	g->started = agent_link_version(g->l) < 2;
+	g->harvest_comes = agent_link_version(g->l) > 2;
 	g->deadline = clock_mono() + run->timeout + RUN_GRACE;
 	if (!run->begun)
 		note(g);
@@ -355,6 +367,7 @@ static void take_up(struct going *g, const struct frame_state *state)
 				   .taken = state->stdin_taken < got ? (size_t)state->stdin_taken
 								     : got};
 	g->started = true;
+	g->harvest_comes = false;
 	g->deadline = clock_mono() + left + RUN_GRACE;
 	note(g);
 }

@@ -67,7 +67,7 @@ struct run_wait {
 };
 /*
  * Asks for the run that was begun with `key`; while another one is going, that one's end is waited
- * for. *ret_run is what it is called from now on; ERR_CANCELLED. An agent of version 1 has none.
+ * for. *ret_run is what it is called from now on; ERR_CANCELLED.
  */
 int sandbox_run_ask(struct agent_link *l, const char *key, const struct run_wait *wait,
 		    uint32_t *ret_run, struct frame_state *ret, struct err *err) must_check;
@@ -84,7 +84,10 @@ struct run_input {
 int sandbox_run_send_input(struct agent_link *l, uint32_t run, struct run_input *in,
 			   struct err *err) must_check;
 
-/* run_harvest.c: the new files of /sandbox/output. */
+/* run_harvest.c: the new files of /sandbox/output. Asking is not flushed. */
+int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+			    struct err *err) must_check;
+/* What has been asked for. */
 int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			struct sandbox_outcome *o, struct err *err) must_check;
 

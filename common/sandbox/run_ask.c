@@ -46,15 +46,12 @@ int sandbox_run_ask(struct agent_link *l, const char *key, const struct run_wait
 	usec_t deadline = clock_deadline(RUN_GRACE), limit = wait->limit;
 	uint32_t run = agent_link_next_run(l);
 	struct frame_state state = {.state = FRAME_STATE_NONE};
-	int rc = 0;
+	int rc = agent_link_send(l, FRAME_ASK, 0, run, key, strlen(key), deadline, err);
 
-	if (agent_link_version(l) > 1) {
-		rc = agent_link_send(l, FRAME_ASK, 0, run, key, strlen(key), deadline, err);
-		if (rc == 0)
-			rc = agent_link_flush(l, deadline, err);
-		if (rc == 0)
-			rc = await_state(l, run, deadline, wait, &state, err);
-	}
+	if (rc == 0)
+		rc = agent_link_flush(l, deadline, err);
+	if (rc == 0)
+		rc = await_state(l, run, deadline, wait, &state, err);
 	if (rc == 0 && state.state == FRAME_STATE_BUSY) {
 		if (limit > (usec_t)state.left_ms * USEC_PER_MSEC)
 			limit = (usec_t)state.left_ms * USEC_PER_MSEC;
@@ -74,8 +71,6 @@ void sandbox_run_acknowledge(struct agent_link *l, const char *key)
 	usec_t deadline = clock_deadline(ACK_TIME);
 	struct err err;
 
-	if (agent_link_version(l) < 2)
-		return;
 	if (agent_link_send(l, FRAME_ACK, 0, 0, key, strlen(key), deadline, &err) < 0 ||
 	    agent_link_flush(l, deadline, &err) < 0)
 		log_debug("an agent keeps what it need not: %s", err.msg);

@@ -110,8 +110,8 @@ static void finish(struct receiving *r, const struct frame *f)
 	sandbox_outcome_add_skipped(r->o, "", 0, text);
 }
 
-int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
-			struct sandbox_outcome *o, struct err *err)
+int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+			    struct err *err)
 {
 	const struct settings *s = plan->settings;
 	struct frame_harvest limits = {.files = (uint32_t)s->sandbox_files_max,
@@ -120,16 +120,21 @@ int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint3
 				       .time_ms = HARVEST_TIME / USEC_PER_MSEC,
 				       .file_size = (uint64_t)s->sandbox_file_size,
 				       .total_size = (uint64_t)s->sandbox_files_size};
-	struct receiving r = {.o = o, .settings = s};
-	usec_t deadline = clock_deadline(HARVEST_TIME + RUN_GRACE);
 	unsigned char bytes[FRAME_STRUCT_MAX];
-	struct frame f;
-	int rc;
 
-	rc = agent_link_send(l, FRAME_HARVEST, 0, run, bytes, frame_harvest_encode(&limits, bytes),
-			     deadline, err);
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
+	return agent_link_send(l, FRAME_HARVEST, 0, run, bytes,
+			       frame_harvest_encode(&limits, bytes), clock_deadline(RUN_SEND_TIME),
+			       err);
+}
+
+int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
+			struct sandbox_outcome *o, struct err *err)
+{
+	struct receiving r = {.o = o, .settings = plan->settings};
+	usec_t deadline = clock_deadline(HARVEST_TIME + RUN_GRACE);
+	struct frame f;
+	int rc = agent_link_flush(l, deadline, err);
+
 	while (rc == 0 && (rc = agent_link_receive(l, deadline, &f, err)) == 0) {
 		if (clock_mono() >= deadline)
 			rc = err_set(err, ERR_TIMEOUT, "it does not come to an end");

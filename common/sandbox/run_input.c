@@ -183,7 +183,7 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	int rc;
 
-	if (agent_link_version(l) > 1 && r->task_id && strlen(r->task_id) <= FRAME_KEY_BYTES)
+	if (r->task_id && strlen(r->task_id) <= FRAME_KEY_BYTES)
 		spec.key = (struct slice){r->task_id, strlen(r->task_id)};
 	rc = put_files(l, plan, run, deadline, err);
 
@@ -191,6 +191,8 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 		rc = send_steps(l, plan, run, deadline, err);
 	if (rc == 0)
 		rc = send_env(l, plan, run, deadline, err);
+	if (rc == 0 && agent_link_version(l) > 2)
+		rc = sandbox_run_harvest_ask(l, plan, run, err);
 	if (rc == 0)
 		rc = agent_link_send(l, FRAME_RUN, 0, run, bytes, frame_run_encode(&spec, bytes),
 				     deadline, err);

@@ -364,12 +364,23 @@ void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, 
 void agent_box_harvest_run(struct agent_box *b, uint32_t run, const struct frame_harvest *limits,
 			   struct buf *out)
 {
+	agent_box_ask_harvest(b, run, limits);
+	agent_box_take_harvest(b, out);
+}
+
+void agent_box_ask_harvest(struct agent_box *b, uint32_t run, const struct frame_harvest *limits)
+{
 	unsigned char bytes[FRAME_STRUCT_MAX];
+
+	agent_box_send(b, FRAME_HARVEST, 0, run, bytes, frame_harvest_encode(limits, bytes));
+}
+
+void agent_box_take_harvest(struct agent_box *b, struct buf *out)
+{
 	uint64_t size = 0, got = 0;
 	struct frame f;
 
 	buf_reset(out);
-	agent_box_send(b, FRAME_HARVEST, 0, run, bytes, frame_harvest_encode(limits, bytes));
 	for (;;) {
 		struct frame_cursor c;
 		uint32_t n;

@@ -73,6 +73,10 @@ void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, 
 void agent_box_harvest_run(struct agent_box *b, uint32_t run, const struct frame_harvest *limits,
 			   struct buf *out);
 
+/* Asks only: for now, or for the end of the run that is being put together. Reads one. */
+void agent_box_ask_harvest(struct agent_box *b, uint32_t run, const struct frame_harvest *limits);
+void agent_box_take_harvest(struct agent_box *b, struct buf *out);
+
 /* Processes in the agent's PID namespace besides itself. */
 int agent_box_alive(const struct agent_box *b);
 

@@ -30,20 +30,9 @@
 #define AGENT_NOTE_MS	 10000 /* looking for the new files of a run that nobody has asked for */
 #define AGENT_KEPT_RUNS	 8     /* ended runs that nobody has acknowledged, … */
 #define AGENT_KEPT_BYTES (8u << 20) /* … and their output, besides that of the last one */
-#define AGENT_HOME	 "/sandbox"
-#define AGENT_OUTPUT	 "output"
-#define AGENT_QUEUE	 (4 * (FRAME_HEADER + FRAME_PAYLOAD)) /* bytes on their way to the worker */
-#define AGENT_ARGS_BYTES (128u << 10) /* argument vector, environment: bytes each */
-#define AGENT_STRINGS	 1024	      /* argument vector, environment: entries each */
-#define AGENT_PUT_DEPTH	 4	      /* components of an input file's name */
-#define AGENT_DRAIN_MS	 100   /* children of an ended leader may finish their output for so long */
-#define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
-#define AGENT_KILL_MS	 3000  /* rounds of killing */
-#define AGENT_SPARE_MS	 500   /* of them, for so long those that spare the fork server */
-#define AGENT_SEND_MS	 30000 /* a worker that does not read */
-#define AGENT_RESET_MS	 20000 /* emptying the output directory */
-#define RUN_NICE	 10    /* of everything that a run is */
-#define AGENT_STEPS	 4     /* of one run */
+#define AGENT_SPARE_MS	 500	    /* of them, for so long those that spare the fork server */
+#define RUN_NICE	 10	    /* of everything that a run is */
+#define AGENT_STEPS	 4	    /* of one run */
 
 /* NUL-terminated strings one after another. */
 struct strings {
@@ -98,9 +87,11 @@ struct run {
 	size_t step;	       /* the one that is going */
 	const char *step_args; /* its strings, one after another */
 	size_t step_len;
-	struct frame_run spec; /* without its key */
-	struct stdio io;       /* the children's ends, until the last step has them */
-	int put_fd;	       /* file being filled, -1 = none */
+	struct frame_run spec;	      /* without its key */
+	struct frame_harvest harvest; /* for its end */
+	bool harvest_asked;
+	struct stdio io; /* the children's ends, until the last step has them */
+	int put_fd;	 /* file being filled, -1 = none */
 	uint64_t put_left;
 	char put_name[FRAME_NAME_BYTES + 1];
 	int start_errno; /* first thing that went wrong before the start */
@@ -177,6 +168,7 @@ struct agent {
 	unsigned char *queue;
 	size_t queue_begin, queue_len;
 	bool stalled; /* the worker did not read for AGENT_SEND_MS */
+	bool corked;  /* what is queued goes out together with what follows */
 	struct run run;
 	struct kept *kept; /* last ended first */
 	struct proxy proxy;
@@ -197,6 +189,9 @@ void control_read(struct agent *a);
 void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_t run,
 		  const void *data, size_t len);
 void control_flush(struct agent *a);
+/* Frames that belong together, in one piece as far as there is room. */
+void control_cork(struct agent *a);
+void control_uncork(struct agent *a);
 /* Room for a full frame and for what ends a run. */
 bool control_has_room(const struct agent *a);
 void control_complain(struct agent *a, const char *text);

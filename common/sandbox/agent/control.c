@@ -78,6 +78,18 @@ void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_
 	append(a, header, sizeof(header));
 	if (len > 0)
 		append(a, data, len);
+	if (!a->corked)
+		control_flush(a);
+}
+
+void control_cork(struct agent *a)
+{
+	a->corked = true;
+}
+
+void control_uncork(struct agent *a)
+{
+	a->corked = false;
 	control_flush(a);
 }
 
@@ -89,7 +101,7 @@ void control_complain(struct agent *a, const char *text)
 /* The one that is attached is obeyed no more. */
 static void supersede(struct agent *a, uint32_t epoch, uint32_t version)
 {
-	if (a->epoch && a->version > 1)
+	if (a->epoch)
 		control_send(a, FRAME_SUPERSEDED, 0, 0, "", 0);
 	a->epoch = epoch;
 	a->version = version < FRAME_VERSION ? version : FRAME_VERSION;
@@ -162,10 +174,24 @@ static void request(struct agent *a, const struct frame *f)
 		control_complain(a, "bad RUN");
 }
 
-static void obey(struct agent *a, const struct frame *f)
+/* Now, or at the end of the run that is being put together. */
+static void ask_harvest(struct agent *a, const struct frame *f)
 {
 	struct frame_harvest limits;
+	struct run *r = &a->run;
 
+	if (!frame_harvest_decode(f, &limits))
+		return control_complain(a, "bad HARVEST");
+	if (r->leader)
+		return control_complain(a, "no HARVEST now");
+	if (r->id == 0 || f->run != r->id)
+		return harvest(a, &limits, f->run);
+	r->harvest = limits;
+	r->harvest_asked = true;
+}
+
+static void obey(struct agent *a, const struct frame *f)
+{
 	if (f->type == FRAME_HELLO)
 		return hello(a, f);
 	if (a->epoch == 0 || f->epoch != a->epoch)
@@ -188,9 +214,7 @@ static void obey(struct agent *a, const struct frame *f)
 			run_end(a, FRAME_END_CANCELLED);
 		return;
 	case FRAME_HARVEST:
-		if (a->run.leader || !frame_harvest_decode(f, &limits))
-			return control_complain(a, "no HARVEST now");
-		return harvest(a, &limits, f->run);
+		return ask_harvest(a, f);
 	case FRAME_ASK:
 		return kept_ask(a, f);
 	case FRAME_ACK:

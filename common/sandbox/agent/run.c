@@ -60,7 +60,11 @@ static void conclude(struct agent *a, const struct frame_exit *e)
 	uint32_t waiting = a->waiting;
 
 	a->run.leader = 0;
+	control_cork(a);
 	kept_add(a, &a->run, e, a->run.attached);
+	if (a->run.attached && a->run.harvest_asked && frame_exit_leaves_files(e))
+		harvest(a, &a->run.harvest, a->run.id);
+	control_uncork(a);
 	run_prepare(a, 0);
 	a->waiting = 0;
 	if (waiting)
@@ -149,8 +153,7 @@ void run_start(struct agent *a, const struct frame_run *spec)
 	r->deadline = r->began + (usec_t)spec->timeout_ms * USEC_PER_MSEC;
 	capture_init(&r->out, r->out.fd, FRAME_STDOUT, limit);
 	capture_init(&r->err, r->err.fd, FRAME_STDERR, limit);
-	if (a->version > 1)
-		control_send(a, FRAME_STARTED, 0, r->id, "", 0);
+	control_send(a, FRAME_STARTED, 0, r->id, "", 0);
 }
 
 static void fill_status(const struct run *r, struct frame_exit *e)
@@ -266,7 +269,7 @@ void run_pump(struct agent *a)
 void run_detach(struct agent *a)
 {
 	if (a->run.leader && a->run.key[0])
-		a->run.attached = false;
+		a->run.attached = a->run.harvest_asked = false;
 	else
 		run_prepare(a, 0);
 }

@@ -215,6 +215,63 @@ START_TEST(test_kept_files)
 }
 END_TEST
 
+/* The beginning of a run, with a harvest for its end. */
+static void order_with_harvest(uint32_t id, const struct frame_harvest *limits)
+{
+	agent_box_put(box, id, "input", "");
+	agent_box_ask_harvest(box, id, limits);
+}
+
+/* A harvest that was asked for with the run comes behind its end, unless the run leaves nothing of
+ * its own; whoever asks for the run anew asks for its files as well. */
+START_TEST(test_harvest_ahead)
+{
+	const struct frame_harvest limits = {.files = 10,
+					     .depth = 8,
+					     .entries = 1000,
+					     .time_ms = 60000,
+					     .file_size = 1000,
+					     .total_size = 10000};
+	_cleanup_buf_ struct buf found = BUF_INIT(10000);
+	struct frame_state s;
+	struct frame f;
+
+	order_with_harvest(1, &limits);
+	agent_box_start_keyed(box, 1, "first", "echo 1 >output/a; echo hello", 60000, 1000, 0);
+	agent_box_finish(box, 1, &r);
+	agent_box_take_harvest(box, &found);
+	ck_assert_str_eq(found.data, "+a:2 ");
+	/* cancelled: its file is the next one's */
+	order_with_harvest(2, &limits);
+	agent_box_start_keyed(box, 2, "second", "echo 2 >output/b; echo; sleep 1000", 60000, 1000,
+			      0);
+	do
+		ck_assert(agent_box_read(box, 60000, &f));
+	while (f.type != FRAME_STDOUT);
+	agent_box_send(box, FRAME_CANCEL, 0, 2, "", 0);
+	agent_result_done(&r);
+	agent_box_finish(box, 2, &r);
+	ck_assert_uint_eq(r.exit.end, FRAME_END_CANCELLED);
+	/* one that does not start: the same */
+	order_with_harvest(3, &limits);
+	agent_box_put(box, 3, "../no", "x");
+	agent_box_start(box, 3, "true", 60000, 1000, 0);
+	agent_result_done(&r);
+	agent_box_finish(box, 3, &r);
+	ck_assert_uint_eq(r.exit.end, FRAME_END_NOT_STARTED);
+	/* the order was the other worker's */
+	order_with_harvest(4, &limits);
+	agent_box_start_keyed(box, 4, "fourth", "sleep 1; echo 4 >output/d", 60000, 1000, 0);
+	agent_box_hello(box, 2);
+	ck_assert_int_eq(agent_box_ask(box, 7, "fourth", &s), FRAME_STATE_GOING);
+	agent_result_done(&r);
+	agent_box_finish(box, 7, &r);
+	agent_box_harvest_run(box, 7, &limits, &found);
+	ck_assert_str_eq(found.data, "+b:2 +d:2 ");
+	agent_result_done(&r);
+}
+END_TEST
+
 /* A worker that is one version behind is obeyed as it was then; an older one is not. */
 START_TEST(test_older_workers)
 {
@@ -222,6 +279,7 @@ START_TEST(test_older_workers)
 
 	ck_assert_uint_eq(agent_box_hello_as(box, 2, FRAME_VERSION_MIN), FRAME_WELCOME_OBEYS);
 	agent_box_start(box, 1, "echo hello; sleep 1000", 60000, 1000, 0);
+	ck_assert(agent_box_read(box, 60000, &f) && f.type == FRAME_STARTED);
 	ck_assert(agent_box_read(box, 60000, &f) && f.type == FRAME_STDOUT);
 	ck_assert_uint_eq(agent_box_hello(box, 3), FRAME_WELCOME_OBEYS | FRAME_WELCOME_ENDED);
 	ck_assert_uint_eq(agent_box_hello_as(box, 4, FRAME_VERSION_MIN - 1), 0);
@@ -246,6 +304,7 @@ int main(void)
 	tcase_add_test(t, test_kept_verdict);
 	tcase_add_test(t, test_kept_bounds);
 	tcase_add_test(t, test_kept_files);
+	tcase_add_test(t, test_harvest_ahead);
 	tcase_add_test(t, test_older_workers);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);

@@ -20,7 +20,8 @@ struct engine_stream {
 /* What the agent says after HELLO, RUN and HARVEST; "" = nothing. */
 static struct buf on_hello, on_run, on_harvest;
 static bool good_welcome, closes; /* at the end of what it says, else it is silent */
-static uint32_t epoch, run_id, hellos;
+static uint32_t epoch, run_id, hellos, version;
+static bool asked, begun; /* what has come of the run: HARVEST, RUN */
 static unsigned char nonce[FRAME_NONCE];
 
 static struct frame_reader *reader;
@@ -43,12 +44,12 @@ static void add(struct buf *b, enum frame_type type, unsigned flags, const void 
 	buf_append(b, data, len);
 }
 
-static void add_welcome(struct buf *b, uint32_t version, uint32_t flags, uint32_t obeyed)
+static void add_welcome(struct buf *b, uint32_t spoken, uint32_t flags, uint32_t obeyed)
 {
 	unsigned char payload[FRAME_WELCOME_SIZE], *p = payload + FRAME_NONCE;
 
 	memcpy(payload, nonce, FRAME_NONCE);
-	p = frame_put_u32(p, version);
+	p = frame_put_u32(p, spoken);
 	frame_put_u32(frame_put_u32(p, flags), obeyed);
 	buf_append(b, frame_sync_mark, FRAME_HEADER);
 	add(b, FRAME_WELCOME, 0, payload, sizeof(payload));
@@ -61,12 +62,17 @@ static void hear(const struct frame *f)
 		epoch = f->epoch;
 		memcpy(nonce, f->data, FRAME_NONCE);
 		if (good_welcome)
-			add_welcome(&to_worker, FRAME_VERSION, FRAME_WELCOME_OBEYS, epoch);
+			add_welcome(&to_worker, version, FRAME_WELCOME_OBEYS, epoch);
 		buf_append(&to_worker, on_hello.data, on_hello.len);
 	} else if (f->type == FRAME_RUN) {
+		begun = true;
 		buf_append(&to_worker, on_run.data, on_run.len);
+		if (asked)
+			buf_append(&to_worker, on_harvest.data, on_harvest.len);
 	} else if (f->type == FRAME_HARVEST) {
-		buf_append(&to_worker, on_harvest.data, on_harvest.len);
+		asked = true;
+		if (begun)
+			buf_append(&to_worker, on_harvest.data, on_harvest.len);
 	}
 }
 
@@ -135,6 +141,8 @@ static void setup(void)
 	frame_reader_init(reader);
 	on_hello = on_run = on_harvest = to_worker = BUF_INIT(64 << 20);
 	good_welcome = closes = true;
+	asked = begun = false;
+	version = FRAME_VERSION;
 	epoch = 5;
 	run_id = 1;
 	clock_hook(test_clock, test_clock);
@@ -199,8 +207,10 @@ static void add_harvested(void)
 	add(&on_harvest, FRAME_HARVESTED, 0, bytes, sizeof(bytes));
 }
 
+/* Also one that is a version behind, or ahead. */
 START_TEST(test_honest)
 {
+	version = (uint32_t)(FRAME_VERSION + _i);
 	add(&on_run, FRAME_STDOUT, 0, "hello", 5);
 	add_exit((struct frame_exit){.exit_code = 3});
 	add_file("a", 100, 100, 0);
@@ -211,6 +221,21 @@ START_TEST(test_honest)
 	ck_assert_str_eq(o.stdout_text, "hello");
 	ck_assert_uint_eq(o.file_count, 2);
 	ck_assert_uint_eq(o.files[0].len, 100);
+}
+END_TEST
+
+/* It is asked for the files of a run that was ended, not of one that is to count as none. */
+START_TEST(test_one_behind)
+{
+	version = FRAME_VERSION_MIN;
+	add_exit((struct frame_exit){.end = _i == 0 ? FRAME_END_TIMEOUT : FRAME_END_NOT_STARTED,
+				     .start_errno = 1});
+	add_file("a", 100, 100, 0);
+	add_harvested();
+	execute();
+	ck_assert_int_eq(fate, RUN_FINE);
+	ck_assert_int_eq(o.status, _i == 0 ? SANDBOX_TIMEOUT : SANDBOX_START_FAILED);
+	ck_assert_uint_eq(o.file_count, _i == 0);
 }
 END_TEST
 
@@ -408,7 +433,8 @@ int main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, test_honest);
+	tcase_add_loop_test(t, test_honest, -1, 2);
+	tcase_add_loop_test(t, test_one_behind, 0, 2);
 	tcase_add_test(t, test_hello);
 	tcase_add_test(t, test_endless_noise_is_no_answer);
 	tcase_add_test(t, test_silence);
