@@ -20,6 +20,8 @@
 #define SPARE_MS                                                                                   \
 	150 /* for a spare that has been asked for of a server that has made one before            \
 	     */
+#define SPARE_DELAY                                                                                \
+	(4 * USEC_PER_MSEC) /* after a run: first its answer has the processors, then the fork */
 #define BOOT	 "with open(3, 'rb') as f: text = f.read()\nexec(compile(text, 'celeriac', 'exec'))"
 #define MAX_ARGV 64
 
@@ -185,7 +187,8 @@ static void ask_for_spare(struct python *p)
 {
 	int pair[2];
 
-	if (!channel_open(pair))
+	p->spare_due = 0;
+	if (p->server == 0 || p->spare_fd >= 0 || !channel_open(pair))
 		return;
 	if (send_fds(p->server_fd, "F", 1, &pair[1], 1))
 		p->spare_fd = pair[0];
@@ -243,6 +246,8 @@ void python_seal(struct agent *a)
 
 static bool have_spare(struct python *p)
 {
+	if (p->spare_due)
+		ask_for_spare(p);
 	if (p->spare == 0 && p->spare_fd >= 0 && p->warm && wait_readable(p->spare_fd, SPARE_MS))
 		hear_spare(p);
 	return p->spare > 0;
@@ -420,19 +425,30 @@ void python_after(struct agent *a, bool was_python)
 			python_start_own("server", &p->server, &p->server_fd);
 	}
 	if (p->server > 0 && p->spare_fd < 0)
-		ask_for_spare(p);
+		p->spare_due = now_mono() + SPARE_DELAY;
+}
+
+static int ms_until(usec_t then)
+{
+	usec_t left = then - now_mono();
+
+	return left > 0 ? (int)(left / USEC_PER_MSEC) + 1 : 0;
 }
 
 int python_idle(struct agent *a)
 {
 	struct python *p = &a->python;
-	usec_t left;
+	int left;
 
 	if (p->server == 0 || a->run.leader)
 		return -1;
-	left = p->idle_since + PYTHON_IDLE - now_mono();
+	if (p->spare_due && (left = ms_until(p->spare_due)) > 0)
+		return left;
+	if (p->spare_due)
+		ask_for_spare(p);
+	left = ms_until(p->idle_since + PYTHON_IDLE);
 	if (left > 0)
-		return (int)(left / USEC_PER_MSEC) + 1;
+		return left;
 	end_server(p);
 	return -1;
 }

@@ -37,6 +37,7 @@ struct python {
 	bool keeper_runs;  /* the run that is going is its */
 	bool lost;	   /* the keeper went during this run, or at its end */
 	usec_t idle_since; /* monotonic, of the last run that had to do with Python */
+	usec_t spare_due;  /* monotonic, when the next one is asked for; 0 = it was */
 	struct rlimit limits[RLIM_NLIMITS]; /* the server's, when it was sealed */
 };
 
@@ -56,7 +57,8 @@ bool python_is_ours(const struct agent *a, pid_t pid);
 void python_run_over(struct agent *a, bool by_itself);
 /* Afterwards: everything is as it should be, or goes; and the next spare. */
 void python_after(struct agent *a, bool was_python);
-/* Ends a server that has nothing to do. Milliseconds until then, -1 = never. */
+/* Between two runs: asks for the spare that is due, ends a server that has nothing to do.
+ * Milliseconds until there is more to do, -1 = never. */
 int python_idle(struct agent *a);
 /* Ends all three: nobody else is alive. */
 void python_end(struct agent *a);

@@ -24,6 +24,7 @@ from importlib.machinery import all_suffixes
 
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+SERVER_TITLE = ["celeriac: fork server"]
 MADE = "/usr/share/celeriac/matplotlib"  # the image's list of fonts
 STATEFUL = 1
 # Variables that an interpreter looks at when it begins, or a library when it is loaded.
@@ -90,7 +91,7 @@ def serve(fd):
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     control = socket.socket(fileno=fd)
     control.send(b"S")
-    set_title(["celeriac: fork server"], "fork-server")
+    set_title(SERVER_TITLE, "fork-server")
     # Nothing is looked for in the current directory, and what a run may put into its home is its own.
     sys.path[:] = [path for path in sys.path if path]
     preload()
@@ -140,9 +141,11 @@ def spare(channel):
         os.sched_yield()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    rehearse()
     channel.send(b"R")
     order = Order(channel)
     come_out()
+    os.chdir("/sandbox")
     if order.flags & STATEFUL:
         prepare(order)
         keep_variables(channel, order)
@@ -154,6 +157,39 @@ def spare(channel):
     known = set(sys.modules)
     sys.orig_argv[:] = order.args
     finish(run_file(path, args), known)
+
+
+def rehearse():
+    """Goes through what a run goes through, with nothing in it: the pages that it writes to are then ours, and have not to
+    be copied while somebody waits. Nothing of it stays."""
+    environ, path, us = dict(os.environ), list(sys.path), sys.modules["__main__"]
+    prepare(rehearsed_order())
+    set_title(SERVER_TITLE, "fork-server")
+    main = new_main("/dev/null")
+    load("/dev/null", "/dev/null")
+    execute(compile("import sys\nprint(sys, 1)", "/dev/null", "exec"), main.__dict__)
+    save_figures()
+    sys.modules["__main__"] = us
+    clear_away([main], 0)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.path[:] = path
+
+
+def rehearsed_order():
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    null, text = os.open("/dev/null", os.O_RDWR), os.memfd_create("order")
+    args = b"python3\0-u\0/dev/null\0"
+    env = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in os.environ.items())
+    os.write(text, args + env)
+    socket.send_fds(there, [struct.pack("<III", len(args), len(env), 0)], [null, null, null, text])
+    try:
+        return Order(here)
+    finally:
+        here.close()
+        there.close()
+        os.close(null)
+        os.close(text)
 
 
 def come_out():
@@ -204,7 +240,6 @@ def prepare(order):
     fitting = early(order.env) == early(os.environ)
     os.environ.clear()
     os.environ.update(order.env)
-    os.chdir("/sandbox")
     own = [] if order.flags & STATEFUL else [os.path.dirname(order.args[2])]
     own += [path for path in order.env.get("PYTHONPATH", "").split(":") if path]
     site.USER_BASE = site.USER_SITE = None
@@ -240,16 +275,21 @@ def finish(status, known):
         sys.__excepthook__(type(error), error, error.__traceback__)
     status = flush(status)
     sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
-    modules = [sys.modules.pop(name) for name in list(sys.modules) if name == "__main__" or name not in known]
+    status = clear_away([sys.modules.pop(name) for name in list(sys.modules) if name == "__main__" or name not in known],
+                        status)
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(status)
+
+
+def clear_away(modules, status):
     while modules:
         clear(getattr(modules.pop(), "__dict__", {}))
     gc.collect()
     status = flush(status)
     libc.fflush(None)
-    if interrupted:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-    os._exit(status)
+    return status
 
 
 def clear(names):
@@ -326,6 +366,7 @@ def begin_state(fd):
     order = Order(channel)
     come_out()
     sys.path[:] = [path for path in sys.path if path]
+    os.chdir("/sandbox")
     prepare(order)
     keep_variables(channel, order)
 
