@@ -4,23 +4,18 @@
  */
 #include "fanout.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "mem.h"
 #include "redis_broker.h"
+#include "subscription.h"
 
 extern const char script_fanout_reply[];
 
-#define CONNECT_TIMEOUT (4 * USEC_PER_SEC)
-#define PING_AFTER	(2 * USEC_PER_SEC) /* of silence, unless health_check_interval says more */
-#define PATIENCE	(5 * USEC_PER_SEC) /* for the answer */
-#define REPLY_TTL_MS	"60000" /* whoever asks waits for seconds, and takes replies as they come */
+#define REPLY_TTL_MS "60000" /* whoever asks waits for seconds, and takes replies as they come */
 
 struct fanout {
 	struct redis_address address;
@@ -31,10 +26,7 @@ struct fanout {
 	struct redis_script reply;
 	atomic_size_t backlog;
 
-	/* the control thread's */
-	struct redis *listening;
-	usec_t heard;  /* monotonic: last sign of life */
-	usec_t pinged; /* 0 = none outstanding */
+	struct subscription listening; /* the control thread's */
 };
 
 int fanout_open(const struct settings *s, const struct redis_address *broker,
@@ -72,7 +64,7 @@ void fanout_close(struct fanout *f, usec_t deadline)
 		redis_link_free(f->writing, deadline);
 	if (f->link != NULL)
 		redis_link_free(f->link, deadline);
-	redis_close(f->listening);
+	subscription_close(&f->listening);
 	transport_options_done(&f->options);
 	redis_address_done(&f->address);
 	free(f->prefix);
@@ -156,101 +148,29 @@ void fanout_unbind(struct fanout *f, const struct fanout_binding *b)
 	change_binding(f, "SREM", b);
 }
 
-/* The name of a channel as a pattern that matches it alone. */
-static void append_escaped(const char *text, struct buf *out)
-{
-	for (; *text != '\0'; text++) {
-		if (strchr("*?[]^\\", *text) != NULL)
-			buf_append_char(out, '\\');
-		buf_append_char(out, *text);
-	}
-}
-
 int fanout_listen(struct fanout *f, const char *exchange, struct err *err)
 {
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
 	_cleanup_buf_ struct buf pattern = BUF_INIT(BOUND_URL_BYTES);
 	_cleanup_free_ char *channel = channel_of(f, exchange, "");
-	int rc;
+	int rc = subscription_open(&f->listening, &f->address, "celeriac-control", err);
 
-	redis_close(TAKE(f->listening));
-	rc = redis_open(&f->address, "celeriac-control", CONNECT_TIMEOUT, &f->listening, err);
 	if (rc < 0)
 		return rc;
-	append_escaped(channel, &pattern);
-	redis_command(&commands, "PSUBSCRIBE %s", pattern.data);
-	f->heard = clock_mono();
-	f->pinged = 0;
-	return redis_send(f->listening, &commands, err);
-}
-
-/* 1 when `reply` is a message: ["pmessage", pattern, channel, data]. */
-static int take_message(const struct redis_reply *reply, char **ret, size_t *ret_len,
-			struct err *err)
-{
-	struct slice kind = redis_reply_str(redis_reply_at(reply, 0));
-	struct slice data;
-
-	if (redis_reply_type(reply) == REDIS_ERROR)
-		return err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
-			       redis_reply_str(reply).data);
-	if (redis_reply_count(reply) != 4 || kind.len != 8 || memcmp(kind.data, "pmessage", 8) != 0)
-		return 0; /* of PSUBSCRIBE or PING */
-	data = redis_reply_str(redis_reply_at(reply, 3));
-	*ret = xmemdup(data.data, data.len);
-	*ret_len = data.len;
-	return 1;
-}
-
-static int read_one(struct fanout *f, char **ret, size_t *ret_len, struct err *err)
-{
-	for (;;) {
-		_cleanup_reply_ struct redis_reply *reply = NULL;
-		int rc = redis_receive(f->listening, &reply, err);
-
-		if (rc <= 0)
-			return rc;
-		f->heard = clock_mono();
-		f->pinged = 0;
-		rc = take_message(reply, ret, ret_len, err);
-		if (rc != 0)
-			return rc;
-	}
-}
-
-/* Asks for a sign of life after a long silence. */
-static int probe(struct fanout *f, struct err *err)
-{
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES);
-	usec_t now = clock_mono(), after = f->options.connection.health_check_interval;
-
-	if (after == 0)
-		after = PING_AFTER;
-	if (!redis_is_current(f->listening))
-		return err_set(err, ERR_CLOSED, "another server is used now");
-	if (f->pinged != 0 && now - f->pinged > PATIENCE)
-		return err_set(err, ERR_TIMEOUT, "the control connection does not answer");
-	if (f->pinged != 0 || now - f->heard < after)
-		return 0;
-	f->pinged = now;
-	redis_command(&commands, "PING");
-	return redis_send(f->listening, &commands, err);
+	subscription_escape(channel, &pattern);
+	return subscription_add(&f->listening, pattern.data, err);
 }
 
 int fanout_receive(struct fanout *f, int wake_fd, usec_t deadline, char **ret, size_t *ret_len,
 		   struct err *err)
 {
-	struct pollfd fds[2];
-	int rc = read_one(f, ret, ret_len, err); /* several may have come at once */
+	struct subscription_message m;
+	int rc = subscription_receive(&f->listening, f->options.connection.health_check_interval,
+				      wake_fd, deadline, &m, err);
 
-	if (rc == 0)
-		rc = probe(f, err);
-	if (rc != 0)
+	if (rc <= 0)
 		return rc;
-	fds[0] = (struct pollfd){.fd = redis_fd(f->listening), .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
-	rc = poll(fds, 2, clock_left_ms(deadline));
-	if (rc < 0 && errno != EINTR)
-		return err_set_errno(err, ERR_FAILED, errno, "poll");
-	return rc > 0 && fds[0].revents != 0 ? read_one(f, ret, ret_len, err) : 0;
+	*ret = xmemdup(m.data.data, m.data.len);
+	*ret_len = m.data.len;
+	redis_reply_free(m.reply);
+	return 1;
 }
