@@ -39,6 +39,10 @@ struct delivery {
 
 /* Parses URL and options and starts the link; needs no server yet. [init] */
 int broker_open(const struct settings *s, struct broker **ret, struct err *err) must_check;
+/* Names the lists of what comes from fanout exchanges after our node, and begins to consume those.
+ * Before the consumer begins. [init] */
+int broker_join(struct broker *b, const struct settings *s, const struct presence *p,
+		struct err *err) must_check;
 /* Whether the queues of the settings can be consumed; no server is asked. [init] */
 int broker_check_queues(const struct settings *s, struct err *err) must_check;
 /* Waits for what was handed over until `deadline`. */

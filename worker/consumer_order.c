@@ -98,5 +98,7 @@ int consumer_obey(struct worker *w, struct err *err)
 		changed |= obey_one(w, order);
 		free_order(order);
 	}
+	if (changed)
+		broadcast_wake(w);
 	return changed ? broker_connect(w->broker, w->presence, err) : 0;
 }

@@ -56,6 +56,8 @@ static void declare(struct worker *w, const char *queue)
 	struct queue_binding b = binding_of(w, queue);
 	struct fanout_binding binding = {b.exchange, b.routing_key, "", queue, true};
 
+	if (b.type == EXCHANGE_FANOUT)
+		return; /* the broadcast thread's */
 	if (b.type == EXCHANGE_TOPIC) {
 		exchange_topic_pattern(b.routing_key, &pattern);
 		binding.pattern = pattern.data;
@@ -114,8 +116,8 @@ int control_add_consumer(struct worker *w, json_t *const *values, json_t **ret, 
 	}
 	if (type != NULL && (!exchange_type_parse(type, &kind) || kind == EXCHANGE_FANOUT))
 		return panel_raise(err, "NotImplementedError",
-				   "exchange type %.40s: queues are bound to direct and topic "
-				   "exchanges",
+				   "exchange type %.40s: queues on fanout exchanges are those of "
+				   "CELERY_TASK_QUEUES",
 				   type);
 	HASH_FIND_STR(w->panel.queues, queue, b);
 	/* As Celery: of a queue that is defined, what is said here does not count. */

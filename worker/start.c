@@ -210,7 +210,8 @@ static int start_threads(struct worker *w, struct err *err)
 	    (rc = services_start(w, err)) < 0 ||
 	    (w->store && (rc = policy_watch_start(&w->policy, policy_loaded, w, err)) < 0) ||
 	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
-	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0)
+	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0 ||
+	    (rc = broadcast_start(w, err)) < 0)
 		return rc;
 	return thread_start(&w->consumer, "consumer", consumer_thread, w, err);
 }
@@ -225,6 +226,8 @@ int worker_start(struct worker *w, int signals, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = join(w, signals, err);
+	if (rc == 0)
+		rc = broker_join(w->broker, &w->settings, w->presence, err);
 	if (rc < 0)
 		return rc;
 	if (w->store != NULL) {

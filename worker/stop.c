@@ -169,6 +169,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	enum shutdown_stage entered;
 	usec_t deadline;
 
+	broadcast_stop(w);
 	atomic_store(&w->stopping, true); /* before anything goes back: it is not ours again */
 	deadline = enter(w, s);
 	entered = s->stage;

@@ -217,6 +217,20 @@ int metrics_check(const struct settings *s, struct err *err) must_check;
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err) must_check;
 void metrics_stop(struct metrics *m);
 
+/* broadcast.c: the thread that listens to fanout exchanges; absent where no queue is on one. */
+struct broadcaster {
+	struct broadcast *broadcast; /* the thread's */
+	int wake_fd;		     /* eventfd: stop, or other queues are consumed */
+	pthread_t thread;
+	bool started;
+	atomic_bool stopping;
+};
+int broadcast_start(struct worker *w, struct err *err) must_check;
+/* Other queues are consumed than before. [consumer] */
+void broadcast_wake(struct worker *w);
+/* Nothing is heard afterwards. */
+void broadcast_stop(struct worker *w);
+
 struct worker {
 	struct settings settings;
 	struct registry registry;
@@ -243,6 +257,7 @@ struct worker {
 	struct lamport clock;
 	struct events events;
 	struct panel panel;
+	struct broadcaster broadcaster;
 	struct limits limits;
 	struct revoked revoked;
 	struct autoscaler autoscaler;

@@ -20,9 +20,18 @@ void broker_append_step(const struct broker *b, int priority, struct buf *out)
 
 void broker_list_key(const struct broker *b, const char *queue, int priority, struct buf *out)
 {
+	const struct broker_queue *q = broker_find_queue(b, queue);
+
 	buf_append_str(out, b->options.global_keyprefix);
+	if (q != NULL && q->channels != NULL) /* on a fanout exchange: our own copies of it */
+		buf_append_str(out, b->heard_prefix);
 	buf_append_str(out, queue);
 	broker_append_step(b, priority, out);
+}
+
+char *broker_heard_list(const char *instance, const char *node, const char *queue)
+{
+	return xasprintf("celeriac:%s:broadcast:%s:%s", instance, node, queue);
 }
 
 char *broker_channel(const struct broker *b, const char *exchange, const char *routing_key)

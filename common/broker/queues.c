@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "redis_broker.h"
+#include "subscription.h"
 
 #define PURGE_PATIENCE (5 * USEC_PER_SEC)
 
@@ -38,9 +39,9 @@ const struct broker_list *broker_find_list(const struct broker_queue *q, int ste
 	return &q->lists[0];
 }
 
-static int make_ending(struct broker_queue *q, struct err *err)
+static int make_ending(const char *list, struct broker_queue *q, struct err *err)
 {
-	_cleanup_json_ json_t *name = json_text(q->name, strlen(q->name), false);
+	_cleanup_json_ json_t *name = json_text(list, strlen(list), false);
 	_cleanup_buf_ struct buf ending = BUF_INIT(BOUND_URL_BYTES);
 
 	buf_append_str(&ending, ", \"\", ");
@@ -55,32 +56,69 @@ static void free_queue(struct broker_queue *q)
 		free(q->lists[i].key);
 	}
 	free(q->name);
+	free(q->channels);
 	free(q->ending);
 	free(q);
+}
+
+static bool is_fanout(const struct broker *b, const char *name)
+{
+	struct queue_binding binding;
+
+	return broker_queue_def(b, name, &binding) && binding.type == EXCHANGE_FANOUT;
+}
+
+/* What is heard for a queue on a fanout exchange is kept in a list that is ours alone, so that it
+ * is taken, held and put back as all else is. Given. */
+static char *list_name(const struct broker *b, const char *name)
+{
+	return is_fanout(b, name) ? xasprintf("%s%s", b->heard_prefix, name) : xstrdup(name);
+}
+
+/* The pattern that kombu subscribes to (Channel._get_subscribe_topic). Given. */
+static char *heard_channels(const struct broker *b, const char *name)
+{
+	_cleanup_buf_ struct buf pattern = BUF_INIT(BOUND_URL_BYTES * 4);
+	_cleanup_free_ char *channel = NULL;
+	struct queue_binding binding;
+
+	(void)broker_queue_def(b, name, &binding);
+	channel = broker_channel(b, binding.exchange, "");
+	subscription_escape(channel, &pattern);
+	if (b->options.fanout_patterns && binding.routing_key[0] != '\0') {
+		buf_append_char(&pattern, '/');
+		for (const char *p = binding.routing_key; *p != '\0'; p++)
+			buf_append_char(&pattern, *p == '#' ? '*' : *p);
+	}
+	return xstrdup(pattern.data);
 }
 
 static int make_queue(struct broker *b, const char *name, struct broker_queue **ret,
 		      struct err *err)
 {
 	const struct transport_options *o = &b->options;
+	_cleanup_free_ char *list_of_queue = NULL;
 	size_t count = atomic_load(&b->queue_count);
 	struct broker_queue *q;
 	int rc;
 
 	if (count >= BOUND_QUEUES)
 		return err_set(err, ERR_TOOBIG, "more than %d queues", BOUND_QUEUES);
+	list_of_queue = list_name(b, name);
 	q = xcalloc(1, sizeof(*q));
 	q->name = xstrdup(name);
+	if (is_fanout(b, name))
+		q->channels = heard_channels(b, name);
 	for (size_t s = 0; s < o->step_count; s++) {
 		struct broker_list *list = &q->lists[q->list_count++];
 
 		list->step = o->priority_steps[s];
 		list->queue = q;
-		list->key = s == 0 ? xasprintf("%s%s", o->global_keyprefix, name)
-				   : xasprintf("%s%s%s%d", o->global_keyprefix, name, o->sep,
-					       list->step);
+		list->key = s == 0 ? xasprintf("%s%s", o->global_keyprefix, list_of_queue)
+				   : xasprintf("%s%s%s%d", o->global_keyprefix, list_of_queue,
+					       o->sep, list->step);
 	}
-	rc = make_ending(q, err);
+	rc = make_ending(list_of_queue, q, err);
 	if (rc < 0) {
 		free_queue(q);
 		return err_wrap(err, "queue name");
@@ -175,7 +213,9 @@ static bool is_excluded(const struct settings *s, const char *name)
 	return false;
 }
 
-static int take(struct broker *b, const struct settings *s, const char *name, struct err *err)
+/* Adds `name` if it is of the kind that is asked for. */
+static int take(struct broker *b, const struct settings *s, const char *name, bool fanout,
+		size_t *wanted, struct err *err)
 {
 	struct queue_binding binding;
 	int rc;
@@ -187,29 +227,39 @@ static int take(struct broker *b, const struct settings *s, const char *name, st
 			       "queue %.100s (-Q) is not in CELERY_TASK_QUEUES, and "
 			       "CELERY_TASK_CREATE_MISSING_QUEUES is off",
 			       name);
-	if (binding.type == EXCHANGE_FANOUT)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "queue %.100s is on a fanout exchange: tasks can be sent there, but "
-			       "not be consumed from there; exclude it with -X",
-			       name);
+	(*wanted)++;
+	if (is_fanout(b, name) != fanout)
+		return 0;
 	rc = broker_add_queue(b, name, err);
 	return rc < 0 ? rc : 0;
 }
 
-int broker_take_queues(struct broker *b, const struct settings *s, struct err *err)
+static int take_all(struct broker *b, const struct settings *s, bool fanout, struct err *err)
 {
-	const struct str_list *wanted = &s->worker_queues;
-	size_t first = wanted->count > 0 ? b->defs.consumed : 0;
+	const struct str_list *named = &s->worker_queues;
+	size_t first = named->count > 0 ? b->defs.consumed : 0, wanted = 0;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < wanted->count; i++)
-		rc = take(b, s, wanted->items[i], err);
+	for (size_t i = 0; rc == 0 && i < named->count; i++)
+		rc = take(b, s, named->items[i], fanout, &wanted, err);
 	/* … or all that are defined; worker_direct's in any case. */
 	for (size_t i = first; rc == 0 && i < b->defs.count; i++)
-		rc = take(b, s, b->defs.items[i].name, err);
-	if (rc == 0 && atomic_load(&b->queue_count) == 0)
+		rc = take(b, s, b->defs.items[i].name, fanout, &wanted, err);
+	if (rc == 0 && wanted == 0)
 		rc = err_set(err, ERR_INVALID, "every queue is excluded (-X)");
 	return rc;
+}
+
+int broker_take_queues(struct broker *b, const struct settings *s, struct err *err)
+{
+	return take_all(b, s, false, err);
+}
+
+int broker_join(struct broker *b, const struct settings *s, const struct presence *p,
+		struct err *err)
+{
+	b->heard_prefix = broker_heard_list(presence_instance(p), presence_node(p), "");
+	return take_all(b, s, true, err);
 }
 
 void broker_free_queues(struct broker *b)

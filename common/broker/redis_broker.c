@@ -141,6 +141,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->tag_prefix);
 	mutex_done(&b->connections);
 	free(b->fanout_prefix);
+	free(b->heard_prefix);
 	queue_defs_done(&b->defs);
 	transport_options_done(&b->options);
 	redis_address_done(&b->address);

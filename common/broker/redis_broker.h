@@ -26,7 +26,9 @@ struct broker_list {
 /* Constant once it is in the table, but for `consumed`. */
 struct broker_queue {
 	char *name;
-	char *ending; /* `, "", "queue"]`, the end of its unacked record */
+	char *channels; /* of a queue on a fanout exchange: the pattern of what it hears; else NULL
+			 */
+	char *ending;	/* `, "", "queue"]`, the end of its unacked record */
 	struct broker_list lists[PRIORITY_STEPS_MAX];
 	size_t list_count;
 	atomic_bool consumed; /* changed by the consumer thread */
@@ -53,6 +55,8 @@ struct broker {
 	struct transport_options options;
 	struct queue_defs defs;
 	char *fanout_prefix; /* of channels */
+	char *heard_prefix;  /* of the lists for what was heard from channels; NULL before
+				broker_join */
 	atomic_uint_fast64_t undeliverable;
 	struct broker_queue *queues[BOUND_QUEUES]; /* the first queue_count */
 	atomic_size_t queue_count;
@@ -78,6 +82,7 @@ struct broker {
 };
 
 /* ---- queues.c ---- */
+/* Those of the settings: all but those on fanout exchanges, which come with broker_join. */
 int broker_take_queues(struct broker *b, const struct settings *s, struct err *err) must_check;
 void broker_free_queues(struct broker *b);
 /* NULL when it was never consumed. [any] */
@@ -124,6 +129,13 @@ void broker_settle_apart(struct broker *b, const struct settlement *rest, struct
 void broker_append_step(const struct broker *b, int priority, struct buf *out);
 /* A fanout channel. Given. */
 char *broker_channel(const struct broker *b, const char *exchange, const char *routing_key);
+
+/* Where a node keeps what it heard for a queue; without global_keyprefix. Given. Pure. */
+char *broker_heard_list(const char *instance, const char *node, const char *queue);
+
+/* ---- broadcast.c ---- */
+/* `owner` is dead: what is put into lists by bindings is not put into its own. */
+void broker_forget_heard(struct broker *b, const struct presence *p, const char *owner);
 
 /* The line before a dead message: {"reason", "queue", "at"}. Given. */
 char *broker_dead_line(const char *reason, const char *queue);

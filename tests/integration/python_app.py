@@ -1,11 +1,12 @@
 """The tasks of the real Python workers of the tests: some under names that celeriac-worker has too, some their own."""
 
 import json
-import json
 import os
 import time
 
 import celery
+from kombu import Queue
+from kombu.common import Broadcast
 
 URL = os.environ["TEST_REDIS_URL"]
 app = celery.Celery("python_app", broker=URL, backend=URL)
@@ -18,6 +19,8 @@ conf = {
     "task_track_started": os.environ.get("TEST_TRACK_STARTED") == "1",
 }
 app.conf.update({**conf, **json.loads(os.environ.get("TEST_CONF", "{}"))})
+if "TEST_BROADCAST" in os.environ:
+    app.conf.task_queues = [Queue("celery"), Broadcast(**json.loads(os.environ["TEST_BROADCAST"]))]
 
 
 @app.task(name="celeriac.echo")

@@ -128,7 +128,7 @@ def test_dead_letters(broker, queues_app, make_worker):
 
 
 def test_fanout(broker, queues_app, make_worker):
-    """A follow-up to a fanout exchange reaches every listener; consuming from one is refused."""
+    """A follow-up to a fanout exchange reaches every listener (consuming from one: test_broadcast.py)."""
     shout = [{"name": "celery"}, {"name": "shout", "exchange": "shout", "exchange_type": "fanout"}]
     make_worker("-Q", "celery", CELERY_TASK_QUEUES=json.dumps(shout))
     got = []
@@ -158,8 +158,6 @@ def test_fanout(broker, queues_app, make_worker):
         for connection in connections:
             connection.release()
     assert got == ["celeriac.echo"] * 2
-    done = run_program(CELERY_BROKER_URL=broker.url, CELERY_TASK_QUEUES=json.dumps(shout), CELERIAC_METRICS="")
-    assert done.returncode == 1 and "queue shout is on a fanout exchange" in done.stderr
 
 
 def test_a_queue_of_one_worker(broker, app, make_worker):

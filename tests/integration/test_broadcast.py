@@ -1,0 +1,236 @@
+"""Queues on fanout exchanges (Celery's Broadcast): everybody who listens gets a copy, Python workers and ours alike."""
+
+import collections
+import json
+import time
+
+import pytest
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
+
+from clients import Broker
+from services import wait_until
+from test_events import Monitor
+
+SHOUT = [{"name": "celery"}, {"name": "shout", "exchange": "shout", "exchange_type": "fanout"}]
+
+
+class Crowd:
+    """Workers that listen to one exchange, and what each of them did."""
+
+    def __init__(self, broker, make_worker, make_python_worker, options=None, queues=SHOUT):
+        self.broker = broker
+        self.options = options or {}
+        self.queues = queues
+        self.make_worker = make_worker
+        self.make_python_worker = make_python_worker
+        self.names = []
+        self.app = broker.app(broker_transport_options=self.options, task_queues=[Queue("celery"), Broadcast("shout")])
+
+        self.monitor = None
+        self.watch()
+
+    def watch(self):
+        """From now on; a monitor does not outlive its connection."""
+        if self.monitor is not None:
+            self.monitor.stop()
+        self.monitor = Monitor(self.broker.app(broker_transport_options=self.options))
+
+    def ours(self, *args, **settings):
+        name = f"{'abcdef'[len(self.names)]}@test"
+        self.names.append(name)
+        return self.make_worker("-E", "-n", name, *args, broker=self.broker, node=name[0], CELERY_TASK_QUEUES=json.dumps(self.queues),
+                                CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(self.options), **settings)
+
+    def python(self, **queue):
+        worker = self.make_python_worker(broker=self.broker, args=["-E"], TEST_BROADCAST=json.dumps({"name": "shout", **queue}),
+                                         TEST_CONF=json.dumps({"broker_transport_options": self.options}))
+        self.names.append(worker.name)
+        return worker
+
+    def send(self, *args, task="celeriac.echo", **options):
+        """As a client must that wants Python workers to hear it: Celery declares no exchange of a Broadcast queue by itself."""
+        declare = [] if "queue" in options else [Exchange("shout", "fanout")]
+        return self.app.send_task(task, args, **{"queue": "shout", "declare": declare, **options}).id
+
+    def did(self, task_id, what="task-succeeded"):
+        """Whoever reported it, and how often."""
+        return collections.Counter(e["hostname"] for e in self.monitor.events if e.get("uuid") == task_id and e["type"] == what)
+
+    def wait_listening(self, *names, **options):
+        """Nobody tells that he listens: asked, five times a second, until all have answered one call."""
+        names = set(names or self.names)
+        sent = []
+        began = time.monotonic()
+
+        def all_of_them():
+            if time.monotonic() - began >= 0.2 * len(sent):
+                sent.append(self.send("is anybody there", **options))
+            return any(set(self.did(one)) >= names for one in sent)
+
+        wait_until(all_of_them, 60, lambda: f"not all of {names} listen: {[dict(self.did(one)) for one in sent]}")
+
+    def wait_did(self, task_id, *names, what="task-succeeded", **counts):
+        """Each of `names` did it once, nobody else did, and nobody will: what all were asked later is done."""
+        expected = collections.Counter(names)
+        wait_until(lambda: self.did(task_id, what) >= expected, 60, lambda: f"{self.did(task_id, what)} is not {expected}")
+        self.wait_listening(*names, **counts)
+        assert self.did(task_id, what) == expected
+
+
+@pytest.fixture
+def crowd_of(make_worker, make_python_worker):
+    made = []
+
+    def make(broker, **options):
+        made.append(Crowd(broker, make_worker, make_python_worker, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.monitor.stop()
+        one.app.close()
+
+
+@pytest.fixture
+def crowd(broker, crowd_of):
+    return lambda **options: crowd_of(broker, **options)
+
+
+def test_everybody_gets_one(crowd):
+    """Two of ours and a Python worker; a follow-up of ours reaches all of them, too."""
+    crowd = crowd()
+    crowd.ours()
+    crowd.ours("-Q", "shout,mine")
+    crowd.python()
+    crowd.wait_listening()
+    crowd.wait_did(crowd.send("once each"), *crowd.names)
+    link = crowd.app.signature("celeriac.echo", args=("then all",), immutable=True).set(queue="shout", task_id="follow-up")
+    crowd.send("one", queue="mine", link=link)
+    crowd.wait_did("follow-up", *crowd.names)
+    wait_until(lambda: not list(crowd.broker.redis.scan_iter("celeriac:*:broadcast:*")), 30, "something is left over")
+    crowd.broker.wait_settled()
+
+
+def test_a_client_that_does_not_know(crowd):
+    """Celery's client takes the exchange for a direct one, and asks its bindings: kombu's own workers hear nothing of that."""
+    crowd = crowd()
+    worker = crowd.ours()
+    crowd.ours()
+    crowd.wait_listening()
+    assert members(crowd) == {"a", "b"}
+    sent = crowd.send("once each", queue="shout")
+    crowd.wait_did(sent, *crowd.names)
+    worker.term()
+    assert members(crowd) == {"b"}, "one that is gone is still bound"
+
+
+def members(crowd):
+    """The nodes whose lists are bound."""
+    found = [crowd.broker.redis.smembers(f"_kombu.{kind}.shout") for kind in ("binding", "binding_permanent")]
+    assert found[0] == found[1]
+    lists = [member.decode().split("\x06\x16") for member in found[0]]
+    assert all(parts[:2] == ["celery", ""] and parts[2].startswith("celeriac:") and parts[2].endswith(":shout") for parts in lists)
+    return {parts[2].split(":")[3] for parts in lists}
+
+
+@pytest.mark.long
+def test_one_that_died_is_bound_no_longer(crowd):
+    """Once its lease is over; what it had heard stays for its return."""
+    crowd = crowd()
+    worker = crowd.ours()
+    crowd.ours()
+    crowd.wait_listening()
+    worker.kill()
+    wait_until(lambda: members(crowd) == {"b"}, 90, lambda: f"still bound: {members(crowd)}")
+    worker.start()
+    wait_until(lambda: members(crowd) == {"a", "b"}, 30, "not bound again")
+
+
+@pytest.mark.parametrize(
+    "options, key",
+    [({"fanout_prefix": "/to all of {db}."}, None), ({"fanout_prefix": False, "fanout_patterns": False}, "any"),
+     ({"global_keyprefix": "mine:"}, "news.today"), ({}, "news.today")],
+)
+def test_channels_are_those_of_kombu(crowd, options, key):
+    """Prefixes, and routing keys as patterns where they are some."""
+    routing = {"routing_key": "news.#"} if key == "news.today" else {}
+    crowd = crowd(options=options, queues=[SHOUT[0], {**SHOUT[1], **routing}])
+    crowd.ours()
+    crowd.python(**routing)
+    how = {"routing_key": key} if key else {}
+    crowd.wait_listening(**how)
+    crowd.wait_did(crowd.send("once each", **how), *crowd.names, **how)
+    if routing:
+        other = crowd.send("for nobody", routing_key="weather.today")
+        crowd.wait_did(other, **how)
+
+
+def test_who_does_not_listen_gets_none(crowd):
+    """Queues that are left out, cancelled and added again."""
+    crowd = crowd()
+    crowd.ours("-X", "shout")
+    crowd.ours()
+    crowd.wait_listening("b@test")
+    crowd.wait_did(crowd.send("only the second"), "b@test")
+    crowd.app.control.cancel_consumer("shout", destination=["b@test"])
+    crowd.app.control.add_consumer("shout", destination=["a@test"])
+    crowd.wait_listening("a@test")
+    wait_until(lambda: set(crowd.did(crowd.send("who is there"))) <= {"a@test"}, 30)
+    crowd.wait_did(crowd.send("only the first"), "a@test")
+    active = crowd.app.control.inspect(timeout=10, limit=2).active_queues()
+    assert {name: {q["name"]: q["exchange"]["type"] for q in queues} for name, queues in active.items()} == {
+        "a@test": {"celery": "direct", "shout": "fanout"}, "b@test": {"celery": "direct"}}
+    for command in ({"exchange_type": "fanout"},):
+        said = crowd.app.control.add_consumer("new", destination=["a@test"], reply=True, timeout=10, **command)
+        assert "CELERY_TASK_QUEUES" in said[0]["a@test"]["error"]
+
+
+def test_what_was_heard_outlives_the_worker(crowd):
+    """Killed with one running, one held and the rest waiting: the next worker of the node runs them, nobody else does."""
+    crowd = crowd()
+    worker = crowd.ours("-c", "1", "--prefetch-multiplier", "2")
+    crowd.ours()
+    crowd.wait_listening()
+    long = crowd.send(600, task="celeriac.sleep")
+    wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it does not run")
+    sent = [crowd.send(number) for number in range(4)]
+    wait_until(lambda: all(crowd.did(one) for one in sent), 30, "the other one did not do it")
+    wait_until(lambda: crowd.broker.redis.hlen("unacked") == 3, 30, "it does not hold one beside the one that runs")
+    worker.kill()
+    worker.start()
+    crowd.app.control.revoke(long, terminate=True)
+    for one in sent:
+        crowd.wait_did(one, *crowd.names)
+
+
+def test_a_retry_stays_where_it_was(crowd):
+    """On purpose: Celery sends it to the exchange again, so that each who retries has all who listen run it."""
+    crowd = crowd()
+    crowd.ours()
+    crowd.ours()
+    crowd.wait_listening()
+    sent = crowd.send(1, task="celeriac.retry")
+    crowd.wait_did(sent, *crowd.names, what="task-retried")
+    crowd.wait_did(sent, *crowd.names)
+    python = crowd.python()
+    crowd.wait_listening()
+    sent = crowd.send(1, task="celeriac.retry")
+    crowd.wait_did(sent, *crowd.names, what="task-retried")
+    ours = crowd.names[:2] * 2
+    wait_until(lambda: all(crowd.did(sent)[name] == 2 for name in ours), 60, lambda: f"Celery does not say it again: {crowd.did(sent)}")
+    assert python.alive()
+
+
+def test_after_an_outage(make_redis, instance, crowd_of):
+    """Heard again once Redis is back."""
+    server = make_redis(durable=True).start()
+    crowd = crowd_of(Broker(server.url(), instance))
+    crowd.ours()
+    crowd.ours()
+    crowd.wait_listening()
+    server.kill()
+    server.start()
+    crowd.watch()
+    crowd.wait_listening()
+    crowd.wait_did(crowd.send("once each"), *crowd.names)
