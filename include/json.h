@@ -76,4 +76,14 @@ json_t *json_text(const char *data, size_t len, bool no_nul);
  * marks. Lone surrogates become U+FFFD. Nothing for any other type. */
 void json_text_append(const json_t *string, struct buf *out);
 
+/*
+ * Does `value` fit a JSON Schema? The part of it that tools use: type (also as a list), enum,
+ * const, properties, required, additionalProperties, items, minimum and maximum (exclusive ones
+ * too), minLength, maxLength, minItems, maxItems, anyOf and oneOf (at least one fits), allOf.
+ * Anything else, references and patterns among it, asks for nothing. ERR_INVALID names the place in
+ * `value`, which is called `where`, and what is wrong with it.
+ */
+int json_schema_check(const json_t *schema, const json_t *value, const char *where,
+		      struct err *err) must_check;
+
 #endif
