@@ -290,6 +290,8 @@ static const struct conf_row g_rows[] = {
 	  .help = "connections of one run" },
 	{ "EGRESS_RATE", { NULL }, INT(egress_rate, 1, 10000), .fallback = "50", .help = "new connections a second of one run" },
 	{ "MEDIA_DIR", { NULL }, STRING(media_dir), .fallback = "", .help = "deliverables go here by SHA-256; empty = into the row" },
+	{ "SECRETS_ENCRYPTION_KEY", { NULL }, STRING(secrets_encryption_key), .fallback = "", .flags = CONF_SECRET,
+	  .help = "base64 of 32 bytes, for sealed rows; after a comma the key that was used before" },
 	{ "PLUGIN_DIR", { NULL }, STRING(plugin_dir), .fallback = "/data/plugins", .help = "plugins: a directory each" },
 	{ "CELERIAC_METRICS", { NULL }, STRING(metrics), .fallback = "127.0.0.1:9808",
 	  .help = "address of /metrics, /healthz and /readyz; empty = off" },

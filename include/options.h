@@ -18,7 +18,7 @@ enum option_kind {
 	OPTION_SETTING, /* `what` is a setting's name */
 	OPTION_URL,	/* likewise; what stands after the scheme is no longer shown by ps */
 	OPTION_SWITCH,	/* likewise, of a boolean that becomes true */
-	OPTION_ACTION,
+	OPTION_ACTION,	/* its value, if it takes one, is the action's subject */
 	OPTION_LOGLEVEL,
 	OPTION_LOGFILE,
 	OPTION_PIDFILE,
@@ -38,6 +38,8 @@ enum options_action {
 	ACTION_CHECK,
 	ACTION_SETTINGS,
 	ACTION_MIGRATE,
+	ACTION_SEAL,
+	ACTION_RESEAL,
 	ACTION_HELP,
 	ACTION_VERSION
 };
@@ -60,6 +62,7 @@ struct option_table {
 
 struct options {
 	enum options_action action;
+	const char *subject;	 /* of the action, or NULL */
 	char *pidfile, *logfile; /* with %n %h %d %p %i %I expanded; or NULL */
 	struct daemon_place place;
 	bool detach;

@@ -138,8 +138,9 @@ struct settings {
 	int64_t egress_rate;		/* new connections a second */
 	const char *media_dir;
 	const char *plugin_dir;
-	const char *metrics;	/* host:port, "" = off */
-	const char *log_format; /* celery | json */
+	const char *secrets_encryption_key; /* base64 keys, comma-separated */
+	const char *metrics;		    /* host:port, "" = off */
+	const char *log_format;		    /* celery | json */
 
 	struct settings_state *state; /* private: where each value came from */
 };

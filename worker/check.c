@@ -209,6 +209,15 @@ static int check_policy(const struct settings *s, struct err *err)
 	return rc;
 }
 
+static int check_secrets(const struct settings *s, struct err *err)
+{
+	struct seal_keys keys = {0};
+	int rc = seal_keys_parse(s->secrets_encryption_key, &keys, err);
+
+	seal_keys_wipe(&keys);
+	return rc;
+}
+
 /* What the worker reads of its settings at the start, without a service: silent when it can. */
 static void check_settings(const struct settings *s, int *failures)
 {
@@ -218,7 +227,8 @@ static void check_settings(const struct settings *s, int *failures)
 	} parts[] = {
 		{"queues", broker_check_queues}, {"messages", check_content},
 		{"results", backend_check},	 {"autoscale", check_autoscale},
-		{"policy", check_policy},	 {"metrics", metrics_check},
+		{"secrets", check_secrets},	 {"policy", check_policy},
+		{"metrics", metrics_check},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "mem.h"
 #include "options.h"
+#include "seal_command.h"
 #include "shutdown.h"
 #include "worker.h"
 
@@ -155,6 +156,10 @@ static int act(struct worker *w, const struct options *o, int parent)
 		return check_run(&w->settings);
 	case ACTION_MIGRATE:
 		return migrate(&w->settings);
+	case ACTION_SEAL:
+		return seal_command(&w->settings, o->subject, false);
+	case ACTION_RESEAL:
+		return seal_command(&w->settings, o->subject, true);
 	case ACTION_RUN:
 		break;
 	}

@@ -64,6 +64,8 @@ static const struct option_row rows[] = {
 	{ 0, "check", false, OPTION_ACTION, NULL, ACTION_CHECK, "validate settings, reach every service, print a verdict each" },
 	{ 0, "settings", false, OPTION_ACTION, NULL, ACTION_SETTINGS, "print every setting and where it came from" },
 	{ 0, "migrate", false, OPTION_ACTION, NULL, ACTION_MIGRATE, "bring the database schema up to date" },
+	{ 0, "seal", true, OPTION_ACTION, NULL, ACTION_SEAL, "seal what comes on stdin for a place: plugin_configs.config.7" },
+	{ 0, "reseal", true, OPTION_ACTION, NULL, ACTION_RESEAL, "the same of what is sealed already, under the key in use now" },
 	{ 'h', "help", false, OPTION_ACTION, NULL, ACTION_HELP, "print this" },
 	{ 0, "version", false, OPTION_ACTION, NULL, ACTION_VERSION, "print the version" },
 };

@@ -78,7 +78,8 @@ static int open_parts(struct worker *w, struct err *err)
 		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
 		return 0;
 	}
-	if ((rc = way_out_open(s, &w->way_out, err)) < 0 ||
+	if ((rc = seal_keys_parse(s->secrets_encryption_key, &w->seal_keys, err)) < 0 ||
+	    (rc = way_out_open(s, &w->way_out, err)) < 0 ||
 	    (rc = store_open(s, &w->store, err)) < 0 ||
 	    (rc = policy_watch_open(&w->policy, s, w->store, err)) < 0)
 		return rc;

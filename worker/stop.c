@@ -199,6 +199,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	keeper_stop(w);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
+	seal_keys_wipe(&w->seal_keys);
 	if (w->store != NULL) /* it was opened */
 		policy_watch_close(&w->policy);
 	worker_leave(w);

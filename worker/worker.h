@@ -42,6 +42,7 @@
 #include "revoked.h"
 #include "sandbox.h"
 #include "schedule.h"
+#include "seal.h"
 #include "settings.h"
 #include "store.h"
 #include "thread.h"
@@ -241,6 +242,7 @@ struct worker {
 	struct store *store;	 /* NULL without DATABASE_URL */
 	struct sandbox *sandbox; /* likewise */
 	struct way_out way_out;
+	struct seal_keys seal_keys; /* to open sealed rows */
 	struct policy_watch policy;
 	struct audit *audit;
 	struct state state;

@@ -73,6 +73,7 @@ static int apply(const struct option_table *t, const struct option_row *row, con
 		return set(row, strcmp(value, "auto") == 0 ? "0" : value, s, err);
 	case OPTION_ACTION:
 		o->action = row->action;
+		o->subject = value;
 		return 0;
 	case OPTION_LOGLEVEL:
 		return log_level_parse(value, &o->level, err);
