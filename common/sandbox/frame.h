@@ -139,6 +139,7 @@ enum frame_run_flag {
 	FRAME_RUN_PYTHON = 1u << 2, /* its arguments are python3 -u FILE …: a fork of an interpreter
 				       that has the usual packages loaded may run it */
 	FRAME_RUN_STATEFUL = 1u << 3, /* and with PYTHON: in the interpreter that keeps variables */
+	FRAME_RUN_PLAIN = 1u << 4,    /* with PYTHON: it is not expected to load packages */
 };
 
 enum frame_end {

@@ -32,4 +32,7 @@ extern const char *const sandbox_language_env[];
 /* NULL if there is none of that name. [any] */
 const struct language *sandbox_language_find(const char *name);
 
+/* Python that seems to load no packages. [any] */
+bool sandbox_python_is_plain(struct slice code);
+
 #endif

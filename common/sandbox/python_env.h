@@ -13,4 +13,12 @@
 	"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONIOENCODING=utf-8",               \
 		"MPLBACKEND=Agg"
 
+/* Modules of the standard library, with spaces between and around them: a program that names no
+ * others is plain. The fork server without packages has them loaded. */
+#define SANDBOX_PYTHON_PLAIN                                                                       \
+	" abc array base64 bisect calendar collections contextlib copy csv dataclasses datetime "  \
+	"decimal enum fractions functools glob hashlib heapq html io itertools json math "         \
+	"operator os pathlib random re secrets shutil statistics string struct sys tempfile "      \
+	"textwrap time traceback types typing unicodedata uuid zlib "
+
 #endif

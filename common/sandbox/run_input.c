@@ -183,6 +183,8 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	int rc;
 
+	if (plan->language->is_python && !r->stateful && sandbox_python_is_plain(r->code))
+		spec.flags |= FRAME_RUN_PLAIN;
 	if (r->task_id && strlen(r->task_id) <= FRAME_KEY_BYTES)
 		spec.key = (struct slice){r->task_id, strlen(r->task_id)};
 	rc = put_files(l, plan, run, deadline, err);

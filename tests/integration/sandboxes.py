@@ -52,13 +52,13 @@ def exists(container):
 
 
 def processes(container):
-    """Command lines of the agent and of runs: its fork server, starting or started, and spares are none."""
+    """Command lines of the agent and of runs: its fork servers, starting or started, and spares are none."""
     if engines.name() == "runsc":  # whose processes are no processes of the machine's
         listed = docker("exec", container, "sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done", check=False)
         lines = [line for line in listed.splitlines() if line.strip() and not line.startswith(("sh -c for f", "tr "))]
     else:
         lines = [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
-    return [line for line in lines if "celeriac: fork server" not in line and not line.rstrip().endswith("'exec')) server")]
+    return [line for line in lines if "celeriac: fork server" not in line and "'exec')) loaded" not in line and "'exec')) plain" not in line]
 
 
 def wait_running(instance, program="python", seconds=30):

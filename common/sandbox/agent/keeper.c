@@ -2,7 +2,7 @@
  * The interpreter that keeps a conversation's variables: started by its first stateful run, stopped
  * between two of them.
  */
-#include "keeper.h"
+#include "python_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,10 @@
 /*
  * python.h: Python runs without the start of an interpreter.
  *
- * The fork server is an interpreter of ours (python_server.py) that has the usual packages loaded.
- * It begins after the first Python run, forks a spare ahead of each further one, and ends when
- * there was none for PYTHON_IDLE. It is an accelerator and nothing else: no run waits for it for
+ * The fork server is an interpreter of ours (python_server.py) that has the usual packages loaded;
+ * a second one has none, since a fork of much memory is slow to make and slow to end. They begin
+ * after the first Python run, fork a spare ahead of each further one, and end when there was none
+ * for PYTHON_IDLE. They are accelerators and nothing else: no run waits for one for
  * long, and where there is none, or no spare, an interpreter is started for the run
  * (python_run.py). The spare is our own child, so that it is watched, limited and reaped as every
  * leader.
@@ -27,18 +28,28 @@
 
 struct agent;
 
-#define PYTHON_IDLE    (60 * USEC_PER_SEC)
-#define PYTHON_WATCHED 3 /* entries of a poll */
+#define PYTHON_IDLE (60 * USEC_PER_SEC)
+/* A fork server and its spare. */
+struct forker {
+	const char *mode;	 /* what it loads */
+	pid_t server, spare;	 /* 0 = none */
+	int server_fd, spare_fd; /* -1 = none */
+	bool sealed, warm;	 /* the server is not dumpable · has made a spare before */
+	usec_t spare_due;	 /* monotonic, when the next one is asked for; 0 = it was */
+	struct rlimit limits[RLIM_NLIMITS]; /* the server's, when it was sealed */
+};
+
+/* Without packages, for programs that use none, and with those that most others begin with. */
+enum { FORKER_PLAIN, FORKER_LOADED, FORKERS };
+#define PYTHON_WATCHED (2 * FORKERS + 1) /* entries of a poll */
 
 struct python {
-	pid_t server, spare, keeper;	    /* 0 = none; keeper: of the conversation's variables */
-	int server_fd, spare_fd, keeper_fd; /* -1 = none */
-	bool sealed, warm; /* the server is not dumpable · has made a spare before */
+	struct forker forkers[FORKERS];
+	pid_t keeper;	   /* of the conversation's variables; 0 = none */
+	int keeper_fd;	   /* -1 = none */
 	bool keeper_runs;  /* the run that is going is its */
 	bool lost;	   /* the keeper went during this run, or at its end */
 	usec_t idle_since; /* monotonic, of the last run that had to do with Python */
-	usec_t spare_due;  /* monotonic, when the next one is asked for; 0 = it was */
-	struct rlimit limits[RLIM_NLIMITS]; /* the server's, when it was sealed */
 };
 
 void python_init(struct python *p);

@@ -87,14 +87,24 @@ def preload():
         os.access = access
 
 
-def serve(fd):
+def preload_plain():
+    """The modules that a plain program may name, and what shows a figure should it load more after all."""
+    for name in sys.argv[2].split():
+        try:
+            __import__(name)
+        except Exception:
+            pass
+    sys.meta_path.insert(0, Watcher())
+
+
+def serve(fd, load_all):
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     control = socket.socket(fileno=fd)
     control.send(b"S")
     set_title(SERVER_TITLE, "fork-server")
     # Nothing is looked for in the current directory, and what a run may put into its home is its own.
     sys.path[:] = [path for path in sys.path if path]
-    preload()
+    load_all()
     gc.collect()
     gc.freeze()
     while True:
@@ -374,7 +384,9 @@ def begin_state(fd):
 ARGUMENTS = find_arguments()
 BOOT = sys.orig_argv[3]
 RUN_SOURCE = text.partition(b"# -- end of python_run.py --\n")[0]  # noqa: F821
-if sys.argv[1] == "server":
-    serve(4)
+if sys.argv[1] == "loaded":
+    serve(4, preload)
+elif sys.argv[1] == "plain":
+    serve(4, preload_plain)
 elif sys.argv[1] == "state":
     begin_state(4)
