@@ -1,8 +1,8 @@
 /*
  * http_multi.h: several HTTP exchanges at once, their answers piece by piece, by libcurl.
  *
- * For peers whose answers are streams. An exchange lasts as long as the other side likes: whoever
- * began it ends it. Proxies from the environment, netrc, redirects, cookies and compression are
+ * For peers whose answers are streams, and for tools. An exchange lasts as long as the other side
+ * likes: whoever began it ends it. Proxies from the environment, netrc, redirects and cookies are
  * never used. Everything here belongs to one thread at a time.
  */
 #ifndef CELERIAC_HTTP_MULTI_H
@@ -39,6 +39,8 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 					  const char *const *headers, const char *body,
 					  size_t body_len, usec_t timeout,
 					  const struct http_handler *handler);
+/* Answers may be compressed: the body's pieces are what they hold. Before it runs. */
+void http_exchange_decode(struct http_exchange *x);
 /* Closes it at once, and its connection where it has begun. */
 void http_exchange_end(struct http_exchange *x);
 

@@ -114,6 +114,11 @@ struct policy;
  * cannot be read is logged; one that denies then denies everything of its kind and project. */
 int store_load_policy(struct store *s, struct policy *into, struct err *err) must_check;
 
+/* The enabled row of http_tools of that name, the project's own or the one for all, as an object of
+ * its columns; given. ERR_NOTFOUND: none that this project may name. */
+int store_load_http_tool(struct store *s, const char *name, const char *project, json_t **ret,
+			 struct err *err) must_check;
+
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */
 int store_watch_new(struct store *s, struct store_watch **ret, struct err *err) must_check;

@@ -92,8 +92,8 @@ struct task {
 	const char *lane; /* parameter whose value names a lane: calls of one lane run one at a
 			     time, in order */
 	const char *kind; /* for TASK_STORED: tool_results.kind */
-	const char *const
-		*secret_params; /* NULL-terminated: redacted in rows, logs and events; or NULL */
+	const char *const *secret_params; /* NULL-terminated: redacted in rows, logs and events;
+					     "param" or "param.member" of a dict; or NULL */
 	const char *help;
 	struct task_options options;
 	const char *target; /* for TASK_STORED: parameter whose value is the name of a tool, which

@@ -7,7 +7,10 @@
 
 #include "backend.h"
 #include "message.h"
+#include "outbound.h"
+#include "policy.h"
 #include "sandbox.h"
+#include "seal.h"
 #include "settings.h"
 #include "store.h"
 #include "task.h"
@@ -70,5 +73,27 @@ struct task_record *task_ctx_record(struct task_ctx *ctx);
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run);
 /* The identity of the row, for store_describe_files. */
 const struct store_task *task_ctx_row(const struct task_ctx *ctx);
+
+/* ---- what tools need of the worker ---- */
+/* NULL without a database. */
+struct store *task_ctx_store(struct task_ctx *ctx);
+struct outbound *task_ctx_outbound(struct task_ctx *ctx);
+const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx);
+
+/* The gate, for those who find out by themselves what they are about to call. False: it may not be
+ * called, which is recorded; `reason` says why. `otherwise`: what holds where no rule matches. */
+#define TASK_REASON_SIZE 256
+bool task_ctx_may(struct task_ctx *ctx, enum policy_kind kind, const char *subject, bool otherwise,
+		  char reason[TASK_REASON_SIZE]);
+bool task_ctx_may_reach(struct task_ctx *ctx, bool tls, const struct outbound_host *host,
+			uint16_t port, const char *path, char reason[TASK_REASON_SIZE]);
+/* A line of audit about this call. Strings may be NULL and hold no secret; `detail` borrowed. */
+void task_ctx_audit(struct task_ctx *ctx, const char *decision, const char *kind,
+		    const char *target, const char *reason, usec_t duration, const json_t *detail);
+
+/* The result of every tools.* task. `result` and `content` are given to it (NULL = null, []);
+ * `error` NULL = none. Given. [any] */
+json_t *tool_result(const char *status, json_t *result, json_t *content, bool is_error,
+		    const char *error, usec_t duration);
 
 #endif

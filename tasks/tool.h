@@ -7,11 +7,6 @@
 #include "task_house.h"
 
 /* ---- tool_result.c ---- */
-/* The tool result of the manual. `result` and `content` are given to it (NULL = null, []); `error`
- * NULL = none. Given. */
-json_t *tool_result(const char *status, json_t *result, json_t *content, bool is_error,
-		    const char *error, usec_t duration);
-
 /* The argument `timeout` in seconds, else the setting. Raises ValueError. */
 int tool_timeout(struct task_ctx *ctx, const json_t *value, usec_t *ret,
 		 struct err *err) must_check;

@@ -22,6 +22,7 @@ struct task_ctx {
 	struct policy *policy;		    /* in force when the call came, or NULL */
 	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
 	const char *target;		    /* the tool it names, or NULL; likewise */
+	json_t *denied;			    /* the tool result of a call that was, or NULL */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

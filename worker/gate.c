@@ -3,9 +3,11 @@
  */
 #include "gate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "audit.h"
+#include "mem.h"
 
 static const char *value_of(const struct task *t, json_t *const *values, const char *name)
 {
@@ -15,22 +17,36 @@ static const char *value_of(const struct task *t, json_t *const *values, const c
 	return NULL;
 }
 
-static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
-		   usec_t duration)
+static void write_event(const struct task_ctx *ctx, const char *decision, const char *kind,
+			const char *target, const char *reason, usec_t duration,
+			const json_t *detail)
 {
 	const struct request *r = ctx->request;
 	const struct audit_event event = {.decision = decision,
-					  .kind = r->task->kind,
+					  .kind = kind,
 					  .tool = r->task->name,
-					  .target = ctx->target,
+					  .target = target,
 					  .conversation = ctx->conversation,
 					  .project = ctx->project,
 					  .task = r->id,
 					  .actor = r->worker->settings.worker_hostname,
 					  .reason = reason,
-					  .duration = duration};
+					  .duration = duration,
+					  .detail = detail};
 
 	audit_write(r->worker->audit, &event);
+}
+
+static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
+		   usec_t duration)
+{
+	write_event(ctx, decision, ctx->request->task->kind, ctx->target, reason, duration, NULL);
+}
+
+void task_ctx_audit(struct task_ctx *ctx, const char *decision, const char *kind,
+		    const char *target, const char *reason, usec_t duration, const json_t *detail)
+{
+	write_event(ctx, decision, kind, target, reason, duration, detail);
 }
 
 static const char *reason_of(const struct policy_answer *a)
@@ -38,20 +54,88 @@ static const char *reason_of(const struct policy_answer *a)
 	return a->note && *a->note ? a->note : a->pattern;
 }
 
+/* Tools have a result that says it; for anything else it is an exception. */
+static bool is_tool(const struct task *t)
+{
+	return strncmp(t->name, "tools.", 6) == 0 || strncmp(t->name, "mcp.", 4) == 0;
+}
+
+static void deny(struct task_ctx *ctx, const char *name, const char *reason, const char *note)
+{
+	const struct task *t = ctx->request->task;
+	char text[512];
+	struct err err;
+
+	record(ctx, "deny", reason, USEC_NEVER);
+	snprintf(text, sizeof(text), "%.255s is denied by the policy%s%s", name,
+		 note && *note ? ": " : "", note ? note : "");
+	if (is_tool(t))
+		ctx->denied = tool_result("denied", NULL, NULL, true, text, 0);
+	else
+		task_raise(ctx, &err, "builtins", "PermissionError", "%s", text);
+}
+
 /* Task and tool are names of one kind: a rule about either counts. */
 static bool is_allowed(struct task_ctx *ctx, const char *name)
 {
 	struct policy_answer answer;
-	struct err err;
 
 	policy_ask(ctx->policy, POLICY_TOOL, ctx->project, name, policy_kind_default(POLICY_TOOL),
 		   &answer);
-	if (answer.allow)
+	if (!answer.allow)
+		deny(ctx, name, reason_of(&answer), answer.note);
+	return answer.allow;
+}
+
+/* False, recorded and told, unless it is allowed. */
+static bool tell(struct task_ctx *ctx, enum policy_kind kind, const char *subject,
+		 const struct policy_answer *a, char reason[TASK_REASON_SIZE])
+{
+	const char *why = reason_of(a);
+
+	if (a->allow)
 		return true;
-	record(ctx, "deny", reason_of(&answer), USEC_NEVER);
-	task_raise(ctx, &err, "builtins", "PermissionError", "%s is denied by the policy%s%s", name,
-		   answer.note && *answer.note ? ": " : "", answer.note ? answer.note : "");
+	snprintf(reason, TASK_REASON_SIZE, "%s %.120s is denied by the policy%s%.100s",
+		 policy_kind_name(kind), subject, why ? ": " : ", as no rule allows it",
+		 why ? why : "");
+	write_event(ctx, "deny", policy_kind_name(kind), subject, why ? why : "no rule allows it",
+		    USEC_NEVER, NULL);
 	return false;
+}
+
+bool task_ctx_may(struct task_ctx *ctx, enum policy_kind kind, const char *subject, bool otherwise,
+		  char reason[TASK_REASON_SIZE])
+{
+	struct policy_answer answer;
+
+	policy_ask(ctx->policy, kind, ctx->project, subject, otherwise, &answer);
+	return tell(ctx, kind, subject, &answer, reason);
+}
+
+bool task_ctx_may_reach(struct task_ctx *ctx, bool tls, const struct outbound_host *host,
+			uint16_t port, const char *path, char reason[TASK_REASON_SIZE])
+{
+	struct policy_answer answer;
+	_cleanup_free_ char *target = xasprintf("%s:%u", host->name, port);
+
+	policy_ask_url(ctx->policy, ctx->project, tls ? "https" : "http", host, port, path,
+		       &answer);
+	return tell(ctx, POLICY_URL, target, &answer, reason);
+}
+
+struct store *task_ctx_store(struct task_ctx *ctx)
+{
+	return ctx->worker->store;
+}
+
+struct outbound *task_ctx_outbound(struct task_ctx *ctx)
+{
+	return ctx->worker->way_out.outbound;
+}
+
+const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx)
+{
+	return &ctx->worker->seal_keys;
 }
 
 bool gate_pass(struct task_ctx *ctx, json_t *const *values)

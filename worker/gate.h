@@ -7,7 +7,8 @@
 #include "ctx.h"
 
 /* Asks the policy whether the task may be called for its project. False: it may not, which is
- * recorded and raised (PermissionError). Tasks without a row in the database need not ask. */
+ * recorded; of a tool ctx->denied is the result that says so, of anything else PermissionError is
+ * raised. Tasks without a row in the database need not ask. */
 bool gate_pass(struct task_ctx *ctx, json_t *const *values);
 /* A call that was let pass has ended: allow, or error where the worker itself failed. */
 void gate_record(struct task_ctx *ctx, bool failed, usec_t duration);

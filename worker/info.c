@@ -18,7 +18,6 @@
 #define VALUE_BYTES                                                                                \
 	(64u << 10) /* of one request's args or kwargs; longer ones are shown as repr              \
 		     */
-#define HIDDEN	       "**"
 #define FETCH_PATIENCE (2 * USEC_PER_SEC)
 
 /* ---- without the secrets ---- */
@@ -28,41 +27,15 @@ static bool has_secrets(const struct task *t)
 	return t != NULL && t->secret_params != NULL && t->secret_params[0] != NULL;
 }
 
-/* Given; shares what is not secret. */
 static json_t *redacted_args(const struct task *t, const json_t *args)
 {
-	json_t *copy;
-	size_t i;
-	json_t *value;
-
-	if (!has_secrets(t))
-		return json_incref((json_t *)(uintptr_t)args);
-	copy = json_array();
-	json_array_foreach((json_t *)(uintptr_t)args, i, value)
-	{
-		bool secret = i < t->param_count && row_is_secret(t, t->params[i].name);
-
-		json_array_append_new(copy, secret ? json_string(HIDDEN) : json_incref(value));
-	}
-	return copy;
+	return has_secrets(t) ? row_shown_args(t, args) : json_incref((json_t *)(uintptr_t)args);
 }
 
 static json_t *redacted_kwargs(const struct task *t, const json_t *kwargs)
 {
-	json_t *copy;
-	const char *key;
-	json_t *value;
-
-	if (!has_secrets(t))
-		return json_incref((json_t *)(uintptr_t)kwargs);
-	copy = json_object();
-	json_object_foreach((json_t *)(uintptr_t)kwargs, key, value)
-	{
-		bool secret = row_is_secret(t, key);
-
-		json_object_set_new(copy, key, secret ? json_string(HIDDEN) : json_incref(value));
-	}
-	return copy;
+	return has_secrets(t) ? row_shown_kwargs(t, kwargs)
+			      : json_incref((json_t *)(uintptr_t)kwargs);
 }
 
 /* The sender's own repr where the task names no secrets: it may say less than the arguments. */

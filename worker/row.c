@@ -58,6 +58,33 @@ bool row_is_secret(const struct task *t, const char *name)
 	return false;
 }
 
+/* `value` (taken) without the members that "name.member" says nobody may see. */
+static json_t *without_members(const struct task *t, const char *name, json_t *value)
+{
+	size_t len = strlen(name);
+	json_t *copy = NULL;
+
+	for (const char *const *p = t->secret_params; p != NULL && *p != NULL; p++) {
+		if (strncmp(*p, name, len) != 0 || (*p)[len] != '.' ||
+		    json_object_get(value, *p + len + 1) == NULL)
+			continue;
+		if (copy == NULL)
+			copy = json_copy(value);
+		json_object_set_new(copy, *p + len + 1, json_string(ROW_HIDDEN));
+	}
+	if (copy == NULL)
+		return value;
+	json_decref(value);
+	return copy;
+}
+
+json_t *row_shown_value(const struct task *t, const char *name, json_t *value)
+{
+	if (row_is_secret(t, name))
+		return json_string(ROW_HIDDEN);
+	return without_members(t, name, json_incref(value));
+}
+
 json_t *row_params(const struct task *t, json_t *const *values)
 {
 	json_t *params = json_object();
@@ -67,34 +94,38 @@ json_t *row_params(const struct task *t, json_t *const *values)
 
 		if (values[i] == NULL)
 			continue;
-		json_object_set_new(params, name,
-				    row_is_secret(t, name) ? json_string("**")
-							   : shortened_deep(values[i], 3));
+		_cleanup_json_ json_t *shown = row_shown_value(t, name, values[i]);
+		json_object_set_new(params, name, shortened_deep(shown, 3));
 	}
 	return params;
 }
 
 json_t *row_shown_args(const struct task *t, const json_t *args)
 {
-	json_t *sent = (json_t *)(uintptr_t)args;
-	json_t *shown = t->secret_params ? json_copy(sent) : json_incref(sent);
+	json_t *sent = (json_t *)(uintptr_t)args, *value;
+	size_t i;
 
-	for (size_t i = 0; i < t->param_count && i < json_array_size(shown); i++) {
-		if (row_is_secret(t, t->params[i].name))
-			json_array_set_new(shown, i, json_string("**"));
+	if (t->secret_params == NULL)
+		return json_incref(sent);
+	json_t *shown = json_array();
+	json_array_foreach(sent, i, value)
+	{
+		const char *name = i < t->param_count ? t->params[i].name : "";
+		json_array_append_new(shown, row_shown_value(t, name, value));
 	}
 	return shown;
 }
 
 json_t *row_shown_kwargs(const struct task *t, const json_t *kwargs)
 {
-	json_t *sent = (json_t *)(uintptr_t)kwargs;
-	json_t *shown = t->secret_params ? json_copy(sent) : json_incref(sent);
+	json_t *sent = (json_t *)(uintptr_t)kwargs, *value;
+	const char *name;
 
-	for (const char *const *p = t->secret_params; p != NULL && *p != NULL; p++) {
-		if (json_object_get(shown, *p) != NULL)
-			json_object_set_new(shown, *p, json_string("**"));
-	}
+	if (t->secret_params == NULL)
+		return json_incref(sent);
+	json_t *shown = json_object();
+	json_object_foreach(sent, name, value)
+		json_object_set_new(shown, name, row_shown_value(t, name, value));
 	return shown;
 }
 

@@ -37,6 +37,9 @@ bool row_is_refused(const struct err *err);
 /* Arguments by name with secrets and long texts left out: what a row, a log or an event may show.
  * Pure. Given. */
 json_t *row_params(const struct task *t, json_t *const *values);
+#define ROW_HIDDEN "**"
+/* The value of the parameter `name` as a row, a log or an event may show it. Given. */
+json_t *row_shown_value(const struct task *t, const char *name, json_t *value);
 /* Is the parameter `name` of `t` one that nobody may see? */
 bool row_is_secret(const struct task *t, const char *name);
 

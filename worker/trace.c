@@ -197,7 +197,10 @@ void trace_task(struct request *r)
 				       err.msg);
 		outcome_failure_unrecorded(&ctx);
 	} else if (!gate_pass(&ctx, values)) {
-		outcome_failure_unrecorded(&ctx);
+		if (ctx.denied)
+			outcome_success(&ctx, 0, ctx.denied);
+		else
+			outcome_failure_unrecorded(&ctx);
 	} else if (begin(&ctx, values) && redelivery_begin(&ctx) && settle_accept(r)) {
 		events_task_started(r);
 		run_task(&ctx, values);

@@ -214,6 +214,11 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 	return x;
 }
 
+void http_exchange_decode(struct http_exchange *x)
+{
+	curl_easy_setopt(x->curl, CURLOPT_ACCEPT_ENCODING, "");
+}
+
 void http_exchange_end(struct http_exchange *x)
 {
 	if (x->multi->running)

@@ -146,13 +146,8 @@ def test_one_tool_denied_and_one_with_a_network(tools, postgres):
         postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action, note) VALUES ('tool', 'calc_div*', 'deny', 'no division')")
         postgres.sql("INSERT INTO celeriac.sandbox_settings (tool, network) VALUES ('context', true)")
 
-        def denied():
-            try:
-                return plugin(tools, "calculator", "calc_divide", {"a": 1, "b": 1}) and None
-            except PermissionError as error:
-                return str(error)
-
-        assert wait_until(denied, 30) == "calc_divide is denied by the policy: no division"
+        denied = wait_until(lambda: (got := plugin(tools, "calculator", "calc_divide", {"a": 1, "b": 1}))["status"] == "denied" and got, 30)
+        assert denied["error"] == "calc_divide is denied by the policy: no division" and denied["is_error"] is True
         assert plugin(tools, "calculator", "calc_add", {"a": 1, "b": 1})["status"] == "ok"
         wait_until(lambda: plugin(tools, "context")["result"]["proxy"] == "http://127.0.0.1:3128", 30)
         assert wait_until(lambda: [row for row in postgres.sql(

@@ -1,0 +1,234 @@
+/*
+ * tools.call_http: makes the request of a custom HTTP tool.
+ *
+ * The worker itself is the client. A request is made once per attempt of the task, so that one that
+ * was lost with its worker is made again: as with any other client of HTTP.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "http_tool.h"
+#include "json.h"
+#include "mem.h"
+#include "tasks.h"
+#include "tool.h"
+
+enum param { TOOL, PARAMS, PROJECT, CONVERSATION, COUNT };
+
+#define INLINE_NAME  "http_inline" /* what the policy calls a tool that the message brings along */
+#define OUTAGE_PAUSE (200 * USEC_PER_MSEC)
+#define TIMEOUT	     30.0
+
+/* The row of `name`, with or without the prefix that the product gives it. Waits while the database
+ * is away. */
+static int load(struct task_ctx *ctx, const char *name, const char *project, json_t **ret,
+		struct err *err)
+{
+	if (strncmp(name, "custom_", 7) == 0)
+		name += 7;
+	for (;;) {
+		int rc = store_load_http_tool(task_ctx_store(ctx), name, project, ret, err);
+		if (rc == 0 || !err_is_transient(err))
+			return rc;
+		if (!task_sleep(ctx, clock_deadline(OUTAGE_PAUSE)))
+			return err_set(err, ERR_CANCELLED, "the database is away");
+	}
+}
+
+static json_t *refused(const char *status, const char *text)
+{
+	return tool_result(status, NULL, NULL, true, text, 0);
+}
+
+/* The tool, with its secrets open. NULL and *ret_result or an exception: it cannot be had. */
+static int find_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_tool,
+		     json_t **ret_result, struct err *err)
+{
+	_cleanup_json_ json_t *row = NULL;
+	char reason[TASK_REASON_SIZE];
+	struct err why = {0};
+	int rc = 0;
+
+	if (json_is_object(values[TOOL])) {
+		if (!task_ctx_may(ctx, POLICY_TOOL, INLINE_NAME, false, reason)) {
+			*ret_result = refused("denied", reason);
+			return 0;
+		}
+		row = json_incref(values[TOOL]);
+	} else if (!json_is_string(values[TOOL])) {
+		return raise_type_error(ctx, err, "tool must be str or dict, not %s",
+					json_type_name(values[TOOL]));
+	} else {
+		rc = load(ctx, json_string_value(values[TOOL]), json_string_value(values[PROJECT]),
+			  &row, &why);
+	}
+	if (rc == -ERR_NOTFOUND)
+		return raise_value_error(ctx, err, "%s", why.msg);
+	if (rc == 0)
+		rc = http_tool_open(row, json_integer_value(json_object_get(row, "id")),
+				    task_ctx_seal_keys(ctx), ret_tool, &why);
+	if (rc < 0)
+		*err = why;
+	return rc;
+}
+
+static usec_t time_limit(const json_t *tool)
+{
+	const json_t *timeout = json_object_get(tool, "timeout");
+	double seconds = json_is_number(timeout) ? json_number_value(timeout) : TIMEOUT;
+
+	if (!(seconds > 0))
+		seconds = TIMEOUT;
+	return (usec_t)((seconds < 3600 ? seconds : 3600) * (double)USEC_PER_SEC);
+}
+
+static json_t *answer_result(const json_t *tool, const struct http_tool_answer *a, size_t limit,
+			     usec_t duration)
+{
+	const char *path = json_member_str(tool, "response_path");
+	bool good = a->status >= 200 && a->status < 300;
+	_cleanup_json_ json_t *value = NULL;
+	struct err why;
+	char text[64];
+
+	if (http_answer_value(a, good && path ? path : "", limit, &value, &why) < 0)
+		return tool_result("error", NULL, NULL, true, why.msg, duration);
+	snprintf(text, sizeof(text), "HTTP status %d%s", a->status,
+		 a->status >= 300 && a->status < 400 ? ", redirects are not followed" : "");
+	return tool_result(good ? "ok" : "error", TAKE(value), NULL, !good, good ? NULL : text,
+			   duration);
+}
+
+static void note(struct task_ctx *ctx, const struct http_tool_request *r,
+		 const struct http_tool_answer *a, const struct err *failed, usec_t duration)
+{
+	_cleanup_free_ char *target =
+		xasprintf("%s %s://%s:%u%.200s", r->method, r->tls ? "https" : "http", r->host.name,
+			  r->port, r->path);
+	_cleanup_json_ json_t *detail = json_pack("{s:i, s:I, s:s}", "status", a->status, "bytes",
+						  (json_int_t)a->body.len, "address", a->address);
+
+	task_ctx_audit(ctx,
+		       !failed			    ? "allow"
+		       : failed->code == ERR_DENIED ? "deny"
+						    : "error",
+		       "http", target, failed ? failed->msg : NULL, duration, detail);
+}
+
+/* What went wrong on the way, as a result. */
+static json_t *failure(const struct err *err, usec_t duration)
+{
+	const char *status = err->code == ERR_TIMEOUT  ? "timeout"
+			     : err->code == ERR_DENIED ? "denied"
+						       : "error";
+
+	return tool_result(status, NULL, NULL, true, err->msg, duration);
+}
+
+static int ask(struct task_ctx *ctx, const json_t *tool, const struct http_tool_request *r,
+	       json_t **ret_result, struct err *err)
+{
+	struct http_tool_answer a = {.body = BUF_INIT(0)};
+	usec_t began = clock_mono();
+	struct err why = {0};
+	char reason[TASK_REASON_SIZE];
+
+	if (!task_ctx_may_reach(ctx, r->tls, &r->host, r->port, r->path, reason)) {
+		*ret_result = refused("denied", reason);
+		return 0;
+	}
+	int rc = http_tool_exchange(r, task_ctx_outbound(ctx), began + time_limit(tool),
+				    task_cancel_flag(ctx), &a, &why);
+	usec_t duration = clock_mono() - began;
+	note(ctx, r, &a, rc < 0 ? &why : NULL, duration);
+	if (rc == -ERR_CANCELLED) {
+		*err = why;
+		return rc;
+	}
+	*ret_result = rc < 0 ? failure(&why, duration)
+			     : answer_result(tool, &a,
+					     (size_t)task_ctx_settings(ctx)->sandbox_output_limit,
+					     duration);
+	buf_done(&a.body);
+	return 0;
+}
+
+static void wipe_member(const json_t *auth, const char *name)
+{
+	json_t *text = json_object_get(auth, name);
+
+	if (json_is_string(text))
+		wipe((void *)(uintptr_t)json_string_value(text), json_string_length(text));
+}
+
+static void forget(json_t **tool)
+{
+	const json_t *auth = json_object_get(*tool, "auth");
+
+	/* an inline tool's are the message's, which lives on */
+	if (*tool && auth && json_object_get(*tool, "id")) {
+		wipe_member(auth, "token");
+		wipe_member(auth, "value");
+		wipe_member(auth, "password");
+	}
+	json_decref(*tool);
+}
+
+static int call(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)
+{
+	__attribute__((cleanup(forget))) json_t *tool = NULL;
+	_cleanup_(http_tool_request_done) struct http_tool_request request = {0};
+	_cleanup_json_ json_t *params =
+		values[PARAMS] ? json_incref(values[PARAMS]) : json_object();
+	struct err why = {0};
+	int rc = find_tool(ctx, values, &tool, ret_result, err);
+
+	if (rc < 0 || !tool)
+		return rc;
+	if (json_schema_check(json_member(tool, "input_schema"), params, "params", &why) < 0) {
+		task_ctx_audit(ctx, "error", "schema", NULL, why.msg, USEC_NEVER, NULL);
+		*ret_result = refused("error", why.msg);
+		return 0;
+	}
+	if (http_tool_request(tool, params, &request, &why) < 0) {
+		*ret_result = refused("error", why.msg);
+		return 0;
+	}
+	return ask(ctx, tool, &request, ret_result, err);
+}
+
+static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)
+{
+	struct task_record *record = task_ctx_record(ctx);
+	int rc = call(ctx, values, ret_result, err);
+
+	if (rc == 0) {
+		record->conversation = json_string_value(values[CONVERSATION]);
+		record->project = json_string_value(values[PROJECT]);
+		record->finish.status = json_string_value(json_object_get(*ret_result, "status"));
+		record->finish.error = json_string_value(json_object_get(*ret_result, "error"));
+	}
+	return rc;
+}
+
+static const struct task_param params[COUNT] = {
+	[TOOL] = {"tool", PARAM_ANY, true},
+	[PARAMS] = {"params", PARAM_DICT, false},
+	[PROJECT] = {"project_id", PARAM_ID, false},
+	[CONVERSATION] = {"conversation_id", PARAM_ID, false},
+};
+
+static const char *const secret_params[] = {"tool.auth", "tool.headers", NULL};
+
+const struct task task_tools_call_http = {
+	.name = "tools.call_http",
+	.run = run,
+	.params = params,
+	.param_count = ARRAY_LEN(params),
+	.flags = TASK_ACKS_LATE | TASK_STORED,
+	.kind = "http",
+	.target = "tool",
+	.secret_params = secret_params,
+	.help = "makes the request of a custom HTTP tool",
+};
