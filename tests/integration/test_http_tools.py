@@ -194,7 +194,7 @@ def test_seal(call, rows, peer, postgres):
     postgres.sql("UPDATE celeriac.http_tools SET auth = %s WHERE id = %s", json.dumps({"type": "bearer", "token": sealed}), number)
     assert call("sealed")["result"]["headers"]["authorization"] == "Bearer s3aled by us"
     for key, words in (("", "SECRETS_ENCRYPTION_KEY is not set"), ("c2hvcnQ=", "key 1 is not the base64 of 32 bytes")):
-        failed = sealed_by_worker("a.b.1", "x", SECRETS_ENCRYPTION_KEY=key)
+        failed = sealed_by_worker("http_tools.auth.1", "x", SECRETS_ENCRYPTION_KEY=key)
         assert failed.returncode == 1 and words in failed.stderr and failed.stdout == ""
 
 

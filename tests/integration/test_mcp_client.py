@@ -164,8 +164,8 @@ def test_conformance(npm, node, revision, known, tmp_path):
 
 
 # ---- servers that break the rules ----
-def hostile(manner, *steps, seconds="3", **options):
-    return talk("-t", seconds, "-p", "1", server=[sys.executable, HOSTILE, manner], steps=steps or ("list", "call:t:{}"), **options)
+def hostile(manner, *steps, seconds="3", options=()):
+    return talk("-t", seconds, "-p", "1", *options, server=[sys.executable, HOSTILE, manner], steps=steps or ("list", "call:t:{}"))
 
 
 @pytest.mark.parametrize("manner, code, words", [
@@ -193,7 +193,7 @@ def test_what_is_no_server(manner, words):
 @pytest.mark.parametrize("manner, text", [
     ("twice", "first"), ("wrong-id", "fine"), ("banner", "fine"), ("stderr", "fine"), ("stays", "fine"), ("drip", "fine")])
 def test_what_is_borne(manner, text):
-    said = hostile(manner, seconds="20")
+    said = hostile(manner, seconds="20", options=[] if manner == "stays" else ["-w", "30"])
     assert text_of(said.one("result")) == text
     assert said.one("ended_by_signal") == (15 if manner == "stays" else 0)
 

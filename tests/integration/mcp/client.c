@@ -1,7 +1,7 @@
 /*
  * client.c: the client library as a program, for peers and referees.
  *
- *   client [-e handshake|stateless] [-s] [-t SECONDS] [-H "Name: value"]… URL [STEP…]
+ *   client [-e handshake|stateless] [-s] [-t SECONDS] [-w SECONDS] [-H "Name: value"]… URL [STEP…]
  *   client … -- PROGRAM ARGUMENT…            its standard streams; steps come from MCP_STEPS
  *
  * A step is `list` or `call:TOOL:JSON`. What happens is one JSON object a line on stdout. Without
@@ -24,7 +24,7 @@
 #include "mem.h"
 
 static struct mcp_client *client;
-static usec_t time_limit = 20 * USEC_PER_SEC;
+static usec_t time_limit = 20 * USEC_PER_SEC, patience = USEC_PER_SEC;
 static bool interrupted_once;
 
 static void print(json_t *line)
@@ -89,7 +89,7 @@ static void child_close(void *arg, usec_t deadline)
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
 		if (signals[i])
 			kill(c->pid, signals[i]);
-		for (int tries = 0; tries < 100; tries++) {
+		for (usec_t end = clock_deadline(patience); clock_mono() < end;) {
 			if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
 				print(json_pack("{s:i}", "ended_by_signal", signals[i]));
 				close(c->out);
@@ -329,7 +329,7 @@ int main(int argc, char **argv)
 	if (version && strcmp(getenv("MCP_CONFORMANCE_SCENARIO"), "request-metadata") != 0)
 		config.era = mcp_version_era(version) == MCP_ERA_HANDSHAKE ? MCP_ERA_HANDSHAKE
 									   : MCP_ERA_UNKNOWN;
-	while ((opt = getopt(argc, argv, "+e:st:p:H:")) != -1)
+	while ((opt = getopt(argc, argv, "+e:st:p:w:H:")) != -1)
 		if (opt == 'e')
 			config.era = era_of(optarg);
 		else if (opt == 's')
@@ -338,6 +338,8 @@ int main(int argc, char **argv)
 			time_limit = (usec_t)(atof(optarg) * 1e6);
 		else if (opt == 'p')
 			config.probe = (usec_t)(atof(optarg) * 1e6);
+		else if (opt == 'w')
+			patience = (usec_t)(atof(optarg) * 1e6);
 		else if (opt == 'H' && header_count < 8)
 			headers[header_count++] = optarg;
 		else
