@@ -82,6 +82,12 @@ def test_every_extended_field(telling):
         worker=telling.name, retries=0, queue="celery")
 
 
+def test_the_queue_is_the_routing_key(telling):
+    """Of a message that came by an exchange it is not the queue's name."""
+    sent = telling.push(task="celeriac.echo", args=["x"], properties={"delivery_info": {"exchange": "news", "routing_key": "news.today"}})
+    assert telling.meta(sent)["queue"] == "news.today"
+
+
 def test_extended_fields_of_started_and_retry(telling):
     running = telling.send("sleep", 600)
     meta = telling.meta(running.id, "STARTED")
