@@ -161,6 +161,16 @@ int task_raise_value(struct task_ctx *ctx, struct err *err, const char *module, 
  */
 #define TASK_RETRY_DELAY (-1)
 int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err);
+/* The same with what else Task.retry takes; what is 0 is as the task has it:
+ * task_retry_with(ctx, TASK_RETRY(.eta = tomorrow, .max_retries = 10), err). */
+struct task_retry {
+	size_t size;	     /* filled by TASK_RETRY: what was there when the module was compiled */
+	usec_t countdown;    /* 0 = default_retry_delay, TASK_NONE = at once */
+	usec_t eta;	     /* wall; where no countdown is said */
+	int64_t max_retries; /* of this one; or TASK_RETRIES_… */
+};
+#define TASK_RETRY(...) (&(struct task_retry){.size = sizeof(struct task_retry), __VA_ARGS__})
+int task_retry_with(struct task_ctx *ctx, const struct task_retry *how, struct err *err);
 /*
  * Rejects the message. With `requeue` it goes back to the front of its queue, and nothing is
  * stored; else it goes to celeriac:dead, and the task is a FAILURE with the exception Reject.

@@ -159,10 +159,27 @@ int64_t task_ctx_retries(const struct task_ctx *ctx)
 	return ctx->request->message->retries;
 }
 
+int task_retry_with(struct task_ctx *ctx, const struct task_retry *how, struct err *err)
+{
+	struct task_retry h = {0};
+
+	/* A module knows as many members as there were when it was compiled. */
+	memcpy(&h, how, how->size < sizeof(h) ? how->size : sizeof(h));
+	ctx->eta = h.countdown == 0 ? h.eta : 0;
+	ctx->countdown = h.countdown > 0    ? h.countdown
+			 : h.countdown == 0 ? ctx->request->options->default_retry_delay
+					    : 0;
+	ctx->max_retries = h.max_retries;
+	return err_set(err, ERR_RETRY, "to be retried");
+}
+
 int task_retry(struct task_ctx *ctx, usec_t countdown, struct err *err)
 {
-	ctx->countdown = countdown < 0 ? ctx->request->options->default_retry_delay : countdown;
-	return err_set(err, ERR_RETRY, "to be retried");
+	if (countdown == 0)
+		countdown = TASK_NONE;
+	else if (countdown < 0)
+		countdown = 0;
+	return task_retry_with(ctx, TASK_RETRY(.countdown = countdown), err);
 }
 
 int task_reject(struct task_ctx *ctx, const char *reason, bool requeue, struct err *err)

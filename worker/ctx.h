@@ -14,12 +14,13 @@ struct task_ctx {
 	char *exc_module, *exc_type;
 	json_t *exc_message; /* array of arguments */
 	struct task_request shown;
-	unsigned sent;			    /* tasks, while it ran */
-	usec_t countdown;		    /* of task_retry */
-	bool requeue;			    /* of task_reject */
-	json_t *reason;			    /* likewise, or NULL */
-	bool timed_out;			    /* by the hard time limit */
-	struct policy *policy;		    /* in force when the call came, or NULL */
+	unsigned sent;	       /* tasks, while it ran */
+	usec_t countdown, eta; /* of task_retry: after, or at a time of the wall clock */
+	int64_t max_retries;   /* likewise; 0 = the task's, or TASK_RETRIES_… */
+	bool requeue;	       /* of task_reject */
+	json_t *reason;	       /* likewise, or NULL */
+	bool timed_out;	       /* by the hard time limit */
+	struct policy *policy; /* in force when the call came, or NULL */
 	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
 	const char *target;		    /* the tool it names, or NULL; likewise */
 	json_t *denied;			    /* the tool result of a call that was, or NULL */

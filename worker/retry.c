@@ -62,21 +62,44 @@ static void give_up(struct task_ctx *ctx)
 	outcome_failure(ctx);
 }
 
-/* "Retry in 3s: ValueError('no')" */
+/* "Retry in 3s: ValueError('no')", "Retry at 2026-11-28 10:00:00+00:00" */
 static void describe(const struct task_ctx *ctx, struct buf *out)
 {
-	buf_appendf(out, "Retry in %.15gs", (double)ctx->countdown / (double)USEC_PER_SEC);
+	char when[CLOCK_ISO_SIZE];
+
+	if (ctx->eta != 0) {
+		clock_iso(ctx->eta, when);
+		when[strcspn(when, "T")] = ' ';
+		buf_appendf(out, "Retry at %s", when);
+	} else {
+		buf_appendf(out, "Retry in %.15gs", (double)ctx->countdown / (double)USEC_PER_SEC);
+	}
 	if (ctx->exc_type != NULL) {
 		buf_append_str(out, ": ");
 		task_ctx_repr(ctx, out);
 	}
 }
 
+/* -1: without end. */
+static int64_t most_retries(const struct task_ctx *ctx)
+{
+	if (ctx->max_retries == 0)
+		return ctx->request->options->max_retries;
+	return ctx->max_retries == TASK_RETRIES_NONE ? 0 : ctx->max_retries;
+}
+
+static usec_t when_again(const struct task_ctx *ctx)
+{
+	if (ctx->eta != 0)
+		return ctx->eta;
+	return ctx->countdown > 0 ? clock_wall() + ctx->countdown : 0;
+}
+
 void outcome_retry(struct task_ctx *ctx)
 {
 	struct request *r = ctx->request;
-	int64_t most = r->options->max_retries;
-	usec_t eta = ctx->countdown > 0 ? clock_wall() + ctx->countdown : 0;
+	int64_t most = most_retries(ctx);
+	usec_t eta = when_again(ctx);
 	bool raised = ctx->exc_type != NULL;
 	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_ERROR_TEXT * 2);
 	_cleanup_buf_ struct buf repr = BUF_INIT(BOUND_ERROR_TEXT * 2);
@@ -166,6 +189,8 @@ bool outcome_autoretry(struct task_ctx *ctx)
 	if ((r->task->flags & TASK_STORED) || ctx->timed_out || !names(o->autoretry_for, ctx) ||
 	    names(o->dont_autoretry_for, ctx))
 		return false;
+	ctx->eta = 0;
+	ctx->max_retries = 0;
 	ctx->countdown = retry_countdown(o, r->message->retries);
 	outcome_retry(ctx);
 	return true;

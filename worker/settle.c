@@ -68,7 +68,8 @@ static int encode(struct request *r, struct task_meta *meta, struct backend_writ
 	meta->kwargs = kwargs;
 	meta->worker = r->worker->settings.worker_hostname;
 	meta->retries = r->message->retries;
-	/* As Celery: the routing key, which is the queue's name only where nothing else was said. */
+	/* As Celery: the routing key, which is the queue's name only where nothing else was said.
+	 */
 	meta->queue = r->message->routing_key[0] != '\0' ? r->message->routing_key : NULL;
 	meta->stamped_headers = r->message->stamped_headers;
 	meta->stamps = r->message->stamps;

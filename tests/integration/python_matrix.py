@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from datetime import datetime, timedelta, timezone
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
@@ -31,6 +32,14 @@ def run(self, how):
         if self.request.retries < 2:
             raise self.retry(countdown=0)
         return self.request.retries
+    if how == "retry_eta":
+        if self.request.retries < 1:
+            raise self.retry(eta=datetime.now(timezone.utc) + timedelta(seconds=1))
+        return self.request.retries
+    if how == "retry_2100":
+        raise self.retry(eta=datetime(2100, 1, 1, tzinfo=timezone.utc))
+    if how == "retry_once":
+        raise self.retry(exc=ValueError("reason"), countdown=0, max_retries=1)
     if how == "retry_for":
         raise self.retry(exc=ValueError("reason"))
     if how == "sleep_long" or (how == "sleep_once" and not redelivered(self)):

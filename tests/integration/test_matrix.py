@@ -70,6 +70,8 @@ ROWS = [
     ("late requeue", LATE, "requeue", "SUCCESS", "again", OK | {"rejected True"}, False),
     ("late retry", LATE, "retry", "SUCCESS", 2, OK | {"retried"}, False),
     ("early retry", EARLY, "retry", "SUCCESS", 2, OK | {"retried"}, False),
+    ("retry at a time", LATE, "retry_eta", "SUCCESS", 1, OK | {"retried"}, False),
+    ("retry with a limit of its own", {**LATE, "max_retries": 7}, "retry_once", "FAILURE", ValueError, FAILED | {"retried"}, False),
     ("late time limit", {**LATE, **TIMED}, "sleep_long", "FAILURE", "TimeLimitExceeded", FAILED, False),
     ("early time limit", {**EARLY, **TIMED, "acks_on_timeout": False}, "sleep_long", "FAILURE", "TimeLimitExceeded", FAILED,
      False),
@@ -123,6 +125,13 @@ def test_own_state(side, broker):
     assert result.info == {"current": 3, "total": 10}
     broker.wait_settled()
     assert (result.state, result.date_done) == ("PROGRESS", None)
+
+
+def test_retry_tells_its_time(side, broker):
+    side.start(LATE)
+    sent = side.send("retry_2100")
+    wait_until(lambda: side.app.AsyncResult(sent.id).state == "RETRY", 60)
+    assert "Retry at 2100-01-01 00:00:00+00:00" in side.app.AsyncResult(sent.id).traceback
 
 
 def test_retry_tells_its_reason(side, broker):

@@ -3,6 +3,7 @@
  */
 #include <celeriac/task_module.h>
 #include <string.h>
+#include <time.h>
 
 static int fail(struct task_ctx *ctx, json_t **ret, struct err *err)
 {
@@ -43,6 +44,28 @@ static int retry_for(struct task_ctx *ctx, json_t **ret, struct err *err)
 	(void)ret;
 	task_raise(ctx, err, "builtins", "ValueError", "reason");
 	return task_retry(ctx, TASK_RETRY_DELAY, err);
+}
+
+static int retry_eta(struct task_ctx *ctx, json_t **ret, struct err *err)
+{
+	if (task_ctx_retries(ctx) < 1)
+		return task_retry_with(ctx, TASK_RETRY(.eta = (time(NULL) + 1) * USEC_PER_SEC),
+				       err);
+	*ret = json_integer(task_ctx_retries(ctx));
+	return 0;
+}
+
+static int retry_2100(struct task_ctx *ctx, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return task_retry_with(ctx, TASK_RETRY(.eta = 4102444800 * USEC_PER_SEC), err);
+}
+
+static int retry_once(struct task_ctx *ctx, json_t **ret, struct err *err)
+{
+	(void)ret;
+	task_raise(ctx, err, "builtins", "ValueError", "reason");
+	return task_retry_with(ctx, TASK_RETRY(.countdown = TASK_NONE, .max_retries = 1), err);
 }
 
 static int sleep_long(struct task_ctx *ctx, json_t **ret, struct err *err)
@@ -89,6 +112,9 @@ static const struct {
 	{"requeue", requeue},
 	{"retry", retry},
 	{"retry_for", retry_for},
+	{"retry_eta", retry_eta},
+	{"retry_2100", retry_2100},
+	{"retry_once", retry_once},
 	{"sleep_long", sleep_long},
 	{"sleep_once", sleep_once},
 	{"catch_soft", catch_soft},
