@@ -56,10 +56,11 @@
 #define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
 
 /* Plugins */
-#define BOUND_PLUGIN_FILES 512
-#define BOUND_PLUGIN_BYTES (8u << 20) /* of all its files */
-#define BOUND_PLUGIN_DEPTH 8
-#define BOUND_TOOL_ANSWER  (16u << 20) /* what a tool returned, as JSON */
+#define BOUND_PLUGIN_FILES  512
+#define BOUND_PLUGIN_BYTES  (8u << 20) /* of all its files */
+#define BOUND_PLUGIN_DEPTH  8
+#define BOUND_PLUGIN_CONFIG (1u << 20)	/* what a plugin is configured with */
+#define BOUND_TOOL_ANSWER   (16u << 20) /* what a tool returned, as JSON */
 
 /* MCP servers */
 #define BOUND_MCP_MESSAGE   (16u << 20) /* one line, event or answer */

@@ -76,6 +76,10 @@ json_t *json_text(const char *data, size_t len, bool no_nul);
  * marks. Lone surrogates become U+FFFD. Nothing for any other type. */
 void json_text_append(const json_t *string, struct buf *out);
 
+/* Overwrites every string in `value`, which may be NULL, and gives it up: for secrets. Nobody else
+ * may be reading it. */
+void json_wipe(json_t *value);
+
 /*
  * Does `value` fit a JSON Schema? The part of it that tools use: type (also as a list), enum,
  * const, properties, required, additionalProperties, items, minimum and maximum (exclusive ones

@@ -86,7 +86,8 @@ struct store_finish {
 	int exit_code;
 	const char *stdout_text, *stderr_text; /* no NULs */
 	const char *container;
-	const char *error; /* or NULL */
+	const char *error;    /* or NULL */
+	const json_t *detail; /* object, or NULL */
 	struct store_file *files;
 	size_t file_count;
 	bool failed; /* state 'failed' instead of 'finished': the task is a Celery FAILURE */
@@ -118,6 +119,13 @@ int store_load_policy(struct store *s, struct policy *into, struct err *err) mus
  * its columns; given. ERR_NOTFOUND: none that this project may name. */
 int store_load_http_tool(struct store *s, const char *name, const char *project, json_t **ret,
 			 struct err *err) must_check;
+
+/* The sealed configuration of a plugin, the project's own or the one for all (project NULL: only
+ * that), and the place it was sealed for. Given. ERR_NOTFOUND. */
+#define STORE_PLACE_SIZE 64
+int store_load_plugin_config(struct store *s, const char *plugin, const char *project,
+			     char **ret_sealed, char ret_place[STORE_PLACE_SIZE],
+			     struct err *err) must_check;
 
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */

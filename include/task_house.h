@@ -63,6 +63,7 @@ void task_cleanup_backend(struct task_ctx *ctx);
 struct task_record {
 	struct store_finish finish;
 	const char *conversation, *project;
+	json_t *detail;		   /* object for row and audit, no secrets; given; or NULL */
 	void (*stored)(void *arg); /* called once the row is written, before cleanup; or NULL */
 	void (*cleanup)(void *arg);
 	void *cleanup_arg;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "json.h"
-#include "log.h"
+#include "mem.h"
 #include "tasks.h"
 #include "tool.h"
 
@@ -19,8 +19,37 @@ static int raise_plugin_error(struct task_ctx *ctx, struct err *err)
 	return raise_value_error(ctx, err, "%s", why.msg);
 }
 
+/* Which bytes ran, for row and audit. */
+static void note_digest(struct task_ctx *ctx, const char *plugin, const char *digest)
+{
+	struct task_record *record = task_ctx_record(ctx);
+
+	json_decref(record->detail);
+	record->detail = json_pack("{s:s, s:s}", "plugin", plugin, "plugin_sha256", digest);
+}
+
+/* What the message brings along, else the row of plugin_configs. */
+static int configure(struct task_ctx *ctx, json_t *const *values, struct python_tool *tool,
+		     json_t **ret_opened, struct err *err)
+{
+	int rc;
+
+	if (values[PLUGIN_CONFIG])
+		return 0;
+	rc = plugin_config_load(ctx, json_string_value(values[PLUGIN]), tool->project, ret_opened,
+				err);
+	tool->plugin_config = *ret_opened;
+	return rc;
+}
+
+static void wipe_config(json_t **config)
+{
+	json_wipe(*config);
+}
+
 static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)
 {
+	_cleanup_(wipe_config) json_t *opened = NULL;
 	_cleanup_json_ json_t *files = NULL;
 	char digest[PLUGIN_DIGEST_SIZE];
 	struct python_tool tool = {
@@ -39,7 +68,10 @@ static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			     &files, digest, err);
 	if (rc < 0)
 		return raise_plugin_error(ctx, err);
-	log_info("Plugin %s, sha256 %.16s", json_string_value(values[PLUGIN]), digest);
+	note_digest(ctx, json_string_value(values[PLUGIN]), digest);
+	rc = configure(ctx, values, &tool, &opened, err);
+	if (rc < 0)
+		return rc;
 	tool.files = files;
 	return python_tool_run(ctx, &tool, ret_result, err);
 }

@@ -26,6 +26,13 @@ struct python_tool {
 int python_tool_run(struct task_ctx *ctx, const struct python_tool *tool, json_t **ret_result,
 		    struct err *err) must_check;
 
+/* ---- plugin_config.c ---- */
+/* What the plugin is configured with for this project, or for all: an object, given, for
+ * json_wipe; NULL when there is none. Raises RuntimeError, which holds nothing of it, when it does
+ * not open; an outage of the database is transient. */
+int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *project, json_t **ret,
+		       struct err *err) must_check;
+
 /* ---- plugin_dir.c ---- */
 /* The files below `root`/`plugin` as python_tool wants them, and the digest of names and contents.
  * Regular files and directories only: ERR_DENIED names anything else. ERR_NOTFOUND: no such plugin;

@@ -36,6 +36,9 @@ static int make_request(const struct python_tool *t, const char *answer, struct 
 	json_object_set_new(request, "context", t->context ? or_null(t->context) : json_object());
 	json_object_set_new(request, "plugin_config", or_null(t->plugin_config));
 	json_object_set_new(request, "answer", json_string(answer));
+	/* all of it at once: a secret is not left behind by growing */
+	if (buf_reserve(out, BOUND_STDIN_BYTES) == NULL)
+		return err_set(err, ERR_NOMEM, "plugin and params");
 	json_dump_python(request, out);
 	if (buf_status(out, err) < 0)
 		return err_set(err, ERR_TOOBIG, "plugin and params have more than %u bytes in all",

@@ -40,7 +40,8 @@ static void write_event(const struct task_ctx *ctx, const char *decision, const 
 static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
 		   usec_t duration)
 {
-	write_event(ctx, decision, ctx->request->task->kind, ctx->target, reason, duration, NULL);
+	write_event(ctx, decision, ctx->request->task->kind, ctx->target, reason, duration,
+		    ctx->record.detail);
 }
 
 void task_ctx_audit(struct task_ctx *ctx, const char *decision, const char *kind,

@@ -278,6 +278,7 @@ enum row_finish row_finish(struct task_ctx *ctx, const json_t *result, bool fail
 	bool said = false;
 
 	ctx->record.finish.failed = failed;
+	ctx->record.finish.detail = ctx->record.detail;
 	for (;;) {
 		int rc = store_finish_task(ctx->worker->store, &ctx->row, &ctx->record.finish,
 					   result, err);

@@ -98,6 +98,24 @@ const char *json_member_str(const json_t *object, const char *key)
 	return json_string_value(json_member(object, key)); /* NULL for anything but a string */
 }
 
+static void wipe_strings(json_t *value)
+{
+	const char *key;
+	json_t *member;
+	size_t i;
+
+	if (json_is_string(value))
+		wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+	json_array_foreach(value, i, member) wipe_strings(member);
+	json_object_foreach(value, key, member) wipe_strings(member);
+}
+
+void json_wipe(json_t *value)
+{
+	wipe_strings(value);
+	json_decref(value);
+}
+
 void json_text_append(const json_t *string, struct buf *out)
 {
 	const char *s = json_string_value(string);

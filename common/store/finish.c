@@ -12,7 +12,7 @@
 static const char sql_finish[] =
 	"UPDATE celeriac.tool_results SET state = $5, status = $6, exit_code = $7, stdout = $8,"
 	" stderr = $9, error = $10, container_id = coalesce($11, container_id), result = $12,"
-	" result_text = $13, finished_at = now()"
+	" result_text = $13, detail = coalesce($14::jsonb, '{}'), finished_at = now()"
 	" WHERE task_id = $1 AND worker = $2 AND epoch = $3 AND retries = $4 AND state = 'running'"
 	" RETURNING 1";
 
@@ -26,6 +26,7 @@ struct finish_text {
 	struct decimal epoch, retries, exit_code;
 	struct buf result, exact;      /* what jsonb takes; what Celery got */
 	struct buf out, errors, error; /* cleaned */
+	struct buf detail;
 };
 
 static void finish_text_done(struct finish_text *text)
@@ -35,6 +36,7 @@ static void finish_text_done(struct finish_text *text)
 	buf_done(&text->out);
 	buf_done(&text->errors);
 	buf_done(&text->error);
+	buf_done(&text->detail);
 }
 
 static int clean(const char *what, const char *text, struct buf *out, struct err *err)
@@ -52,7 +54,11 @@ static int finish_text_make(struct finish_text *text, const struct store_task *t
 	text->exit_code = decimal(f->exit_code);
 	json_dump_strict(result, &text->result);
 	json_dump_python(result, &text->exact);
+	if (f->detail)
+		json_dump_strict(f->detail, &text->detail);
 	int rc = buf_status(&text->exact, err);
+	if (rc == 0)
+		rc = buf_status(&text->detail, err);
 	if (rc == 0)
 		rc = buf_status(&text->result, err);
 	if (rc < 0)
@@ -85,6 +91,7 @@ static int finish_row(struct pg *c, const struct store_task *t, const struct sto
 		PG_TEXT(container),
 		PG_TEXT(text->result.data),
 		PG_TEXT(text->exact.data),
+		f->detail ? PG_TEXT(text->detail.data) : PG_NULL,
 	};
 	int rc = pg_exec(c, sql_finish, params, ARRAY_LEN(params), &updated, err);
 	if (rc < 0)
@@ -136,7 +143,8 @@ int store_finish_task(struct store *s, const struct store_task *t, const struct 
 				   .exact = BUF_INIT(BOUND_RESULT_BYTES),
 				   .out = BUF_INIT(3 * (size_t)BOUND_RESULT_BYTES),
 				   .errors = BUF_INIT(3 * (size_t)BOUND_RESULT_BYTES),
-				   .error = BUF_INIT(3 * (size_t)BOUND_RESULT_BYTES)};
+				   .error = BUF_INIT(3 * (size_t)BOUND_RESULT_BYTES),
+				   .detail = BUF_INIT(BOUND_ERROR_TEXT)};
 	int rc = task_check(t, err);
 	if (rc == 0)
 		rc = finish_text_make(&text, t, f, result, err);

@@ -1,5 +1,8 @@
 """Plugins and tools given as source text: what they see, what they return, and every way in which they fail."""
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import uuid
@@ -7,6 +10,7 @@ import uuid
 import pytest
 
 from sandboxes import containers
+from sealing import KEY, OTHER, seal
 from services import ROOT, wait_until
 
 pytestmark = pytest.mark.docker
@@ -117,6 +121,69 @@ def test_a_plugin_that_sleeps(tools, broker):
 def test_directories_that_are_refused(tools, name, error, words):
     with pytest.raises(error, match=words):
         plugin(tools, name)
+
+
+def digest(path):
+    """As the manual says: of the JSON object of names and contents."""
+    files = {str(file.relative_to(path)): base64.b64encode(file.read_bytes()).decode()
+             for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    return hashlib.sha256(json.dumps(files, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+@pytest.fixture
+def configure(postgres):
+    """Writes a row as the application does; nothing stays."""
+    def write(plugin, project, config, key=KEY):
+        url = postgres.url("application")
+        ((number,),) = postgres.sql("SELECT nextval(pg_get_serial_sequence('celeriac.plugin_configs', 'id'))", url=url)
+        sealed = seal(config, f"plugin_configs.config.{number}", key)
+        postgres.sql("INSERT INTO celeriac.plugin_configs (id, plugin, project_id, config) VALUES (%s, %s, %s, %s)",
+                     number, plugin, project, sealed, url=url)
+        return number, sealed
+
+    yield write
+    postgres.sql("DELETE FROM celeriac.plugin_configs")
+
+
+def test_configured_by_reference(make_full_worker, app, postgres, plugin_dir, configure):
+    """No message holds it; a project has its own or the one for all, and never another's. The key was changed meanwhile."""
+    worker = make_full_worker(PLUGIN_DIR=str(plugin_dir), SECRETS_ENCRYPTION_KEY=f"{OTHER},{KEY}")
+
+    def configured(project, **kwargs):
+        result = app.send_task("tools.run_plugin", kwargs={"plugin": "context", "tool": "context", "params": {}, "project_id": project, **kwargs})
+        return result.get(timeout=90)["result"]["plugin_config"], result.id
+
+    own, _ = configure("context", "p", '{"token": "zauberwort-p", "deep": [{"é": 1}]}', OTHER)
+    general, sealed = configure("context", None, '{"token": "zauberwort-all"}')
+    configure("calculator", "q", '{"token": "zauberwort-other"}')
+    assert configured("p")[0] == {"token": "zauberwort-p", "deep": [{"é": 1}]}
+    seen, task = configured("q")
+    assert seen == {"token": "zauberwort-all"}
+    assert configured(None)[0] == {"token": "zauberwort-all"}
+    assert configured("p", plugin_config={"said": True})[0] == {"said": True}
+    detail = {"plugin": "context", "plugin_sha256": digest(plugin_dir / "context")}
+    assert postgres.sql("SELECT detail, params->'plugin_config' FROM celeriac.tool_results WHERE task_id = %s", task) == [(detail, None)]
+    audited = wait_until(lambda: postgres.sql("SELECT decision, target, detail FROM celeriac.activity_events WHERE task_id = %s", task), 30)
+    assert audited == [("allow", "context", detail)]
+    postgres.sql("DELETE FROM celeriac.plugin_configs WHERE id = %s", general)
+    assert configured("q")[0] == {}
+    quiet = app.send_task("tools.run_plugin", kwargs={"plugin": "calculator", "tool": "calc_add", "params": {"a": 1, "b": 1}, "project_id": "q"})
+    assert quiet.get(timeout=90)["status"] == "ok"
+    assert "zauberwort-other" not in worker.log(), "a plugin that does not tell it leaves no trace of it"
+    for table in "activity_events", "tool_results":
+        assert postgres.sql(f"SELECT count(*) FROM celeriac.{table} e WHERE e::text LIKE '%%zauberwort-other%%'") == [(0,)]
+
+    def fails(words):
+        with pytest.raises(RuntimeError, match=f"the configuration of plugin context: {words}"):
+            configured("p")
+
+    postgres.sql("UPDATE celeriac.plugin_configs SET config = %s WHERE id = %s", sealed, own)
+    fails(f"plugin_configs.config.{own} does not open: it was changed, or sealed for another place")
+    postgres.sql("UPDATE celeriac.plugin_configs SET config = %s WHERE id = %s", seal("[1]", f"plugin_configs.config.{own}"), own)
+    fails(f"plugin_configs.config.{own} is not a JSON object")
+    third = base64.b64encode(bytes(32)).decode()
+    postgres.sql("UPDATE celeriac.plugin_configs SET config = %s WHERE id = %s", seal("{}", f"plugin_configs.config.{own}", third), own)
+    fails(f"plugin_configs.config.{own} is sealed with the key 66687aad, which SECRETS_ENCRYPTION_KEY does not hold")
 
 
 SOURCE = '''from base import BaseTool, SandboxToolContext

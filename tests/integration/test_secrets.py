@@ -2,30 +2,17 @@
 
 import base64
 import hashlib
-import re
 import subprocess
 
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services import ROOT
+from sealing import KEY, OTHER, seal
 from worker import program_env, PROGRAM, run_program
 
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER = base64.b64encode(bytes(range(1, 33))).decode()
 PLACE = "plugin_configs.config.7"
 SECRET = '{"token": "zauberwort-é"}'
-
-
-def documented():
-    """The manual's own lines, as somebody would copy them."""
-    page = (ROOT / "worker/celeriac-schema.7").read_text()
-    (lines,) = re.findall(r"^(import base64.*?)^\.Ed$", page, re.DOTALL | re.MULTILINE)
-    assert len([line for line in lines.splitlines() if line]) <= 10
-    namespace = {}
-    exec(lines, namespace)
-    return namespace["seal"]
 
 
 def program(option, place, text, key=KEY):
@@ -52,10 +39,9 @@ def test_what_the_program_seals_opens_in_python():
     assert open_sealed(empty.stdout.decode().strip(), PLACE) == ""
 
 
-def test_what_python_seals_opens_in_the_program(monkeypatch):
+def test_what_python_seals_opens_in_the_program():
     """By sealing it again under another key: the old one opens, the new one seals."""
-    monkeypatch.setenv("SECRETS_ENCRYPTION_KEY", KEY)
-    sealed = documented()(SECRET, PLACE)
+    sealed = seal(SECRET, PLACE)
     assert open_sealed(sealed, PLACE) == SECRET
     again = program("--reseal", PLACE, sealed, f"{OTHER},{KEY}")
     assert again.returncode == 0, again.stderr
@@ -75,9 +61,8 @@ def test_what_python_seals_opens_in_the_program(monkeypatch):
     ("plugin_configs.config.", None, KEY, "is no place for a secret"),
     ("plugin_configs.config.07", None, KEY, "is no place for a secret"),
 ])
-def test_what_does_not_open(monkeypatch, place, spoil, key, words):
-    monkeypatch.setenv("SECRETS_ENCRYPTION_KEY", KEY)
-    sealed = documented()(SECRET, PLACE)
+def test_what_does_not_open(place, spoil, key, words):
+    sealed = seal(SECRET, PLACE)
     done = program("--reseal", place, spoil(sealed) if spoil else sealed, key)
     said = done.stderr.decode()
     assert done.returncode == 1 and done.stdout == b"" and words in said, said
