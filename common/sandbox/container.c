@@ -14,7 +14,6 @@
 
 extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 
-#define NOFILE	   1024
 #define SHM_SHARE  16 /* parts of the work space: /dev/shm 1/16, /tmp 1/4, the rest is /sandbox */
 #define TMP_SHARE  4
 #define INODE_SIZE 4096 /* one inode per so many bytes of space */
@@ -68,7 +67,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		.memory = st->sandbox_memory + st->sandbox_work_size,
 		.cpus = st->sandbox_cpus,
 		.pids = st->sandbox_pids,
-		.nofile = NOFILE,
+		.nofile = SANDBOX_NOFILE,
 		.file_size = st->sandbox_work_size,
 		.shm_size = shm,
 		.tmpfs = tmpfs,
@@ -137,18 +136,40 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 	return err_wrap(err, "starting a sandbox");
 }
 
-int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *err)
+static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *t, struct err *err)
+{
+	struct agent_link *link;
+	int rc = engine_start(s->engine, id, err);
+
+	if (rc == 0)
+		rc = agent_link_open(s->engine, id, 1, false, clock_deadline(SANDBOX_HELLO_TIME),
+				     &link, err);
+	if (rc < 0)
+		return rc;
+	rc = sandbox_bounds_ask(link, &t->bounds, t->kernel, sizeof(t->kernel), err);
+	agent_link_close(link);
+	return rc;
+}
+
+int sandbox_container_try(struct sandbox *s, struct sandbox_trial *ret, struct err *err)
 {
 	const struct container_wish wish = {
 		.role = "probe", .conversation = "", .project = "", .task = ""};
-	_cleanup_free_ char *warnings = NULL;
+	struct sandbox_trial t = {0};
 	char id[ENGINE_ID_SIZE];
-	int rc = create(s, &wish, id, &warnings, err);
+	int rc = create(s, &wish, id, &t.warnings, err);
 
-	if (rc == 0)
-		rc = engine_remove(s->engine, id, err);
 	if (rc < 0)
 		return err_wrap(err, "trying a container");
-	*ret_warnings = TAKE(warnings);
+	rc = look_inside(s, id, &t, err);
+	if (rc < 0)
+		remove_half_made(s, id);
+	else
+		rc = engine_remove(s->engine, id, err);
+	if (rc < 0) {
+		free(t.warnings);
+		return err_wrap(err, "trying a container");
+	}
+	*ret = t;
 	return 0;
 }

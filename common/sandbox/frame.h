@@ -69,6 +69,7 @@ enum frame_type {
 	FRAME_RESET = 10,	  /* empties /sandbox/output */
 	FRAME_ASK = 11,		  /* key: from now on `run` is the run that was begun with it */
 	FRAME_ACK = 12,		  /* key: what is kept of that run is not needed any more */
+	FRAME_LOOK = 13,	  /* [3] asks for BOUNDS; between two runs */
 	FRAME_CHANNEL_DATA = 16,  /* channel u32 · bytes for the client */
 	FRAME_CHANNEL_END = 17,	  /* channel u32 · enum frame_channel_end u32 */
 	FRAME_CHANNEL_TAKEN = 18, /* channel u32 · bytes u32 of SENT that are out of the way */
@@ -90,6 +91,7 @@ enum frame_type {
 	FRAME_STATE = 44,	  /* struct frame_state; answers ASK */
 	FRAME_SUPERSEDED = 45,	  /* to the epoch that is obeyed no more */
 	FRAME_STARTED = 46,	  /* the run's program is there */
+	FRAME_BOUNDS = 47,	  /* [3] struct frame_bounds · text the kernel's release */
 	FRAME_CHANNEL_OPEN = 52,  /* channel u32: a client has connected */
 	FRAME_CHANNEL_SENT = 53,  /* channel u32 · bytes of the client */
 	FRAME_CHANNEL_ENDED = 54, /* channel u32 · enum frame_channel_end u32 */
@@ -195,6 +197,21 @@ struct frame_harvested {
 	uint32_t files, skipped; /* all that were skipped, also those beyond FRAME_SKIPPED_MAX */
 };
 
+/* What the sandbox is bounded by, as its kernel says inside. */
+#define FRAME_UNBOUND UINT64_MAX
+#define FRAME_UNSEEN  (UINT64_MAX - 1) /* the kernel does not say */
+struct frame_bounds {
+	uint64_t memory, swap; /* bytes; swap: of memory and swap together */
+	uint64_t pids, cpu;    /* cpu: thousandths of a processor */
+	uint64_t nofile, file_size, core;
+	uint64_t home, tmp, shm;   /* bytes of /sandbox, /tmp, /dev/shm */
+	uint64_t capabilities;	   /* any that it has or could get */
+	uint64_t seccomp;	   /* 2 = a filter */
+	uint64_t root_is_writable; /* or not (0) */
+	uint64_t routes;	   /* of IPv4 and IPv6, beyond loopback */
+	uint64_t uid;
+};
+
 enum frame_run_state {
 	FRAME_STATE_NONE, /* there is no run of this key, and no other is going */
 	FRAME_STATE_BUSY, /* there is none, but another run is going: a NONE follows at its end */
@@ -249,6 +266,9 @@ bool frame_exit_decode(const struct frame *f, struct frame_exit *ret, struct sli
 bool frame_exit_leaves_files(const struct frame_exit *e);
 size_t frame_state_encode(const struct frame_state *s, unsigned char out[FRAME_STRUCT_MAX]);
 bool frame_state_decode(const struct frame *f, struct frame_state *ret);
+size_t frame_bounds_encode(const struct frame_bounds *b, unsigned char out[FRAME_STRUCT_MAX]);
+/* `ret_kernel`: borrowed from the frame. */
+bool frame_bounds_decode(const struct frame *f, struct frame_bounds *ret, struct slice *ret_kernel);
 size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX]);
 bool frame_harvest_decode(const struct frame *f, struct frame_harvest *ret);
 

@@ -113,6 +113,55 @@ bool frame_state_decode(const struct frame *f, struct frame_state *ret)
 	return !c.bad && ret->state <= FRAME_STATE_ENDED && ret->stdin_taken <= ret->stdin_got;
 }
 
+size_t frame_bounds_encode(const struct frame_bounds *b, unsigned char out[FRAME_STRUCT_MAX])
+{
+	const uint64_t all[] = {b->memory,
+				b->swap,
+				b->pids,
+				b->cpu,
+				b->nofile,
+				b->file_size,
+				b->core,
+				b->home,
+				b->tmp,
+				b->shm,
+				b->capabilities,
+				b->seccomp,
+				b->root_is_writable,
+				b->routes,
+				b->uid};
+	unsigned char *p = out;
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		p = frame_put_u64(p, all[i]);
+	return (size_t)(p - out);
+}
+
+bool frame_bounds_decode(const struct frame *f, struct frame_bounds *ret, struct slice *ret_kernel)
+{
+	uint64_t *const all[] = {&ret->memory,
+				 &ret->swap,
+				 &ret->pids,
+				 &ret->cpu,
+				 &ret->nofile,
+				 &ret->file_size,
+				 &ret->core,
+				 &ret->home,
+				 &ret->tmp,
+				 &ret->shm,
+				 &ret->capabilities,
+				 &ret->seccomp,
+				 &ret->root_is_writable,
+				 &ret->routes,
+				 &ret->uid};
+	struct frame_cursor c = {.data = f->data, .left = f->len};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		*all[i] = frame_get_u64(&c);
+	*ret_kernel = (struct slice){(const char *)c.data, c.bad ? 0 : c.left};
+	return !c.bad;
+}
+
 size_t frame_harvest_encode(const struct frame_harvest *h, unsigned char out[FRAME_STRUCT_MAX])
 {
 	unsigned char *p = out;

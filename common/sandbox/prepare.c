@@ -12,14 +12,6 @@
 
 extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 
-static bool may_go_unenforced(const struct settings *settings, const char *limit)
-{
-	for (size_t i = 0; i < settings->sandbox_allow_unenforced.count; i++)
-		if (strcmp(settings->sandbox_allow_unenforced.items[i], limit) == 0)
-			return true;
-	return false;
-}
-
 static int check_limits(const struct settings *settings, const struct engine_info *info,
 			struct buf *notes, struct err *err)
 {
@@ -33,7 +25,7 @@ static int check_limits(const struct settings *settings, const struct engine_inf
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
 		buf_appendf(notes, "%s limit: %s\n", limits[i].name,
 			    limits[i].enforced ? "enforced" : "not enforced by this engine");
-		if (!limits[i].enforced && !may_go_unenforced(settings, limits[i].name))
+		if (!limits[i].enforced && !sandbox_may_go_unenforced(settings, limits[i].name))
 			return err_set(err, ERR_UNSUPPORTED,
 				       "the engine cannot limit %s; SANDBOX_ALLOW_UNENFORCED=%s "
 				       "accepts that",
@@ -47,7 +39,7 @@ static int check_limits(const struct settings *settings, const struct engine_inf
 	buf_appendf(notes, "seccomp: %s, AppArmor: %s, user namespaces: %s\n",
 		    info->seccomp ? "yes" : "no", info->apparmor ? "yes" : "no",
 		    info->userns ? "yes" : "no");
-	if (!info->seccomp && !may_go_unenforced(settings, "seccomp"))
+	if (!info->seccomp && !sandbox_may_go_unenforced(settings, "seccomp"))
 		return err_set(
 			err, ERR_UNSUPPORTED,
 			"the engine has no seccomp; SANDBOX_ALLOW_UNENFORCED=seccomp accepts that");
@@ -154,7 +146,6 @@ static int check_image(struct sandbox *s, struct buf *notes, struct err *err)
 static int deliver(struct sandbox *s, struct buf *notes, struct err *err)
 {
 	char volume[sizeof(s->agent_volume)];
-	_cleanup_free_ char *warnings = NULL;
 	int rc = engine_deliver_agent(s->engine, s->settings->sandbox_image, celeriac_agent_start,
 				      (size_t)(celeriac_agent_end - celeriac_agent_start), volume,
 				      err);
@@ -165,10 +156,24 @@ static int deliver(struct sandbox *s, struct buf *notes, struct err *err)
 	mutex_lock(&s->lock);
 	memcpy(s->agent_volume, volume, sizeof(volume));
 	mutex_unlock(&s->lock);
-	rc = sandbox_container_try(s, &warnings, err);
-	if (rc == 0 && *warnings)
-		buf_appendf(notes, "the engine warns: %s\n", warnings);
-	return rc;
+	return 0;
+}
+
+/* What the engine says is one thing, what a sandbox sees another. */
+static int try_one(struct sandbox *s, const struct engine_info *info, struct buf *notes,
+		   struct err *err)
+{
+	struct sandbox_trial t;
+	int rc = sandbox_container_try(s, &t, err);
+
+	if (rc < 0)
+		return rc;
+	if (*t.warnings)
+		buf_appendf(notes, "the engine warns: %s\n", t.warnings);
+	free(t.warnings);
+	return sandbox_bounds_check(s->settings, &t.bounds,
+				    info->kernel[0] && strcmp(info->kernel, t.kernel) != 0, notes,
+				    err);
 }
 
 static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
@@ -190,6 +195,8 @@ static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
 		rc = check_image(s, notes, err);
 	if (rc == 0)
 		rc = deliver(s, notes, err);
+	if (rc == 0)
+		rc = try_one(s, &info, notes, err);
 	if (rc < 0)
 		return rc;
 	max = s->settings->sandbox_max > 0 ? s->settings->sandbox_max

@@ -92,8 +92,24 @@ struct container_wish {
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
-/* Creates only, to see what the engine would not enforce (given), and removes it again. */
-int sandbox_container_try(struct sandbox *s, char **ret_warnings, struct err *err) must_check;
+/* Makes one to see what the engine warns of (given) and what its agent sees, and removes it again.
+ */
+#define SANDBOX_KERNEL_SIZE 72
+struct sandbox_trial {
+	char *warnings;
+	struct frame_bounds bounds;
+	char kernel[SANDBOX_KERNEL_SIZE]; /* its release, inside */
+};
+int sandbox_container_try(struct sandbox *s, struct sandbox_trial *ret, struct err *err) must_check;
+
+/* ---- bounds.c ---- */
+#define SANDBOX_NOFILE 1024
+bool sandbox_may_go_unenforced(const struct settings *settings, const char *limit);
+/* ERR_UNSUPPORTED names what does not hold and may not be missing. `notes`: a line each. Pure. */
+int sandbox_bounds_check(const struct settings *s, const struct frame_bounds *b, bool own_kernel,
+			 struct buf *notes, struct err *err) must_check;
+int sandbox_bounds_ask(struct agent_link *l, struct frame_bounds *ret, char *ret_kernel,
+		       size_t size, struct err *err) must_check;
 
 /* ---- binding.c: whose a container is ---- */
 #define CONTAINER_NAME_SIZE 64

@@ -287,11 +287,16 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 /* state.c: what the kernel says about this sandbox */
 uint32_t state_oom_kills(void);
 void state_memory(struct memory_use *ret);
+/* A small file of the kernel's as a string; false when it is not to be had. */
+bool state_read_text(const char *path, char *text, size_t size);
 void state_space(const char *path, uint64_t *ret_bytes, uint64_t *ret_inodes);
 void state_remember(struct agent *a);
 bool state_is_tampered(const struct agent *a);
 /* Is `pid` (0 = we ourselves) scheduled otherwise than a process of ours is? */
 bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice);
+
+/* bounds.c */
+void bounds_tell(struct agent *a, uint32_t run);
 
 /* tree.c: paths below a directory that hostile code has filled. No call follows a link. */
 /* The directory /sandbox, usable by us whatever its mode was; -1 and errno. */

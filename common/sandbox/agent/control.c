@@ -219,6 +219,8 @@ static void obey(struct agent *a, const struct frame *f)
 		return kept_ask(a, f);
 	case FRAME_ACK:
 		return kept_acknowledge(a, f);
+	case FRAME_LOOK:
+		return bounds_tell(a, f->run);
 	case FRAME_RESET:
 		if (a->run.leader)
 			return control_complain(a, "no RESET during a run");

@@ -11,8 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* A small file of the kernel's as a string; false when it is not to be had. */
-static bool read_text(const char *path, char *text, size_t size)
+bool state_read_text(const char *path, char *text, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
@@ -33,7 +32,7 @@ static bool read_counter(const char *path, uint32_t *ret)
 	static const char key[] = "oom_kill ";
 	char text[1024];
 
-	if (!read_text(path, text, sizeof(text)))
+	if (!state_read_text(path, text, sizeof(text)))
 		return false;
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
@@ -58,7 +57,7 @@ static uint64_t read_number(const char *v2, const char *v1)
 {
 	char text[32];
 
-	if (!read_text(v2, text, sizeof(text)) && !read_text(v1, text, sizeof(text)))
+	if (!state_read_text(v2, text, sizeof(text)) && !state_read_text(v1, text, sizeof(text)))
 		return 0;
 	return strtoull(text, NULL, 10);
 }

@@ -595,6 +595,7 @@ START_TEST(test_prepare)
 	ck_assert_int_eq(sandbox_prepare(f.one.sandbox, &notes, &err), 0);
 	ck_assert(strstr(notes.data, "network: none but the proxy (egress)\n"));
 	ck_assert(strstr(notes.data, "memory limit: enforced\n"));
+	ck_assert(strstr(notes.data, "inside: routes 0\n"));
 	ck_assert(strstr(notes.data, "containers: at most 3\n"));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		char *env[] = {(char *)(uintptr_t)bad[i][0], NULL};
