@@ -75,6 +75,8 @@ json_t *json_text(const char *data, size_t len, bool no_nul);
 /* Appends the characters of a string as UTF-8: what it says where json_string_value would show
  * marks. Lone surrogates become U+FFFD. Nothing for any other type. */
 void json_text_append(const json_t *string, struct buf *out);
+/* Is there a lone surrogate in it, which UTF-8 cannot say? */
+bool json_has_surrogate(const json_t *string);
 
 /* Overwrites every string in `value`, which may be NULL, and gives it up: for secrets. Nobody else
  * may be reading it. */

@@ -57,6 +57,7 @@ static int encode(struct request *r, struct task_meta *meta, struct backend_writ
 {
 	_cleanup_json_ json_t *args = row_shown_args(r->task, r->message->args);
 	_cleanup_json_ json_t *kwargs = row_shown_kwargs(r->task, r->message->kwargs);
+	int rc;
 
 	meta->task_id = r->id;
 	if (meta->children == NULL)
@@ -73,7 +74,13 @@ static int encode(struct request *r, struct task_meta *meta, struct backend_writ
 	meta->queue = r->message->routing_key[0] != '\0' ? r->message->routing_key : NULL;
 	meta->stamped_headers = r->message->stamped_headers;
 	meta->stamps = r->message->stamps;
-	return backend_encode(r->worker->backend, meta, ret, err);
+	rc = backend_encode(r->worker->backend, meta, ret, err);
+	if (rc < 0) { /* what result_extended adds is worth no result */
+		meta->args = meta->kwargs = json_null();
+		meta->stamps = NULL;
+		rc = backend_encode(r->worker->backend, meta, ret, err);
+	}
+	return rc;
 }
 
 bool settle_encode(struct request *r, enum task_state state, const json_t *result,

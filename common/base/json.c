@@ -132,6 +132,22 @@ void json_text_append(const json_t *string, struct buf *out)
 		json_append_utf8(out, cp);
 }
 
+bool json_has_surrogate(const json_t *string)
+{
+	const char *s = json_string_value(string);
+	struct json_chars c;
+	uint32_t cp;
+
+	if (s == NULL)
+		return false;
+	json_chars_init(&c, s, json_string_length(string));
+	while (c.marked && json_chars_next(&c, &cp)) { /* what is not marked holds none */
+		if (cp >= 0xd800 && cp <= 0xdfff)
+			return true;
+	}
+	return false;
+}
+
 json_t *json_text(const char *data, size_t len, bool no_nul)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(len * 3 + 2);

@@ -99,6 +99,9 @@ static int write_text(const json_t *string, struct buf *out, struct err *err)
 	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_BODY_BYTES);
 	int rc;
 
+	if (json_has_surrogate(string))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "MessagePack has no lone surrogates: surrogates not allowed");
 	json_text_append(string, &text);
 	rc = buf_status(&text, err);
 	if (rc < 0)

@@ -76,6 +76,44 @@ def test_forms_that_are_none(make_worker, setting, word):
     assert f"{setting.removeprefix('CELERY_').lower()}: {word} is not one of" in worker.log()
 
 
+# in MessagePack: integers beyond 64 bit, and characters that UTF-8 has not; at any depth, as keys, beside what can be written
+UNWRITABLE = ["[18446744073709551616]", '{"a": [-9223372036854775809]}', '"\\ud800"', '{"\\udfff": 1}']
+
+
+def cannot_be_written(broker, app):
+    for value in UNWRITABLE:
+        task_id, message = envelope(body=f"[[{value}], {{}}, {{}}]")
+        broker.push(json.dumps(message))
+        result = app.AsyncResult(task_id)
+        with pytest.raises(Exception) as caught:
+            result.get(timeout=30)
+        assert type(caught.value).__name__ == "EncodeError", (value, caught.value)
+        yield result
+    assert app.send_task("celeriac.echo", ("fine",)).get(timeout=30) == "fine"
+
+
+@pytest.mark.parametrize("side", ["ours", "python"])
+def test_results_that_cannot_be_written(make_worker, make_python_worker, broker, side):
+    """A FAILURE that says so."""
+    conf = {"result_serializer": "msgpack", "accept_content": ["json", "msgpack"]}
+    if side == "ours":
+        make_worker(**environment({**conf, "accept_content": "json,msgpack"}))
+    else:
+        make_python_worker(which="debian", TEST_CONF=json.dumps(conf))
+    assert len(list(cannot_be_written(broker, broker.app(**conf)))) == len(UNWRITABLE)
+
+
+def test_arguments_that_cannot_be_written(make_worker, broker):
+    """result_extended asks for them: they are left out. Celery's client waits for ever."""
+    conf = {"result_serializer": "msgpack", "accept_content": ["json", "msgpack"], "result_extended": True}
+    make_worker(**environment({**conf, "accept_content": "json,msgpack", "result_extended": "true"}))
+    app = broker.app(**conf)
+    for result in cannot_be_written(broker, app):
+        assert (result.name, result.args, result.kwargs) == ("celeriac.echo", None, None)
+    result = app.send_task("celeriac.xsum", ([2**70, 1 - 2**70],))
+    assert (result.get(timeout=30), result.args) == (1, None)
+
+
 @BOTH
 def test_exceptions_are_rebuilt(worker, broker, which):
     """Of Celery's, of Python's, and of ours, whose module no client has."""

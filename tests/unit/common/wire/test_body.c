@@ -301,8 +301,17 @@ END_TEST
 
 START_TEST(test_unwritable)
 {
+	static const char *const surrogates[] = {"[\"a\\ud800\"]", "{\"\\udfff\": 1}"};
 	_cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
 	_cleanup_json_ json_t *big = NULL, *deep = json_array();
+
+	for (size_t i = 0; i < ARRAY_LEN(surrogates); i++) {
+		_cleanup_json_ json_t *value = NULL;
+
+		ck_assert_int_eq(
+			json_load_python(surrogates[i], strlen(surrogates[i]), &value, &g_err), 0);
+		ck_assert_int_eq(msgpack_write(value, &b, &g_err), -ERR_UNSUPPORTED);
+	}
 
 	ck_assert_int_eq(json_make_number("18446744073709551616", &big, &g_err), 0);
 	ck_assert_int_eq(msgpack_write(big, &b, &g_err), -ERR_UNSUPPORTED);
