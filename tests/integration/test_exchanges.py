@@ -115,6 +115,25 @@ def test_bound_and_unbound_while_we_run(broker, queues_app, make_worker):
     assert send() == 1 and worker.metric("messages_undeliverable_total") == 2
 
 
+@pytest.mark.parametrize("instead", [None, "a string"])
+def test_all_bindings_are_lost_while_we_run(broker, queues_app, make_worker, instead):
+    """Work and remote control go on; what follows by one of the exchanges is told of and counted."""
+    worker = make_worker(CELERY_TASK_QUEUES=json.dumps(DEFINITIONS))
+    wait_until(lambda: bindings(broker), 20, "nothing is bound")
+    for key in broker.redis.keys("_kombu.binding*"):
+        broker.redis.delete(key)
+        if instead and key.endswith(b".media"):  # of its own queues a client would say so
+            broker.redis.set(key, instead)
+    add = queues_app.signature("celeriac.add", args=(2,)).set(queue="celery", task_id="added")
+    link = link_to(queues_app, routing_key="video.new", exchange="media")
+    sent = queues_app.send_task("celeriac.echo", (1,), queue="celery", link=[add, link])
+    assert sent.get(timeout=30) == 1
+    assert queues_app.AsyncResult("added").get(timeout=30) == 3
+    worker.wait_log("No queues bound to exchange 'media' using binding key '.*'; it is dropped")
+    assert queues_app.control.inspect(timeout=10, limit=1).ping()
+    assert worker.metric("messages_undeliverable_total") == 1
+
+
 def test_dead_letters(broker, queues_app, make_worker):
     options = {"deadletter_queue": "nobody", "global_keyprefix": "pre.", "priority_steps": [0, 5]}
     worker = make_worker(CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
