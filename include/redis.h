@@ -18,6 +18,7 @@ enum redis_type redis_reply_type(const struct redis_reply *r);
 struct slice redis_reply_str(const struct redis_reply *r); /* STRING, STATUS, ERROR; else empty */
 int64_t redis_reply_int(const struct redis_reply *r);  /* INTEGER, or a numeric STRING; else 0 */
 size_t redis_reply_count(const struct redis_reply *r); /* ARRAY; else 0 */
+/* NIL beyond the last: what a server answers is not ours to be sure of. Never NULL. */
 const struct redis_reply *redis_reply_at(const struct redis_reply *r, size_t i);
 void redis_reply_free(struct redis_reply *r);
 static inline void cleanup_redis_reply_p(struct redis_reply **r)

@@ -322,14 +322,16 @@ void *consumer_thread(void *arg)
 
 	while (!atomic_load(&w->stopping)) {
 		struct err err = {0};
-		bool was_up;
+		usec_t began = clock_mono();
+		bool was_up, stayed;
 
 		watchdog_progress(&w->watchdog);
 		if (consume(w, batch, &doubt, &err) == 0)
 			continue;
 		doubt = (struct doubt){.looks = LOST_LOOKS};
 		was_up = atomic_exchange(&w->consuming, false);
-		if (was_up || backoff == BACKOFF_FIRST)
+		stayed = was_up && clock_mono() - began > BACKOFF_MOST;
+		if (stayed || backoff == BACKOFF_FIRST)
 			log_error("consumer: Cannot connect to %s: %s. Trying again.",
 				  broker_address(w->broker)->safe, err.msg);
 		tries = was_up ? 1 : tries + 1;
@@ -337,7 +339,7 @@ void *consumer_thread(void *arg)
 			worker_give_up(w);
 			break;
 		}
-		backoff = was_up ? BACKOFF_FIRST : backoff * 2;
+		backoff = stayed ? BACKOFF_FIRST : backoff * 2;
 		if (backoff > BACKOFF_MOST)
 			backoff = BACKOFF_MOST;
 		drain_wake(w);

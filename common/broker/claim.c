@@ -93,7 +93,7 @@ void broker_interrupt(struct broker *b)
 
 /* The lists in the order of this claim: priority first, then queues beginning with `first_queue`.
  */
-static size_t ordered_lists(const struct broker *b, const struct broker_list **out)
+static size_t ordered_lists(const struct broker *b, struct broker_list **out)
 {
 	size_t queues = b->consumed;
 
@@ -105,34 +105,70 @@ static size_t ordered_lists(const struct broker *b, const struct broker_list **o
 	return b->list_count;
 }
 
-static int take_deliveries(struct broker *b, const struct redis_reply *reply,
-			   const struct broker_list *const *lists, struct delivery *ret,
+/* Queues whose key holds something else: said when it begins and when it is over. */
+static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
+			  struct broker_list *const *lists)
+{
+	for (size_t i = 0; i < b->list_count; i++) {
+		bool now = false;
+
+		for (size_t w = 0; !now && w < redis_reply_count(wrong); w++)
+			now = redis_reply_int(redis_reply_at(wrong, w)) == (int64_t)i;
+		if (now && !lists[i]->no_list)
+			log_error("the queue %s is no list: nothing is taken from it",
+				  lists[i]->key);
+		else if (!now && lists[i]->no_list)
+			log_info("the queue %s is a list again", lists[i]->key);
+		lists[i]->no_list = now;
+	}
+}
+
+/* A delivery of `list`: a tag of ours and a message. */
+static bool take_delivery(const struct redis_reply *const item[3], const char *tag_prefix,
+			  const struct broker_list *list, struct delivery *d)
+{
+	struct slice tag = redis_reply_str(item[0]), data = redis_reply_str(item[2]);
+	size_t prefix = strlen(tag_prefix);
+
+	if (tag.len <= prefix || tag.len >= BROKER_TAG_SIZE ||
+	    memcmp(tag.data, tag_prefix, prefix) != 0 || redis_reply_type(item[2]) != REDIS_STRING)
+		return false;
+	memcpy(d->tag, tag.data, tag.len);
+	d->tag[tag.len] = '\0';
+	d->queue = list->queue->name;
+	d->ref = (struct delivery_ref){d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10),
+				       list->step};
+	d->data = xmemdup(data.data, data.len);
+	d->len = data.len;
+	return true;
+}
+
+/* At most `max`. Of an answer that is not the script's, nothing is taken. */
+static int take_deliveries(struct broker *b, const struct redis_reply *reply, size_t max,
+			   struct broker_list *const *lists, struct delivery *ret,
 			   size_t *ret_count, struct err *err)
 {
-	size_t items = redis_reply_count(reply);
-	size_t count = 0;
+	size_t items = redis_reply_count(reply), count = 0;
 
-	if (items % 3 != 1)
+	if (items % 3 != 2 || items / 3 > max)
 		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
 	if (redis_reply_int(redis_reply_at(reply, 0)) > 0)
 		log_error("%lld unreadable message(s) moved to %s",
 			  (long long)redis_reply_int(redis_reply_at(reply, 0)), b->dead);
-	for (size_t i = 1; i + 2 < items; i += 3) {
-		struct slice tag = redis_reply_str(redis_reply_at(reply, i));
-		int64_t list = redis_reply_int(redis_reply_at(reply, i + 1));
-		struct slice data = redis_reply_str(redis_reply_at(reply, i + 2));
-		struct delivery *d = &ret[count++];
+	note_no_lists(b, redis_reply_at(reply, 1), lists);
+	for (size_t i = 2; i + 2 < items; i += 3) {
+		const struct redis_reply *item[] = {redis_reply_at(reply, i),
+						    redis_reply_at(reply, i + 1),
+						    redis_reply_at(reply, i + 2)};
+		int64_t list = redis_reply_int(item[1]);
 
-		if (tag.len >= BROKER_TAG_SIZE || list < 0 || (size_t)list >= b->list_count)
-			BUG("claim script answered tag of %zu bytes, list %lld", tag.len,
-			    (long long)list);
-		memcpy(d->tag, tag.data, tag.len);
-		d->tag[tag.len] = '\0';
-		d->queue = lists[list]->queue->name;
-		d->ref = (struct delivery_ref){
-			d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10), lists[list]->step};
-		d->data = xmemdup(data.data, data.len);
-		d->len = data.len;
+		if (list < 0 || (size_t)list >= b->list_count ||
+		    !take_delivery(item, b->tag_prefix, lists[list], &ret[count])) {
+			while (count > 0)
+				free(TAKE(ret[--count].data));
+			return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
+		}
+		count++;
 		if (b->options.queue_order == QUEUE_ROUND_ROBIN)
 			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
 	}
@@ -141,7 +177,7 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply,
 }
 
 /* keys: 3 and one per list; arguments: 6 and two per list */
-static size_t claim_arguments(struct broker *b, const struct broker_list *const *lists, size_t max,
+static size_t claim_arguments(struct broker *b, struct broker_list *const *lists, size_t max,
 			      struct slice *args, char *text, const char *dead_line)
 {
 	size_t n = 0, at = 0;
@@ -176,8 +212,7 @@ static size_t claim_arguments(struct broker *b, const struct broker_list *const 
 int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		 struct err *err)
 {
-	_cleanup_free_ const struct broker_list **lists =
-		xcalloc(b->list_count + 1, sizeof(struct broker_list *));
+	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
 	_cleanup_free_ struct slice *args = xcalloc(9 + 3 * b->list_count, sizeof(*args));
 	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
 	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", "");
@@ -200,7 +235,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	rc = redis_run_script(b->claiming, &b->claim, 3 + b->list_count, args, count, &reply, err);
 	if (rc < 0)
 		return rc;
-	return take_deliveries(b, reply, lists, ret, ret_count, err);
+	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
 }
 
 /* Makes sure that a BLMOVE is outstanding on connection `i`. */
@@ -230,6 +265,8 @@ static int answered(struct broker *b, size_t i, struct err *err)
 	if (redis_reply_type(reply) == REDIS_ERROR) {
 		struct slice text = redis_reply_str(reply);
 
+		if (text.len >= 9 && memcmp(text.data, "WRONGTYPE", 9) == 0)
+			return 1; /* the next claim says so, and it is not asked again */
 		if (text.len < 11 || memcmp(text.data, "ERR unknown", 11) != 0)
 			return err_set(err, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
 		log_warning("this Redis has no BLMOVE (6.2 and later do): lists are polled");
@@ -253,17 +290,19 @@ int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 {
 	struct pollfd fds[BROKER_WAKE_MAX + 1];
 	size_t count = wake_count(b);
+	bool polled = b->list_count > count;
 	usec_t poll_at = clock_deadline(b->no_blmove ? POLL_OLD_SERVER : POLL_LISTS);
 	int rc;
 
 	for (size_t i = 0; i < count; i++) {
-		rc = ask(b, i, err);
+		rc = b->lists[i]->no_list ? 0 : ask(b, i, err);
 		if (rc < 0)
 			return rc;
+		polled |= b->lists[i]->no_list;
 		fds[i] = (struct pollfd){.fd = redis_fd(b->waking[i]), .events = POLLIN};
 	}
 	fds[count] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
-	if (deadline > poll_at && b->list_count > count)
+	if (deadline > poll_at && polled)
 		deadline = poll_at;
 	rc = poll(fds, count + 1, clock_left_ms(deadline));
 	if (rc < 0 && errno != EINTR)

@@ -2,10 +2,16 @@
 -- KEYS: unacked, unacked_index, dead, then the lists in the order they are served.
 -- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, then per list the end of its
 -- unacked record and its priority step.
--- Returns the count of unreadable messages, then per delivery: tag, position of its list (from 0), message.
+-- Returns the count of unreadable messages, the positions (from 0) of what is no list, then per delivery: tag, position of
+-- its list, message.
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
-local out = {0}
+local wrong = {}
+local out = {0, wrong}
+-- What cannot be recorded is not taken: a script that ends half-way cannot be taken back.
+redis.call('HLEN', KEYS[1])
+redis.call('ZCARD', KEYS[2])
+redis.call('LLEN', KEYS[3])
 local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields, scores = {}, {}
 for i = 4, #KEYS do
@@ -14,7 +20,14 @@ for i = 4, #KEYS do
 	end
 	local at = 6 + 2 * (i - 4)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
-	local messages = redis.call('RPOP', KEYS[i], left) or {}
+	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
+	if messages.err then
+		if #fields == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
+			return redis.error_reply(messages.err)
+		end
+		wrong[#wrong + 1] = i - 4
+		messages = {}
+	end
 	for n = 1, #messages do
 		local message = messages[n]
 		if bytes_left <= 0 then

@@ -20,7 +20,8 @@
 struct broker_list {
 	struct broker_queue *queue;
 	int step;
-	char *key; /* with global_keyprefix */
+	char *key;    /* with global_keyprefix */
+	bool no_list; /* its key was of another type in the last claim; the consumer thread's */
 };
 
 /* Constant once it is in the table, but for `consumed`. */
@@ -67,7 +68,7 @@ struct broker {
 	struct redis_script settle, restore, stale, begin, give_back;
 
 	/* the consumer thread's */
-	const struct broker_list **lists; /* of what is consumed: step-major, then queue */
+	struct broker_list **lists; /* of what is consumed: step-major, then queue */
 	size_t list_count, consumed;
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */

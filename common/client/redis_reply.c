@@ -110,8 +110,10 @@ size_t redis_reply_count(const struct redis_reply *r)
 
 const struct redis_reply *redis_reply_at(const struct redis_reply *r, size_t i)
 {
+	static const redisReply nil = {.type = REDIS_REPLY_NIL};
+
 	if (i >= redis_reply_count(r))
-		BUG("reply %zu of %zu", i, redis_reply_count(r));
+		return (const struct redis_reply *)&nil;
 	return (const struct redis_reply *)reply(r)->element[i];
 }
 
