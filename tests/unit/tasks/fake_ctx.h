@@ -146,6 +146,38 @@ const struct store_task *task_ctx_row(const struct task_ctx *ctx)
 	return &ctx->row;
 }
 
+struct store *task_ctx_store(unused_arg struct task_ctx *ctx)
+{
+	return NULL;
+}
+struct outbound *task_ctx_outbound(unused_arg struct task_ctx *ctx)
+{
+	return NULL;
+}
+const struct seal_keys *task_ctx_seal_keys(unused_arg const struct task_ctx *ctx)
+{
+	static const struct seal_keys none;
+
+	return &none;
+}
+bool task_ctx_may(unused_arg struct task_ctx *ctx, unused_arg enum policy_kind kind,
+		  unused_arg const char *subject, bool otherwise, unused_arg char reason[TASK_REASON_SIZE])
+{
+	return otherwise;
+}
+bool task_ctx_may_reach(unused_arg struct task_ctx *ctx, unused_arg bool tls,
+			unused_arg const struct outbound_host *host, unused_arg uint16_t port,
+			unused_arg const char *path, unused_arg char reason[TASK_REASON_SIZE])
+{
+	return true;
+}
+void task_ctx_audit(unused_arg struct task_ctx *ctx, unused_arg const char *decision,
+		    unused_arg const char *kind, unused_arg const char *target,
+		    unused_arg const char *reason, unused_arg usec_t duration,
+		    unused_arg const json_t *detail)
+{
+}
+
 static void fake_ctx_reset(void)
 {
 	if (g_ctx.record.cleanup)
