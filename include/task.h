@@ -39,6 +39,12 @@ struct task_param {
 typedef int task_run_fn(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			struct err *err);
 
+struct task;
+/* What a call is in truth: another task, of the same flags as far as the row goes, and its
+ * arguments by name; given. Or raises. Pure. */
+typedef int task_resolve_fn(struct task_ctx *ctx, json_t *const *values,
+			    const struct task **ret_task, json_t **ret_kwargs, struct err *err);
+
 enum task_flag {
 	TASK_ACKS_LATE = 1u << 0, /* acked when done, whatever any setting says; every built-in task
 				     has it */
@@ -98,6 +104,8 @@ struct task {
 	struct task_options options;
 	const char *target; /* for TASK_STORED: parameter whose value is the name of a tool, which
 			       the policy and sandbox_settings know as well; or NULL */
+	task_resolve_fn *resolve; /* of a task that stands for others and has no `run`; not for
+				     modules */
 };
 
 /* ---- inside a running task: for the thread that runs it, until it returns ---- */

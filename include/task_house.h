@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "message.h"
 #include "outbound.h"
+#include "plugins.h"
 #include "policy.h"
 #include "sandbox.h"
 #include "seal.h"
@@ -80,6 +81,8 @@ const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 struct store *task_ctx_store(struct task_ctx *ctx);
 struct outbound *task_ctx_outbound(struct task_ctx *ctx);
 const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx);
+/* Tools of plugins by name. */
+const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx);
 
 /* The gate, for those who find out by themselves what they are about to call. False: it may not be
  * called, which is recorded; `reason` says why. `otherwise`: what holds where no rule matches. */

@@ -41,6 +41,16 @@ static json_t *refused(const char *status, const char *text)
 	return tool_result(status, NULL, NULL, true, text, 0);
 }
 
+/* A row has two names, with the prefix and without: the gate has asked about the one that was said,
+ * and a rule about the other holds as well. */
+static bool may_other_name(struct task_ctx *ctx, const char *name, char reason[TASK_REASON_SIZE])
+{
+	_cleanup_free_ char *other =
+		strncmp(name, "custom_", 7) == 0 ? xstrdup(name + 7) : xasprintf("custom_%s", name);
+
+	return task_ctx_may(ctx, POLICY_TOOL, other, true, reason);
+}
+
 /* The tool, with its secrets open. NULL and *ret_result or an exception: it cannot be had. */
 static int find_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_tool,
 		     json_t **ret_result, struct err *err)
@@ -59,6 +69,9 @@ static int find_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_t
 	} else if (!json_is_string(values[TOOL])) {
 		return raise_type_error(ctx, err, "tool must be str or dict, not %s",
 					json_type_name(values[TOOL]));
+	} else if (!may_other_name(ctx, json_string_value(values[TOOL]), reason)) {
+		*ret_result = refused("denied", reason);
+		return 0;
 	} else {
 		rc = load(ctx, json_string_value(values[TOOL]), json_string_value(values[PROJECT]),
 			  &row, &why);

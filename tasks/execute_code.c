@@ -102,9 +102,43 @@ static const struct task_param params[EXECUTE_PARAMS] = {
 
 static const char *const secret_params[] = {"env", NULL};
 
+/* As a tool: the run is its result. */
+static int run_as_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+		       struct err *err)
+{
+	_cleanup_json_ json_t *done = NULL;
+	_cleanup_free_ char *text = NULL;
+	int rc = run_execute_code(ctx, values, &done, err);
+
+	if (rc < 0)
+		return rc;
+	const char *status = json_string_value(json_object_get(done, "status"));
+	bool good = strcmp(status, "ok") == 0, late = strcmp(status, "timeout") == 0;
+	usec_t duration =
+		(usec_t)json_integer_value(json_object_get(done, "duration_ms")) * USEC_PER_MSEC;
+	if (!good)
+		text = xasprintf("the code ended with status %s, exit code %lld", status,
+				 (long long)json_integer_value(json_object_get(done, "exit_code")));
+	*ret_result = tool_result(good || late ? status : "error", TAKE(done), NULL, !good, text,
+				  duration);
+	return 0;
+}
+
 const struct task task_sandbox_execute_code = {
 	.name = "sandbox.execute_code",
 	.run = run_execute_code,
+	.params = params,
+	.param_count = ARRAY_LEN(params),
+	.flags = TASK_ACKS_LATE | TASK_SANDBOX | TASK_STORED | TASK_NETWORK,
+	.lane = "conversation_id",
+	.kind = "sandbox",
+	.secret_params = secret_params,
+	.help = "runs code in the conversation's sandbox",
+};
+
+const struct task task_tools_execute_code = {
+	.name = "sandbox.execute_code",
+	.run = run_as_tool,
 	.params = params,
 	.param_count = ARRAY_LEN(params),
 	.flags = TASK_ACKS_LATE | TASK_SANDBOX | TASK_STORED | TASK_NETWORK,

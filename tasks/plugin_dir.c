@@ -25,7 +25,7 @@ struct reading {
 	struct err *err;
 };
 
-static bool is_plugin_name(const char *name)
+bool plugin_name_is_good(const char *name)
 {
 	size_t len = strlen(name);
 
@@ -150,7 +150,7 @@ int plugin_dir_read(const char *root, const char *plugin, json_t **ret_files,
 	struct reading r = {.files = files, .plugin = plugin, .err = err};
 	int base, fd, rc;
 
-	if (!is_plugin_name(plugin))
+	if (!plugin_name_is_good(plugin))
 		return err_set(err, ERR_INVALID, "plugin: '%.60s' is not the name of one", plugin);
 	base = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (base < 0)

@@ -15,8 +15,9 @@ static const struct task *const g_tasks[] = {
 	&task_celery_group,	    &task_celery_map,
 	&task_celery_starmap,	    &task_sandbox_cleanup,
 	&task_sandbox_close,	    &task_sandbox_execute_code,
-	&task_sandbox_reset_output, &task_tools_call_http,
-	&task_tools_run_custom,	    &task_tools_run_plugin,
+	&task_sandbox_reset_output, &task_tools_call,
+	&task_tools_call_http,	    &task_tools_run_custom,
+	&task_tools_run_plugin,
 };
 
 const struct task *task_find(const char *name)

@@ -27,7 +27,9 @@ extern const struct task task_sandbox_cleanup;
 extern const struct task task_sandbox_close;
 extern const struct task task_sandbox_execute_code;
 extern const struct task task_sandbox_reset_output;
+extern const struct task task_tools_call;
 extern const struct task task_tools_call_http;
+extern const struct task task_tools_execute_code; /* not in the table: as a tool of tools.call */
 extern const struct task task_tools_run_custom;
 extern const struct task task_tools_run_plugin;
 

@@ -26,6 +26,10 @@ struct python_tool {
 int python_tool_run(struct task_ctx *ctx, const struct python_tool *tool, json_t **ret_result,
 		    struct err *err) must_check;
 
+/* ---- call.c ---- */
+/* Is it the name of a core tool, or of those of MCP servers or HTTP tools? */
+bool tool_name_is_taken(const char *name);
+
 /* ---- plugin_config.c ---- */
 /* What the plugin is configured with for this project, or for all: an object, given, for
  * json_wipe; NULL when there is none. Raises RuntimeError, which holds nothing of it, when it does
@@ -39,6 +43,7 @@ int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *pro
  * ERR_INVALID: no name of one, or it lacks its tools.py; ERR_TOOBIG: BOUND_PLUGIN_FILES,
  * BOUND_PLUGIN_BYTES. Given. [any] */
 #define PLUGIN_DIGEST_SIZE 65
+bool plugin_name_is_good(const char *name);
 int plugin_dir_read(const char *root, const char *plugin, json_t **ret_files,
 		    char ret_digest[PLUGIN_DIGEST_SIZE], struct err *err) must_check;
 

@@ -209,6 +209,16 @@ static int check_policy(const struct settings *s, struct err *err)
 	return rc;
 }
 
+static int check_plugins(const struct settings *s, struct err *err)
+{
+	struct plugin_index *index;
+	int rc = plugin_index_open(s->plugin_dir, &index, err);
+
+	if (rc == 0)
+		plugin_index_close(index);
+	return rc;
+}
+
 static int check_secrets(const struct settings *s, struct err *err)
 {
 	struct seal_keys keys = {0};
@@ -227,8 +237,8 @@ static void check_settings(const struct settings *s, int *failures)
 	} parts[] = {
 		{"queues", broker_check_queues}, {"messages", check_content},
 		{"results", backend_check},	 {"autoscale", check_autoscale},
-		{"secrets", check_secrets},	 {"policy", check_policy},
-		{"metrics", metrics_check},
+		{"secrets", check_secrets},	 {"plugins", check_plugins},
+		{"policy", check_policy},	 {"metrics", metrics_check},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

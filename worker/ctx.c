@@ -252,6 +252,7 @@ void task_ctx_done(struct task_ctx *ctx)
 		ctx->record.cleanup(ctx->record.cleanup_arg);
 	policy_unref(ctx->policy);
 	json_decref(ctx->denied);
+	json_decref(ctx->resolved);
 	json_decref(ctx->record.detail);
 	json_decref((json_t *)(uintptr_t)ctx->row.params);
 	free(ctx->exc_module);

@@ -10,6 +10,8 @@
 struct task_ctx {
 	struct worker *worker;
 	struct request *request;
+	const struct task *task; /* that of the request, or the one it stands for */
+	json_t *resolved;	 /* arguments of the latter, or NULL */
 	/* the exception raised, exc_type NULL if none; owned */
 	char *exc_module, *exc_type;
 	json_t *exc_message; /* array of arguments */

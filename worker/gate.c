@@ -24,7 +24,7 @@ static void write_event(const struct task_ctx *ctx, const char *decision, const 
 	const struct request *r = ctx->request;
 	const struct audit_event event = {.decision = decision,
 					  .kind = kind,
-					  .tool = r->task->name,
+					  .tool = ctx->task->name,
 					  .target = target,
 					  .conversation = ctx->conversation,
 					  .project = ctx->project,
@@ -40,7 +40,7 @@ static void write_event(const struct task_ctx *ctx, const char *decision, const 
 static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
 		   usec_t duration)
 {
-	write_event(ctx, decision, ctx->request->task->kind, ctx->target, reason, duration,
+	write_event(ctx, decision, ctx->task->kind, ctx->target, reason, duration,
 		    ctx->record.detail);
 }
 
@@ -139,9 +139,14 @@ const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx)
 	return &ctx->worker->seal_keys;
 }
 
+const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx)
+{
+	return ctx->worker->plugins;
+}
+
 bool gate_pass(struct task_ctx *ctx, json_t *const *values)
 {
-	const struct task *t = ctx->request->task;
+	const struct task *t = ctx->task;
 	struct err err;
 
 	if ((t->flags & TASK_STORED) == 0)
@@ -149,7 +154,8 @@ bool gate_pass(struct task_ctx *ctx, json_t *const *values)
 	ctx->conversation = value_of(t, values, "conversation_id");
 	ctx->project = value_of(t, values, "project_id");
 	ctx->target = t->target ? value_of(t, values, t->target) : NULL;
-	ctx->policy = policy_watch_get(&ctx->worker->policy);
+	if (ctx->policy == NULL)
+		ctx->policy = policy_watch_get(&ctx->worker->policy);
 	if (ctx->policy == NULL) {
 		/* nothing is claimed before the policy is there; what is not known is not allowed
 		 */
@@ -163,7 +169,7 @@ bool gate_pass(struct task_ctx *ctx, json_t *const *values)
 
 void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)
 {
-	if ((ctx->request->task->flags & TASK_STORED) == 0)
+	if ((ctx->task->flags & TASK_STORED) == 0)
 		return;
 	record(ctx, failed ? "error" : "allow", failed ? ctx->exc_type : NULL, duration);
 }

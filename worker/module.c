@@ -36,7 +36,8 @@ int module_check(const struct task_module *m, struct err *err)
 	for (size_t i = 0; i < m->task_count; i++) {
 		const struct task *t = &m->tasks[i];
 
-		if ((t->flags & ~(unsigned)TASK_ACKS_LATE) != 0 || t->kind != NULL)
+		if ((t->flags & ~(unsigned)TASK_ACKS_LATE) != 0 || t->kind != NULL ||
+		    t->resolve != NULL)
 			return err_set(err, ERR_INVALID,
 				       "task %s: a module's tasks have no row and no engine",
 				       t->name ? t->name : "?");

@@ -114,7 +114,7 @@ static int check(const struct registry *r, const struct task *t, const char *fro
 	if (other != NULL)
 		return err_set(err, ERR_CONFLICT, "%s: task %s is there already, from %s", from,
 			       t->name, other->from);
-	if (t->run == NULL)
+	if (t->run == NULL && t->resolve == NULL)
 		return err_set(err, ERR_INVALID, "%s: task %s: it has no function", from, t->name);
 	rc = check_params(t, err);
 	if (rc == 0)

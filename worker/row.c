@@ -144,11 +144,11 @@ static void describe(struct task_ctx *ctx, json_t *const *values)
 	struct store_task *row = &ctx->row;
 
 	row->task_id = r->id;
-	row->kind = r->task->kind;
-	row->tool = r->task->name;
-	row->conversation = param_text(r->task, values, "conversation_id");
-	row->project = param_text(r->task, values, "project_id");
-	row->params = row_params(r->task, values);
+	row->kind = ctx->task->kind;
+	row->tool = ctx->task->name;
+	row->conversation = param_text(ctx->task, values, "conversation_id");
+	row->project = param_text(ctx->task, values, "project_id");
+	row->params = row_params(ctx->task, values);
 	row->retries = (int)r->message->retries;
 	row->worker = presence_node(ctx->worker->presence);
 	row->epoch = presence_epoch(ctx->worker->presence);
@@ -259,7 +259,7 @@ int row_note_run(struct task_ctx *ctx, const char *container, bool again, struct
 	int attempt = ctx->attempt + (again ? 1 : 0), rc;
 	bool said = false;
 
-	if ((ctx->request->task->flags & TASK_STORED) == 0)
+	if ((ctx->task->flags & TASK_STORED) == 0)
 		return 0;
 	ctx->begun = true;
 	do {

@@ -79,6 +79,7 @@ static int open_parts(struct worker *w, struct err *err)
 		return 0;
 	}
 	if ((rc = seal_keys_parse(s->secrets_encryption_key, &w->seal_keys, err)) < 0 ||
+	    (rc = plugin_index_open(s->plugin_dir, &w->plugins, err)) < 0 ||
 	    (rc = way_out_open(s, &w->way_out, err)) < 0 ||
 	    (rc = store_open(s, &w->store, err)) < 0 ||
 	    (rc = policy_watch_open(&w->policy, s, w->store, err)) < 0)

@@ -200,6 +200,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
 	seal_keys_wipe(&w->seal_keys);
+	plugin_index_close(w->plugins);
 	if (w->store != NULL) /* it was opened */
 		policy_watch_close(&w->policy);
 	worker_leave(w);

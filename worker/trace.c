@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "ctx.h"
 #include "discard.h"
+#include "dispatch.h"
 #include "gate.h"
 #include "json.h"
 #include "log.h"
@@ -28,7 +29,7 @@ static void name_exception(struct task_ctx *ctx, const struct err *err)
 		return;
 	if (err->code == ERR_INVALID || err->code == ERR_TOOBIG)
 		task_ctx_set_exception(ctx, "builtins", "ValueError", err->msg);
-	else if (ctx->request->task->flags & TASK_SANDBOX)
+	else if (ctx->task->flags & TASK_SANDBOX)
 		task_ctx_set_exception(ctx, "celeriac", "SandboxError", err->msg);
 	else
 		task_ctx_set_exception(ctx, "builtins", "RuntimeError", err->msg);
@@ -47,9 +48,9 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 	bool said = false;
 
 	for (;;) {
-		int rc = r->task->run(ctx, values, ret_result, err);
+		int rc = ctx->task->run(ctx, values, ret_result, err);
 
-		if (rc >= 0 || !(r->task->flags & TASK_SANDBOX) || ctx->exc_type != NULL ||
+		if (rc >= 0 || !(ctx->task->flags & TASK_SANDBOX) || ctx->exc_type != NULL ||
 		    !err_is_transient(err) || s == NULL)
 			return rc;
 		sandbox_look(s);
@@ -152,7 +153,7 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 	struct err err = {0};
 	bool failed = false;
 
-	if ((r->task->flags & TASK_STORED) == 0)
+	if ((ctx->task->flags & TASK_STORED) == 0)
 		return true;
 	switch (row_begin(ctx, values, &result, &failed, &err)) {
 	case ROW_RUN:
@@ -175,7 +176,7 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 
 void trace_task(struct request *r)
 {
-	struct task_ctx ctx = {.worker = r->worker, .request = r};
+	struct task_ctx ctx = {.worker = r->worker, .request = r, .task = r->task};
 	_cleanup_free_ json_t **values = xcalloc(r->task->param_count + 1, sizeof(json_t *));
 	struct err err = {0};
 
@@ -196,7 +197,7 @@ void trace_task(struct request *r)
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
 				       err.msg);
 		outcome_failure_unrecorded(&ctx);
-	} else if (!gate_pass(&ctx, values)) {
+	} else if (!gate_pass(&ctx, values) || !dispatch_call(&ctx, &values)) {
 		if (ctx.denied)
 			outcome_success(&ctx, 0, ctx.denied);
 		else

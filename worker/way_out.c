@@ -51,7 +51,7 @@ static void record(void *arg, const struct sandbox_egress_event *e)
 	const struct audit_event event = {
 		.decision = e->decision,
 		.kind = "egress",
-		.tool = ctx->request->task->name,
+		.tool = ctx->task->name,
 		.target = target,
 		.conversation = ctx->egress.conversation,
 		.project = ctx->egress.project,
@@ -81,7 +81,7 @@ static bool allows(void *arg, const char *scheme, const struct outbound_host *ho
 /* As the row of sandbox_settings of the tool or of the task says, else as is usual for it. */
 static bool has_network(const struct task_ctx *ctx)
 {
-	const struct task *t = ctx->request->task;
+	const struct task *t = ctx->task;
 	const struct sandbox_setting *s = NULL;
 
 	if (ctx->policy && ctx->target)

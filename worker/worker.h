@@ -35,6 +35,7 @@
 #include "limits.h"
 #include "module.h"
 #include "panel.h"
+#include "plugins.h"
 #include "policy_watch.h"
 #include "presence.h"
 #include "registry.h"
@@ -243,6 +244,7 @@ struct worker {
 	struct sandbox *sandbox; /* likewise */
 	struct way_out way_out;
 	struct seal_keys seal_keys; /* to open sealed rows */
+	struct plugin_index *plugins;
 	struct policy_watch policy;
 	struct audit *audit;
 	struct state state;

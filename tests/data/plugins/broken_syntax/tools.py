@@ -1,4 +1,4 @@
 from base import BaseTool
 
 class Never(BaseTool)
-    name = "never"
+    name = "never_read"

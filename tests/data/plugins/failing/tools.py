@@ -48,7 +48,7 @@ class Twice(BaseTool):
 
 
 class TwiceAgain(BaseTool):
-    name = "twice"
+    name = Twice.name  # which nobody sees without running it
 
 
 class TooMuch(BaseTool):
