@@ -23,6 +23,7 @@ static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 		.project = json_string_value(values[PROJECT]),
 		.conversation = json_string_value(values[CONVERSATION]),
 	};
+	char digest[SHA256_HEX_SIZE];
 	int rc = tool_timeout(ctx, values[TIMEOUT], &tool.timeout, err);
 
 	if (rc < 0)
@@ -32,6 +33,9 @@ static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 	if (buf_status(&source, err) < 0)
 		return raise_value_error(ctx, err, "source has more than %u bytes",
 					 BOUND_CODE_BYTES);
+	sha256_hex(source.data, source.len, digest);
+	json_decref(task_ctx_record(ctx)->detail);
+	task_ctx_record(ctx)->detail = json_pack("{s:s}", "source_sha256", digest);
 	json_object_set_new(files, "tools.py", json_stringn(text.data, text.len));
 	return python_tool_run(ctx, &tool, ret_result, err);
 }

@@ -64,7 +64,7 @@ static char *take_answer(struct sandbox_outcome *o, const char *answer, size_t *
 }
 
 /* "import failed: ModuleNotFoundError: …\n  File \"tools.py\", line 3, in <module>". */
-static json_t *failure(const json_t *answer, usec_t duration)
+static json_t *failure(struct task_ctx *ctx, const json_t *answer, usec_t duration)
 {
 	static const struct {
 		const char *stage, *words;
@@ -76,24 +76,28 @@ static json_t *failure(const json_t *answer, usec_t duration)
 		{"result", "the tool returned what is no JSON"},
 	};
 	const char *stage = json_member_str(answer, "stage");
-	const char *text = json_member_str(answer, "error");
+	const char *said = json_member_str(answer, "error");
+	const char *text = said ? said : "it does not say why";
 	const json_t *lines = json_object_get(answer, "lines"), *line;
 	_cleanup_buf_ struct buf words = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	const char *begins = "the tool failed";
+	const char *begins = "the tool failed", *name = NULL;
 	size_t i;
 
 	for (i = 0; stage && i < ARRAY_LEN(stages); i++)
-		if (strcmp(stages[i].stage, stage) == 0)
+		if (strcmp(stages[i].stage, stage) == 0) {
+			name = stages[i].stage;
 			begins = stages[i].words;
-	buf_appendf(&words, "%s: %.*s", begins, BOUND_ERROR_TEXT,
-		    text ? text : "it does not say why");
+		}
+	if (name && strcmp(name, "schema") == 0)
+		task_ctx_audit(ctx, "error", "schema", NULL, begins, USEC_NEVER, NULL);
+	buf_appendf(&words, "%s: %.*s", begins, BOUND_ERROR_TEXT, text);
 	json_array_foreach((json_t *)(uintptr_t)lines, i, line) if (json_is_string(line))
 		buf_appendf(&words, "\n  %.300s", json_string_value(line));
 	return tool_result("error", NULL, NULL, true, words.data, duration);
 }
 
 /* What the tool said; anything but the one form is an answer that it forged. */
-static json_t *read_answer(const char *data, size_t len, usec_t duration)
+static json_t *read_answer(struct task_ctx *ctx, const char *data, size_t len, usec_t duration)
 {
 	_cleanup_json_ json_t *answer = NULL;
 	struct err why = {0};
@@ -103,7 +107,7 @@ static json_t *read_answer(const char *data, size_t len, usec_t duration)
 		return tool_result("error", NULL, NULL, true, "the tool's answer cannot be read",
 				   duration);
 	if (!json_is_true(json_object_get(answer, "ok")))
-		return failure(answer, duration);
+		return failure(ctx, answer, duration);
 	json_t *calls = json_object_get(answer, "calls");
 	json_t *r = tool_result("ok", or_null(json_object_get(answer, "result")), NULL, false, NULL,
 				duration);
@@ -152,7 +156,7 @@ static int execute(struct task_ctx *ctx, const struct python_tool *t, const char
 	data = take_answer(&k->outcome, answer, &len);
 	kept_run_record(ctx, &run, k);
 	*ret_result = data && k->outcome.status == SANDBOX_OK
-			      ? read_answer(data, len, k->outcome.duration)
+			      ? read_answer(ctx, data, len, k->outcome.duration)
 			      : no_answer(&k->outcome);
 	struct task_record *record = task_ctx_record(ctx);
 	record->conversation = t->conversation;

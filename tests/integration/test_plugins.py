@@ -202,7 +202,12 @@ class Shout(BaseTool):
 def test_tools_given_as_source(tools, postgres):
     done = tools("tools.run_custom", source=SOURCE, params={"text": "straße"}, context={"user_email": "u@example.org"})
     assert set(done) == KEYS and (done["status"], done["result"]) == ("ok", "STRASSE u@example.org")
+    digests = {"source_sha256": hashlib.sha256(SOURCE.encode()).hexdigest()}
+    assert postgres.sql("SELECT detail FROM celeriac.tool_results WHERE kind = 'custom'")[-1] == (digests,)
     wrong = tools("tools.run_custom", source=SOURCE, params={"text": ""})
+    assert wait_until(lambda: postgres.sql(
+        "SELECT tool, decision, reason FROM celeriac.activity_events WHERE kind = 'schema' AND tool = 'tools.run_custom'"), 30)[0] == (
+        "tools.run_custom", "error", "the parameters do not fit the tool's input_schema")
     assert "params.text must have 1 to any number of characters" in wrong["error"]
     assert "no class that derives from BaseTool" in tools("tools.run_custom", source="x = 1\n", params={})["error"]
     assert postgres.sql("SELECT DISTINCT kind FROM celeriac.tool_results WHERE tool = 'tools.run_custom'") == [("custom",)]

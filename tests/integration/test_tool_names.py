@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from sandboxes import containers, wait_running
 from services import ROOT, wait_until
 from worker import run_program
 
@@ -142,6 +143,20 @@ def test_an_http_tool_has_two_names(call, app, postgres, web, pattern):
         direct = app.send_task("tools.call_http", kwargs={"tool": name, "project_id": "closed"}).get(timeout=90)
         assert direct["status"] == "denied" and f"{pattern} is denied by the policy" in direct["error"]
     assert call("custom_where", project_id="open")["status"] == "ok"
+
+
+def test_the_worker_dies_in_the_middle(make_full_worker, app, postgres, plugin_dir, broker):
+    """The tool goes on in its container; the worker of the same name has its answer, once."""
+    first = make_full_worker(PLUGIN_DIR=str(plugin_dir), node="again")
+    result = app.send_task("tools.call", kwargs={"name": "sleeper", "params": {"seconds": 4}, "project_id": "p"})
+    wait_running(broker.instance)
+    first.kill()
+    make_full_worker(PLUGIN_DIR=str(plugin_dir), node="again")
+    assert result.get(timeout=90)["result"] == "slept"
+    assert postgres.sql("SELECT kind, tool, attempt, status FROM celeriac.tool_results WHERE task_id = %s", result.id) == [
+        ("plugin", "tools.run_plugin", 1, "ok")]
+    assert audit(postgres, result.id) == [("allow", "plugin", "tools.run_plugin", "sleeper")]
+    wait_until(lambda: containers(broker.instance) == [], 30, "its container stayed")
 
 
 TOOL = "from base import BaseTool\n\n\nclass {}(BaseTool):\n    name = \"{}\"\n"

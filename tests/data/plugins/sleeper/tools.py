@@ -7,4 +7,5 @@ class Sleeper(BaseTool):
     name = "sleeper"
 
     def execute(self, params, ctx):
-        time.sleep(600)
+        time.sleep(params.get("seconds", 600))
+        return "slept"
