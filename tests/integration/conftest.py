@@ -28,6 +28,10 @@ from services import Redis, wait_until
 from stack import ROOT, SERVICES, Stack
 from worker import created_postgres, ENGINE_SETTINGS, Worker
 
+# Celery's clients take these over what a test says: of a shell that works with a stack, say.
+for name in [name for name in os.environ if name.startswith("CELERY_")]:
+    del os.environ[name]
+
 __all__ = ["ROOT", "SERVICES", "Stack", "wait_until"]
 FAILED = pytest.StashKey[bool]()
 STARTED = pytest.StashKey[list]()
