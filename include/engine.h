@@ -94,6 +94,7 @@ struct engine_spec {
 	const char *const *argv; /* NULL-terminated entrypoint and arguments, required */
 	const char *const *env;	 /* NULL-terminated "K=V", or NULL */
 	const char *working_dir; /* NULL = "/" */
+	bool stdin_once;	 /* its input ends when whoever is attached leaves */
 	unsigned uid, gid;	 /* 0 = 10001 */
 	const char *runtime;	 /* NULL = the engine's default */
 	const char *network;	 /* NULL = none */

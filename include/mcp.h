@@ -91,7 +91,12 @@ int mcp_client_open(struct mcp_transport *t, const struct mcp_client_config *con
 /* Ends the session by its own way; a server that does not let go by the deadline is left. NULL is
  * fine. */
 void mcp_client_close(struct mcp_client *c, usec_t deadline);
+/* For the next calls: who may stop them, and who hears what the server says. */
+void mcp_client_bind(struct mcp_client *c, const atomic_bool *cancelled,
+		     const struct mcp_hooks *hooks);
 const struct mcp_peer *mcp_client_peer(const struct mcp_client *c);
+/* Takes in what the server said since the last call; an end that came meanwhile is seen. */
+void mcp_client_look(struct mcp_client *c);
 /* False once a call failed in a way that leaves the session in doubt: open another one. */
 bool mcp_client_usable(const struct mcp_client *c);
 

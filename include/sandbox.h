@@ -9,6 +9,7 @@
 #define CELERIAC_SANDBOX_H
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "buf.h"
 #include "engine.h"
@@ -206,5 +207,32 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 
 /* Takes over the conversations of dead owners; returns how many. */
 int sandbox_adopt(struct sandbox *s, int64_t *ret_adopted, struct err *err) must_check;
+
+/* ---- servers in containers: MCP ---- */
+struct sandbox_server_wish {
+	const char *image;	 /* present on the engine */
+	const char *const *argv; /* NULL-terminated */
+	const char *const *env;	 /* NULL-terminated "K=V", or NULL; nothing else is there */
+	const char *network;	 /* NULL = none; made where it is absent */
+	const char *name;	 /* of the server, for its label */
+	const char *conversation, *project; /* or NULL */
+};
+struct sandbox_server;
+/* Creates, attaches, then starts, so that nothing it says is lost. As strict as a sandbox: no
+ * capabilities, another user, read-only root with /tmp (which is HOME) to write in, bounded memory,
+ * CPU, processes and files. ERR_NOTFOUND: no such image. [any] */
+int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wish,
+			 struct sandbox_server **ret, struct err *err) must_check;
+/* 1..size bytes of its stdout, 0 at its end, ERR_TIMEOUT. [owner] */
+ssize_t sandbox_server_read(struct sandbox_server *v, void *data, size_t size, usec_t deadline,
+			    struct err *err) must_check;
+int sandbox_server_write(struct sandbox_server *v, const void *data, size_t len, usec_t deadline,
+			 struct err *err) must_check;
+/* The end of what it wrote to stderr, cleaned; borrowed. */
+const char *sandbox_server_stderr(const struct sandbox_server *v);
+const char *sandbox_server_container(const struct sandbox_server *v);
+/* Its input ends; it may go by itself for two seconds, or until `deadline`; then it is killed and
+ * removed. What cannot be removed is left to a sweep. */
+void sandbox_server_end(struct sandbox_server *v, usec_t deadline);
 
 #endif

@@ -138,6 +138,8 @@ struct settings {
 	int64_t egress_rate;		/* new connections a second */
 	const char *media_dir;
 	const char *plugin_dir;
+	const char *mcp_network; /* of managed servers; "none" = none */
+	int64_t mcp_max;
 	const char *secrets_encryption_key; /* base64 keys, comma-separated */
 	const char *metrics;		    /* host:port, "" = off */
 	const char *log_format;		    /* celery | json */

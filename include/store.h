@@ -127,6 +127,19 @@ int store_load_plugin_config(struct store *s, const char *plugin, const char *pr
 			     char **ret_sealed, char ret_place[STORE_PLACE_SIZE],
 			     struct err *err) must_check;
 
+/* The enabled row of mcp_servers of that id, or name, that this project may use, as an object of
+ * its columns and `hash`, which is another one as soon as anything of it is; given. ERR_NOTFOUND.
+ */
+int store_load_mcp_server(struct store *s, const char *key, bool by_id, const char *project,
+			  json_t **ret, struct err *err) must_check;
+/* The catalogue of a server, if it was listed with that configuration: an array of {name,
+ * description, inputSchema}; given. ERR_NOTFOUND. */
+int store_load_mcp_tools(struct store *s, int64_t server, const char *hash, json_t **ret,
+			 struct err *err) must_check;
+/* Replaces it by `tools`, as mcp_client_list_tools gives them. */
+int store_save_mcp_tools(struct store *s, int64_t server, const char *hash, const json_t *tools,
+			 struct err *err) must_check;
+
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */
 int store_watch_new(struct store *s, struct store_watch **ret, struct err *err) must_check;

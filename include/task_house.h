@@ -6,6 +6,7 @@
 #define CELERIAC_TASK_HOUSE_H
 
 #include "backend.h"
+#include "mcp_sessions.h"
 #include "message.h"
 #include "outbound.h"
 #include "plugins.h"
@@ -80,6 +81,7 @@ const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 /* NULL without a database. */
 struct store *task_ctx_store(struct task_ctx *ctx);
 struct outbound *task_ctx_outbound(struct task_ctx *ctx);
+struct mcp_sessions *task_ctx_mcp(struct task_ctx *ctx);
 const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx);
 /* Tools of plugins by name. */
 const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx);
@@ -89,6 +91,7 @@ const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx);
 #define TASK_REASON_SIZE 256
 bool task_ctx_may(struct task_ctx *ctx, enum policy_kind kind, const char *subject, bool otherwise,
 		  char reason[TASK_REASON_SIZE]);
+bool task_ctx_may_run(struct task_ctx *ctx, const char *const *argv, char reason[TASK_REASON_SIZE]);
 bool task_ctx_may_reach(struct task_ctx *ctx, bool tls, const struct outbound_host *host,
 			uint16_t port, const char *path, char reason[TASK_REASON_SIZE]);
 /* A line of audit about this call. Strings may be NULL and hold no secret; `detail` borrowed. */

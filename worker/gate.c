@@ -113,6 +113,14 @@ bool task_ctx_may(struct task_ctx *ctx, enum policy_kind kind, const char *subje
 	return tell(ctx, kind, subject, &answer, reason);
 }
 
+bool task_ctx_may_run(struct task_ctx *ctx, const char *const *argv, char reason[TASK_REASON_SIZE])
+{
+	struct policy_answer answer;
+
+	policy_ask_command(ctx->policy, ctx->project, argv, &answer);
+	return tell(ctx, POLICY_COMMAND, argv[0], &answer, reason);
+}
+
 bool task_ctx_may_reach(struct task_ctx *ctx, bool tls, const struct outbound_host *host,
 			uint16_t port, const char *path, char reason[TASK_REASON_SIZE])
 {
@@ -132,6 +140,11 @@ struct store *task_ctx_store(struct task_ctx *ctx)
 struct outbound *task_ctx_outbound(struct task_ctx *ctx)
 {
 	return ctx->worker->way_out.outbound;
+}
+
+struct mcp_sessions *task_ctx_mcp(struct task_ctx *ctx)
+{
+	return ctx->worker->mcp;
 }
 
 const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx)

@@ -113,6 +113,8 @@ static void *services_thread(void *arg)
 		mutex_unlock(&s->lock);
 		look_at_store(w, &store);
 		look_at_engine(w, &engine);
+		if (w->mcp)
+			mcp_sessions_sweep(w->mcp);
 		mutex_lock(&s->lock);
 		if (!s->stopping)
 			cond_wait_until(&s->changed, &s->lock, clock_deadline(RETRY));

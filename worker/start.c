@@ -238,6 +238,8 @@ int worker_start(struct worker *w, int signals, struct err *err)
 				  err);
 		if (rc < 0)
 			return rc;
+		w->mcp = mcp_sessions_new(w->sandbox, w->way_out.outbound, w->settings.mcp_max,
+					  w->settings.sandbox_idle_timeout);
 	}
 	rc = purge(w, err);
 	if (rc < 0)

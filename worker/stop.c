@@ -197,6 +197,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	pool_join(&w->pool);
 	modules_stop(&w->modules);
 	keeper_stop(w);
+	mcp_sessions_free(w->mcp);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);
 	seal_keys_wipe(&w->seal_keys);

@@ -239,6 +239,27 @@ int mcp_request(struct mcp_client *c, const struct mcp_ask *what, usec_t deadlin
 	return r < 0 ? err_wrap(err, "%s", what->method) : 0;
 }
 
+void mcp_client_look(struct mcp_client *c)
+{
+	struct err err;
+
+	for (int i = 0; i < BOUND_MCP_QUEUE; i++) {
+		_cleanup_json_ json_t *message = NULL;
+		int r = c->transport->ops->receive(c->transport, clock_mono(), &message, &err);
+		if (r < 0) {
+			if (r != -ERR_TIMEOUT && !c->transport->http)
+				c->broken = true;
+			return;
+		}
+		enum rpc_kind kind = rpc_classify(message);
+		if (kind == RPC_NOTIFICATION)
+			take_notification(c, message);
+		else if (kind == RPC_REQUEST &&
+			 answer_server(c, message, clock_deadline(USEC_PER_SEC), &err) < 0)
+			c->broken = true;
+	}
+}
+
 int mcp_client_open(struct mcp_transport *t, const struct mcp_client_config *config,
 		    usec_t deadline, struct mcp_client **ret, struct err *err)
 {
@@ -265,6 +286,13 @@ void mcp_client_close(struct mcp_client *c, usec_t deadline)
 	c->transport->ops->close(c->transport, deadline);
 	mcp_transport_free(c->transport);
 	free(c);
+}
+
+void mcp_client_bind(struct mcp_client *c, const atomic_bool *cancelled,
+		     const struct mcp_hooks *hooks)
+{
+	c->config.cancelled = cancelled;
+	c->config.hooks = *hooks;
 }
 
 const struct mcp_peer *mcp_client_peer(const struct mcp_client *c)

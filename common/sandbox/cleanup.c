@@ -199,7 +199,8 @@ static void sweep_one(struct sweep *w, size_t i)
 static bool is_ours_to_judge(const struct engine_container *c)
 {
 	return is_conversation(c) || strcmp(c->role, SANDBOX_ROLE_RUN) == 0 ||
-	       sandbox_container_is_pooled(c) || strcmp(c->role, "probe") == 0;
+	       strcmp(c->role, SANDBOX_ROLE_SERVER) == 0 || sandbox_container_is_pooled(c) ||
+	       strcmp(c->role, "probe") == 0;
 }
 
 /* The containers that sandboxes are made of, and what the index knows of each. */

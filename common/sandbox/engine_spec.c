@@ -124,7 +124,7 @@ static int set_process(json_t *body, const struct engine_spec *spec, struct err 
 					 "OpenStdin"};
 	for (size_t i = 0; i < ARRAY_LEN(on); i++)
 		json_object_set_new(body, on[i], json_true());
-	json_object_set_new(body, "StdinOnce", json_false());
+	json_object_set_new(body, "StdinOnce", json_boolean(spec->stdin_once));
 	json_object_set_new(body, "Tty", json_false());
 	json_object_set_new(body, "Healthcheck", json_pack("{s:[s]}", "Test", "NONE"));
 	return 0;

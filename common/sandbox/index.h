@@ -28,6 +28,7 @@
 /* What the label celeriac.role says. */
 #define SANDBOX_ROLE_CONVERSATION "conversation"
 #define SANDBOX_ROLE_RUN	  "run"
+#define SANDBOX_ROLE_SERVER	  "mcp"
 #define SANDBOX_ROLE_POOL	  "pool" /* made for nobody; see binding.c for whose it is now */
 
 struct index {

@@ -154,6 +154,20 @@ struct outbound *task_ctx_outbound(unused_arg struct task_ctx *ctx)
 {
 	return NULL;
 }
+int task_update_state(unused_arg struct task_ctx *ctx, unused_arg const char *state,
+		      unused_arg const json_t *meta, unused_arg struct err *err)
+{
+	return 0;
+}
+struct mcp_sessions *task_ctx_mcp(unused_arg struct task_ctx *ctx)
+{
+	return NULL;
+}
+bool task_ctx_may_run(unused_arg struct task_ctx *ctx, unused_arg const char *const *argv,
+		      unused_arg char reason[TASK_REASON_SIZE])
+{
+	return true;
+}
 const struct seal_keys *task_ctx_seal_keys(unused_arg const struct task_ctx *ctx)
 {
 	static const struct seal_keys none;

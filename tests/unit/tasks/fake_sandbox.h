@@ -80,4 +80,34 @@ int sandbox_cleanup(unused_arg struct sandbox *s, struct sandbox_report *ret,
 	return 0;
 }
 
+int sandbox_server_start(unused_arg struct sandbox *s,
+			 unused_arg const struct sandbox_server_wish *wish,
+			 unused_arg struct sandbox_server **ret, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "there are no servers here");
+}
+ssize_t sandbox_server_read(unused_arg struct sandbox_server *v, unused_arg void *data,
+			    unused_arg size_t size, unused_arg usec_t deadline,
+			    unused_arg struct err *err)
+{
+	return 0;
+}
+int sandbox_server_write(unused_arg struct sandbox_server *v, unused_arg const void *data,
+			 unused_arg size_t len, unused_arg usec_t deadline,
+			 unused_arg struct err *err)
+{
+	return 0;
+}
+const char *sandbox_server_stderr(unused_arg const struct sandbox_server *v)
+{
+	return "";
+}
+const char *sandbox_server_container(unused_arg const struct sandbox_server *v)
+{
+	return "";
+}
+void sandbox_server_end(unused_arg struct sandbox_server *v, unused_arg usec_t deadline)
+{
+}
+
 #endif

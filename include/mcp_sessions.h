@@ -1,0 +1,72 @@
+/*
+ * mcp_sessions.h: the open sessions with MCP servers of one worker.
+ *
+ * A conversation keeps its session with a server until it is idle for too long or ended; calls
+ * without a conversation share what is free. A session is used by one call at a time. A server in a
+ * container has one instance for each session with it, never more than MCP_MAX in all, and none is
+ * left when its session ends.
+ */
+#ifndef CELERIAC_MCP_SESSIONS_H
+#define CELERIAC_MCP_SESSIONS_H
+
+#include "mcp.h"
+#include "outbound.h"
+#include "sandbox.h"
+
+enum mcp_transport_kind { MCP_STDIO, MCP_SSE, MCP_STREAMABLE };
+
+/* A row of mcp_servers, its secrets open. Borrowed for a call. */
+struct mcp_server {
+	int64_t id;
+	const char *name;
+	bool docker;
+	enum mcp_transport_kind transport;
+	/* docker */
+	const char *image;
+	const char *const *argv, *const *env;
+	const char *network; /* NULL = none */
+	/* external */
+	const char *url;
+	const char *const *headers;
+	bool keep;	  /* its sessions outlive calls without a conversation */
+	const char *hash; /* of its configuration: sessions of another one are not used again */
+};
+
+struct mcp_sessions;
+/* `sandbox` NULL: no servers in containers. Both are borrowed. [init] */
+struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,
+				      int64_t max_instances, usec_t idle);
+/* Ends all of them; nobody may be using one. NULL is fine. */
+void mcp_sessions_free(struct mcp_sessions *s);
+
+struct mcp_session;
+/* All borrowed for the call but `cancelled` and what the hooks point to, which last until the
+ * session is given back. */
+struct mcp_session_wish {
+	const struct mcp_server *server;
+	const char *conversation, *project; /* or NULL */
+	usec_t deadline;
+	const atomic_bool *cancelled; /* or NULL */
+	struct mcp_hooks hooks;
+};
+/* One that is free, or a new one; while MCP_MAX instances are in use, one is waited for.
+ * ERR_UNAVAILABLE: in vain; ERR_NOTFOUND (no image), ERR_UNSUPPORTED, ERR_CANCELLED, and what
+ * mcp_http_new and mcp_client_open say. [any] */
+int mcp_session_get(struct mcp_sessions *s, const struct mcp_session_wish *wish,
+		    struct mcp_session **ret, struct err *err) must_check;
+struct mcp_client *mcp_session_client(const struct mcp_session *session);
+/* The container of its instance, "" if it has none; the end of what that wrote to stderr. */
+const char *mcp_session_container(const struct mcp_session *session);
+const char *mcp_session_stderr(const struct mcp_session *session);
+/* Gives it back; one that is not usable any more, or that nobody could ask for, ends. */
+void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session);
+
+/* Ends the sessions with a server: of one conversation, or all (NULL). Those in use end when they
+ * are given back. How many. [any] */
+int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation);
+/* Ends what was not used for too long. [one thread] */
+void mcp_sessions_sweep(struct mcp_sessions *s);
+/* Sessions that are open. [any] */
+size_t mcp_sessions_count(struct mcp_sessions *s);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * mcp.end_session, mcp.stop_server: end sessions of this worker.
+ */
+#include "json.h"
+#include "mcp_task.h"
+#include "tasks.h"
+
+static int end(struct task_ctx *ctx, const json_t *server, const char *conversation,
+	       json_t **ret_result, struct err *err)
+{
+	_cleanup_(mcp_target_done) struct mcp_target t = {0};
+	struct err why = {0};
+	int rc = mcp_target_load(ctx, server, NULL, &t, &why);
+
+	if (rc == -ERR_CANCELLED) {
+		*err = why;
+		return rc;
+	}
+	if (rc < 0)
+		return raise_value_error(ctx, err, "%s", why.msg);
+	*ret_result = json_pack(
+		"{s:I}", "removed",
+		(json_int_t)mcp_sessions_end(task_ctx_mcp(ctx), t.server.id, conversation));
+	mcp_record(ctx, *ret_result, conversation, NULL);
+	return 0;
+}
+
+static int run_end_session(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			   struct err *err)
+{
+	return end(ctx, values[0], json_string_value(values[1]), ret_result, err);
+}
+
+static int run_stop_server(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
+			   struct err *err)
+{
+	return end(ctx, values[0], NULL, ret_result, err);
+}
+
+static const struct task_param params[] = {
+	{"server_id", PARAM_ANY, true},
+	{"conversation_id", PARAM_ID, true},
+};
+
+const struct task task_mcp_end_session = {
+	.name = "mcp.end_session",
+	.run = run_end_session,
+	.params = params,
+	.param_count = 2,
+	.flags = TASK_ACKS_LATE | TASK_STORED,
+	.lane = "conversation_id",
+	.kind = "mcp",
+	.help = "ends a conversation's session with an MCP server",
+};
+
+const struct task task_mcp_stop_server = {
+	.name = "mcp.stop_server",
+	.run = run_stop_server,
+	.params = params,
+	.param_count = 1,
+	.flags = TASK_ACKS_LATE | TASK_STORED,
+	.kind = "mcp",
+	.help = "ends all sessions with an MCP server",
+};

@@ -1,0 +1,200 @@
+/*
+ * mcp_server.c: a row of mcp_servers on its way to a session.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "clock.h"
+#include "json.h"
+#include "mcp_task.h"
+#include "mem.h"
+#include "tasks.h"
+
+#define OUTAGE_PAUSE (200 * USEC_PER_MSEC)
+
+static int load_row(struct task_ctx *ctx, const json_t *key, const char *project, json_t **ret,
+		    struct err *err)
+{
+	char number[32];
+	bool by_id = json_is_integer(key);
+	const char *text = json_string_value(key);
+
+	if (by_id) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(key));
+		text = number;
+	} else if (text && *text && strlen(text) < 19 &&
+		   strspn(text, "0123456789") == strlen(text)) {
+		by_id = true;
+	}
+	if (!text || json_is_python_number(key) ||
+	    (!by_id && strlen(text) != json_string_length(key)))
+		return err_set(err, ERR_NOTFOUND, "server_id must be the id or the name of one");
+	for (;;) {
+		int rc = store_load_mcp_server(task_ctx_store(ctx), text, by_id, project, ret, err);
+		if (rc == 0 || !err_is_transient(err))
+			return rc;
+		if (!task_sleep(ctx, clock_deadline(OUTAGE_PAUSE)))
+			return err_set(err, ERR_CANCELLED, "the database is away");
+	}
+}
+
+/* A text of the row, opened if it is sealed. Given, to be wiped. */
+static int open_text(struct task_ctx *ctx, const json_t *row, const char *column, char **ret,
+		     struct err *err)
+{
+	const char *text = json_member_str(row, column);
+	_cleanup_buf_ struct buf open = BUF_INIT(BOUND_ENV_BYTES * 2);
+	char place[80];
+	int rc;
+
+	if (!text || !seal_is_sealed(text)) {
+		*ret = xstrdup(text ? text : "");
+		return 0;
+	}
+	snprintf(place, sizeof(place), "mcp_servers.%s.%lld", column,
+		 (long long)json_integer_value(json_object_get(row, "id")));
+	rc = seal_open(task_ctx_seal_keys(ctx), place, text, &open, err);
+	if (rc == 0)
+		*ret = xstrndup(open.data, open.len);
+	wipe(open.data, open.len);
+	return rc;
+}
+
+static const char *text_of(const json_t *row, const char *column)
+{
+	const char *text = json_member_str(row, column);
+
+	return text ? text : "";
+}
+
+static enum mcp_transport_kind transport_of(const char *name)
+{
+	if (strcmp(name, "sse") == 0)
+		return MCP_SSE;
+	return strcmp(name, "stdio") == 0 ? MCP_STDIO : MCP_STREAMABLE;
+}
+
+static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
+{
+	const json_t *row = t->row;
+	const char *network = task_ctx_settings(ctx)->mcp_network;
+	int rc = open_text(ctx, row, "environment", &t->environment_text, err);
+
+	if (rc == 0)
+		rc = open_text(ctx, row, "headers", &t->headers_text, err);
+	if (rc == 0)
+		rc = mcp_command_split(text_of(row, "command"), &t->argv, err);
+	if (rc < 0)
+		return rc;
+	t->env = mcp_lines(t->environment_text);
+	t->headers = mcp_lines(t->headers_text);
+	t->server = (struct mcp_server){
+		.id = json_integer_value(json_object_get(row, "id")),
+		.name = text_of(row, "name"),
+		.docker = strcmp(text_of(row, "runtime"), "docker") == 0,
+		.transport = transport_of(text_of(row, "transport")),
+		.image = text_of(row, "image"),
+		.argv = (const char *const *)t->argv,
+		.env = (const char *const *)t->env,
+		.network = strcmp(network, "none") == 0 ? NULL : network,
+		.url = text_of(row, "url"),
+		.headers = (const char *const *)t->headers,
+		.keep = json_is_true(json_object_get(row, "keep_running")),
+		.hash = text_of(row, "hash"),
+	};
+	if (t->server.docker && !t->argv[0])
+		return err_set(err, ERR_INVALID, "MCP server %.100s has no command",
+			       t->server.name);
+	return 0;
+}
+
+/* Server, and of one in a container its image and command. */
+static int ask_policy(struct task_ctx *ctx, const struct mcp_server *s, struct err *err)
+{
+	_cleanup_buf_ struct buf command = BUF_INIT(BOUND_ENV_BYTES);
+	char reason[TASK_REASON_SIZE];
+	bool ours = strcmp(s->image, task_ctx_settings(ctx)->sandbox_image) == 0;
+
+	if (!task_ctx_may(ctx, POLICY_MCP_SERVER, s->name, true, reason))
+		return err_set(err, ERR_DENIED, "%s", reason);
+	if (!s->docker)
+		return 0;
+	if (!task_ctx_may(ctx, POLICY_IMAGE, s->image, ours, reason))
+		return err_set(err, ERR_DENIED, "%s", reason);
+	if (!task_ctx_may_run(ctx, s->argv, reason))
+		return err_set(err, ERR_DENIED, "%s", reason);
+	return 0;
+}
+
+int mcp_target_load(struct task_ctx *ctx, const json_t *key, const char *project,
+		    struct mcp_target *ret, struct err *err)
+{
+	struct mcp_target t = {0};
+	int rc = load_row(ctx, key, project, &t.row, err);
+
+	if (rc == 0)
+		rc = fill(ctx, &t, err);
+	if (rc == 0)
+		rc = ask_policy(ctx, &t.server, err);
+	if (rc < 0) {
+		mcp_target_done(&t);
+		return rc;
+	}
+	*ret = t;
+	return 0;
+}
+
+static void wipe_vector(char **list)
+{
+	for (char **s = list; s && *s; s++)
+		wipe(*s, strlen(*s));
+	free(list);
+}
+
+void mcp_target_done(struct mcp_target *t)
+{
+	wipe_vector(t->env);
+	wipe_vector(t->headers);
+	free(t->argv);
+	if (t->environment_text)
+		wipe(t->environment_text, strlen(t->environment_text));
+	if (t->headers_text)
+		wipe(t->headers_text, strlen(t->headers_text));
+	free(t->environment_text);
+	free(t->headers_text);
+	json_decref(t->row);
+	*t = (struct mcp_target){0};
+}
+
+int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mcp_session *session,
+		     bool anew, usec_t deadline, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *tools = NULL;
+	struct store *store = task_ctx_store(ctx);
+	int rc = anew ? -ERR_NOTFOUND
+		      : store_load_mcp_tools(store, t->server.id, t->server.hash, &tools, err);
+
+	if (rc == -ERR_NOTFOUND) {
+		rc = mcp_client_list_tools(mcp_session_client(session), deadline, &tools, err);
+		if (rc == 0)
+			rc = store_save_mcp_tools(store, t->server.id, t->server.hash, tools, err);
+	}
+	if (rc == 0)
+		*ret = TAKE(tools);
+	return rc;
+}
+
+void mcp_record(struct task_ctx *ctx, const json_t *result, const char *conversation,
+		const char *project)
+{
+	struct task_record *record = task_ctx_record(ctx);
+
+	record->conversation = conversation;
+	record->project = project;
+	record->finish.status = json_string_value(json_object_get(result, "status"));
+	record->finish.error = json_string_value(json_object_get(result, "error"));
+	if (!record->finish.status)
+		record->finish.status = "ok";
+}

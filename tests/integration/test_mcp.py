@@ -1,0 +1,250 @@
+"""MCP servers behind tasks: external ones over both HTTP transports, managed ones in containers; sessions, catalogue, policy, ends."""
+
+import base64
+import json
+import subprocess
+import uuid
+
+import pytest
+import requests
+
+import npm_packages
+from sandboxes import docker
+from services import free_port, launch, wait_until
+
+pytestmark = pytest.mark.docker
+
+# A server with a memory: what a session is.
+COUNTER = r'''
+import json, os, sys
+count = 0
+for line in sys.stdin:
+    request = json.loads(line)
+    if "id" not in request:
+        continue
+    def say(**answer):
+        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}), flush=True)
+    method = request["method"]
+    if method == "initialize":
+        print("stderr is free", file=sys.stderr, flush=True)
+        say(result={"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "counter", "version": "1"}})
+    elif method == "tools/list":
+        say(result={"tools": [{"name": "count", "description": "counts", "inputSchema": {"type": "object", "properties": {"by": {"type": "integer"}}}},
+                              {"name": "where", "inputSchema": {"type": "object"}}, {"name": "die", "inputSchema": {"type": "object"}},
+                              {"name": "hang", "inputSchema": {"type": "object"}}]})
+    elif method == "tools/call":
+        name = request["params"]["name"]
+        if name == "count":
+            count += request["params"]["arguments"].get("by", 1)
+            say(result={"content": [{"type": "text", "text": str(count)}], "structuredContent": {"count": count}})
+        elif name == "where":
+            writable = []
+            for path in ("/", "/tmp", "/etc", "/usr"):
+                try:
+                    open(os.path.join(path, "probe"), "w").close()
+                    writable.append(path)
+                except OSError:
+                    pass
+            text = json.dumps({"uid": os.getuid(), "env": dict(os.environ), "writable": writable, "pid": os.getpid(),
+                               "interfaces": sorted(os.listdir("/sys/class/net"))})
+            say(result={"content": [{"type": "text", "text": text}]})
+        elif name == "die":
+            print("gone for good", file=sys.stderr, flush=True)
+            sys.exit(3)
+    else:
+        say(error={"code": -32601, "message": "Method not found"})
+'''
+
+
+@pytest.fixture
+def servers(postgres):
+    def add(**row):
+        names = list(row)
+        return postgres.sql(f"INSERT INTO celeriac.mcp_servers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
+                            *row.values())[0][0]
+
+    postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow')")
+    yield add
+    postgres.sql("DELETE FROM celeriac.mcp_servers")
+    postgres.sql("DELETE FROM celeriac.policy_rules")
+
+
+@pytest.fixture
+def ask(app):
+    return lambda name, **kwargs: app.send_task(name, kwargs=kwargs).get(timeout=90)
+
+
+@pytest.fixture
+def worker(make_full_worker):
+    return make_full_worker(MCP_NETWORK="none", MCP_MAX="3")
+
+
+def managed(servers, name="counter", source=COUNTER, **row):
+    code = base64.b64encode(source.encode()).decode()
+    return servers(name=name, image="celeriac-sandbox:latest", command="""python3 -u -c "import base64, os; exec(base64.b64decode(os.environ['CODE']))" """,
+                   environment=f"CODE={code}\nTOKEN=s3cret-in-env\n", **row)
+
+
+def instances(broker):
+    return docker("ps", "-aq", "--filter=label=celeriac.role=mcp", f"--filter=label=celeriac.instance={broker.instance}").split()
+
+
+KEYS = {"status", "result", "content", "is_error", "error", "duration_ms"}
+
+
+def test_a_conversation_keeps_its_session(worker, ask, servers, broker, postgres):
+    server = managed(servers)
+    listed = ask("mcp.test_connection", server_id=server)
+    assert [tool["name"] for tool in listed["tools"]] == ["count", "where", "die", "hang"]
+    assert listed["server"] == {"id": server, "name": "counter", "protocol_version": "2025-06-18", "server_name": "counter", "server_version": "1"}
+    assert instances(broker) == [], "a test leaves no container"
+    assert postgres.sql("SELECT name, description FROM celeriac.mcp_tools ORDER BY position")[0] == ("count", "counts")
+    one, two = uuid.uuid4().hex, uuid.uuid4().hex
+    done = ask("mcp.call_tool", server_id=server, tool="count", arguments={"by": 5}, conversation_id=one)
+    assert set(done) == KEYS and (done["status"], done["result"], done["is_error"], done["error"]) == ("ok", {"count": 5}, False, None)
+    assert done["content"] == [{"type": "text", "text": "5"}]
+    assert ask("mcp.call_tool", server_id="counter", tool="count", conversation_id=one)["result"] == {"count": 6}
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=two)["result"] == {"count": 1}
+    assert len(instances(broker)) == 2
+    assert ask("mcp.call_tool", server_id=server, tool="count")["result"] == {"count": 1}
+    assert len(instances(broker)) == 2, "a call without a conversation leaves nothing"
+    assert ask("mcp.end_session", server_id=server, conversation_id=one) == {"removed": 1}
+    assert ask("mcp.end_session", server_id=server, conversation_id=one) == {"removed": 0}
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=one)["result"] == {"count": 1}
+    assert ask("mcp.stop_server", server_id=server) == {"removed": 2}
+    assert instances(broker) == []
+
+
+def test_what_a_server_sees(worker, ask, servers, postgres):
+    server = managed(servers)
+    seen = json.loads(ask("mcp.call_tool", server_id=server, tool="where")["result"])
+    assert seen["uid"] == 10001 and seen["writable"] == ["/tmp"] and seen["interfaces"] == ["lo"]
+    assert seen["env"]["TOKEN"] == "s3cret-in-env" and seen["env"]["HOME"] == "/tmp"
+    assert not [name for name in seen["env"] if "DATABASE" in name or "REDIS" in name]
+    assert postgres.sql("SELECT count(*) FROM celeriac.tool_results WHERE params::text LIKE '%%s3cret-in-env%%'") == [(0,)]
+
+
+def test_what_goes_wrong(worker, ask, servers, broker):
+    server = managed(servers)
+    conversation = uuid.uuid4().hex
+    assert "has no tool 'nope'" in ask("mcp.call_tool", server_id=server, tool="nope")["error"]
+    assert ask("mcp.call_tool", server_id=server, tool="count", arguments={"by": "x"})["error"] == "arguments.by must be integer"
+    died = ask("mcp.call_tool", server_id=server, tool="die", conversation_id=conversation)
+    assert died["status"] == "error" and "the server ended" in died["error"]
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=conversation)["result"] == {"count": 1}
+    hung = ask("mcp.call_tool", server_id=server, tool="hang", conversation_id=conversation, timeout=1)
+    assert hung["status"] == "timeout"
+    with pytest.raises(ValueError, match="there is no MCP server 'nowhere'"):
+        ask("mcp.call_tool", server_id="nowhere", tool="x")
+    broken = managed(servers, name="broken", source="import sys; print('no config', file=sys.stderr); sys.exit(1)")
+    failed = ask("mcp.call_tool", server_id=broken, tool="x")
+    assert failed["status"] == "error" and "it wrote: no config" in failed["error"], failed
+    missing = servers(name="missing", image="celeriac-no-such-image:1", command="x")
+    assert "image celeriac-no-such-image:1" in ask("mcp.call_tool", server_id=missing, tool="x")["error"]
+    ask("mcp.stop_server", server_id=server)
+    assert instances(broker) == []
+
+
+def test_no_more_than_the_cap(worker, ask, servers, broker, app):
+    server = managed(servers)
+    results = [app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "count", "conversation_id": f"c{n % 6}"}) for n in range(24)]
+    values = [result.get(timeout=120) for result in results]
+    assert {value["status"] for value in values} == {"ok"}, values
+    assert len(instances(broker)) <= 3
+    assert ask("mcp.stop_server", server_id=server)["removed"] <= 3
+
+
+def test_policy_and_projects(worker, ask, servers, postgres):
+    server = managed(servers, project_id="a")
+    with pytest.raises(ValueError, match="there is no MCP server"):
+        ask("mcp.call_tool", server_id=server, tool="count", project_id="b")
+    assert ask("mcp.call_tool", server_id=server, tool="count", project_id="a")["status"] == "ok"
+    for kind, pattern, words in (("tool", "mcp_counter_count", "tool mcp_counter_count"), ("mcp_server", "counter", "mcp_server counter"),
+                                 ("command", "python3 **", "command python3"), ("image", "celeriac-sandbox:*", "")):
+        number = postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action, position, note) VALUES (%s, %s, 'deny', 1, 'not now') RETURNING id",
+                              kind, pattern)[0][0]
+        denied = wait_until(lambda: (got := ask("mcp.call_tool", server_id=server, tool="count", project_id="a"))["status"] == "denied" and got, 30)
+        assert words in denied["error"] and "not now" in denied["error"], denied
+        postgres.sql("DELETE FROM celeriac.policy_rules WHERE id = %s", number)
+        wait_until(lambda: ask("mcp.call_tool", server_id=server, tool="count", project_id="a")["status"] == "ok", 30)
+
+
+def test_a_killed_workers_instances_go(make_full_worker, ask, servers, broker):
+    first = make_full_worker(MCP_NETWORK="none", SANDBOX_ADOPT_GRACE="1")
+    server = managed(servers)
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id="kept")["status"] == "ok"
+    (left,) = instances(broker)
+    first.kill()
+    make_full_worker(MCP_NETWORK="none", SANDBOX_ADOPT_GRACE="1")
+    wait_until(lambda: ask("sandbox.cleanup") and left not in instances(broker), 90, "its container is still there")
+
+
+# ---- external servers ----
+@pytest.fixture(scope="module")
+def npm():
+    return npm_packages.installed()
+
+
+@pytest.fixture
+def everything(npm, tmp_path):
+    started = []
+
+    def everything(transport):
+        port = free_port()
+        started.append(launch([str(npm / "node/bin/node"), str(npm / "@modelcontextprotocol/server-everything/dist/index.js"), transport],
+                              tmp_path / "everything.log", env={"PATH": "/usr/bin:/bin", "PORT": str(port)}))
+        wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/", timeout=5, stream=True) is not None, 60)
+        return port
+
+    yield everything
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("transport, own, path", [("streamable_http", "streamableHttp", "/mcp"), ("sse", "sse", "/sse")])
+def test_external_servers(make_full_worker, ask, servers, everything, app, transport, own, path):
+    port = everything(own)
+    make_full_worker(EGRESS_ALLOW=f"mcp:localhost:{port}")
+    server = servers(name="every", runtime="external", transport=transport, url=f"http://localhost:{port}{path}", headers="X-Own: yes")
+    assert len(ask("mcp.test_connection", server_id=server)["tools"]) > 5
+    assert ask("mcp.call_tool", server_id=server, tool="echo", arguments={"message": "hi"})["result"] == "Echo: hi"
+    assert set(ask("mcp.call_tool", server_id=server, tool="get-structured-content", arguments={"location": "Chicago"})["result"]) == \
+        {"temperature", "conditions", "humidity"}
+    assert ask("mcp.call_tool", server_id=server, tool="echo", arguments={})["error"] == "arguments.message is required"
+    result = app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "trigger-long-running-operation",
+                                                    "arguments": {"duration": 3, "steps": 6}})
+    seen = wait_until(lambda: result.state == "PROGRESS" and result.info, 30)
+    assert seen["total"] == 6 and seen["progress"] >= 1
+    assert result.get(timeout=60)["status"] == "ok"
+
+
+def test_external_addresses_are_judged(make_full_worker, ask, servers):
+    make_full_worker()
+    for url in ("http://127.0.0.1:6379/", "http://169.254.169.254/mcp", "http://localhost:1/"):
+        server = servers(name=url, runtime="external", transport="streamable_http", url=url)
+        assert ask("mcp.call_tool", server_id=server, tool="x")["status"] == "denied", url
+
+
+# ---- a real server, managed ----
+@pytest.fixture(scope="module")
+def image(npm, tmp_path_factory):
+    tag = "celeriac-test-mcp:" + uuid.uuid4().hex[:12]
+    context = npm.parent
+    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\n")
+    subprocess.run(["docker", "build", "-q", "-t", tag, str(context)], check=True, capture_output=True, timeout=240)
+    yield tag
+    docker("rmi", "-f", tag)
+
+
+def test_a_managed_server_from_npm(worker, ask, servers, broker, image):
+    server = servers(name="files", image=image, command="node /opt/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js /tmp")
+    conversation = uuid.uuid4().hex
+    assert ask("mcp.call_tool", server_id=server, tool="write_file", arguments={"path": "/tmp/a.txt", "content": "kept"},
+               conversation_id=conversation)["status"] == "ok"
+    read = ask("mcp.call_tool", server_id=server, tool="read_text_file", arguments={"path": "/tmp/a.txt"}, conversation_id=conversation)
+    assert read["content"][0]["text"] == "kept"
+    outside = ask("mcp.call_tool", server_id=server, tool="read_text_file", arguments={"path": "/etc/passwd"}, conversation_id=conversation)
+    assert (outside["status"], outside["is_error"]) == ("error", True) and "outside" in outside["error"]
+    ask("mcp.stop_server", server_id=server)
+    assert instances(broker) == []
