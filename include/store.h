@@ -132,6 +132,11 @@ int store_load_plugin_config(struct store *s, const char *plugin, const char *pr
  */
 int store_load_mcp_server(struct store *s, const char *key, bool by_id, const char *project,
 			  json_t **ret, struct err *err) must_check;
+/* Which enabled server, and which tool of it, "<server>_<tool>" stands for: where several could be
+ * meant, one whose catalogue has the tool, then the longer name. `ret_tool`: in `name`.
+ * ERR_NOTFOUND. */
+int store_find_mcp_tool(struct store *s, const char *name, const char *project, int64_t *ret_server,
+			const char **ret_tool, struct err *err) must_check;
 /* The catalogue of a server, if it was listed with that configuration: an array of {name,
  * description, inputSchema}; given. ERR_NOTFOUND. */
 int store_load_mcp_tools(struct store *s, int64_t server, const char *hash, json_t **ret,

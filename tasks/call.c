@@ -49,12 +49,29 @@ static int resolve_core(struct task_ctx *ctx, json_t *const *values, const struc
 	return 0;
 }
 
-static int resolve_mcp(struct task_ctx *ctx, json_t *const *values,
-		       unused_arg const struct task **ret_task, unused_arg json_t **ret_kwargs,
-		       struct err *err)
+/* "mcp_<server>_<tool>". */
+static int resolve_mcp(struct task_ctx *ctx, json_t *const *values, const struct task **ret_task,
+		       json_t **ret_kwargs, struct err *err)
 {
-	return raise_value_error(ctx, err, "name: there is no MCP tool '%.128s'",
-				 json_string_value(values[NAME]));
+	const char *name = json_string_value(values[NAME]) + strlen("mcp_"), *tool;
+	struct err why = {0};
+	int64_t server;
+	int rc = store_find_mcp_tool(task_ctx_store(ctx), name, json_string_value(values[PROJECT]),
+				     &server, &tool, &why);
+
+	if (rc == -ERR_NOTFOUND)
+		return raise_value_error(ctx, err, "name: %s", why.msg);
+	if (rc < 0) {
+		*err = why;
+		return rc;
+	}
+	*ret_kwargs = json_object();
+	json_object_set_new(*ret_kwargs, "server_id", json_integer(server));
+	json_object_set_new(*ret_kwargs, "tool", json_string(tool));
+	set(*ret_kwargs, "arguments", values[PARAMS]);
+	set_owner(*ret_kwargs, values);
+	*ret_task = &task_mcp_call_tool;
+	return 0;
 }
 
 static int resolve_custom(unused_arg struct task_ctx *ctx, json_t *const *values,

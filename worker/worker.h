@@ -245,7 +245,7 @@ struct worker {
 	struct way_out way_out;
 	struct seal_keys seal_keys; /* to open sealed rows */
 	struct plugin_index *plugins;
-	struct mcp_sessions *mcp;   /* NULL without a database */
+	struct mcp_sessions *mcp; /* NULL without a database */
 	struct policy_watch policy;
 	struct audit *audit;
 	struct state state;

@@ -1,6 +1,8 @@
 /*
  * mcp.c: rows of mcp_servers, and the catalogues in mcp_tools.
  */
+#include <stdlib.h>
+
 #include "bounds.h"
 #include "json.h"
 #include "mem.h"
@@ -37,6 +39,40 @@ int store_load_mcp_server(struct store *s, const char *key, bool by_id, const ch
 	if (rc < 0)
 		return rc;
 	return session_end(s, c, load_server(c, key, by_id, project, ret, err), err);
+}
+
+static int find_tool(struct pg *c, const char *name, const char *project, int64_t *ret_server,
+		     const char **ret_tool, struct err *err)
+{
+	_cleanup_pg_result_ struct pg_result *r = NULL;
+	const struct pg_param params[] = {PG_TEXT(name), project ? PG_TEXT(project) : PG_NULL};
+	int rc = pg_exec(
+		c,
+		"SELECT s.id, length(convert_to(s.name, 'UTF8')) FROM celeriac.mcp_servers s "
+		"LEFT JOIN celeriac.mcp_tools t ON t.server_id = s.id AND t.name = substr($1, "
+		"length(s.name) + 2) WHERE s.enabled AND (s.project_id IS NULL OR s.project_id "
+		"= $2) AND starts_with($1, s.name || '_') AND length($1) > length(s.name) + 1 "
+		"ORDER BY t.name IS NULL, length(s.name) DESC LIMIT 1",
+		params, ARRAY_LEN(params), &r, err);
+
+	if (rc < 0)
+		return rc;
+	if (pg_rows(r) == 0)
+		return err_set(err, ERR_NOTFOUND, "there is no MCP tool 'mcp_%.128s'", name);
+	*ret_server = strtoll(pg_text(r, 0, 0), NULL, 10);
+	*ret_tool = name + strtoul(pg_text(r, 0, 1), NULL, 10) + 1;
+	return 0;
+}
+
+int store_find_mcp_tool(struct store *s, const char *name, const char *project, int64_t *ret_server,
+			const char **ret_tool, struct err *err)
+{
+	struct pg *c;
+	int rc = session_begin(s, &c, err);
+
+	if (rc < 0)
+		return rc;
+	return session_end(s, c, find_tool(c, name, project, ret_server, ret_tool, err), err);
 }
 
 static int load_tools(struct pg *c, int64_t server, const char *hash, json_t **ret, struct err *err)

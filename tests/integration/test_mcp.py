@@ -71,7 +71,7 @@ def servers(postgres):
 
 @pytest.fixture
 def ask(app):
-    return lambda name, **kwargs: app.send_task(name, kwargs=kwargs).get(timeout=90)
+    return lambda task, **kwargs: app.send_task(task, kwargs=kwargs).get(timeout=90)
 
 
 @pytest.fixture
@@ -113,6 +113,17 @@ def test_a_conversation_keeps_its_session(worker, ask, servers, broker, postgres
     assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=one)["result"] == {"count": 1}
     assert ask("mcp.stop_server", server_id=server) == {"removed": 2}
     assert instances(broker) == []
+
+
+def test_by_its_name(worker, ask, servers, broker):
+    server = managed(servers, name="my_server")
+    managed(servers, name="my")
+    done = ask("tools.call", name="mcp_my_server_count", params={"by": 2}, conversation_id="named")
+    assert (done["status"], done["result"]) == ("ok", {"count": 2})
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id="named")["result"] == {"count": 3}
+    with pytest.raises(ValueError, match="there is no MCP tool 'mcp_nobody_count'"):
+        ask("tools.call", name="mcp_nobody_count", params={})
+    assert ask("mcp.stop_server", server_id=server) == {"removed": 1}
 
 
 def test_what_a_server_sees(worker, ask, servers, postgres):

@@ -159,6 +159,10 @@ int task_update_state(unused_arg struct task_ctx *ctx, unused_arg const char *st
 {
 	return 0;
 }
+const struct plugin_index *task_ctx_plugins(unused_arg const struct task_ctx *ctx)
+{
+	return NULL;
+}
 struct mcp_sessions *task_ctx_mcp(unused_arg struct task_ctx *ctx)
 {
 	return NULL;
