@@ -111,9 +111,10 @@ struct sandbox_run {
 	const char *const *env;		     /* NULL-terminated "K=V", or NULL */
 	usec_t timeout;			     /* of the code's own time, > 0 */
 	bool one_shot;			     /* a container of its own, removed afterwards */
-	bool stateful;			     /* Python: variables last until the next such run */
-	const atomic_bool *cancel;	     /* true = end the run now; or NULL */
-	const atomic_bool *leave;	     /* true = leave it to itself, ERR_CANCELLED; or NULL */
+	bool plugin;		   /* of a one_shot run: with an empty /plugin of its own */
+	bool stateful;		   /* Python: variables last until the next such run */
+	const atomic_bool *cancel; /* true = end the run now; or NULL */
+	const atomic_bool *leave;  /* true = leave it to itself, ERR_CANCELLED; or NULL */
 	/* The run may have begun already, by somebody who is dead: where it is still going, or its
 	 * verdict is kept, that is followed, and only otherwise the code runs again. */
 	bool begun;

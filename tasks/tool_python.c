@@ -144,6 +144,7 @@ static int execute(struct task_ctx *ctx, const struct python_tool *t, const char
 		.stdin_data = request,
 		.timeout = t->timeout,
 		.one_shot = true,
+		.plugin = true,
 	};
 	struct kept_run *k;
 	_cleanup_free_ char *data = NULL;

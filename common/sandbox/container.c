@@ -14,9 +14,11 @@
 
 extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 
-#define SHM_SHARE  16 /* parts of the work space: /dev/shm 1/16, /tmp 1/4, the rest is /sandbox */
-#define TMP_SHARE  4
-#define INODE_SIZE 4096 /* one inode per so many bytes of space */
+#define SHM_SHARE 16 /* parts of the work space: /dev/shm 1/16, /tmp 1/4, the rest is /sandbox */
+#define TMP_SHARE 4
+/* Of /plugin, out of that of /sandbox: files take whole pages. */
+#define PLUGIN_SPACE ((int64_t)(2 * BOUND_PLUGIN_BYTES))
+#define INODE_SIZE   4096 /* one inode per so many bytes of space */
 
 /* NULL = none, with or without the proxy. */
 static const char *network_of(const struct settings *settings)
@@ -26,26 +28,44 @@ static const char *network_of(const struct settings *settings)
 	return strcmp(network, "none") == 0 || strcmp(network, "egress") == 0 ? NULL : network;
 }
 
+/* The parts of the work space: together they have its size. Returns how many. */
+#define SPACES 3
+static size_t spaces(const struct settings *st, bool plugin, int64_t *ret_shm,
+		     struct engine_tmpfs out[SPACES])
+{
+	const int64_t shm = st->sandbox_work_size / SHM_SHARE,
+		      tmp = st->sandbox_work_size / TMP_SHARE;
+	const int64_t most = st->sandbox_work_size - shm - tmp,
+		      files = most / 2 < PLUGIN_SPACE ? most / 2 : PLUGIN_SPACE;
+	const int64_t home = plugin ? most - files : most;
+
+	*ret_shm = shm;
+	out[0] = (struct engine_tmpfs){.path = "/sandbox",
+				       .size = home,
+				       .inodes = home / INODE_SIZE,
+				       .mode = 0700,
+				       .exec = true};
+	out[1] = (struct engine_tmpfs){.path = "/tmp",
+				       .size = tmp,
+				       .inodes = tmp / INODE_SIZE,
+				       .mode = 01777,
+				       .exec = true};
+	out[2] = (struct engine_tmpfs){.path = "/plugin",
+				       .size = files,
+				       .inodes = 16 * BOUND_PLUGIN_FILES,
+				       .mode = 0700,
+				       .exec = true};
+	return plugin ? 3 : 2;
+}
+
 static int create(struct sandbox *s, const struct container_wish *wish, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {
 	static const char *const argv[] = {"/celeriac/agent", NULL};
 	const struct settings *st = s->settings;
-	const int64_t shm = st->sandbox_work_size / SHM_SHARE,
-		      tmp = st->sandbox_work_size / TMP_SHARE;
-	const int64_t home = st->sandbox_work_size - shm - tmp;
-	const struct engine_tmpfs tmpfs[] = {
-		{.path = "/sandbox",
-		 .size = home,
-		 .inodes = home / INODE_SIZE,
-		 .mode = 0700,
-		 .exec = true},
-		{.path = "/tmp",
-		 .size = tmp,
-		 .inodes = tmp / INODE_SIZE,
-		 .mode = 01777,
-		 .exec = true},
-	};
+	int64_t shm;
+	struct engine_tmpfs tmpfs[SPACES];
+	const size_t tmpfs_count = spaces(st, wish->plugin, &shm, tmpfs);
 	char created[CLOCK_ISO_SIZE], volume[sizeof(s->agent_volume)];
 	const struct engine_label labels[] = {
 		{"role", wish->role},
@@ -71,7 +91,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		.file_size = st->sandbox_work_size,
 		.shm_size = shm,
 		.tmpfs = tmpfs,
-		.tmpfs_count = ARRAY_LEN(tmpfs),
+		.tmpfs_count = tmpfs_count,
 		.agent_volume = volume,
 		.image_volumes = (const char *const *)image_volumes,
 		.labels = labels,

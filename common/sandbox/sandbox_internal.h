@@ -88,6 +88,7 @@ void sandbox_live_free(struct live *l);
 struct container_wish {
 	const char *role, *conversation, *project, *task;
 	const char *name; /* or NULL */
+	bool plugin;	  /* with a /plugin */
 };
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,

@@ -206,7 +206,8 @@ static int make(struct sandbox *s, struct session *se, const struct sandbox_run 
 				      .conversation = run->conversation,
 				      .project = run->project ? run->project : "",
 				      .task = run->one_shot && run->task_id ? run->task_id : "",
-				      .name = run->one_shot ? NULL : name};
+				      .name = run->one_shot ? NULL : name,
+				      .plugin = run->one_shot && run->plugin};
 	char id[ENGINE_ID_SIZE];
 	struct place place;
 	int rc = sandbox_capacity_make_room(s, clock_deadline(SANDBOX_WAIT_TIME), run->cancel,

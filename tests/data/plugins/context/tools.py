@@ -19,7 +19,7 @@ class Context(BaseTool):
         except OSError:
             network = False
         writable = []
-        for path in ("/sandbox/.plugin/tools.py", "/sandbox/.plugin/new"):
+        for path in ("/plugin/tools.py", "/plugin/new"):
             try:
                 open(path, "a").close()
                 writable.append(path)
@@ -29,5 +29,5 @@ class Context(BaseTool):
             "project": ctx.project_name, "assistant": ctx.assistant_name, "user": ctx.user_email, "app_config": ctx.app_config,
             "plugin_config": ctx.plugin_config, "network": network, "proxy": os.environ.get("http_proxy"), "writable": writable, "helper": helper.WORD, "deep": inside.WORD,
             "environment": sorted(name for name in os.environ if "CELER" in name or "DATABASE" in name or "SECRET" in name),
-            "listing": sorted(os.listdir("/sandbox/.plugin")),
+            "listing": sorted(os.listdir("/plugin")),
         }
