@@ -25,6 +25,7 @@ struct reader {
 	const unsigned char *p, *end;
 	struct level *levels;
 	size_t depth;
+	size_t values; /* read so far: one byte becomes hundreds of memory */
 	json_t *result;
 };
 
@@ -207,6 +208,9 @@ static int read_one(struct reader *r, struct err *err)
 
 	if (r->p == r->end)
 		return too_short(err);
+	if (++r->values > BOUND_JSON_VALUES)
+		return err_set(err, ERR_TOOBIG, "MessagePack of more than %u values",
+			       BOUND_JSON_VALUES);
 	tag = *r->p++;
 	if (tag < 0x80 || tag >= 0xe0)
 		return place(r, json_integer((signed char)tag), err);

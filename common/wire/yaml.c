@@ -2,9 +2,10 @@
  * yaml.c: bodies in YAML, as PyYAML's safe_load reads them: scalars, lists and mappings, nothing
  * that makes an object. Built from libyaml's events on a stack of our own.
  *
- * An alias is a copy of what its anchor names, and what all copies weigh (bytes of text, one for
- * each value) stays below the largest body, so that a few lines cannot become gigabytes. A value
- * that contains itself has no anchor yet when it is named, and is refused.
+ * An alias is a copy of what its anchor names, and what all copies weigh (bytes of text, and for
+ * each value as much as it has of memory at least) stays below the largest body, so that a few
+ * lines cannot become gigabytes. A value that contains itself has no anchor yet when it is named,
+ * and is refused.
  */
 #include <string.h>
 #include <yaml.h>
@@ -14,6 +15,8 @@
 #include "json.h"
 #include "mem.h"
 #include "yaml_scalar.h"
+
+#define VALUE_WEIGHT (BOUND_BODY_BYTES / BOUND_JSON_VALUES)
 
 struct level {
 	json_t *value; /* array or object */
@@ -113,7 +116,8 @@ static int on_scalar(struct reader *r, const yaml_event_t *e, struct err *err)
 	size_t len = e->data.scalar.length;
 	json_t *value = NULL;
 	bool plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-	int rc = weigh(r, len + 1, err);
+	size_t weight = len + VALUE_WEIGHT;
+	int rc = weigh(r, weight, err);
 
 	if (rc < 0)
 		return rc;
@@ -124,11 +128,11 @@ static int on_scalar(struct reader *r, const yaml_event_t *e, struct err *err)
 	else
 		value = json_text(text, len, false);
 	if (rc == 0 && anchor != NULL) {
-		rc = set_anchor(r, anchor, value, 0, len + 1, err);
+		rc = set_anchor(r, anchor, value, 0, weight, err);
 		if (rc < 0)
 			json_decref(TAKE(value));
 	}
-	return rc == 0 ? place(r, value, 0, len + 1, err) : rc;
+	return rc == 0 ? place(r, value, 0, weight, err) : rc;
 }
 
 static int on_alias(struct reader *r, const yaml_event_t *e, struct err *err)
@@ -167,8 +171,8 @@ static int on_start(struct reader *r, bool mapping, const yaml_char_t *tag,
 	r->levels[r->depth++] =
 		(struct level){.value = mapping ? json_object() : json_array(),
 			       .anchor = anchor != NULL ? xstrdup((const char *)anchor) : NULL,
-			       .weight = 1};
-	return weigh(r, 1, err);
+			       .weight = VALUE_WEIGHT};
+	return weigh(r, VALUE_WEIGHT, err);
 }
 
 static int on_end(struct reader *r, struct err *err)

@@ -171,6 +171,32 @@ START_TEST(test_yaml_aliases)
 }
 END_TEST
 
+/* As in JSON: what is next to nothing in the message is a hundred times as much in memory. */
+START_TEST(test_many_values)
+{
+	_cleanup_buf_ struct buf pack = BUF_INIT(8 << 20), yaml = BUF_INIT(8 << 20);
+	uint32_t count = BOUND_JSON_VALUES;
+	json_t *value = NULL;
+
+	buf_append(&pack,
+		   (char[]){'\xdd', (char)(count >> 24), (char)(count >> 16), (char)(count >> 8),
+			    (char)count},
+		   5);
+	for (uint32_t i = 0; i < count; i++)
+		buf_append_char(&pack, '\x80');
+	ck_assert_int_eq(msgpack_read(pack.data, pack.len, &value, &g_err), -ERR_TOOBIG);
+
+	buf_append_str(&yaml, "- &a [");
+	for (int i = 0; i < 1000; i++)
+		buf_append_str(&yaml, "[],");
+	buf_append_str(&yaml, "]\n");
+	for (uint32_t i = 0; i < BOUND_JSON_VALUES / 1000; i++)
+		buf_append_str(&yaml, "- *a\n");
+	ck_assert_int_eq(read_yaml_text(&yaml), -ERR_TOOBIG);
+	ck_assert_ptr_null(value);
+}
+END_TEST
+
 START_TEST(test_depth)
 {
 	for (size_t depth = BOUND_JSON_DEPTH - 1; depth <= BOUND_JSON_DEPTH + 1; depth++) {
@@ -447,6 +473,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_yaml, 0, ARRAY_LEN(g_yaml));
 	tcase_add_test(t, test_yaml_aliases);
+	tcase_add_test(t, test_many_values);
 	tcase_add_test(t, test_depth);
 	tcase_add_loop_test(t, test_both_ways, 0, ARRAY_LEN(g_values));
 	tcase_add_test(t, test_long_text);
