@@ -3,11 +3,20 @@
  */
 #include "json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
 #include "codec.h"
 #include "json_private.h"
+#include "mem.h"
+
+/* jansson's reader goes on without what it had no memory for, beyond the end of what it has: it
+ * gets memory that is there, before the first value is made. */
+__attribute__((constructor)) static void give_memory(void)
+{
+	json_set_alloc_funcs(xmalloc, free);
+}
 
 /* jansson quotes the input in its messages, which may hold secrets; what follows " near " stays
  * out. */
