@@ -20,7 +20,8 @@
 
 struct broker;
 
-#define BROKER_TAG_SIZE 224
+#define BROKER_TAG_SIZE	 224
+#define BROKER_MARK_SIZE 41
 
 /* A delivery to this life of ours, without its payload: what is enough to find it again. */
 struct delivery_ref {
@@ -35,6 +36,9 @@ struct delivery {
 	const char *queue; /* the same as in `ref` */
 	char *data;	   /* given: free */
 	size_t len;
+	/* For broker_received, of what says that it was delivered before, wherever it says so; or
+	 * "" */
+	char mark[BROKER_MARK_SIZE];
 };
 
 /* Parses URL and options and starts the link; needs no server yet. [init] */
@@ -58,9 +62,14 @@ bool broker_ready(const struct broker *b);
 /* Connects for claiming. To be called again after any error below. */
 int broker_connect(struct broker *b, const struct presence *p, struct err *err) must_check;
 /* Takes up to `max` (at most BOUND_CLAIM_BATCH) messages in the order of kombu: priority first,
- * then queue, queues in turn. One round trip. Never waits. */
+ * then queue, queues in turn. One round trip. Never waits. A message that was delivered before is
+ * counted until broker_received; one that was taken redelivery_limit times and never received goes
+ * to celeriac:dead: whoever takes it does not live to read it. */
 int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		 struct err *err) must_check;
+/* Whoever took the delivery with this mark has read it, and lives. Through the link, not waiting.
+ */
+void broker_received(struct broker *b, const char *mark);
 /* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes
  * nothing. */
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
@@ -229,6 +238,9 @@ int broker_restore_dead(struct broker *b, const struct presence *p, bool own_onl
  * `foreign_only`, of any Celeriac. What no queue is bound for goes to celeriac:dead. */
 int broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
 			 int64_t *ret_restored, struct err *err) must_check;
+/* Leaves the newest `most` in celeriac:dead. *ret_dropped is set also on failure. Blocks. [any] */
+int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped,
+		     struct err *err) must_check;
 /* Puts back what this life of ours took without knowing: claims that the server made and whose
  * answer never came. `held`: the numbers of everything that is known, which are sorted by this.
  * [consumer, between claims] */

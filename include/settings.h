@@ -78,6 +78,7 @@ struct settings {
 	const char *worker_autoscale; /* "max,min", "" = off */
 	usec_t autoscale_keepalive;
 	int64_t redelivery_limit; /* 0 = none */
+	int64_t dead_max;	  /* messages in celeriac:dead; 0 = any number */
 	bool worker_deduplicate_successful_tasks;
 	bool worker_purge; /* empty the queues at start */
 	bool worker_pool_restarts;

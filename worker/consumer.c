@@ -71,6 +71,7 @@ struct request *consumer_decode(struct worker *w, struct delivery *d)
 
 	switch (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err)) {
 	case MESSAGE_OK:
+		m->redelivered |= d->mark[0] != '\0';
 		t = worker_find_task(w, m->task);
 		return request_new(w, d, m, t ? t : &discard_unregistered);
 	case MESSAGE_UNDECODABLE:
@@ -218,7 +219,11 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 	state_count(&w->state, COUNT_CLAIMS);
 	rc = broker_claim(w->broker, max - served, batch, &count, err);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
+		char mark[BROKER_MARK_SIZE];
+
+		memcpy(mark, batch[i].mark, sizeof(mark));
 		receive(w, &batch[i]);
+		broker_received(w->broker, mark);
 	}
 	if (rc < 0 || count > 0 || served > 0)
 		return rc;

@@ -23,6 +23,7 @@ void due_park(struct request *r, enum hold hold, usec_t due)
 	struct held *h = held_new(&r->delivery.ref, r->task, r->id, r->bytes);
 
 	h->has_turn = r->has_turn;
+	h->redelivered = r->message->redelivered;
 	schedule_add(&r->worker->schedule, h, hold, due);
 	request_forget(r);
 }
@@ -61,6 +62,7 @@ static void go_on(struct worker *w, const struct held *h, struct delivery *d)
 	if (r == NULL)
 		return;
 	r->has_turn = h->has_turn;
+	r->message->redelivered |= h->redelivered;
 	if (!discard_request(r))
 		consumer_schedule(r);
 }

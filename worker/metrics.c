@@ -39,6 +39,8 @@ static const struct {
 	{COUNT_REVOKED, "celeriac_tasks_revoked_total", "Tasks that were revoked or terminated."},
 	{COUNT_REQUEUED, "celeriac_messages_requeued_total", "Messages given back unrun."},
 	{COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back."},
+	{COUNT_FORGOTTEN, "celeriac_messages_forgotten_total",
+	 "Messages in celeriac:dead that made room for others."},
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
 };
 

@@ -1,6 +1,6 @@
 /*
- * The restorer thread: puts back what workers that died held. It may wait for Redis and go through
- * many messages, which the keeper must not.
+ * The restorer thread: puts back what workers that died held, and makes room among the dead
+ * letters. It may wait for Redis and go through many messages, which the keeper must not.
  */
 #include "clock.h"
 #include "log.h"
@@ -40,6 +40,25 @@ static void look(struct worker *w, bool own_only)
 		log_warning("%s", err.msg);
 }
 
+/* What died is kept for somebody to look at, but not without end. */
+static void make_room(struct worker *w)
+{
+	int64_t dropped = 0, most = w->settings.dead_max;
+	struct err err = {0};
+
+	if (most == 0)
+		return;
+	if (broker_trim_dead(w->broker, most, &dropped, &err) < 0)
+		log_warning("%s", err.msg);
+	for (int64_t i = 0; i < dropped; i++) {
+		state_count(&w->state, COUNT_FORGOTTEN);
+	}
+	if (dropped > 0)
+		log_error("celeriac:dead is full: the %lld oldest message(s) in it are dropped "
+			  "(CELERIAC_DEAD_MAX)",
+			  (long long)dropped);
+}
+
 static void *restorer_thread(void *arg)
 {
 	struct worker *w = arg;
@@ -56,6 +75,7 @@ static void *restorer_thread(void *arg)
 		} else {
 			up_since = up_since == 0 ? now : up_since;
 			look(w, now - up_since < PRESENCE_TTL);
+			make_room(w);
 			wait = INTERVAL;
 		}
 		mutex_lock(&r->lock);

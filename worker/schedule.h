@@ -33,7 +33,8 @@ struct held {
 	uint32_t place;		  /* in its heap */
 	uint32_t bytes;		  /* of the message; at most BOUND_MESSAGE_BYTES */
 	uint8_t hold;
-	bool has_turn; /* it need not ask for one */
+	bool has_turn;	  /* it need not ask for one */
+	bool redelivered; /* its message was delivered before */
 	char id[];
 };
 

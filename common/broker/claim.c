@@ -23,6 +23,9 @@ extern const char script_claim[];
 #define POLL_OLD_SERVER (20 * USEC_PER_MSEC)  /* all lists, where BLMOVE does not exist */
 #define CLAIM_BYTES	"268435456"	      /* of one batch: the script stops beyond */
 
+#define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
+#define FIXED_ARGS    10
+
 static size_t wake_count(const struct broker *b)
 {
 	if (b->no_blmove)
@@ -124,17 +127,21 @@ static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
 }
 
 /* A delivery of `list`: a tag of ours and a message. */
-static bool take_delivery(const struct redis_reply *const item[3], const char *tag_prefix,
+static bool take_delivery(const struct redis_reply *const item[4], const char *tag_prefix,
 			  const struct broker_list *list, struct delivery *d)
 {
-	struct slice tag = redis_reply_str(item[0]), data = redis_reply_str(item[2]);
+	struct slice tag = redis_reply_str(item[0]), data = redis_reply_str(item[2]),
+		     mark = redis_reply_str(item[3]);
 	size_t prefix = strlen(tag_prefix);
 
 	if (tag.len <= prefix || tag.len >= BROKER_TAG_SIZE ||
-	    memcmp(tag.data, tag_prefix, prefix) != 0 || redis_reply_type(item[2]) != REDIS_STRING)
+	    memcmp(tag.data, tag_prefix, prefix) != 0 ||
+	    redis_reply_type(item[2]) != REDIS_STRING || mark.len >= BROKER_MARK_SIZE)
 		return false;
 	memcpy(d->tag, tag.data, tag.len);
 	d->tag[tag.len] = '\0';
+	memcpy(d->mark, mark.data, mark.len);
+	d->mark[mark.len] = '\0';
 	d->queue = list->queue->name;
 	d->ref = (struct delivery_ref){d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10),
 				       list->step};
@@ -150,16 +157,20 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, si
 {
 	size_t items = redis_reply_count(reply), count = 0;
 
-	if (items % 3 != 2 || items / 3 > max)
+	if (items % 4 != 3 || items / 4 > max)
 		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
 	if (redis_reply_int(redis_reply_at(reply, 0)) > 0)
 		log_error("%lld unreadable message(s) moved to %s",
 			  (long long)redis_reply_int(redis_reply_at(reply, 0)), b->dead);
-	note_no_lists(b, redis_reply_at(reply, 1), lists);
-	for (size_t i = 2; i + 2 < items; i += 3) {
-		const struct redis_reply *item[] = {redis_reply_at(reply, i),
-						    redis_reply_at(reply, i + 1),
-						    redis_reply_at(reply, i + 2)};
+	if (redis_reply_int(redis_reply_at(reply, 1)) > 0)
+		log_critical("%lld message(s) that nobody lived to read, however often they were "
+			     "taken, moved to %s",
+			     (long long)redis_reply_int(redis_reply_at(reply, 1)), b->dead);
+	note_no_lists(b, redis_reply_at(reply, 2), lists);
+	for (size_t i = 3; i + 3 < items; i += 4) {
+		const struct redis_reply *item[] = {
+			redis_reply_at(reply, i), redis_reply_at(reply, i + 1),
+			redis_reply_at(reply, i + 2), redis_reply_at(reply, i + 3)};
 		int64_t list = redis_reply_int(item[1]);
 
 		if (list < 0 || (size_t)list >= b->list_count ||
@@ -176,15 +187,17 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, si
 	return 0;
 }
 
-/* keys: 3 and one per list; arguments: 6 and two per list */
+/* keys: 3 and one per list; arguments: FIXED_ARGS and two per list */
 static size_t claim_arguments(struct broker *b, struct broker_list *const *lists, size_t max,
-			      struct slice *args, char *text, const char *dead_line)
+			      struct slice *args, char *text, const char *dead_line,
+			      const char *killer_line)
 {
 	size_t n = 0, at = 0;
-	char *number = text, *most = text + 32, *now = text + 64;
+	char *number = text, *most = text + 32, *now = text + 64, *limit = text + 104;
 
 	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
 	snprintf(most, 32, "%zu", max);
+	snprintf(limit, 24, "%lld", (long long)b->redelivery_limit);
 	snprintf(now, 40, "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
 	args[n++] = (struct slice){b->unacked, strlen(b->unacked)};
 	args[n++] = (struct slice){b->unacked_index, strlen(b->unacked_index)};
@@ -198,6 +211,10 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	args[n++] = (struct slice){CLAIM_BYTES, strlen(CLAIM_BYTES)};
 	args[n++] = (struct slice){now, strlen(now)};
 	args[n++] = (struct slice){dead_line, strlen(dead_line)};
+	args[n++] = (struct slice){limit, strlen(limit)};
+	args[n++] = (struct slice){killer_line, strlen(killer_line)};
+	args[n++] = (struct slice){b->taken_prefix, strlen(b->taken_prefix)};
+	args[n++] = (struct slice){TAKEN_SECONDS, strlen(TAKEN_SECONDS)};
 	for (size_t i = 0; i < b->list_count; i++) {
 		const char *ending = lists[i]->queue->ending;
 		char *step = text + 128 + at;
@@ -213,9 +230,12 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 		 struct err *err)
 {
 	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
-	_cleanup_free_ struct slice *args = xcalloc(9 + 3 * b->list_count, sizeof(*args));
+	_cleanup_free_ struct slice *args =
+		xcalloc(3 + FIXED_ARGS + 3 * b->list_count, sizeof(*args));
 	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
-	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", "");
+	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", ""),
+			    *killer_line = broker_dead_line(
+				    "taken again and again, and nobody lived to read it", "");
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	size_t count;
 	int rc;
@@ -228,7 +248,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	if (max > BOUND_CLAIM_BATCH)
 		max = BOUND_CLAIM_BATCH;
 	ordered_lists(b, lists);
-	count = claim_arguments(b, lists, max, args, text, dead_line);
+	count = claim_arguments(b, lists, max, args, text, dead_line, killer_line);
 	/* Spent whatever becomes of this claim: a server that made it and could not say so has used
 	 * them. */
 	b->next_number += max;
@@ -236,6 +256,16 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	if (rc < 0)
 		return rc;
 	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
+}
+
+void broker_received(struct broker *b, const char *mark)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES);
+
+	if (mark[0] == '\0')
+		return;
+	redis_command(&commands, "DEL %s%s", b->taken_prefix, mark);
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 }
 
 /* Makes sure that a BLMOVE is outstanding on connection `i`. */

@@ -1,24 +1,36 @@
 -- Takes messages and records them as unacked in one step, without parsing them.
 -- KEYS: unacked, unacked_index, dead, then the lists in the order they are served.
--- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, then per list the end of its
--- unacked record and its priority step.
--- Returns the count of unreadable messages, the positions (from 0) of what is no list, then per delivery: tag, position of
--- its list, message.
+-- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, how often a message may be
+-- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
+-- is forgotten, then per list the end of its unacked record and its priority step.
+-- Returns the count of unreadable messages, that of those nobody lives to read, the positions (from 0) of what is no list,
+-- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted).
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
 local wrong = {}
-local out = {0, wrong}
+local out = {0, 0, wrong}
 -- What cannot be recorded is not taken: a script that ends half-way cannot be taken back.
 redis.call('HLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('LLEN', KEYS[3])
 local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields, scores = {}, {}
+local limit = tonumber(ARGV[7])
+-- The mark of a message that was delivered before, and how often it was taken since somebody read it.
+local function taken(message)
+	local at = limit > 0 and string.find(message, 'redelivered"', 1, true)
+	if not at or not string.find(message, 'redelivered"%s*:%s*true', at) then
+		return '', 0
+	end
+	local mark = redis.sha1hex(message)
+	local count = redis.pcall('GET', ARGV[9] .. mark)
+	return mark, type(count) == 'string' and tonumber(count) or 0
+end
 for i = 4, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
 	end
-	local at = 6 + 2 * (i - 4)
+	local at = 10 + 2 * (i - 4)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
 	if messages.err then
@@ -30,7 +42,11 @@ for i = 4, #KEYS do
 	end
 	for n = 1, #messages do
 		local message = messages[n]
-		if bytes_left <= 0 then
+		local mark, count = taken(message)
+		-- What may have killed who took it is taken alone: nothing else is counted with it.
+		local alone = count > 0 and count < limit
+		if bytes_left <= 0 or left <= 0 or (alone and #fields > 0) then
+			left = 0
 			-- the rest stays queued, in its order
 			for back = #messages, n, -1 do
 				redis.call('RPUSH', KEYS[i], messages[back])
@@ -38,8 +54,12 @@ for i = 4, #KEYS do
 			break
 		end
 		bytes_left = bytes_left - #message
-		left = left - 1
-		if string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then
+		left = alone and 0 or left - 1
+		if limit > 0 and count >= limit then
+			redis.call('LPUSH', KEYS[3], ARGV[8] .. '\n' .. message)
+			redis.call('DEL', ARGV[9] .. mark)
+			out[2] = out[2] + 1
+		elseif string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then
 			local tag = ARGV[1] .. step .. ':' .. string.format('%.0f', number)
 			number = number + 1
 			fields[#fields + 1] = tag
@@ -49,6 +69,10 @@ for i = 4, #KEYS do
 			out[#out + 1] = tag
 			out[#out + 1] = i - 4
 			out[#out + 1] = message
+			out[#out + 1] = mark
+			if mark ~= '' then
+				redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
+			end
 		else
 			redis.call('LPUSH', KEYS[3], ARGV[6] .. '\n' .. message)
 			out[1] = out[1] + 1

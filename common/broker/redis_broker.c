@@ -12,10 +12,13 @@
 #include "mem.h"
 
 extern const char script_settle[], script_restore[], script_stale[], script_begin[],
-	script_give_back[];
+	script_give_back[], script_trim[];
 
 #define DEAD_KEY	     "celeriac:dead"
+#define TAKEN_KEY	     "celeriac:taken:"
 #define RENEWALS_PER_TIMEOUT 3
+#define TRIM_STEP	     10000 /* dropped in one script */
+#define TRIM_PATIENCE	     (5 * USEC_PER_SEC)
 
 static bool is_said(const char *url)
 {
@@ -72,6 +75,7 @@ static int start_links(struct broker *b, struct err *err)
 	redis_link_add_script(b->link, &b->stale);
 	redis_link_add_script(b->link, &b->begin);
 	redis_link_add_script(b->link, &b->give_back);
+	redis_link_add_script(b->link, &b->trim);
 	if (b->writing != NULL)
 		redis_link_add_script(b->writing, &b->settle);
 	return 0;
@@ -92,11 +96,14 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	b->unacked_index =
 		xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
+	b->taken_prefix = xasprintf("%s" TAKEN_KEY, b->options.global_keyprefix);
+	b->redelivery_limit = s->redelivery_limit;
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->restore, script_restore);
 	redis_script_init(&b->stale, script_stale);
 	redis_script_init(&b->begin, script_begin);
 	redis_script_init(&b->give_back, script_give_back);
+	redis_script_init(&b->trim, script_trim);
 	rc = start_links(b, err);
 	if (rc < 0)
 		goto fail;
@@ -139,6 +146,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->unacked_index);
 	free(b->dead);
 	free(b->tag_prefix);
+	free(b->taken_prefix);
 	mutex_done(&b->connections);
 	free(b->fanout_prefix);
 	free(b->heard_prefix);
@@ -182,6 +190,24 @@ char *broker_dead_line(const char *reason, const char *queue)
 	if (buf_take(&line, &text, NULL, &err) < 0)
 		return xstrdup("{}");
 	return text;
+}
+
+int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, struct err *err)
+{
+	int64_t dropped = TRIM_STEP;
+	int rc = 0;
+
+	*ret_dropped = 0;
+	while (rc == 0 && dropped == TRIM_STEP) {
+		_cleanup_reply_ struct redis_reply *reply = NULL;
+
+		rc = redis_link_do(b->link, clock_deadline(TRIM_PATIENCE), &reply, err,
+				   "EVALSHA %s 1 %s %lld %d", b->trim.sha, b->dead, (long long)most,
+				   TRIM_STEP);
+		dropped = rc < 0 ? 0 : redis_reply_int(reply);
+		*ret_dropped += dropped;
+	}
+	return rc < 0 ? err_wrap(err, "making room in %s", b->dead) : 0;
 }
 
 int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,

@@ -65,7 +65,7 @@ struct broker {
 	struct redis_link *link;
 	struct redis_address write_address; /* of `writing` */
 	struct redis_link *writing;	    /* broker_write_url is another server; or NULL */
-	struct redis_script settle, restore, stale, begin, give_back;
+	struct redis_script settle, restore, stale, begin, give_back, trim;
 
 	/* the consumer thread's */
 	struct broker_list **lists; /* of what is consumed: step-major, then queue */
@@ -78,6 +78,8 @@ struct broker {
 	usec_t asked_at[BROKER_WAKE_MAX]; /* … since, monotonic */
 	bool no_blmove;			  /* a server older than 6.2 */
 	char *tag_prefix;		  /* "celeriac:<owner>:" */
+	char *taken_prefix;		  /* of the counts of what was taken and not received */
+	int64_t redelivery_limit;
 	uint64_t next_number;
 	size_t first_queue; /* round robin */
 };

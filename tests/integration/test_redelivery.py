@@ -1,7 +1,9 @@
 """Messages that come again: what kills whoever runs it comes to an end, and what is innocent does not."""
 
 import base64
+import hashlib
 import json
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from billiard.exceptions import WorkerLostError
 from clients import envelope
 from services import wait_until
 from test_crash import RESTORE
+from worker import PROGRAM
 
 LIMIT = {"CELERIAC_REDELIVERY_LIMIT": "2"}
 
@@ -57,6 +60,54 @@ def test_what_kills_every_worker_ends_as_worker_lost(make_worker, app, broker):
     assert json.loads(message)["headers"]["id"] == poison.id
     assert json.loads(base64.b64decode(json.loads(message)["body"]))[0] == [600]
     assert begun(broker) == []
+
+
+def taken(broker):
+    return broker.redis.keys("celeriac:taken:*")
+
+
+@pytest.mark.skipif(PROGRAM.parent.name != "build", reason="a sanitizer's memory cannot be limited")
+def test_what_nobody_lives_to_read(make_worker, app, broker, directory):
+    """It needs more memory than there is: taken once, delivered again twice, then buried unread."""
+    limited = directory / "worker"
+    limited.write_text(f'#!/bin/sh\nulimit -v 110000\nexec {PROGRAM} "$@"\n')
+    limited.chmod(0o755)
+    worker = make_worker("-c", "1", start=False, MALLOC_ARENA_MAX="1", **LIMIT)
+    worker.program = limited
+    _, poison = envelope("celeriac.echo", ("x" * (12 << 20),))
+    broker.push(json.dumps(poison))
+    beside = [app.send_task("celeriac.echo", (n,)) for n in range(3)]
+    for _ in range(3):
+        worker.spawn()
+        wait_until(lambda: not worker.alive(), 60, "it lives")
+    worker.start()
+    assert [result.get(timeout=30) for result in beside] == [0, 1, 2]
+    broker.wait_settled()
+    ((said, message),) = broker.dead()
+    assert "nobody lived to read it" in said["reason"] and json.loads(message)["body"] == poison["body"]
+    assert worker.log_lines("CRITICAL.*1 message.* moved to celeriac:dead")
+    assert taken(broker) == []
+
+
+def test_what_is_read_is_not_counted(make_worker, app, broker):
+    """However often it comes again; and what others left unread is taken alone."""
+    worker = make_worker("-c", "1", **LIMIT)
+    for _ in range(4):
+        task_id, message = envelope("celeriac.echo", (1,), task_id="again")
+        broker.push(redelivered(message))
+        broker.wait_settled()
+    suspects = [redelivered(envelope("celeriac.echo", (n,))[1]) for n in range(5)]
+    for message in suspects:
+        broker.redis.set("celeriac:taken:" + hashlib.sha1(message.encode()).hexdigest(), 1)
+    worker.process.send_signal(signal.SIGSTOP)
+    for message in suspects:
+        broker.push(message)
+    worker.process.send_signal(signal.SIGCONT)
+    for message in suspects:
+        assert broker.meta(json.loads(message)["headers"]["id"])["status"] == "SUCCESS"
+    broker.wait_settled()
+    wait_until(lambda: taken(broker) == [], 30, "it is still counted")
+    assert broker.dead() == []
 
 
 def test_a_python_worker_calls_it_the_same(make_python_worker, app):
@@ -191,3 +242,27 @@ class TestDeduplication:
         worker = start("0")
         self.again(broker, "SUCCESS")
         wait_until(lambda: "succeeded in" in worker.log(), 30, worker.log)
+
+
+def test_the_dead_make_room(make_worker, app, broker):
+    for n in range(20):
+        broker.redis.lpush("celeriac:dead", f"old {n}")
+    worker = make_worker("-c", "1", CELERIAC_DEAD_MAX="5")
+    wait_until(lambda: broker.redis.llen("celeriac:dead") == 5, 30, "the oldest are still there")
+    assert broker.redis.lrange("celeriac:dead", 0, -1) == [f"old {n}".encode() for n in range(19, 14, -1)]
+    worker.wait_log("ERROR.*celeriac:dead is full: the 15 oldest")
+    wait_until(lambda: worker.metric("messages_forgotten_total") == 15, 30, "not counted")
+
+
+def test_redelivered_cannot_be_hidden(make_worker, app, broker):
+    """A message whose own words contradict it: the limit holds all the same."""
+    worker = make_worker("-c", "1", **LIMIT)
+    task_id, message = envelope("celeriac.sleep", (600,), headers={"delivery_info": {}, "redelivered": False})
+    broker.push(json.dumps(message)[:-1] + ', "redelivered": false}')
+    for _ in range(3):
+        wait_active(worker)
+        worker.kill()
+        worker.start()
+    assert broker.meta(task_id)["result"]["exc_type"] == "WorkerLostError"
+    broker.wait_settled()
+    assert len(broker.dead()) == 1

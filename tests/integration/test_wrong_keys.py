@@ -87,8 +87,8 @@ class Peer:
 
 
 def deliveries(count, tag=b"celeriac:x@1:0:1", item=b":0", message=b"{}"):
-    one = b"$%d\r\n%s\r\n%s\r\n$%d\r\n%s\r\n" % (len(tag), tag, item, len(message), message)
-    return b"*%d\r\n:0\r\n*0\r\n" % (2 + 3 * count) + one * count
+    one = b"$%d\r\n%s\r\n%s\r\n$%d\r\n%s\r\n$0\r\n\r\n" % (len(tag), tag, item, len(message), message)
+    return b"*%d\r\n:0\r\n:0\r\n*0\r\n" % (3 + 4 * count) + one * count
 
 
 HANDSHAKE = {b"AUTH", b"SELECT", b"CLIENT", b"PING"}
