@@ -1,168 +1,122 @@
 #!/usr/bin/env python3
-"""How long a warm conversation's call takes, beside `docker exec python` through the API, in one run on one machine.
+"""How long a warm conversation's call takes, beside `docker exec python` through the API and llm-sandbox from PyPI, in one
+run on one machine.
 
-    .run/venv/bin/python tests/bench/sandbox.py [-n ROUNDS] [-o FILE.json]
+    .run/venv/bin/python tests/bench/sandbox.py [-n ROUNDS] [-o FILE.json] [print|pandas|plot…]
 
-Each round does the same work once by the task (message sent until the result is visible to a Celery client) and once by
-exec (create, start, read to the end, inspect) in a container of the same image and limits, one after the other, so that
-whatever else the machine does falls on both. Servers are private and removed afterwards. Where the time of a call goes
-comes from what the worker and the agent themselves report: `inside` is the run's own time as its agent saw it.
+Each round does the same work once by the task (message sent until the result is visible to a Celery client), once by exec
+(create, start, read to the end, inspect) in a container of the same image and limits, and once by an open session of
+llm-sandbox, one after the other, so that whatever else the machine does falls on all of them; every tenth round also by a
+session of llm-sandbox's pool, which is opened and closed for it. Servers and containers are private and removed afterwards.
+`inside` is the run's own time as its agent saw it; `client` is what a Celery client alone takes, for a task without work.
 """
 
-import argparse
-import http.client
 import json
-import os
-import pathlib
-import platform
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
+import venv
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/integration"))
+from stand import DockerExec, finish, IMAGE, options, PAUSE, ROOT, Stand, summary, timed, told
 
-from clients import Broker  # noqa: E402
-from sandboxes import remove_containers  # noqa: E402
-from services import Redis  # noqa: E402
-from worker import created_postgres, Worker  # noqa: E402
-
-IMAGE = os.environ.get("SANDBOX_IMAGE", "celeriac-sandbox:latest")
 CODES = {
     "print": "print(1)",
     "pandas": "import pandas\nprint(pandas.DataFrame({'a': [1, 2, 3]}).describe())",
     "plot": "import os\nos.makedirs('/sandbox/output', exist_ok=True)\nimport matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.savefig('/sandbox/output/plot.png')",
 }
-PAUSE = 0.05  # seconds before each, so that neither pays for what the engine still does after the other
-BARS = {"print": (12, 8), "pandas": (40, 12)}  # ms, times faster than exec
+BARS = {"print": {"p50_ms": 12, "times_exec": 8, "times_llm_sandbox": 15}, "pandas": {"p50_ms": 40, "times_exec": 12}}
+VENV = ROOT / "build/bench-venv"
+LLM_SANDBOX = "llm-sandbox[docker]==0.3.46"
+LLM_IMAGE = "celeriac-bench-llm-sandbox"
+# It calls `python`, and where it has set nothing up it looks for an environment's.
+LLM_DOCKERFILE = f"""FROM {IMAGE}
+USER root
+RUN ln -s python3 /usr/bin/python && mkdir -p /sandbox/.sandbox-venv/bin && ln -s /usr/bin/python3 /sandbox/.sandbox-venv/bin/python
+"""
 
 
-class Engine:
-    """Docker's API over its socket, as a client library would use it."""
+class LlmSandbox:
+    """An open session, and a pool of two containers, in a process and a virtual environment of its own."""
 
-    def __init__(self):
-        self.path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    def __enter__(self):
+        if not (VENV / "bin/python").exists():
+            venv.create(VENV, with_pip=True)
+        subprocess.run([VENV / "bin/pip", "install", "-q", LLM_SANDBOX], check=True)
+        subprocess.run(["docker", "build", "-q", "--network", "none", "-t", LLM_IMAGE, "-"], input=LLM_DOCKERFILE, text=True,
+                       check=True, capture_output=True)
+        self.process = subprocess.Popen([VENV / "bin/python", ROOT / "tests/bench/llm_sandbox_calls.py", LLM_IMAGE], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.open_ms = self.do("open")
+        self.do("open pool")
+        return self
 
-    def open(self):
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(self.path)
-        return connection
+    def __exit__(self, *_):
+        self.process.stdin.close()  # it closes what it has opened
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        subprocess.run(["docker", "rmi", "-f", LLM_IMAGE], capture_output=True)
 
-    def call(self, method, path, body=None):
-        connection = self.open()
-        connection.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        assert answer.status < 300, (path, data)
-        return json.loads(data) if data else None
-
-    def create(self):
-        # The task's limits: memory and work size together, one processor.
-        host = {"NetworkMode": "none", "Memory": 768 << 20, "NanoCpus": 10**9, "ReadonlyRootfs": True,
-                "Tmpfs": {"/sandbox": "exec,uid=10001", "/tmp": "exec,mode=1777"}}
-        body = {"Image": IMAGE, "Entrypoint": ["sleep", "1000000"], "Cmd": [], "HostConfig": host, "User": "10001:10001"}
-        made = self.call("POST", "/containers/create", body)["Id"]
-        self.call("POST", f"/containers/{made}/start")
-        return made
-
-    def run(self, container, code):
-        spec = {"AttachStdout": True, "AttachStderr": True, "Cmd": ["python3", "-c", code],
-                "Env": ["MPLBACKEND=Agg", "MPLCONFIGDIR=/tmp/matplotlib"]}
-        made = self.call("POST", f"/containers/{container}/exec", spec)["Id"]
-        connection = self.open()
-        connection.request("POST", f"/exec/{made}/start", json.dumps({"Detach": False, "Tty": False}), {"Content-Type": "application/json"})
-        connection.getresponse().read()
-        connection.close()
-        assert self.call("GET", f"/exec/{made}/json")["ExitCode"] == 0
+    def do(self, what, code=None):
+        self.process.stdin.write(json.dumps({"do": what, "code": code}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, "llm-sandbox ended"
+        return json.loads(answer)["ms"]
 
 
-def summary(values):
-    ordered = sorted(values)
-    pick = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
-    return {"p50": round(statistics.median(ordered), 2), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
-
-
-def timed(function):
-    began = time.perf_counter()
-    value = function()
-    return (time.perf_counter() - began) * 1000, value
-
-
-def measure(app, engine, container, name, code, rounds, conversation):
-    def by_task():
-        result = app.send_task("sandbox.execute_code", kwargs={"conversation_id": conversation, "code": code})
-        value = result.get(timeout=60, interval=0.001)
-        assert value["status"] == "ok", value
-        return value
-
+def measure(stand, engine, llm, name, rounds):
+    code, conversation = CODES[name], f"bench-{name}"
     for _ in range(5):
-        by_task()
+        stand.run(code, conversation)
         time.sleep(1)
-    engine.run(container, code)
-    task, inside, execs = [], [], []
-    for _ in range(rounds):
+    engine.run(code)
+    llm.do("run", code)
+    figures = {"task_ms": [], "inside_ms": [], "docker_exec_ms": [], "llm_sandbox_ms": [], "llm_sandbox_pool_ms": [], "client_ms": []}
+    for number in range(rounds):
         time.sleep(PAUSE)
-        took, value = timed(by_task)
-        task.append(took)
-        inside.append(value["duration_us"] / 1000 if "duration_us" in value else value["duration_ms"])
+        took, value = timed(lambda: stand.run(code, conversation))
+        figures["task_ms"].append(took)
+        figures["inside_ms"].append(value["duration_ms"])
         time.sleep(PAUSE)
-        execs.append(timed(lambda: engine.run(container, code))[0])
-    ratio = statistics.median(execs) / statistics.median(task)
-    row = {"task_ms": summary(task), "inside_ms": summary(inside), "docker_exec_ms": summary(execs), "ratio": round(ratio, 1)}
+        figures["docker_exec_ms"].append(timed(lambda: engine.run(code))[0])
+        time.sleep(PAUSE)
+        figures["llm_sandbox_ms"].append(llm.do("run", code))
+        if number % 10 == 0:
+            time.sleep(PAUSE)
+            figures["llm_sandbox_pool_ms"].append(llm.do("pooled", code))
+        time.sleep(PAUSE)
+        figures["client_ms"].append(timed(lambda: stand.send("celeriac.echo", value=1).get(timeout=60, interval=0.001))[0])
+    row = {key: summary(values) for key, values in figures.items()}
+    task = statistics.median(figures["task_ms"])
+    row["times_exec"] = round(statistics.median(figures["docker_exec_ms"]) / task, 1)
+    row["times_llm_sandbox"] = round(statistics.median(figures["llm_sandbox_ms"]) / task, 1)
+    row["times_llm_sandbox_pool"] = round(statistics.median(figures["llm_sandbox_pool_ms"]) / task, 1)
     if name in BARS:
-        row["bar"] = {"p50_ms": BARS[name][0], "ratio": BARS[name][1]}
-        row["met"] = row["task_ms"]["p50"] <= BARS[name][0] and ratio >= BARS[name][1]
+        row["bar"] = BARS[name]
+        row["met"] = task <= BARS[name]["p50_ms"] and all(row[key] >= least for key, least in BARS[name].items() if key != "p50_ms")
     return row
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("-n", "--rounds", type=int, default=100)
-    options.add_argument("-o", "--output", type=pathlib.Path)
-    options.add_argument("only", nargs="*", choices=[[], *CODES], help="which of the codes")
-    asked = options.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-bench-"))
-    directory.chmod(0o755)
-    for name in ("redis", "postgres"):
-        (directory / name).mkdir(mode=0o755)
-    instance, engine, started, container = f"bench-{uuid.uuid4().hex[:12]}", Engine(), [], None
-    report = {"image": IMAGE, "machine": f"{platform.release()}, {os.cpu_count()} processors", "rows": {}}
-    try:
-        redis = Redis(directory / "redis").start()
-        started.append(redis)
-        postgres = created_postgres(directory / "postgres")
-        started.append(postgres)
-        broker = Broker(redis.new_url(), instance)
-        worker = Worker(directory, "bench", CELERY_BROKER_URL=broker.url, CELERY_RESULT_BACKEND=broker.url, CELERIAC_INSTANCE=instance,
-                        DATABASE_URL=postgres.url("worker"), SANDBOX_IMAGE=IMAGE)
-        started.append(worker)
-        worker.start()
-        container = engine.create()
-        app = broker.app()
-        for name in asked.only or CODES:
-            row = report["rows"][name] = measure(app, engine, container, name, CODES[name], asked.rounds, f"bench-{name}")
-            print(f"{name:8} task p50 {row['task_ms']['p50']:7} ms (inside {row['inside_ms']['p50']:6}), p99 {row['task_ms']['p99']:7};"
-                  f" docker exec p50 {row['docker_exec_ms']['p50']:7} ms; {row['ratio']} times faster"
-                  + (f"; bar {row['bar']['p50_ms']} ms and {row['bar']['ratio']} times: {'met' if row['met'] else 'MISSED'}"
-                     if name in BARS else ""), flush=True)
-        app.close()
-    finally:
-        for service in reversed(started):
-            service.kill()
-        remove_containers(instance)
-        if container:
-            subprocess.run(["docker", "rm", "-f", container], capture_output=True)
-        shutil.rmtree(directory, ignore_errors=True)
-    if asked.output:
-        asked.output.write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if all(row.get("met", True) for row in report["rows"].values()) else 1
+    asked = options(__doc__, 100).parse_args()
+    rows, engine = {}, DockerExec()
+    with Stand() as stand, LlmSandbox() as llm:
+        try:
+            engine.create()
+            for name in asked.only or CODES:
+                row = rows[name] = measure(stand, engine, llm, name, asked.rounds)
+                print(f"{name:7} {row['times_exec']} times docker exec, {row['times_llm_sandbox']} times llm-sandbox, "
+                      f"{row['times_llm_sandbox_pool']} times its pool: p50 {row['task_ms']['p50']} ms (p90 {row['task_ms']['p90']}, "
+                      f"p99 {row['task_ms']['p99']}; inside {row['inside_ms']['p50']}, the client alone {row['client_ms']['p50']}), "
+                      f"exec {row['docker_exec_ms']['p50']}, llm-sandbox {row['llm_sandbox_ms']['p50']}, "
+                      f"its pool {row['llm_sandbox_pool_ms']['p50']}{told(row)}", flush=True)
+            rows["llm-sandbox open"] = {"ms": round(llm.open_ms, 1)}
+        finally:
+            engine.remove()
+    return finish(asked, rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The life of a conversation's sandbox: kept between calls and workers, bound to its project, gone when it should be."""
 
+import concurrent.futures
 import hashlib
 import threading
 import uuid
@@ -269,3 +270,21 @@ def test_many_conversations_from_many_threads(house):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.long
+def test_hundreds_of_conversations(make_house):
+    """Created, used and closed, four at a time: nothing is left of them, and the worker is no larger than before."""
+    house, hundreds, memory = make_house(SANDBOX_POOL="0"), 5, []
+
+    def live_and_die(name):
+        value = house.calls.run("open('/sandbox/output/x', 'w').write('x')", name)
+        assert (value["status"], len(value["files"])) == ("ok", 1), value
+        assert house.calls.call("close", conversation_id=name) == {"removed": True}
+
+    for hundred in range(hundreds):
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            list(threads.map(live_and_die, [f"many-{hundred}-{number}" for number in range(100)]))
+        memory.append(house.worker.anonymous())
+    assert containers(house.instance) == []
+    assert memory[-1] - memory[0] < 2 << 20, memory

@@ -1,0 +1,157 @@
+"""What measurements of the sandbox have in common: private servers and a worker, Docker's API as a client library would
+use it, and figures."""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/integration"))
+
+from clients import Broker  # noqa: E402
+from sandboxes import remove_containers  # noqa: E402
+from services import Redis, wait_until  # noqa: E402,F401
+from worker import created_postgres, Worker  # noqa: E402
+
+IMAGE = os.environ.get("SANDBOX_IMAGE", "celeriac-sandbox:latest")
+PAUSE = 0.05  # seconds before each measured call, so that none pays for what the engine still does after another
+
+
+class DockerExec:
+    """Docker's API over its socket, as a client library would use it, and a container to run code in."""
+
+    container = None
+
+    def __init__(self):
+        self.path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+
+    def open(self):
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(self.path)
+        return connection
+
+    def call(self, method, path, body=None):
+        connection = self.open()
+        connection.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        assert answer.status < 300, (path, data)
+        return json.loads(data) if data else None
+
+    def create(self):
+        # The task's limits: memory and work size together, one processor.
+        host = {"NetworkMode": "none", "Memory": 768 << 20, "NanoCpus": 10**9, "ReadonlyRootfs": True,
+                "Tmpfs": {"/sandbox": "exec,uid=10001", "/tmp": "exec,mode=1777"}}
+        body = {"Image": IMAGE, "Entrypoint": ["sleep", "1000000"], "Cmd": [], "HostConfig": host, "User": "10001:10001"}
+        self.container = self.call("POST", "/containers/create", body)["Id"]
+        self.call("POST", f"/containers/{self.container}/start")
+
+    def remove(self):
+        if self.container:
+            subprocess.run(["docker", "rm", "-f", self.container], capture_output=True)
+
+    def run(self, code):
+        spec = {"AttachStdout": True, "AttachStderr": True, "Cmd": ["python3", "-c", code],
+                "Env": ["MPLBACKEND=Agg", "MPLCONFIGDIR=/tmp/matplotlib"]}
+        made = self.call("POST", f"/containers/{self.container}/exec", spec)["Id"]
+        connection = self.open()
+        connection.request("POST", f"/exec/{made}/start", json.dumps({"Detach": False, "Tty": False}), {"Content-Type": "application/json"})
+        connection.getresponse().read()
+        connection.close()
+        assert self.call("GET", f"/exec/{made}/json")["ExitCode"] == 0
+
+
+def summary(values):
+    ordered = sorted(values)
+    pick = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
+    return {"p50": round(statistics.median(ordered), 2), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
+
+
+def timed(function):
+    began = time.perf_counter()
+    value = function()
+    return (time.perf_counter() - began) * 1000, value
+
+
+class Stand:
+    """Servers, a worker and a client of our own; everything is gone afterwards."""
+
+    def __init__(self, image=IMAGE, **settings):
+        self.image, self.settings, self.started, self.client = image, settings, [], None
+        self.instance = f"bench-{uuid.uuid4().hex[:12]}"
+
+    def __enter__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-bench-"))
+        self.directory.chmod(0o755)
+        for name in ("redis", "postgres"):
+            (self.directory / name).mkdir(mode=0o755)
+        try:
+            redis = Redis(self.directory / "redis").start()
+            self.started.append(redis)
+            postgres = created_postgres(self.directory / "postgres")
+            self.started.append(postgres)
+            self.broker = Broker(redis.new_url(), self.instance)
+            self.worker = Worker(self.directory, "bench", CELERY_BROKER_URL=self.broker.url, CELERY_RESULT_BACKEND=self.broker.url,
+                                 CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"), SANDBOX_IMAGE=self.image,
+                                 **self.settings)
+            self.started.append(self.worker)
+            self.worker.start()
+            self.client = self.broker.app()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.client:
+            self.client.close()
+        for service in reversed(self.started):
+            service.kill()
+        remove_containers(self.instance)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def send(self, task, **kwargs):
+        return self.client.send_task(task, kwargs=kwargs)
+
+    def run(self, code, conversation, **more):
+        value = self.send("sandbox.execute_code", conversation_id=conversation, code=code, **more).get(timeout=300, interval=0.001)
+        assert value["status"] == "ok", value
+        return value
+
+    def containers(self, role):
+        listed = subprocess.run(["docker", "ps", "--format", "{{.Names}}", "--filter", f"label=celeriac.instance={self.instance}",
+                                 "--filter", f"label=celeriac.role={role}"], capture_output=True, text=True, check=True)
+        return listed.stdout.split()
+
+
+def options(description, rounds):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", "--rounds", type=int, default=rounds)
+    parser.add_argument("-o", "--output", type=pathlib.Path)
+    parser.add_argument("only", nargs="*", help="which of the rows")
+    return parser
+
+
+def finish(asked, rows):
+    """Writes the report; the exit status: 1 when a bar was missed."""
+    report = {"image": IMAGE, "machine": f"{platform.release()}, {os.cpu_count()} processors", "rows": rows}
+    if asked.output:
+        asked.output.write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if all(row.get("met", True) for row in rows.values()) else 1
+
+
+def told(row):
+    return "" if "met" not in row else f"; bar {row['bar']}: {'met' if row['met'] else 'MISSED'}"
