@@ -1,6 +1,6 @@
 /*
  * policy.h: what may be called and how, as one immutable snapshot: the rules of CELERIAC_POLICY and
- * of policy_rules, and the rows of sandbox_settings.
+ * of policy_rules, and the rows of sandbox_settings and project_quotas.
  *
  * A snapshot is built by one thread, then only read, by any; whoever keeps one holds a reference.
  * The first rule that matches decides: those of the file first, in its order, then the rows by
@@ -71,6 +71,12 @@ struct sandbox_setting {
 void policy_add_setting(struct policy *p, const char *tool, const char *project,
 			const struct sandbox_setting *s);
 
+/* One row of project_quotas (project NULL = every project without one); -1 = no limit. */
+struct project_quota {
+	int64_t calls_per_minute, concurrent_runs, sandbox_seconds_per_day;
+};
+void policy_add_quota(struct policy *p, const char *project, const struct project_quota *q);
+
 /* ---- asking: any thread ---- */
 struct policy_answer {
 	bool allow;
@@ -98,5 +104,7 @@ bool policy_has_url_rules(const struct policy *p, const char *project);
 /* The row of the project, else the one for all, else NULL. */
 const struct sandbox_setting *policy_setting(const struct policy *p, const char *tool,
 					     const char *project);
+/* Likewise. */
+const struct project_quota *policy_quota(const struct policy *p, const char *project);
 
 #endif

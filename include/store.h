@@ -111,8 +111,9 @@ bool store_ready(const struct store *s);
 
 /* ---- what the application has configured ---- */
 struct policy;
-/* Appends policy_rules and sandbox_settings to `into`, as they are at one instant. A rule that
- * cannot be read is logged; one that denies then denies everything of its kind and project. */
+/* Appends policy_rules, sandbox_settings and project_quotas to `into`, as they are at one instant.
+ * A rule that cannot be read is logged; one that denies then denies everything of its kind and
+ * project. */
 int store_load_policy(struct store *s, struct policy *into, struct err *err) must_check;
 
 /* The enabled row of http_tools of that name, the project's own or the one for all, as an object of

@@ -26,6 +26,9 @@ struct task_ctx {
 	const char *conversation, *project; /* of the call, or NULL; borrowed from its message */
 	const char *target;		    /* the tool it names, or NULL; likewise */
 	json_t *denied;			    /* the tool result of a call that was, or NULL */
+	char *entered, *entered_project;    /* id by which a quota counts it, or NULL; owned: they
+					       outlive the request */
+	usec_t ran;			    /* how long it did */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

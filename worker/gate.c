@@ -3,11 +3,18 @@
  */
 #include "gate.h"
 
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "audit.h"
+#include "clock.h"
 #include "mem.h"
+#include "quota.h"
+
+#define QUOTA_PATIENCE (5 * USEC_PER_SEC)
+#define RETRY_MS       250
 
 static const char *value_of(const struct task *t, json_t *const *values, const char *name)
 {
@@ -61,19 +68,24 @@ static bool is_tool(const struct task *t)
 	return strncmp(t->name, "tools.", 6) == 0 || strncmp(t->name, "mcp.", 4) == 0;
 }
 
+static void refuse(struct task_ctx *ctx, const char *text)
+{
+	struct err err;
+
+	if (is_tool(ctx->request->task))
+		ctx->denied = tool_result("denied", NULL, NULL, true, text, 0);
+	else
+		task_raise(ctx, &err, "builtins", "PermissionError", "%s", text);
+}
+
 static void deny(struct task_ctx *ctx, const char *name, const char *reason, const char *note)
 {
-	const struct task *t = ctx->request->task;
 	char text[512];
-	struct err err;
 
 	record(ctx, "deny", reason, USEC_NEVER);
 	snprintf(text, sizeof(text), "%.255s is denied by the policy%s%s", name,
 		 note && *note ? ": " : "", note ? note : "");
-	if (is_tool(t))
-		ctx->denied = tool_result("denied", NULL, NULL, true, text, 0);
-	else
-		task_raise(ctx, &err, "builtins", "PermissionError", "%s", text);
+	refuse(ctx, text);
 }
 
 /* Task and tool are names of one kind: a rule about either counts. */
@@ -185,4 +197,51 @@ void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)
 	if ((ctx->task->flags & TASK_STORED) == 0)
 		return;
 	record(ctx, failed ? "error" : "allow", failed ? ctx->exc_type : NULL, duration);
+}
+
+/* ---- quotas ---- */
+enum gate_quota gate_enter(struct task_ctx *ctx)
+{
+	static const struct project_quota none = {-1, -1, -1};
+	const struct request *r = ctx->request;
+	const struct project_quota *limits =
+		ctx->policy && ctx->project ? policy_quota(ctx->policy, ctx->project) : NULL;
+
+	if (limits == NULL || (ctx->task->flags & TASK_STORED) == 0)
+		return GATE_OPEN;
+	/* what was let in once, by somebody who may be dead, stays so */
+	if (r->message->redelivered)
+		limits = &none;
+	for (;;) {
+		struct err err = {0};
+		int rc = quota_enter(r->worker->quota, ctx->project, limits, r->id,
+				     clock_deadline(QUOTA_PATIENCE), &err);
+
+		if (rc == 0) {
+			ctx->entered = xstrdup(r->id);
+			ctx->entered_project = xstrdup(ctx->project);
+			return GATE_OPEN;
+		}
+		if (rc == -ERR_DENIED) {
+			record(ctx, "deny", err.msg, USEC_NEVER);
+			refuse(ctx, err.msg);
+			return GATE_CLOSED;
+		}
+		if (atomic_load(&r->worker->releasing))
+			return GATE_ABANDONED;
+		poll(NULL, 0, RETRY_MS);
+	}
+}
+
+void gate_leave(struct task_ctx *ctx)
+{
+	bool sandboxed = (ctx->task->flags & TASK_SANDBOX) != 0;
+
+	if (ctx->entered == NULL)
+		return;
+	quota_leave(ctx->worker->quota, ctx->entered_project, ctx->entered,
+		    sandboxed ? ctx->ran : 0);
+	free(ctx->entered);
+	free(ctx->entered_project);
+	ctx->entered = ctx->entered_project = NULL;
 }

@@ -22,7 +22,7 @@
 	(30 * USEC_PER_SEC) /* and anyway so often: a notification is lost with its connection */
 
 /* Tables that make up the snapshot. */
-static const char *const tables[] = {"policy_rules", "sandbox_settings"};
+static const char *const tables[] = {"policy_rules", "sandbox_settings", "project_quotas"};
 
 /* ---- the file ---- */
 static int read_file(struct policy_watch *p, struct err *err)

@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "serial.h"
 #include "shutdown.h"
+#include "quota.h"
 
 #define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
 #define RETRY_MS      1000
@@ -232,6 +233,8 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		rc = broker_join(w->broker, &w->settings, w->presence, err);
 	if (rc < 0)
 		return rc;
+	w->quota = quota_new(broker_link(w->broker), broker_address(w->broker)->key_prefix,
+			     w->presence);
 	if (w->store != NULL) {
 		rc = sandbox_open(&w->settings, broker_link(w->broker),
 				  broker_address(w->broker)->key_prefix, w->presence, &w->sandbox,

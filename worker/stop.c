@@ -11,6 +11,7 @@
 #include "log.h"
 #include "settle.h"
 #include "shutdown.h"
+#include "quota.h"
 
 #define LEAVE_PATIENCE	(2 * USEC_PER_SEC)
 #define COLD_PATIENCE	(5 * USEC_PER_SEC) /* for cancelled tasks to end */
@@ -219,6 +220,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	lanes_done(&w->lanes);
 	schedule_done(&w->schedule);
 	state_done(&w->state);
+	quota_free(w->quota);
 	presence_free(w->presence);
 	timezone_close(w->zone);
 	return true;

@@ -118,7 +118,9 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 	task_ctx_show(ctx);
 	rc = run_through_outage(ctx, values, &result, &err);
 
-	gate_record(ctx, rc < 0, clock_mono() - began);
+	ctx->ran = clock_mono() - began;
+	gate_record(ctx, rc < 0, ctx->ran);
+	gate_leave(ctx); /* before anybody hears that it has ended */
 	if (atomic_load(&r->terminated) != 0) {
 		discard_terminated(ctx);
 		return;
@@ -174,6 +176,36 @@ static bool begin(struct task_ctx *ctx, json_t *const *values)
 	return false;
 }
 
+static void tell_denied(struct task_ctx *ctx)
+{
+	if (ctx->denied)
+		outcome_success(ctx, 0, ctx->denied);
+	else
+		outcome_failure_unrecorded(ctx);
+}
+
+/* A call that the policy lets pass, as far as its project's quota does. */
+static void enter(struct task_ctx *ctx, json_t *const *values)
+{
+	struct request *r = ctx->request;
+
+	switch (gate_enter(ctx)) {
+	case GATE_CLOSED:
+		tell_denied(ctx);
+		return;
+	case GATE_ABANDONED:
+		settle_release(r);
+		return;
+	case GATE_OPEN:
+		break;
+	}
+	if (begin(ctx, values) && redelivery_begin(ctx) && settle_accept(r)) {
+		events_task_started(r);
+		run_task(ctx, values);
+	}
+	gate_leave(ctx);
+}
+
 void trace_task(struct request *r)
 {
 	struct task_ctx ctx = {.worker = r->worker, .request = r, .task = r->task};
@@ -198,13 +230,9 @@ void trace_task(struct request *r)
 				       err.msg);
 		outcome_failure_unrecorded(&ctx);
 	} else if (!gate_pass(&ctx, values) || !dispatch_call(&ctx, &values)) {
-		if (ctx.denied)
-			outcome_success(&ctx, 0, ctx.denied);
-		else
-			outcome_failure_unrecorded(&ctx);
-	} else if (begin(&ctx, values) && redelivery_begin(&ctx) && settle_accept(r)) {
-		events_task_started(r);
-		run_task(&ctx, values);
+		tell_denied(&ctx);
+	} else {
+		enter(&ctx, values);
 	}
 	log_scope_end();
 	task_ctx_done(&ctx);

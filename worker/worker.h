@@ -248,6 +248,7 @@ struct worker {
 	struct plugin_index *plugins;
 	struct mcp_sessions *mcp; /* NULL without a database */
 	struct policy_watch policy;
+	struct quota *quota;
 	struct audit *audit;
 	struct state state;
 	struct lanes lanes;

@@ -29,11 +29,18 @@ struct setting {
 	UT_hash_handle hh;
 };
 
+struct quota_row {
+	char *project; /* "" = all */
+	struct project_quota values;
+	UT_hash_handle hh;
+};
+
 struct policy {
 	atomic_int users;
 	struct rule *rules;
 	size_t count, room;
 	struct setting *settings;
+	struct quota_row *quotas;
 };
 
 static const struct {
@@ -89,6 +96,13 @@ static void free_rule(struct rule *r)
 	url_pattern_done(&r->url);
 }
 
+static void free_quota(struct policy *p, struct quota_row *q)
+{
+	HASH_DEL(p->quotas, q);
+	free(q->project);
+	free(q);
+}
+
 static void free_setting(struct policy *p, struct setting *s)
 {
 	HASH_DEL(p->settings, s);
@@ -101,6 +115,7 @@ static void free_setting(struct policy *p, struct setting *s)
 void policy_unref(struct policy *p)
 {
 	struct setting *s, *following;
+	struct quota_row *q, *next;
 
 	if (p == NULL || atomic_fetch_sub(&p->users, 1) > 1)
 		return;
@@ -110,6 +125,10 @@ void policy_unref(struct policy *p)
 	HASH_ITER(hh, p->settings, s, following)
 	{
 		free_setting(p, s);
+	}
+	HASH_ITER(hh, p->quotas, q, next)
+	{
+		free_quota(p, q);
 	}
 	free(p);
 }
@@ -181,6 +200,26 @@ void policy_add_setting(struct policy *p, const char *tool, const char *project,
 	s->values.mounts = s->mounts;
 	s->values.limits = s->limits;
 	HASH_ADD_KEYPTR(hh, p->settings, s->key, strlen(s->key), s);
+}
+
+static struct quota_row *find_quota(const struct policy *p, const char *project)
+{
+	struct quota_row *q = NULL;
+
+	HASH_FIND_STR(p->quotas, project, q);
+	return q;
+}
+
+void policy_add_quota(struct policy *p, const char *project, const struct project_quota *values)
+{
+	struct quota_row *q = find_quota(p, project ? project : "");
+
+	if (q)
+		free_quota(p, q);
+	q = xcalloc(1, sizeof(*q));
+	q->project = xstrdup(project ? project : "");
+	q->values = *values;
+	HASH_ADD_KEYPTR(hh, p->quotas, q->project, strlen(q->project), q);
 }
 
 /* ---- asking ---- */
@@ -274,4 +313,13 @@ const struct sandbox_setting *policy_setting(const struct policy *p, const char 
 	if (s == NULL)
 		s = find_setting(p, tool, NULL);
 	return s ? &s->values : NULL;
+}
+
+const struct project_quota *policy_quota(const struct policy *p, const char *project)
+{
+	const struct quota_row *q = find_quota(p, project);
+
+	if (q == NULL)
+		q = find_quota(p, "");
+	return q ? &q->values : NULL;
 }

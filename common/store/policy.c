@@ -1,7 +1,9 @@
 /*
- * policy.c: policy_rules and sandbox_settings.
+ * policy.c: policy_rules, sandbox_settings and project_quotas.
  */
 #include "policy.h"
+
+#include <stdlib.h>
 
 #include "json.h"
 #include "log.h"
@@ -66,6 +68,30 @@ static int load_settings(struct pg *c, struct policy *into, struct err *err)
 	return rc;
 }
 
+static int64_t limit(const char *text)
+{
+	return text ? strtoll(text, NULL, 10) : -1;
+}
+
+static int load_quotas(struct pg *c, struct policy *into, struct err *err)
+{
+	_cleanup_pg_result_ struct pg_result *r = NULL;
+	int rc = pg_exec(c,
+			 "SELECT project_id, calls_per_minute, concurrent_runs, "
+			 "least(sandbox_seconds_per_day, 1000000000) FROM celeriac.project_quotas",
+			 NULL, 0, &r, err);
+
+	for (size_t row = 0; rc == 0 && row < pg_rows(r); row++) {
+		const struct project_quota q = {.calls_per_minute = limit(pg_text(r, row, 1)),
+						.concurrent_runs = limit(pg_text(r, row, 2)),
+						.sandbox_seconds_per_day =
+							limit(pg_text(r, row, 3))};
+
+		policy_add_quota(into, pg_text(r, row, 0), &q);
+	}
+	return rc;
+}
+
 static int load(struct pg *c, struct policy *into, struct err *err)
 {
 	int rc = pg_script(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
@@ -74,6 +100,8 @@ static int load(struct pg *c, struct policy *into, struct err *err)
 		rc = load_rules(c, into, err);
 	if (rc == 0)
 		rc = load_settings(c, into, err);
+	if (rc == 0)
+		rc = load_quotas(c, into, err);
 	return rc < 0 ? rc : pg_script(c, "COMMIT", err);
 }
 
