@@ -162,6 +162,16 @@ int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_cou
 int engine_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len,
 			 char ret_volume[80], struct err *err) must_check;
 
+/*
+ * Removes volumes of agents, and networks, that our instance has made before `before` (wall) and
+ * that no container uses, but those named in `keep` (NULL-terminated). What is wanted again after
+ * all is made again. *ret_removed also after an error.
+ */
+int engine_sweep_volumes(struct engine *e, const char *const *keep, usec_t before,
+			 int64_t *ret_removed, struct err *err) must_check;
+int engine_sweep_networks(struct engine *e, const char *const *keep, usec_t before,
+			  int64_t *ret_removed, struct err *err) must_check;
+
 /* ---- attached streams ---- */
 struct engine_stream;
 enum engine_channel { ENGINE_STDIN, ENGINE_STDOUT, ENGINE_STDERR, ENGINE_SYSTEM };

@@ -202,7 +202,8 @@ struct sandbox_report {
 	int64_t idle, orphans, kept, failed;
 };
 /* One sweep: removes containers idle past SANDBOX_IDLE_TIMEOUT and those of our instance whose
- * owner is dead and which nobody adopted within SANDBOX_ADOPT_GRACE. Strangers are never touched.
+ * owner is dead and which nobody adopted within SANDBOX_ADOPT_GRACE; then volumes and networks of a
+ * day ago that nobody uses. Strangers are never touched.
  * Several workers may sweep at once. */
 int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *err) must_check;
 

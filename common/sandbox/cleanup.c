@@ -26,7 +26,8 @@ struct sweep {
 	bool asked_alive;
 };
 
-#define SPARE_AGE (120 * USEC_PER_SEC) /* one of our own that we do not know is left over then */
+#define LEFTOVER_AGE (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
+#define SPARE_AGE    (120 * USEC_PER_SEC) /* one of our own that we do not know is left over then */
 
 enum judgement { KEEP, IDLE, ORPHAN };
 
@@ -227,6 +228,29 @@ static int gather(struct sweep *w, struct err *err)
 	return sandbox_index_read(&w->s->index, names, w->count, w->records, err);
 }
 
+/* What was made for an agent or a setting of another day. No trouble of the sweep's. */
+static void sweep_engine(struct sweep *w)
+{
+	const struct settings *st = w->s->settings;
+	char volume[sizeof(w->s->agent_volume)];
+	const char *const agents[] = {volume, NULL};
+	const char *const named[] = {st->sandbox_network, st->mcp_network, NULL};
+	int64_t old_volumes = 0, old_networks = 0;
+	struct err err;
+
+	mutex_lock(&w->s->lock);
+	memcpy(volume, w->s->agent_volume, sizeof(volume));
+	mutex_unlock(&w->s->lock);
+	if (engine_sweep_volumes(w->s->engine, agents, w->now - LEFTOVER_AGE, &old_volumes, &err) <
+		    0 ||
+	    engine_sweep_networks(w->s->engine, named, w->now - LEFTOVER_AGE, &old_networks, &err) <
+		    0)
+		log_debug("old volumes and networks: %s", err.msg);
+	if (old_volumes + old_networks > 0)
+		log_info("left over and removed: %lld volume(s) of agents, %lld network(s)",
+			 (long long)old_volumes, (long long)old_networks);
+}
+
 int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *err)
 {
 	struct sweep w = {.s = s, .now = clock_wall()};
@@ -234,6 +258,8 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 
 	for (size_t i = 0; rc == 0 && i < w.count; i++)
 		sweep_one(&w, i);
+	if (rc == 0)
+		sweep_engine(&w);
 	free(w.list);
 	free(w.records);
 	if (rc < 0)

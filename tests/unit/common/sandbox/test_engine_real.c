@@ -358,6 +358,45 @@ START_TEST(test_deliver)
 END_TEST
 
 /* A volume that holds something else, or half of it, is put right. */
+/* Of our instance, unused, old enough and not to be kept: all four. */
+START_TEST(test_sweep)
+{
+	const char *const none[] = {NULL}, *const keep[] = {g_fixture.instance, NULL};
+	const usec_t later = clock_wall() + 3600 * USEC_PER_SEC;
+	struct engine *other = engine_fixture_open(g_other);
+	const char *kept[] = {NULL, NULL};
+	char volume[80], id[ENGINE_ID_SIZE];
+	struct engine_spec spec = spec_for(echo_argv);
+	int64_t n = 0;
+
+	OK(engine_network_need(g_engine, g_fixture.instance, &g_err));
+	OK(engine_sweep_networks(g_engine, none, clock_wall() - 3600 * USEC_PER_SEC, &n, &g_err));
+	ck_assert_int_eq(n, 0);
+	OK(engine_sweep_networks(g_engine, keep, later, &n, &g_err));
+	ck_assert_int_eq(n, 0);
+	OK(engine_sweep_networks(other, none, later, &n, &g_err));
+	ck_assert_int_eq(n, 0);
+	OK(engine_sweep_networks(g_engine, none, later, &n, &g_err));
+	ck_assert_int_eq(n, 1);
+
+	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
+				volume, &g_err));
+	kept[0] = volume;
+	spec.agent_volume = volume;
+	OK(engine_create(g_engine, &spec, id, NULL, &g_err));
+	OK(engine_sweep_volumes(g_engine, none, later, &n, &g_err));
+	ck_assert_int_eq(n, 0); /* in use */
+	OK(engine_remove(g_engine, id, &g_err));
+	OK(engine_sweep_volumes(g_engine, kept, later, &n, &g_err));
+	ck_assert_int_eq(n, 0);
+	OK(engine_sweep_volumes(other, none, later, &n, &g_err));
+	ck_assert_int_eq(n, 0);
+	OK(engine_sweep_volumes(g_engine, none, later, &n, &g_err));
+	ck_assert_int_eq(n, 1);
+	engine_close(other);
+}
+END_TEST
+
 START_TEST(test_deliver_repairs)
 {
 	_cleanup_response_ struct http_response response = RESPONSE_INIT;
@@ -445,6 +484,7 @@ int main(void)
 	tcase_add_test(t, test_strangers);
 	tcase_add_test(t, test_inside);
 	tcase_add_test(t, test_deliver);
+	tcase_add_test(t, test_sweep);
 	tcase_add_test(t, test_deliver_repairs);
 	tcase_add_test(t, test_deliver_foreign_name);
 	tcase_add_test(t, test_deliver_stale_lock);
