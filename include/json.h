@@ -81,6 +81,11 @@ bool json_has_surrogate(const json_t *string);
 /* Overwrites every string in `value`, which may be NULL, and gives it up: for secrets. Nobody else
  * may be reading it. */
 void json_wipe(json_t *value);
+static inline void cleanup_json_wipe_p(json_t **j)
+{
+	json_wipe(*j);
+}
+#define _cleanup_json_wipe_ _cleanup_(cleanup_json_wipe_p)
 
 /*
  * Does `value` fit a JSON Schema? The part of it that tools use: type (also as a list), enum,

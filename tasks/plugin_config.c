@@ -21,7 +21,7 @@ static int open_config(struct task_ctx *ctx, const char *sealed, const char *pla
 		       struct err *err)
 {
 	_cleanup_(wipe_buf) struct buf text = BUF_INIT(BOUND_PLUGIN_CONFIG);
-	_cleanup_json_ json_t *config = NULL;
+	_cleanup_json_wipe_ json_t *config = NULL;
 	struct err why;
 
 	/* all of it at once: growing would leave copies behind */
@@ -30,10 +30,8 @@ static int open_config(struct task_ctx *ctx, const char *sealed, const char *pla
 	int rc = seal_open(task_ctx_seal_keys(ctx), place, sealed, &text, err);
 	if (rc < 0)
 		return rc;
-	if (json_load_python(text.data, text.len, &config, &why) < 0 || !json_is_object(config)) {
-		json_wipe(config);
+	if (json_load_python(text.data, text.len, &config, &why) < 0 || !json_is_object(config))
 		return err_set(err, ERR_INVALID, "%s is not a JSON object", place);
-	}
 	*ret = TAKE(config);
 	return 0;
 }

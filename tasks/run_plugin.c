@@ -42,14 +42,9 @@ static int configure(struct task_ctx *ctx, json_t *const *values, struct python_
 	return rc;
 }
 
-static void wipe_config(json_t **config)
-{
-	json_wipe(*config);
-}
-
 static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)
 {
-	_cleanup_(wipe_config) json_t *opened = NULL;
+	_cleanup_json_wipe_ json_t *opened = NULL;
 	_cleanup_json_ json_t *files = NULL;
 	char digest[PLUGIN_DIGEST_SIZE];
 	struct python_tool tool = {

@@ -75,6 +75,11 @@ def test_too_much_to_seal():
     assert program("--seal", PLACE, b"x" * (3 << 20)).returncode == 1
 
 
+def test_the_key_is_not_shown():
+    shown = run_program("--settings", SECRETS_ENCRYPTION_KEY=f"{OTHER},{KEY}").stdout
+    assert "SECRETS_ENCRYPTION_KEY" in shown and KEY[:12] not in shown and OTHER[:12] not in shown
+
+
 def test_a_worker_with_a_key_that_is_none(make_full_worker):
     """It does not start, and does not say the key."""
     worker = make_full_worker(start=False, SECRETS_ENCRYPTION_KEY="c2VjcmV0").spawn()
