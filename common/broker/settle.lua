@@ -7,24 +7,7 @@
 -- before, the first step is "once". A tag of '' is no delivery: there are only steps.
 -- A stored SUCCESS is never overwritten, as in Celery's own backend.
 -- include redelivered.lua
-local function succeeded(meta)
-	local ok, object = pcall(cjson.decode, meta)
-	if not ok then
-		ok, object = pcall(cmsgpack.unpack, meta)
-	end
-	if ok and type(object) == 'table' then
-		return object['status'] == 'SUCCESS'
-	end
-	return string.find('\n' .. meta, '\nstatus: SUCCESS\n', 1, true) ~= nil -- YAML
-end
-local function store(key, value, ttl)
-	if ttl == '0' then
-		redis.call('SET', key, value)
-	else
-		redis.call('SETEX', key, ttl, value)
-	end
-	redis.call('PUBLISH', key, value)
-end
+-- include ../backend/meta.lua
 -- include bindings.lua
 -- The answer.
 local undeliverable = {1}
