@@ -44,49 +44,71 @@ static const struct {
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
 };
 
+static unsigned long long undeliverable(struct worker *w)
+{
+	return broker_undeliverable(w->broker);
+}
+
+static unsigned long long held(struct worker *w)
+{
+	return atomic_load(&w->state.held_count) + schedule_count(&w->schedule);
+}
+
+static unsigned long long scheduled(struct worker *w)
+{
+	return schedule_count(&w->schedule);
+}
+
+static unsigned long long active(struct worker *w)
+{
+	return atomic_load(&w->state.active_count);
+}
+
+static unsigned long long ready(struct worker *w)
+{
+	struct readiness r;
+
+	return worker_readiness(w, &r) && r.consumer;
+}
+
+static unsigned long long events_dropped(struct worker *w)
+{
+	return atomic_load(&w->events.dropped);
+}
+
+/* What is not counted here but asked of its owner. */
+static const struct asked {
+	const char *name, *type, *help;
+	unsigned long long (*value)(struct worker *w);
+} asked[] = {
+	{"celeriac_messages_undeliverable_total", "counter",
+	 "Follow-ups for exchanges that no queue was bound to.", undeliverable},
+	{"celeriac_messages_held", "gauge", "Messages held unacked.", held},
+	{"celeriac_tasks_scheduled", "gauge",
+	 "Of them, those that wait in the broker for their time or turn.", scheduled},
+	{"celeriac_tasks_active", "gauge", "Tasks running now.", active},
+	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
+	{"celeriac_events_dropped_total", "counter", "Events that nobody will see.",
+	 events_dropped},
+};
+
+static void write_metric(struct buf *out, const char *name, const char *labels, const char *type,
+			 const char *help, unsigned long long value)
+{
+	buf_appendf(out, "# HELP %s %s\n# TYPE %s %s\n%s%s %llu\n", name, help, name, type, name,
+		    labels, value);
+}
+
 static void write_metrics(struct worker *w, struct buf *out)
 {
-	struct readiness ready;
-
-	for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
-		buf_appendf(
-			out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", counters[i].name,
-			counters[i].help, counters[i].name, counters[i].name,
-			(unsigned long long)atomic_load(&w->state.counters[counters[i].counter]));
-	}
-	buf_appendf(out,
-		    "# HELP celeriac_messages_undeliverable_total Follow-ups for exchanges that no "
-		    "queue was bound to.\n# TYPE celeriac_messages_undeliverable_total counter\n"
-		    "celeriac_messages_undeliverable_total %llu\n",
-		    (unsigned long long)broker_undeliverable(w->broker));
-	buf_appendf(out,
-		    "# HELP celeriac_messages_held Messages held unacked.\n# TYPE "
-		    "celeriac_messages_held gauge\n"
-		    "celeriac_messages_held %zu\n",
-		    atomic_load(&w->state.held_count) + schedule_count(&w->schedule));
-	buf_appendf(out,
-		    "# HELP celeriac_tasks_scheduled Of them, those that wait in the broker for "
-		    "their time or turn.\n# TYPE celeriac_tasks_scheduled gauge\n"
-		    "celeriac_tasks_scheduled %zu\n",
-		    schedule_count(&w->schedule));
-	buf_appendf(out,
-		    "# HELP celeriac_tasks_active Tasks running now.\n# TYPE celeriac_tasks_active "
-		    "gauge\n"
-		    "celeriac_tasks_active %zu\n",
-		    atomic_load(&w->state.active_count));
-	buf_appendf(
-		out,
-		"# HELP celeriac_ready Whether messages are claimed.\n# TYPE celeriac_ready gauge\n"
-		"celeriac_ready %d\n",
-		worker_readiness(w, &ready) && ready.consumer ? 1 : 0);
-	buf_appendf(out,
-		    "# HELP celeriac_events_dropped_total Events that nobody will see.\n# TYPE "
-		    "celeriac_events_dropped_total counter\nceleriac_events_dropped_total %llu\n",
-		    (unsigned long long)atomic_load(&w->events.dropped));
-	buf_appendf(out,
-		    "# HELP celeriac_build_info Version.\n# TYPE celeriac_build_info gauge\n"
-		    "celeriac_build_info{version=\"%s\"} 1\n",
-		    CELERIAC_VERSION);
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		write_metric(out, counters[i].name, "", "counter", counters[i].help,
+			     atomic_load(&w->state.counters[counters[i].counter]));
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+		write_metric(out, asked[i].name, "", asked[i].type, asked[i].help,
+			     asked[i].value(w));
+	write_metric(out, "celeriac_build_info", "{version=\"" CELERIAC_VERSION "\"}", "gauge",
+		     "Version.", 1);
 }
 
 static bool write_readiness(struct worker *w, struct buf *out)

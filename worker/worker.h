@@ -11,9 +11,12 @@
  *   events    what monitors are told, heartbeats (events.c)
  *   services  makes database and engine usable, again after an outage (services.c)
  *   chords    publishes bodies of chords that nobody else does (chord_sweep.c)
+ *   broadcast listens to fanout exchanges, where a queue is on one (broadcast.c)
+ *   policy    keeps the rules of file and database current (policy_watch.c)
  *   metrics   libmicrohttpd's own (metrics.c)
- *   links     one per Redis server, owners of the pipelined connections; station 9
- * (common/client/redis_link.c)
+ *   links     two per Redis server: the owner of the pipelined connections, station 9, and who
+ * makes them anew (common/client/redis_link.c) of others audit, sandbox-links, sandbox-pool, lookup
+ * (common/audit/, sandbox/, outbound/)
  *
  * Locks, in the order they may be taken: lanes.lock, state.lock, pool.lock; that of
  * revoked under state.lock at most; schedule.lock, then that of limits; those of keeper, orders and
@@ -172,6 +175,7 @@ void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at);
 struct request *keeper_drain(struct worker *w);
 /* What is set aside of `task_id` is looked at again now. */
 void keeper_hurry(struct worker *w, const char *task_id);
+
 /* ---- services.c: database and engine, brought back whenever they were away ---- */
 struct services {
 	struct mutex lock;
@@ -214,13 +218,16 @@ usec_t due_wake_at(struct worker *w, bool room);
 /* Everything goes back to its queue, as far as that is done by `deadline`. [main, at the end] */
 void due_release_all(struct worker *w, usec_t deadline);
 
+/* ---- metrics.c: /metrics, /healthz and /readyz ---- */
 struct metrics;
 /* Whether CELERIAC_METRICS names an address; nothing is bound. */
 int metrics_check(const struct settings *s, struct err *err) must_check;
 int metrics_start(struct worker *w, struct metrics **ret, struct err *err) must_check;
 void metrics_stop(struct metrics *m);
 
-/* broadcast.c: the thread that listens to fanout exchanges; absent where no queue is on one. */
+/* ---- broadcast.c: the thread that listens to fanout exchanges; absent where no queue is on one
+ * ----
+ */
 struct broadcaster {
 	struct broadcast *broadcast; /* the thread's */
 	int wake_fd;		     /* eventfd: stop, or other queues are consumed */
