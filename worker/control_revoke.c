@@ -185,13 +185,28 @@ int control_terminate(struct worker *w, json_t *const *values, json_t **ret, str
 
 /* ---- by stamp ---- */
 
+static int check_stamps(const json_t *values, struct err *err)
+{
+	json_t *value;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)values, i, value)
+	{
+		if (!json_is_string(value))
+			return panel_raise(err, "TypeError", "stamps must be str, not %s",
+					   json_type_name(value));
+	}
+	return 0;
+}
+
 /* {header: value or [values]}, or ["header=value", …], as {header: [values]}. Given. */
 static int read_headers(const json_t *value, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *headers = json_object();
 	const char *key;
-	json_t *item, *entry;
+	json_t *item;
 	size_t i;
+	int rc;
 
 	json_array_foreach((json_t *)(uintptr_t)value, i, item)
 	{
@@ -213,13 +228,14 @@ static int read_headers(const json_t *value, json_t **ret, struct err *err)
 	if (!json_is_array(value) && !json_is_object(value))
 		return panel_raise(err, "AttributeError", "'%s' object has no attribute 'items'",
 				   json_type_name(value));
-	json_object_foreach(headers, key, item){
-		json_array_foreach(item, i, entry){if (!json_is_string(entry)) return panel_raise(
-			err, "TypeError", "stamps must be str, not %s", json_type_name(entry));
-}
-}
-*ret = TAKE(headers);
-return 0;
+	json_object_foreach(headers, key, item)
+	{
+		rc = check_stamps(item, err);
+		if (rc < 0)
+			return rc;
+	}
+	*ret = TAKE(headers);
+	return 0;
 }
 
 static void remember(struct worker *w, json_t *headers)
@@ -233,6 +249,7 @@ static void remember(struct worker *w, json_t *headers)
 		json_array_foreach(values, i, value)
 		{
 			revoked_add_stamp(&w->revoked, header, json_string_value(value));
+			revoked_share_stamp(w, header, json_string_value(value));
 		}
 	}
 }

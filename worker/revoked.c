@@ -1,5 +1,5 @@
 /*
- * Revoked ids. See revoked.h.
+ * Revoked ids and stamps. See revoked.h.
  */
 #include "revoked.h"
 
@@ -16,110 +16,110 @@
 
 #define PATIENCE   (5 * USEC_PER_SEC)
 #define STAMPS_MAX 1000 /* header and value; the oldest make room */
+#define NEVER	   INT64_MAX
 
-struct revoked_id {
-	char *id;
+struct revoked_item {
+	char *text;
 	usec_t until; /* monotonic */
-	UT_hash_handle hh;
-};
-
-struct revoked_stamp {
-	char *text; /* header, NUL would do: header "=" value */
 	UT_hash_handle hh;
 };
 
 void revoked_init(struct revoked *r, size_t most, usec_t expires)
 {
 	mutex_init(&r->lock);
-	r->most = most;
+	r->ids.most = most;
+	r->stamps.most = STAMPS_MAX;
 	r->expires = expires;
 }
 
-static void remove_id_locked(struct revoked *r, struct revoked_id *item) REQUIRES(r->lock)
+static void remove_locked(struct revoked *r, struct revoked_set *set, struct revoked_item *item)
+	REQUIRES(r->lock)
 {
-	HASH_DEL(r->map, item);
-	free(item->id);
-	free(item);
-	atomic_fetch_sub(&r->count, 1);
-}
-
-static void remove_stamp_locked(struct revoked *r, struct revoked_stamp *item) REQUIRES(r->lock)
-{
-	HASH_DEL(r->stamps, item);
+	HASH_DEL(set->map, item);
 	free(item->text);
 	free(item);
 	atomic_fetch_sub(&r->count, 1);
 }
 
+/* uthash keeps the order of insertion, which is the order of expiry: the first are the oldest. */
+static void forget_locked(struct revoked *r, struct revoked_set *set, usec_t now) REQUIRES(r->lock)
+{
+	while (set->map != NULL && (HASH_COUNT(set->map) > set->most || set->map->until <= now)) {
+		remove_locked(r, set, set->map);
+	}
+}
+
 void revoked_done(struct revoked *r)
 {
 	mutex_lock(&r->lock);
-	while (r->map != NULL) {
-		remove_id_locked(r, r->map);
-	}
-	while (r->stamps != NULL) {
-		remove_stamp_locked(r, r->stamps);
-	}
+	forget_locked(r, &r->ids, NEVER);
+	forget_locked(r, &r->stamps, NEVER);
 	mutex_unlock(&r->lock);
 	mutex_done(&r->lock);
 }
 
-/* uthash keeps the order of insertion, which is the order of expiry: the first are the oldest. */
-static void forget_locked(struct revoked *r, usec_t now) REQUIRES(r->lock)
+static void add_until(struct revoked *r, struct revoked_set *set, const char *text, usec_t until)
 {
-	while (r->map != NULL && (HASH_COUNT(r->map) > r->most || r->map->until <= now)) {
-		remove_id_locked(r, r->map);
-	}
-}
+	struct revoked_item *item = NULL;
 
-static void add_until(struct revoked *r, const char *task_id, usec_t until)
-{
-	struct revoked_id *item = NULL;
-
-	if (task_id[0] == '\0' || strlen(task_id) > BOUND_TASK_ID_BYTES)
-		return;
 	mutex_lock(&r->lock);
-	HASH_FIND_STR(r->map, task_id, item);
+	HASH_FIND_STR(set->map, text, item);
 	if (item != NULL)
-		remove_id_locked(r, item);
+		remove_locked(r, set, item);
 	item = xcalloc(1, sizeof(*item));
-	item->id = xstrdup(task_id);
+	item->text = xstrdup(text);
 	item->until = until;
-	HASH_ADD_KEYPTR(hh, r->map, item->id, strlen(item->id), item);
+	HASH_ADD_KEYPTR(hh, set->map, item->text, strlen(item->text), item);
 	atomic_fetch_add(&r->count, 1);
-	forget_locked(r, clock_mono());
+	forget_locked(r, set, clock_mono());
 	mutex_unlock(&r->lock);
 }
 
-void revoked_add(struct revoked *r, const char *task_id)
+static bool has(struct revoked *r, struct revoked_set *set, const char *text)
 {
-	add_until(r, task_id, clock_deadline(r->expires));
-}
-
-bool revoked_has(struct revoked *r, const char *task_id)
-{
-	struct revoked_id *item = NULL;
+	struct revoked_item *item = NULL;
 	bool found;
 
-	if (atomic_load_explicit(&r->count, memory_order_relaxed) == 0)
-		return false;
 	mutex_lock(&r->lock);
-	HASH_FIND_STR(r->map, task_id, item);
+	HASH_FIND_STR(set->map, text, item);
 	found = item != NULL && item->until > clock_mono();
 	mutex_unlock(&r->lock);
 	return found;
 }
 
+static bool is_empty(const struct revoked *r)
+{
+	return atomic_load_explicit(&r->count, memory_order_relaxed) == 0;
+}
+
+/* ---- ids ---- */
+
+static bool is_id(const char *text)
+{
+	return text[0] != '\0' && strlen(text) <= BOUND_TASK_ID_BYTES;
+}
+
+void revoked_add(struct revoked *r, const char *task_id)
+{
+	if (is_id(task_id))
+		add_until(r, &r->ids, task_id, clock_deadline(r->expires));
+}
+
+bool revoked_has(struct revoked *r, const char *task_id)
+{
+	return !is_empty(r) && has(r, &r->ids, task_id);
+}
+
 json_t *revoked_list(struct revoked *r)
 {
 	json_t *list = json_array();
-	struct revoked_id *item, *following;
+	struct revoked_item *item, *following;
 
 	mutex_lock(&r->lock);
-	forget_locked(r, clock_mono());
-	HASH_ITER(hh, r->map, item, following)
+	forget_locked(r, &r->ids, clock_mono());
+	HASH_ITER(hh, r->ids.map, item, following)
 	{
-		json_array_append_new(list, json_text(item->id, strlen(item->id), false));
+		json_array_append_new(list, json_text(item->text, strlen(item->text), false));
 	}
 	mutex_unlock(&r->lock);
 	return list;
@@ -127,37 +127,27 @@ json_t *revoked_list(struct revoked *r)
 
 /* ---- stamps ---- */
 
+/* Header and value as one text; no header has the separator. Given. */
+static char *stamp_text(const char *header, const char *value)
+{
+	return xasprintf("%s\x1f%s", header, value);
+}
+
 void revoked_add_stamp(struct revoked *r, const char *header, const char *value)
 {
-	struct revoked_stamp *item = NULL;
-	char *text = xasprintf("%s\x1f%s", header, value);
+	_cleanup_free_ char *text = stamp_text(header, value);
 
-	mutex_lock(&r->lock);
-	HASH_FIND_STR(r->stamps, text, item);
-	if (item == NULL) {
-		item = xcalloc(1, sizeof(*item));
-		item->text = TAKE(text);
-		HASH_ADD_KEYPTR(hh, r->stamps, item->text, strlen(item->text), item);
-		atomic_fetch_add(&r->count, 1);
-		if (HASH_COUNT(r->stamps) > STAMPS_MAX)
-			remove_stamp_locked(r, r->stamps);
-	}
-	mutex_unlock(&r->lock);
-	free(text);
+	add_until(r, &r->stamps, text, NEVER);
 }
 
 static bool is_revoked_stamp(struct revoked *r, const char *header, const json_t *value)
 {
-	struct revoked_stamp *item = NULL;
 	_cleanup_free_ char *text = NULL;
 
 	if (!json_is_string(value))
 		return false;
-	text = xasprintf("%s\x1f%s", header, json_string_value(value));
-	mutex_lock(&r->lock);
-	HASH_FIND_STR(r->stamps, text, item);
-	mutex_unlock(&r->lock);
-	return item != NULL;
+	text = stamp_text(header, json_string_value(value));
+	return has(r, &r->stamps, text);
 }
 
 bool revoked_has_stamp(struct revoked *r, const json_t *headers)
@@ -166,7 +156,7 @@ bool revoked_has_stamp(struct revoked *r, const json_t *headers)
 	size_t i, n;
 	json_t *name, *value;
 
-	if (atomic_load_explicit(&r->count, memory_order_relaxed) == 0)
+	if (is_empty(r))
 		return false;
 	names = json_member(headers, "stamped_headers");
 	stamps = json_member(headers, "stamps");
@@ -188,33 +178,46 @@ bool revoked_has_stamp(struct revoked *r, const json_t *headers)
 
 /* ---- with Redis ---- */
 
-static char *key_of(const struct worker *w)
+static char *key_of(const struct worker *w, const struct revoked_set *set)
 {
-	return xasprintf("%sceleriac:%s:revoked", broker_address(w->broker)->key_prefix,
-			 w->settings.instance);
+	return xasprintf("%sceleriac:%s:%s", broker_address(w->broker)->key_prefix,
+			 w->settings.instance,
+			 set == &w->revoked.ids ? "revoked" : "revoked-stamps");
+}
+
+static void share(struct worker *w, const struct revoked_set *set, const char *const *texts,
+		  size_t count)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_free_ char *key = key_of(w, set);
+	usec_t now = clock_wall();
+
+	for (size_t i = 0; i < count; i++) {
+		redis_command(&commands, "ZADD %s %lld %s", key,
+			      (long long)((now + w->revoked.expires) / USEC_PER_SEC), texts[i]);
+	}
+	redis_command(&commands, "ZREMRANGEBYSCORE %s -inf %lld", key,
+		      (long long)(now / USEC_PER_SEC));
+	redis_command(&commands, "ZREMRANGEBYRANK %s 0 -%zu", key, set->most + 1);
+	redis_command(&commands, "EXPIRE %s %lld", key,
+		      (long long)(w->revoked.expires / USEC_PER_SEC + 1));
+	redis_link_submit(broker_link(w->broker), &commands, count + 3, REDIS_LINK_KEEP, NULL,
+			  NULL);
 }
 
 void revoked_share(struct worker *w, const char *const *ids, size_t count)
 {
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ char *key = key_of(w);
-	usec_t now = clock_wall();
-	size_t sent = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		redis_command(&commands, "ZADD %s %lld %s", key,
-			      (long long)((now + w->revoked.expires) / USEC_PER_SEC), ids[i]);
-		sent++;
-	}
-	redis_command(&commands, "ZREMRANGEBYSCORE %s -inf %lld", key,
-		      (long long)(now / USEC_PER_SEC));
-	redis_command(&commands, "ZREMRANGEBYRANK %s 0 -%zu", key, w->revoked.most + 1);
-	redis_command(&commands, "EXPIRE %s %lld", key,
-		      (long long)(w->revoked.expires / USEC_PER_SEC + 1));
-	redis_link_submit(broker_link(w->broker), &commands, sent + 3, REDIS_LINK_KEEP, NULL, NULL);
+	share(w, &w->revoked.ids, ids, count);
 }
 
-static void learn_reply(struct worker *w, const struct redis_reply *reply)
+void revoked_share_stamp(struct worker *w, const char *header, const char *value)
+{
+	_cleanup_free_ char *text = stamp_text(header, value);
+
+	share(w, &w->revoked.stamps, (const char *const[]){text}, 1);
+}
+
+static void learn_ids(struct worker *w, const struct redis_reply *reply)
 {
 	usec_t wall = clock_wall(), mono = clock_mono();
 
@@ -225,20 +228,38 @@ static void learn_reply(struct worker *w, const struct redis_reply *reply)
 
 		if (until - wall > w->revoked.expires)
 			until = wall + w->revoked.expires;
-		add_until(&w->revoked, text, mono + (until - wall));
+		if (is_id(text))
+			add_until(&w->revoked, &w->revoked.ids, text, mono + (until - wall));
 	}
 }
 
-void revoked_learn(struct worker *w)
+static void learn_stamps(struct worker *w, const struct redis_reply *reply)
+{
+	for (size_t i = 0; i + 1 < redis_reply_count(reply); i += 2) {
+		struct slice stamp = redis_reply_str(redis_reply_at(reply, i));
+		_cleanup_free_ char *text = xstrndup(stamp.data, stamp.len);
+
+		add_until(&w->revoked, &w->revoked.stamps, text, NEVER);
+	}
+}
+
+static void learn(struct worker *w, const struct revoked_set *set,
+		  void (*take)(struct worker *w, const struct redis_reply *reply))
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	_cleanup_free_ char *key = key_of(w);
+	_cleanup_free_ char *key = key_of(w, set);
 	struct err err = {0};
 
 	if (redis_link_do(broker_link(w->broker), clock_deadline(PATIENCE), &reply, &err,
 			  "ZRANGEBYSCORE %s %lld +inf WITHSCORES", key,
 			  (long long)(clock_wall() / USEC_PER_SEC)) < 0)
-		log_warning("the ids of revoked tasks were not read: %s", err.msg);
+		log_warning("what was revoked before was not read: %s", err.msg);
 	else
-		learn_reply(w, reply);
+		take(w, reply);
+}
+
+void revoked_learn(struct worker *w)
+{
+	learn(w, &w->revoked.ids, learn_ids);
+	learn(w, &w->revoked.stamps, learn_stamps);
 }

@@ -10,6 +10,7 @@ import uuid
 import celery
 import redis
 
+from asking import asking
 from services import Service, launch, wait_until
 
 HERE = pathlib.Path(__file__).parent
@@ -25,7 +26,7 @@ class Broker:
         self.redis = redis.Redis.from_url(url)
 
     def app(self, **conf):
-        app = celery.Celery(broker=self.url, backend=self.url, set_as_current=False)
+        app = celery.Celery(broker=self.url, backend=asking(self.url), set_as_current=False)
         app.conf.update(broker_connection_retry_on_startup=True, **conf)
         return app
 
@@ -51,6 +52,18 @@ class Broker:
 
     def unacked(self):
         return self.redis.hlen("unacked"), self.redis.zcard("unacked_index")
+
+    def wait_forgotten(self):
+        """Redis has carried out all that a worker of ours which died had still sent."""
+        wait_until(lambda: not self._connections(), 30, lambda: f"Redis still serves {self._connections()}")
+
+    def wait_listening(self):
+        """A worker of ours hears broadcasts; it is ready for tasks before."""
+        wait_until(lambda: any(each["psub"] != "0" for each in self._connections("celeriac-control")), 30, "nobody listens")
+
+    def _connections(self, name="celeriac-"):
+        database = str(self.redis.connection_pool.connection_kwargs["db"])
+        return [each for each in self.redis.client_list() if each["db"] == database and each["name"].startswith(name)]
 
     def wait_settled(self, seconds=30):
         """Nothing queued, nothing held."""
