@@ -53,7 +53,18 @@ class Flower(Service):
     def worker(self):
         return self.get("/api/workers", refresh="1", workername=OURS).json().get(OURS)
 
-    def task(self, task_id, state, seconds=15):
+    def wait_worker(self, told, seconds=60):
+        """What Flower knows of the worker, once `told` is true of it; what it has not heard of yet is not true."""
+        def known():
+            worker = self.worker()
+            try:
+                return worker if told(worker) else None
+            except (KeyError, TypeError):
+                return None
+
+        return wait_until(known, seconds, lambda: f"Flower knows only {self.worker()}")
+
+    def task(self, task_id, state, seconds=60):
         """What Flower knows of a task, once it is in that state."""
         def known():
             answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=20)

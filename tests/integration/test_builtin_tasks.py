@@ -132,7 +132,7 @@ def test_a_python_producer_without_counters(make_worker, broker):
 def test_a_map_ends_with_its_limit(worker, app):
     sleeps = {**ECHO, "task": "celeriac.sleep"}
     with pytest.raises(Exception, match="TimeLimitExceeded"):
-        app.send_task("celery.map", (sleeps, [30, 30]), time_limit=1).get(timeout=20)
+        app.send_task("celery.map", (sleeps, [30, 30]), time_limit=1).get(timeout=30)
 
 
 def test_inner_tasks_that_want_what_only_a_message_can_have(worker, app):

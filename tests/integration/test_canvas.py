@@ -48,7 +48,7 @@ def test_groups_and_chords(worker, sig, broker):
     assert sorted(get(nested)) == [2, 3, 4]
     assert get(chord([sig("add", n, n) for n in range(500)])(sig("xsum"))) == 249500
     broker.wait_settled()
-    assert broker.redis.keys("celery-taskset-meta-*.j") == [], "sets of finished chords stay behind"
+    wait_until(lambda: broker.redis.keys("celery-taskset-meta-*.j") == [], 30, "sets of finished chords stay behind")
 
 
 def test_failures_travel(worker, sig, app):
@@ -107,7 +107,8 @@ def big_chord(make_worker, sig, broker, size):
     done = time.monotonic()
     after = anonymous_kib(worker)
     broker.wait_settled()
-    assert broker.redis.keys("celery-taskset-meta-*.[jstd]") == [] and broker.redis.zcard("celeriac:chords") == 0
+    wait_until(lambda: broker.redis.keys("celery-taskset-meta-*.[jstd]") == [] and broker.redis.zcard("celeriac:chords") == 0, 30,
+               "something of it stays behind")
     print(f"\na chord of {size}: sent in {began - sent:.2f} s, done {done - began:.2f} s after the worker's start, "
           f"anonymous memory {before} KiB idle, {after} KiB after")
     return after - before
@@ -154,7 +155,7 @@ def test_errbacks_on_headers(make_worker, sig, broker, app, allowed):
     get(first.apply_async())
     with pytest.raises(celery.exceptions.ChordError):
         wait_until(lambda: app.AsyncResult("sum").ready(), 30, "the body has no result")
-        app.AsyncResult("sum").get(timeout=5)
+        app.AsyncResult("sum").get(timeout=30)
     broker.wait_settled()
     told = [json.loads(base64.b64decode(json.loads(message)["body"]))[0] for message in broker.redis.lrange("errors", 0, -1)]
     assert (["sum"] in told) and (len(told) == 2) is allowed, told

@@ -48,7 +48,7 @@ def test_python_dies_after_the_last_part_that_one_of_ours_was_a_part_of(make_wor
     wait_until(lambda: not python.alive(), 60, "the Python worker did not die")
     assert broker.meta("first")["result"] == 3
     assert result.get(timeout=60) == 10
-    assert result.parent.get(timeout=5) == [3, 7]
+    assert result.parent.get(timeout=30) == [3, 7]
     assert len(ours.wait_log(r"Chord .* nobody had published its body: done now")) == 1
     wait_until(lambda: nothing_left(broker), 30, "the set stays behind")
     assert len(ours.log_lines(r"Task celeriac.xsum\[.*received")) == 1
@@ -65,7 +65,7 @@ def test_python_dies_and_its_message_is_unacked(make_worker, make_dying_worker, 
     ours = make_worker(**PATIENCE)
     assert result.get(timeout=60) == 20
     assert len(ours.log_lines(r"Task celeriac.xsum\[.*received")) == 1
-    assert broker.redis.hlen("unacked") == held, "what a Python worker held is its own"
+    wait_until(lambda: broker.redis.hlen("unacked") == held, 30, "what a Python worker held is its own")
 
 
 @BOTH

@@ -68,15 +68,16 @@ def test_killed_with_a_full_queue(make_worker, app, broker):
 
 def test_killed_while_tasks_run(make_worker, app, broker):
     worker = make_worker("-c", "8")
-    results = [app.send_task("celeriac.sleep", (0.05,)) for _ in range(150)]
+    results = [app.send_task("celeriac.sleep", (0.05,)) for _ in range(250)]
     for done in (10, 60, 100):
         wait_until(lambda: broker.result_count() >= done and broker.redis.hlen("unacked") >= 8, 60, "it was not busy")
         worker.kill()
+        broker.wait_forgotten()
         held = broker.redis.hlen("unacked")
         assert held >= 8 and broker.redis.zcard("unacked_index") == held
-        assert held + broker.redis.llen("celery") + broker.result_count() == 150
+        assert held + broker.redis.llen("celery") + broker.result_count() == 250
         worker.start()
-    assert len(results_of(results)) == 150
+    assert len(results_of(results)) == 250
     broker.wait_settled()
 
 
@@ -102,7 +103,7 @@ def test_quit_does_not_wait_for_long_tasks(make_worker, app, broker):
     for _ in range(5):
         app.send_task("celeriac.sleep", (600,))
     wait_until(lambda: worker.metric("tasks_active") == 2, 30, "it was not busy")
-    assert worker.quit(seconds=8) == 0
+    assert worker.quit(seconds=30) == 0
     assert broker.redis.llen("celery") == 5 and broker.unacked() == (0, 0)
     assert broker.result_count() == 0
 
@@ -111,7 +112,7 @@ def test_term_waits_no_longer_than_the_grace_time(make_worker, app, broker):
     worker = make_worker("-c", "2", CELERIAC_GRACE_TIME="1")
     app.send_task("celeriac.sleep", (600,))
     wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
-    assert worker.term(seconds=12) == 0
+    assert worker.term(seconds=60) == 0
     assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
 
 
@@ -122,7 +123,7 @@ def test_what_goes_back_keeps_its_order(make_worker, app, broker):
     wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
     sent += [app.send_task("celeriac.echo", (n,)).id for n in range(3)]
     wait_until(lambda: broker.unacked() == (4, 4), 30, "it has not claimed the others")
-    assert worker.term(seconds=12) == 0
+    assert worker.term(seconds=60) == 0
     queued = [json.loads(message)["headers"]["id"] for message in broker.redis.lrange("celery", 0, -1)]
     assert queued[::-1] == sent
 
@@ -161,8 +162,8 @@ def test_two_workers_of_one_node_name(make_worker, app, broker):
     done = [worker.metric("tasks_succeeded_total") for worker in (first, second)]
     assert sum(done) == 60 and min(done) > 0
     # the first dies with a message; whoever takes its name next brings that message back at once
-    app.send_task("celeriac.sleep", (0.5,))
-    app.send_task("celeriac.sleep", (0.5,))
+    app.send_task("celeriac.sleep", (2,))
+    app.send_task("celeriac.sleep", (2,))
     wait_until(lambda: first.metric("tasks_active") == 1 and second.metric("tasks_active") == 1, 30, "not both were busy")
     first.kill()
     assert broker.redis.hlen("unacked") >= 1
@@ -178,6 +179,7 @@ def test_a_python_sweeper_restores_what_we_held(make_worker, app, broker, which)
     results = [app.send_task("celeriac.sleep", (0.3,), priority=n % 2 * 6) for n in range(8)]
     wait_until(lambda: worker.metric("tasks_active") == 2, 30, "it was not busy")
     worker.kill()
+    broker.wait_forgotten()
     held = broker.redis.hlen("unacked")
     assert held >= 2
     queued = broker.redis.llen("celery"), broker.redis.llen("celery\x06\x166")
@@ -198,11 +200,11 @@ def test_three_workers_share_and_one_dies(make_worker, app, broker):
     done = [worker.metric("tasks_succeeded_total") for worker in workers]
     assert sum(done) == 300 and min(done) > 30, done
     # nobody comes back under the dead one's name: the others notice once its lease is over
-    results = [app.send_task("celeriac.sleep", (0.5,)) for _ in range(6)]
+    results = [app.send_task("celeriac.sleep", (2,)) for _ in range(6)]
     wait_until(lambda: all(worker.metric("tasks_active") == 2 for worker in workers), 30, "not all were busy")
     workers[0].kill()
     results_of(results)
-    assert sum(worker.metric("messages_restored_total") for worker in workers[1:]) == 2
+    wait_until(lambda: sum(worker.metric("messages_restored_total") for worker in workers[1:]) == 2, 30, "not what it held was restored")
     broker.wait_settled()
 
 

@@ -108,11 +108,12 @@ def test_bound_and_unbound_while_we_run(broker, queues_app, make_worker):
 
     assert send() == 0
     worker.wait_log("No queues bound to exchange 'later' using binding key 'k'; it is dropped")
-    assert worker.metric("messages_undeliverable_total") == 1
+    wait_until(lambda: worker.metric("messages_undeliverable_total") == 1, 30, "it was not counted")
     declare(queues_app, late)
     assert send() == 1
     broker.redis.delete("_kombu.binding.later")
-    assert send() == 1 and worker.metric("messages_undeliverable_total") == 2
+    assert send() == 1
+    wait_until(lambda: worker.metric("messages_undeliverable_total") == 2, 30, "it was not counted")
 
 
 @pytest.mark.parametrize("instead", [None, "a string"])
@@ -131,7 +132,7 @@ def test_all_bindings_are_lost_while_we_run(broker, queues_app, make_worker, ins
     assert queues_app.AsyncResult("added").get(timeout=30) == 3
     worker.wait_log("No queues bound to exchange 'media' using binding key '.*'; it is dropped")
     assert queues_app.control.inspect(timeout=10, limit=1).ping()
-    assert worker.metric("messages_undeliverable_total") == 1
+    wait_until(lambda: worker.metric("messages_undeliverable_total") == 1, 30, "it was not counted")
 
 
 def test_dead_letters(broker, queues_app, make_worker):

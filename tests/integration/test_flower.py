@@ -38,7 +38,8 @@ def test_worker_tasks_states_arguments_and_runtime(ours, flower, app):
     listed = flower.get("/api/tasks").json()
     assert {listed[result.id]["state"] for result in (done, failed, running)} == {"SUCCESS", "FAILURE", "STARTED"}
     assert "celeriac.add" in flower.get("/api/task/types").json()["task-types"]
-    worker = wait_until(lambda: found if (found := flower.worker()) and found.get("active") else None, 20)
+    worker = flower.wait_worker(lambda worker: worker["active"] and worker["stats"] and worker["conf"] and worker["registered"]
+                                and worker["active_queues"])
     assert worker["active"][0]["id"] == running.id and worker["stats"]["pool"]["max-concurrency"] == 2
     assert worker["active_queues"][0]["name"] == "celery" and "celeriac.echo" in worker["registered"]
     assert worker["stats"]["total"]["celeriac.sleep"] == 1 and worker["conf"]["worker_concurrency"] == 2
@@ -64,7 +65,7 @@ def test_the_buttons_for_a_task(ours, flower, app):
     assert flower.task(running.id, "REVOKED") and flower.task(later.id, "REVOKED")
     wait_until(flower.worker, 20)
     flower.post("/api/task/rate-limit/celeriac.echo", workername=OURS, ratelimit="10/m")
-    assert "celeriac.echo [rate_limit=10/m]" in app.control.inspect([OURS], timeout=5, limit=1).registered()[OURS]
+    assert "celeriac.echo [rate_limit=10/m]" in app.control.inspect([OURS], timeout=30, limit=1).registered()[OURS]
     flower.post("/api/task/timeout/celeriac.echo", workername=OURS, soft="10", hard="20")
     answer = requests.post(f"{flower.url}/api/task/send-task/celeriac.add", json={"args": [1, 2]}, timeout=20).json()
     assert flower.task(answer["task-id"], "SUCCESS")["result"] == "3"
@@ -74,18 +75,18 @@ def test_the_buttons_for_a_task(ours, flower, app):
 def test_the_buttons_for_a_worker(ours, flower, app):
     wait_until(flower.worker, 20)
     flower.post(f"/api/worker/pool/grow/{OURS}", n=3)
-    wait_until(lambda: flower.worker()["stats"]["pool"]["max-concurrency"] == 5, 20)
+    flower.wait_worker(lambda worker: worker["stats"]["pool"]["max-concurrency"] == 5)
     flower.post(f"/api/worker/pool/shrink/{OURS}", n=4)
-    wait_until(lambda: flower.worker()["stats"]["pool"]["max-concurrency"] == 1, 20)
+    flower.wait_worker(lambda worker: worker["stats"]["pool"]["max-concurrency"] == 1)
     assert flower.post(f"/api/worker/pool/autoscale/{OURS}", ok=False, min=1, max=3).status_code == 403
     assert flower.post(f"/api/worker/pool/restart/{OURS}", ok=False).status_code == 403
     flower.post(f"/api/worker/queue/add-consumer/{OURS}", queue="late")
-    assert app.send_task("celeriac.echo", (1,), queue="late").get(timeout=10) == 1
-    wait_until(lambda: [queue["name"] for queue in flower.worker()["active_queues"]] == ["celery", "late"], 20)
+    assert app.send_task("celeriac.echo", (1,), queue="late").get(timeout=30) == 1
+    flower.wait_worker(lambda worker: [queue["name"] for queue in worker["active_queues"]] == ["celery", "late"])
     flower.post(f"/api/worker/queue/cancel-consumer/{OURS}", queue="late")
-    wait_until(lambda: [queue["name"] for queue in flower.worker()["active_queues"]] == ["celery"], 20)
+    flower.wait_worker(lambda worker: [queue["name"] for queue in worker["active_queues"]] == ["celery"])
     flower.post(f"/api/worker/shutdown/{OURS}")
-    assert ours.process.wait(20) == 0
+    assert ours.process.wait(60) == 0
     wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 20)
 
 

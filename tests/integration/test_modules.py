@@ -8,6 +8,7 @@ import subprocess
 import celery
 import pytest
 
+from asking import asking
 from clients import Broker, Client
 from services import wait_until
 from worker import PROGRAM, run_program
@@ -156,7 +157,7 @@ def test_early_acknowledgement_and_an_outage(make_worker, make_redis, headers, i
 def test_early_acknowledgement_with_results_elsewhere(make_worker, headers, redis_server, broker, instance):
     """STARTED, and then the result, go to another database than the acknowledgement."""
     other = Broker(redis_server.new_url(), instance)
-    app = celery.Celery(broker=broker.url, backend=other.url, set_as_current=False)
+    app = celery.Celery(broker=broker.url, backend=asking(other.url), set_as_current=False)
     make_worker("-I", headers.compile("matrix"), CELERY_RESULT_BACKEND=other.url)
     states = []
     result = app.send_task("matrix.run", ("fine",), link=app.signature("matrix.run", args=("linked",), immutable=True, task_id="linked"))

@@ -10,8 +10,8 @@ import redis
 
 from clients import Broker, envelope
 from forwarder import Forwarder
-from sandboxes import wait_running
-from services import free_port, wait_until
+from sandboxes import wait_said
+from services import free_port, patience, wait_until
 from worker import run_program
 
 DOCKER = "/var/run/docker.sock"
@@ -48,7 +48,7 @@ def test_redis_absent_at_the_start(own_redis, own_broker, make_worker):
     back = time.monotonic()
     worker.wait_ready()
     assert own_broker.meta(own_broker.send("celeriac.echo", 1))["result"] == 1
-    assert time.monotonic() - back < RECOVERY
+    assert time.monotonic() - back < patience(RECOVERY)
     assert len(worker.log_lines("Cannot connect")) == 1
 
 
@@ -86,7 +86,7 @@ def test_redis_killed_in_the_middle(own_redis, own_broker, make_worker):
             own_redis.start()
             back = time.monotonic()
             worker.wait_ready()
-            assert time.monotonic() - back < RECOVERY
+            assert time.monotonic() - back < patience(RECOVERY)
         target = len(sent) + 300
         wait_until(lambda: len(sent) >= target, 60, "too little was sent")
     finally:
@@ -124,7 +124,7 @@ def test_results_wait_for_redis(own_redis, own_broker, make_worker):
     """Tasks that end during an outage keep their results until Redis is back; nothing is run again."""
     own_redis.start()
     worker = make_worker("-c", "4", broker=own_broker)
-    sent = [own_broker.send("celeriac.sleep", 1) for _ in range(4)]
+    sent = [own_broker.send("celeriac.sleep", 2) for _ in range(4)]
     wait_until(lambda: worker.metric("tasks_active") == 4, 20, "it was not busy")
     own_redis.kill()
     wait_until(lambda: worker.metric("tasks_succeeded_total") == 4, 20, "they did not end")
@@ -161,7 +161,7 @@ def test_postgres_absent_at_the_start(make_postgres, make_full_worker, broker):
     database.start()
     back = time.monotonic()
     worker.wait_ready()
-    assert time.monotonic() - back < RECOVERY
+    assert time.monotonic() - back < patience(RECOVERY)
     assert waiting.get(timeout=20) == 1
     assert len(worker.log_lines("PostgreSQL is not usable")) <= 2  # it may first be starting up, and say so
 
@@ -179,7 +179,7 @@ def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app):
     database.start()
     back = time.monotonic()
     worker.wait_ready()
-    assert time.monotonic() - back < RECOVERY
+    assert time.monotonic() - back < patience(RECOVERY)
     assert result.get(timeout=30)["stdout"] == "begun\ndone\n"
     assert late.get(timeout=30)["stdout"] == "ran\n"
     rows = database.sql("SELECT state, attempt FROM celeriac.tool_results ORDER BY started_at")
@@ -201,12 +201,12 @@ def test_engine_absent_at_the_start(make_full_worker, app, door):
     worker = make_full_worker(start=False, DOCKER_HOST=f"unix://{door.path}").spawn()
     lines = worker.wait_log("the container engine is not usable")
     assert str(door.path) in lines[0]
-    assert worker.readiness()["engine"] == "away" and worker.http("/readyz")[0] == 503
+    wait_until(lambda: worker.readiness().get("engine") == "away" and worker.http("/readyz")[0] == 503, 20, "/readyz does not say so")
     result = execute(app)
     door.open()
     back = time.monotonic()
     worker.wait_ready()
-    assert time.monotonic() - back < RECOVERY
+    assert time.monotonic() - back < patience(RECOVERY)
     assert result.get(timeout=30)["stdout"] == "ran\n"
     assert len(worker.log_lines("the container engine is not usable")) == 1
 
@@ -226,7 +226,7 @@ def test_engine_lost_in_the_middle(make_full_worker, app, broker, door):
     door.open()
     back = time.monotonic()
     worker.wait_ready()
-    assert time.monotonic() - back < RECOVERY
+    assert time.monotonic() - back < patience(RECOVERY)
     assert waiting.get(timeout=30)["stdout"] == "here\n"
     assert other.get(timeout=20) == 1
     worker.wait_log("the container engine is usable again")
@@ -247,12 +247,12 @@ def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, door):
 
 
 @pytest.mark.docker
-def test_engine_lost_while_code_runs(make_full_worker, app, instance, postgres, door):
+def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, door):
     """The run is not left without an end: fetched when the engine is back, or known to be lost."""
     door.open()
     make_full_worker(DOCKER_HOST=f"unix://{door.path}")
     result = execute(app, "import time\nprint('begun', flush=True)\ntime.sleep(5)\nopen('/sandbox/output/f.txt', 'w').write('x')")
-    wait_running(instance)
+    wait_said(broker, result.id, "begun")
     door.close()
     door.open()
     value = result.get(timeout=60)
@@ -300,7 +300,7 @@ def test_no_container_is_free(make_full_worker, app):
     for _ in range(20):
         assert worker.readiness()["engine"] != "away"
         time.sleep(0.1)
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=5) == 1
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
     assert first.get(timeout=60)["status"] == "ok"
     assert second.get(timeout=60)["stdout"] == "ran\n"
     assert not worker.log_lines("container engine is away")

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from sandboxes import IMAGE, containers, docker, exists
+from sandboxes import IMAGE, container_of, containers, docker, exists
 from services import wait_until
 from test_beat import Beat
 
@@ -58,9 +58,11 @@ def house(make_full_worker, calls):
 def test_an_idle_conversation_is_reaped_and_begins_anew(house, make_beat, instance):
     conversation = f"c-{uuid.uuid4()}"
     first = house.run("open('/sandbox/kept', 'w')", conversation)
-    make_beat()
+    beat = make_beat()
     wait_until(lambda: not exists(first["sandbox"]), 30, "the idle container was not removed")
+    wait_until(lambda: sum(report["idle"] for report in reports(house)) == 1, 30, "no sweep says so")
     assert containers(instance) == []
+    beat.term()
     second = house.run("import os; print(os.path.exists('/sandbox/kept'))", conversation)
     assert (second["stdout"], second["reused"], second["restarted"]) == ("False\n", False, True)
     assert second["sandbox"] != first["sandbox"]
@@ -70,15 +72,16 @@ def test_an_idle_conversation_is_reaped_and_begins_anew(house, make_beat, instan
     assert (third["reused"], third["restarted"]) == (True, False)
 
 
-def test_what_is_used_is_not_idle(house, make_beat):
+def test_what_is_used_is_not_idle(house, make_beat, instance):
     """Neither by a long run nor by calls that come again and again."""
     make_beat()
     busy, chatty = f"c-{uuid.uuid4()}", f"c-{uuid.uuid4()}"
-    long_run = house.send("import time\ntime.sleep(8)\nprint('done')", busy)
+    long_run = house.send("import os, time\nwhile not os.path.exists('/sandbox/gate'): time.sleep(0.05)\nprint('done')", busy, timeout=200)
     first = house.run("print(1)", chatty)
     until = time.monotonic() + 7
-    while time.monotonic() < until:
+    while time.monotonic() < until or len(reports(house)) < 4:
         assert house.run("print(1)", chatty)["sandbox"] == first["sandbox"]
+    docker("exec", container_of(instance, busy), "touch", "/sandbox/gate")
     assert long_run.get(timeout=30)["stdout"] == "done\n"
     done = reports(house)
     assert len(done) >= 4 and sum(report["idle"] + report["orphans"] for report in done) == 0
@@ -105,7 +108,7 @@ def test_orphans_go_and_strangers_stay(make_full_worker, calls, make_beat, stran
         swept = len(reports(calls))
         wait_until(lambda: len(reports(calls)) >= swept + 2, 20, "no more sweeps")
         assert all(exists(container) for container in strangers)
-        assert sum(report["orphans"] for report in reports(calls)) == 2
+        wait_until(lambda: sum(report["orphans"] for report in reports(calls)) == 2, 30, "the sweeps tell otherwise")
         assert containers(instance) == [own["sandbox"]]
     finally:
         docker("rm", "-f", unlabelled, check=False)
@@ -132,7 +135,7 @@ def test_a_restart_adopts_and_reaps_later(house, make_beat):
     assert (second["stdout"], second["sandbox"]) == ("True\n", first["sandbox"])
     make_beat()
     wait_until(lambda: not exists(first["sandbox"]), 30, "the idle container was not removed")
-    assert sum(report["idle"] for report in reports(house)) == 1
+    wait_until(lambda: sum(report["idle"] for report in reports(house)) == 1, 30, "no sweep says so")
     assert sum(report["orphans"] for report in reports(house)) == 0
 
 

@@ -31,7 +31,7 @@ def wait_active(worker, count=1):
 
 def wait_running(app, task_id):
     def runs():
-        return any(info["id"] == task_id for active in (app.control.inspect().active() or {}).values() for info in active)
+        return any(info["id"] == task_id for active in (app.control.inspect(limit=1).active() or {}).values() for info in active)
 
     wait_until(runs, 30, "it does not run")
 
@@ -122,6 +122,7 @@ def test_what_a_python_sweeper_restores_counts(make_worker, app, broker):
     for _ in range(3):
         wait_active(worker)
         worker.kill()
+        broker.wait_forgotten()
         subprocess.run([sys.executable, "-c", RESTORE, broker.url], check=True, timeout=60)
         assert broker.unacked() == (0, 0)
         worker.start()

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from sandboxes import containers, docker, exists, inspect, processes, wait_running
+from sandboxes import container_of, containers, docker, exists, inspect, processes, wait_running, wait_said
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -157,11 +157,12 @@ def assert_ran_once(calls, result, conversation):
     return value
 
 
-def test_killed_in_the_middle_of_a_run(make_full_worker, calls, instance, conversation):
+def test_killed_in_the_middle_of_a_run(make_full_worker, calls, broker, instance, conversation):
     """The run goes on without its worker, and whoever restores the message gets its verdict and output."""
     worker = make_full_worker()
-    result = calls.send(SLOW.format(seconds=3), conversation)
-    container = wait_running(instance)
+    result = calls.send(SLOW.format(seconds=4), conversation)
+    wait_said(broker, result.id, "begun")
+    container = container_of(instance, conversation)
     wait_until(lambda: calls.row(result.id, "container_id") == (container,), 30, "the row does not say where the run is")
     worker.kill()
     assert calls.row(result.id, "state", "attempt") == ("running", 1)
@@ -170,24 +171,25 @@ def test_killed_in_the_middle_of_a_run(make_full_worker, calls, instance, conver
     assert flags(value) == (False, False) and containers(instance) == [container]
 
 
-def test_killed_and_restarted_after_the_end_of_a_run(make_full_worker, calls, instance, conversation):
+def test_killed_and_restarted_after_the_end_of_a_run(make_full_worker, calls, broker, instance, conversation):
     """Nobody heard the end: the agent has kept it."""
     worker = make_full_worker()
     result = calls.send(SLOW.format(seconds=1), conversation)
-    container = wait_running(instance)
+    wait_said(broker, result.id, "begun")
     worker.kill()
+    container = container_of(instance, conversation)
     wait_until(lambda: len(processes(container)) == 1, 30, "the run did not end")
     worker.start()
     assert_ran_once(calls, result, conversation)
 
 
-def test_killed_when_the_container_went_too(make_full_worker, calls, instance, conversation):
+def test_killed_when_the_container_went_too(make_full_worker, calls, broker, instance, conversation):
     """Only a run that is nowhere any more is run again, and that is a second attempt."""
     worker = make_full_worker()
     result = calls.send(SLOW.format(seconds=3), conversation)
-    container = wait_running(instance)
+    wait_said(broker, result.id, "begun")
     worker.kill()
-    docker("rm", "-f", container)
+    docker("rm", "-f", container_of(instance, conversation))
     worker.start()
     value = result.get(timeout=90)
     assert (value["stdout"], flags(value)) == ("begun\ndone\n", (False, True))
@@ -237,18 +239,18 @@ def test_killed_between_row_and_result(make_full_worker, calls, broker, conversa
 def test_stopped_while_code_runs(make_full_worker, calls, broker, instance, conversation):
     """TERM lets it finish; QUIT leaves it to itself and gives the message back, and the next worker has its end."""
     worker = make_full_worker()
-    slow = "import time\ntime.sleep(2)\nprint('done')"
+    slow = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('done')"
     result = calls.send(slow, conversation)
-    wait_running(instance)
+    wait_said(broker, result.id, "begun")
     assert worker.term() == 0
-    assert result.get(timeout=5)["stdout"] == "done\n"
+    assert result.get(timeout=30)["stdout"] == "begun\ndone\n"
     worker.start()
-    result = calls.send("import time\ntime.sleep(4)\nprint('done')", conversation)
-    wait_running(instance)
+    result = calls.send(slow, conversation)
+    wait_said(broker, result.id, "begun")
     assert worker.quit(seconds=20) == 0
     assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
     worker.start()
-    assert result.get(timeout=60)["stdout"] == "done\n"
+    assert result.get(timeout=60)["stdout"] == "begun\ndone\n"
     assert calls.row(result.id, "state", "attempt") == ("finished", 1)
 
 

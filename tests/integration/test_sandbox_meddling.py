@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from sandboxes import IMAGE, container_of, containers, docker, inspect, wait_said
-from services import wait_until
+from services import patience, wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -71,7 +71,7 @@ def test_a_writable_volume_in_the_work_space_is_refused(make_worker, postgres, d
         worker = make_worker(SANDBOX_IMAGE=tag, DATABASE_URL=postgres.url("worker"), start=False)
         worker.spawn()
         worker.wait_log("VOLUME '/sandbox/output'")
-        assert worker.readiness()["engine"] == "away"
+        wait_until(lambda: worker.readiness().get("engine") == "away", 30, "/readyz does not say so")
     finally:
         docker("rmi", "-f", tag, check=False)
 
@@ -110,5 +110,5 @@ def test_a_revoke_ends_the_run(house):
     wait_until(lambda: house.app.AsyncResult(result.id).state == "REVOKED", 30, "it was not revoked")
     took = time.monotonic() - began
     print(f"revoke: {took * 1000:.0f} ms")
-    assert took < 10, "far from a second"
+    assert took < patience(10), "far from a second"
     assert house.calls.run("print('again')", conversation)["sandbox"] == container, "the conversation keeps its container"

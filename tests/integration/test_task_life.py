@@ -36,7 +36,7 @@ def test_hard_limit(worker, app):
     began = time.monotonic()
     with pytest.raises(billiard.exceptions.TimeLimitExceeded):
         app.send_task("celeriac.sleep", (60,), time_limit=1).get(timeout=30)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert "Hard time limit (1s) exceeded for celeriac.sleep" in worker.log()
 
 
@@ -51,7 +51,7 @@ def test_limits_of_the_settings_and_of_remote_control(make_worker, app):
     with pytest.raises(billiard.exceptions.TimeLimitExceeded):
         app.send_task("celeriac.sleep", (60,)).get(timeout=30)
     assert app.send_task("celeriac.sleep", (1.5,), time_limit=30).get(timeout=30) is None, "the message's own goes first"
-    assert app.control.time_limit("celeriac.sleep", soft=1, hard=40, reply=True, timeout=5)
+    assert app.control.time_limit("celeriac.sleep", soft=1, hard=40, reply=True, timeout=30, limit=1)
     with pytest.raises(billiard.exceptions.SoftTimeLimitExceeded):
         app.send_task("celeriac.sleep", (60,)).get(timeout=30)
     assert worker.term() == 0

@@ -186,7 +186,7 @@ def test_queues_come_and_go(make_world):
 
 def test_shutdown_is_warm(make_world):
     mine = make_world()
-    result = mine.send("sleep", 1.5)
+    result = mine.send("sleep", 3)
     mine.wait_active(result)
     mine.app.control.shutdown(destination=[mine.name])
     assert mine.worker.process.wait(60) == 0

@@ -189,8 +189,7 @@ def test_urgent_messages_come_first(make_world):
     lone.worker.args = [*lone.worker.args, "-E"]
     lone.worker.start()
     for task_id, _ in sent:
-        lone.meta(task_id)
-    lone.events.wait("task-succeeded", sent[0][0])
+        lone.events.wait("task-succeeded", task_id)
     started = [event["uuid"] for event, _, _ in lone.events.seen if event["type"] == "task-started"]
     assert started == [task_id for task_id, _ in sorted(sent, key=lambda item: item[1] // 3)]
 
@@ -202,7 +201,7 @@ def test_queues_are_served_in_turn(make_world):
     other = lone.send("echo", "other")
     lone.worker.start()
     for task_id in sent:
-        lone.meta(task_id)
+        lone.events.wait("task-succeeded", task_id)
     started = [sent[event["uuid"]] for event, _, _ in lone.events.seen if event["type"] == "task-started"]
     assert all(started[:15].count(queue) == 5 for queue in ("one", "two", "three")), started
     assert other.state == "PENDING" and lone.redis.llen("celery") == 1

@@ -5,7 +5,7 @@ import time
 import celery.exceptions
 import pytest
 
-from services import wait_until
+from services import patience, wait_until
 from world import done, error
 
 REVOKED = error("TaskRevokedError", "revoked", module="celery.exceptions")
@@ -52,7 +52,8 @@ def test_while_it_waits_for_a_thread(make_world):
 
 
 def test_while_it_waits_for_its_eta(world):
-    result = world.send("echo", 1, countdown=2)
+    # Celery's is settled when its eta comes
+    result = world.send("echo", 1, countdown=600 if world.differs("revoked eta") else 5)
     world.wait_scheduled(result)
     world.ask("revoke", task_id=result.id)
     check_revoked(world, result)
@@ -128,4 +129,4 @@ def test_a_rate_limit(make_world):
     assert slow.ask("rate_limit", task_name="celeriac.add", rate_limit=0) == {"ok": "rate limit disabled successfully"}
     began = time.monotonic()
     assert [slow.send("add", n, 0).get(timeout=60) for n in range(20)] == list(range(20))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < patience(20)

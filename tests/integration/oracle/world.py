@@ -103,6 +103,8 @@ class World:
 
     def ask(self, method, seconds=30, **arguments):
         """The reply of a control command. One that got lost (broadcasts may) is asked for again."""
+        if self.ours:
+            self.broker.wait_listening()
         for _ in range(3):
             got = self.app.control.broadcast(
                 method, arguments=arguments, destination=[self.name], reply=True, timeout=seconds / 3, limit=1)
