@@ -113,8 +113,11 @@ usec_t limits_take_turn(struct limits *l, const char *task, usec_t now)
 	mutex_lock(&l->lock);
 	limit = find_locked(l, task);
 	if (limit != NULL && limit->per_second > 0) {
+		double pause = (double)USEC_PER_SEC / limit->per_second;
+
 		turn = limit->next_turn > now ? limit->next_turn : now;
-		limit->next_turn = turn + (usec_t)((double)USEC_PER_SEC / limit->per_second);
+		limit->next_turn =
+			pause < (double)(USEC_NEVER - turn) ? turn + (usec_t)pause : USEC_NEVER;
 	}
 	mutex_unlock(&l->lock);
 	return turn;

@@ -67,6 +67,10 @@ START_TEST(test_turns)
 	free(text);
 	limits_set_rate(&g_limits, "a", 1, "1/s"); /* turns begin anew */
 	ck_assert_int_eq(limits_take_turn(&g_limits, "a", now), now);
+	limits_set_rate(&g_limits, "a", 1e-300, "1e-300");
+	ck_assert_int_eq(limits_take_turn(&g_limits, "a", now), now);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(limits_take_turn(&g_limits, "a", now), USEC_NEVER);
 	limits_set_rate(&g_limits, "a", 0, "");
 	ck_assert_int_eq(limits_take_turn(&g_limits, "a", now), 0);
 	ck_assert_uint_eq(atomic_load(&g_limits.limited), 0);
