@@ -2,6 +2,7 @@
  * canvas_options.c: the options of a signature become fields of a message (as_task_v2 and
  * send_task_message in celery/app/amqp.py).
  */
+#include "bounds.h"
 #include "canvas.h"
 #include "clock.h"
 #include "json.h"
@@ -79,28 +80,54 @@ static int text_option(const json_t *options, const char *key, const char **ret,
 	return 0;
 }
 
+/* Names become keys: of a bounded length, without what nobody sees. `value` is a string. */
+static int check_name(const char *key, const json_t *value, bool may_be_empty, struct err *err)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
+	if (len > BOUND_TASK_ID_BYTES || (len == 0 && !may_be_empty))
+		return err_set(err, ERR_INVALID,
+			       "a signature whose %s has %zu bytes, %d to %d are allowed", key, len,
+			       !may_be_empty, BOUND_TASK_ID_BYTES);
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return err_set(err, ERR_INVALID,
+				       "a signature whose %s holds a control character", key);
+	}
+	return 0;
+}
+
+enum text_kind { TEXT, NAME, NAME_OR_EMPTY };
+
 static int texts(const json_t *options, struct message_out *m, struct err *err)
 {
 	const struct {
 		const char *key;
 		const char **to;
+		enum text_kind kind;
 	} all[] = {
-		{"task_id", &m->id},
-		{"root_id", &m->root_id},
-		{"parent_id", &m->parent_id},
-		{"group_id", &m->group},
-		{"shadow", &m->shadow},
-		{"reply_to", &m->reply_to},
-		{"queue", &m->queue},
-		{"exchange", &m->exchange},
-		{"routing_key", &m->routing_key},
-		{"serializer", &m->serializer},
-		{"compression", &m->compression},
+		{"task_id", &m->id, NAME},
+		{"root_id", &m->root_id, TEXT},
+		{"parent_id", &m->parent_id, TEXT},
+		{"group_id", &m->group, TEXT},
+		{"shadow", &m->shadow, TEXT},
+		{"reply_to", &m->reply_to, TEXT},
+		{"queue", &m->queue, NAME},
+		{"exchange", &m->exchange, NAME_OR_EMPTY},
+		{"routing_key", &m->routing_key, NAME_OR_EMPTY},
+		{"serializer", &m->serializer, TEXT},
+		{"compression", &m->compression, TEXT},
 	};
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(all); i++)
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(all); i++) {
+		const json_t *value = json_member(options, all[i].key);
+
 		rc = text_option(options, all[i].key, all[i].to, err);
+		if (rc == 0 && value != NULL && all[i].kind != TEXT)
+			rc = check_name(all[i].key, value, all[i].kind == NAME_OR_EMPTY, err);
+	}
 	return rc;
 }
 
