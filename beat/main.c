@@ -118,6 +118,8 @@ static int act(const struct settings *s, const struct options *o, int parent)
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:
 	case ACTION_RESEAL:
+	case ACTION_IMPORT:
+	case ACTION_IMPORT_APPLY:
 	case ACTION_RUN:
 		break;
 	}

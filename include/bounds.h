@@ -42,7 +42,8 @@
 
 /* Policy and audit */
 #define BOUND_POLICY_FILE  (4u << 20)
-#define BOUND_AUDIT_EVENTS 10000 /* waiting for the database */
+#define BOUND_IMPORT	   (32u << 20) /* an OpenAPI document, and what it becomes */
+#define BOUND_AUDIT_EVENTS 10000       /* waiting for the database */
 
 /* Text for people */
 #define BOUND_LOG_LINE	 8192

@@ -121,6 +121,11 @@ int store_load_policy(struct store *s, struct policy *into, struct err *err) mus
 int store_load_http_tool(struct store *s, const char *name, const char *project, json_t **ret,
 			 struct err *err) must_check;
 
+/* Adds `tools` (openapi.h) for all projects, as the schema's owner; a name that is there already
+ * stays what it is. [init] */
+int store_import_http_tools(const char *owner_url, const json_t *tools, int64_t *ret_added,
+			    struct err *err) must_check;
+
 /* The sealed configuration of a plugin, the project's own or the one for all (project NULL: only
  * that), and the place it was sealed for. Given. ERR_NOTFOUND. */
 #define STORE_PLACE_SIZE 64

@@ -12,6 +12,7 @@
 #include "daemon.h"
 #include "dump.h"
 #include "http.h"
+#include "import_command.h"
 #include "log.h"
 #include "mem.h"
 #include "options.h"
@@ -160,6 +161,10 @@ static int act(struct worker *w, const struct options *o, int parent)
 		return seal_command(&w->settings, o->subject, false);
 	case ACTION_RESEAL:
 		return seal_command(&w->settings, o->subject, true);
+	case ACTION_IMPORT:
+		return import_command(&w->settings, o->subject, false);
+	case ACTION_IMPORT_APPLY:
+		return import_command(&w->settings, o->subject, true);
 	case ACTION_RUN:
 		break;
 	}

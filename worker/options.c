@@ -66,6 +66,8 @@ static const struct option_row rows[] = {
 	{ 0, "migrate", false, OPTION_ACTION, NULL, ACTION_MIGRATE, "bring the database schema up to date" },
 	{ 0, "seal", true, OPTION_ACTION, NULL, ACTION_SEAL, "seal what comes on stdin for a place: plugin_configs.config.7" },
 	{ 0, "reseal", true, OPTION_ACTION, NULL, ACTION_RESEAL, "the same of what is sealed already, under the key in use now" },
+	{ 0, "import-openapi", true, OPTION_ACTION, NULL, ACTION_IMPORT, "show the HTTP tools that an OpenAPI file or URL would become" },
+	{ 0, "import-openapi-apply", true, OPTION_ACTION, NULL, ACTION_IMPORT_APPLY, "the same, and add them to http_tools" },
 	{ 'h', "help", false, OPTION_ACTION, NULL, ACTION_HELP, "print this" },
 	{ 0, "version", false, OPTION_ACTION, NULL, ACTION_VERSION, "print the version" },
 };
