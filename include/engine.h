@@ -147,6 +147,13 @@ struct engine_container {
 };
 int engine_inspect(struct engine *e, const char *id, struct engine_container *ret,
 		   struct err *err) must_check;
+/* What the engine sees of a running container's control group. */
+struct engine_group {
+	bool own;	       /* it has one: else its limits are the machine's, that is none */
+	uint64_t memory, pids; /* limits in bytes and processes, 0 = the engine does not say */
+};
+int engine_group(struct engine *e, const char *id, struct engine_group *ret,
+		 struct err *err) must_check;
 /* Every container of our instance, running or not; without oom_killed and exit_code, which only
  * engine_inspect knows. `ret` given: free. */
 int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count,

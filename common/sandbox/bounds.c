@@ -1,6 +1,7 @@
 /*
- * Is a sandbox bounded as it was asked for? Its agent says what it sees from inside; what cannot be
- * seen there is believed of the engine.
+ * Is a sandbox bounded as it was asked for? Its agent says what it sees from inside; for what
+ * cannot be seen there, the engine says what it sees from outside, and only if it does not either,
+ * what it says of itself is believed.
  */
 #include "sandbox_internal.h"
 
@@ -88,6 +89,7 @@ int sandbox_bounds_check(const struct settings *s, const struct frame_bounds *b,
 		{"disk", "bytes of /sandbox", b->home, work + ROUNDING},
 		{"disk", "bytes of /tmp", b->tmp, work + ROUNDING},
 		{"disk", "bytes of /dev/shm", b->shm, work + ROUNDING},
+		{"agent", "descriptors of the agent that a run can open", b->reachable, 0},
 		{NULL, "capabilities", b->capabilities, 0},
 		{NULL, "writable root", b->root_is_writable, 0},
 		{NULL, "routes", b->routes, has_network ? FRAME_UNBOUND : 0},
@@ -104,6 +106,23 @@ int sandbox_bounds_check(const struct settings *s, const struct frame_bounds *b,
 		buf_appendf(notes, "inside: %llu of swap on top of the memory\n",
 			    (unsigned long long)(b->swap - b->memory));
 	return rc;
+}
+
+bool sandbox_bounds_unseen(const struct frame_bounds *b)
+{
+	return b->memory == FRAME_UNSEEN || b->pids == FRAME_UNSEEN || b->cpu == FRAME_UNSEEN;
+}
+
+void sandbox_bounds_add(struct frame_bounds *b, const struct engine_group *group)
+{
+	if (b->memory == FRAME_UNSEEN)
+		b->memory = !group->own	    ? FRAME_UNBOUND
+			    : group->memory ? group->memory
+					    : FRAME_UNSEEN;
+	if (b->pids == FRAME_UNSEEN)
+		b->pids = !group->own ? FRAME_UNBOUND : group->pids ? group->pids : FRAME_UNSEEN;
+	if (b->cpu == FRAME_UNSEEN && !group->own)
+		b->cpu = FRAME_UNBOUND;
 }
 
 int sandbox_bounds_ask(struct agent_link *l, struct frame_bounds *ret, char *ret_kernel,

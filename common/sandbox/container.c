@@ -158,6 +158,7 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 
 static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *t, struct err *err)
 {
+	struct engine_group group;
 	struct agent_link *link;
 	int rc = engine_start(s->engine, id, err);
 
@@ -168,6 +169,11 @@ static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *
 		return rc;
 	rc = sandbox_bounds_ask(link, &t->bounds, t->kernel, sizeof(t->kernel), err);
 	agent_link_close(link);
+	if (rc < 0 || !sandbox_bounds_unseen(&t->bounds))
+		return rc;
+	rc = engine_group(s->engine, id, &group, err);
+	if (rc == 0)
+		sandbox_bounds_add(&t->bounds, &group);
 	return rc;
 }
 

@@ -93,6 +93,7 @@ int engine_negotiate(struct engine *e, bool again, char ret[8], struct err *err)
 int engine_choose_api(const char *offered, char ret[8], struct err *err) must_check;
 /* Fills `ret` from the answer of /info. Pure. */
 void engine_info_parse(const json_t *info, struct engine_info *ret);
+void engine_group_parse(const json_t *stats, struct engine_group *ret);
 
 /* Between two tries of something. */
 void engine_pause(struct engine *e, usec_t how_long);

@@ -210,6 +210,7 @@ struct frame_bounds {
 	uint64_t root_is_writable; /* or not (0) */
 	uint64_t routes;	   /* of IPv4 and IPv6, beyond loopback */
 	uint64_t uid;
+	uint64_t reachable; /* of the agent's descriptors, those that a run could open */
 };
 
 enum frame_run_state {

@@ -129,7 +129,8 @@ size_t frame_bounds_encode(const struct frame_bounds *b, unsigned char out[FRAME
 				b->seccomp,
 				b->root_is_writable,
 				b->routes,
-				b->uid};
+				b->uid,
+				b->reachable};
 	unsigned char *p = out;
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -153,7 +154,8 @@ bool frame_bounds_decode(const struct frame *f, struct frame_bounds *ret, struct
 				 &ret->seccomp,
 				 &ret->root_is_writable,
 				 &ret->routes,
-				 &ret->uid};
+				 &ret->uid,
+				 &ret->reachable};
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)

@@ -109,6 +109,9 @@ bool sandbox_may_go_unenforced(const struct settings *settings, const char *limi
 /* ERR_UNSUPPORTED names what does not hold and may not be missing. `notes`: a line each. Pure. */
 int sandbox_bounds_check(const struct settings *s, const struct frame_bounds *b, bool own_kernel,
 			 struct buf *notes, struct err *err) must_check;
+/* Fills in what cannot be seen inside but from outside. Pure. */
+void sandbox_bounds_add(struct frame_bounds *b, const struct engine_group *group);
+bool sandbox_bounds_unseen(const struct frame_bounds *b);
 int sandbox_bounds_ask(struct agent_link *l, struct frame_bounds *ret, char *ret_kernel,
 		       size_t size, struct err *err) must_check;
 

@@ -75,7 +75,7 @@ class Runsc(Private):
     """gVisor under a Docker daemon, in the way it works without control groups of its own."""
 
     name = "runsc"
-    unenforced = ("memory", "pids", "cpu")
+    unenforced = ("memory", "pids", "cpu", "agent")
 
     @property
     def settings(self):

@@ -10,6 +10,12 @@ from services import wait_until
 IMAGE = "celeriac-sandbox:latest"
 
 
+# Short name and command line of each process; the shell that looks is known by its first word.
+INSIDE = """INSIDE=; for p in /proc/[0-9]*; do
+  read -r name <$p/comm && echo "$(echo $name | tr ' ' _) $(tr '\\0\\n' '  ' <$p/cmdline)"
+done 2>/dev/null"""
+
+
 def docker(*words, check=True):
     done = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True, timeout=120)
     assert not check or done.returncode == 0, f"docker {words}: {done.stderr}"
@@ -54,8 +60,10 @@ def exists(container):
 def processes(container):
     """Command lines of the agent and of runs: its fork servers, starting or started, and spares are none."""
     if engines.name() == "runsc":  # whose processes are no processes of the machine's
-        listed = docker("exec", container, "sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done", check=False)
-        lines = [line for line in listed.splitlines() if line.strip() and not line.startswith(("sh -c for f", "tr "))]
+        listed = docker("exec", container, "sh", "-c", INSIDE, check=False)
+        lines = [line for line in listed.splitlines() if line.split(None, 1)[1:] and "INSIDE=" not in line]
+        # A title that a process gives itself is only its short name there.
+        lines = [line.split(None, 1)[1] for line in lines if not line.startswith("fork-server ")]
     else:
         lines = [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
     return [line for line in lines if "celeriac: fork server" not in line and "'exec')) loaded" not in line and "'exec')) plain" not in line]

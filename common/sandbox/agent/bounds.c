@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CGROUP	  "/sys/fs/cgroup/"
@@ -155,6 +157,36 @@ static uint64_t root_is_writable(void)
 	return 1;
 }
 
+/* In a child, because a process may always open its own. */
+static _Noreturn void try_to_open(const int fds[2])
+{
+	char path[64];
+	int opened = 0;
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/1/fd/%d", fds[i]);
+		opened += open(path, (i == 0 ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC) >= 0;
+	}
+	_exit(opened);
+}
+
+/* Not dumpable is enough on Linux; gVisor has had kernels where it is not. */
+static uint64_t reachable(const struct agent *a)
+{
+	const int fds[2] = {a->control_in, a->control_out};
+	pid_t pid = fork(), ended;
+	int status;
+
+	if (pid == 0)
+		try_to_open(fds);
+	if (pid < 0)
+		return FRAME_UNBOUND;
+	do
+		ended = waitpid(pid, &status, 0);
+	while (ended < 0 && errno == EINTR);
+	return ended == pid && WIFEXITED(status) ? (uint64_t)WEXITSTATUS(status) : FRAME_UNBOUND;
+}
+
 void bounds_tell(struct agent *a, uint32_t run)
 {
 	unsigned char bytes[FRAME_STRUCT_MAX + sizeof(((struct utsname *)0)->release)];
@@ -171,7 +203,8 @@ void bounds_tell(struct agent *a, uint32_t run)
 		.shm = size_of("/dev/shm"),
 		.root_is_writable = root_is_writable(),
 		.routes = routes(),
-		.uid = getuid()};
+		.uid = getuid(),
+		.reachable = reachable(a)};
 	size_t len, text;
 
 	b.swap = memory_and_swap(b.memory);

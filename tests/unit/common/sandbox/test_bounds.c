@@ -87,6 +87,8 @@ START_TEST(test_missing)
 		{&b.tmp, 1ull << 40, "disk"},
 		{&b.shm, 1ull << 40, "disk"},
 		{&b.seccomp, 0, "seccomp"},
+		{&b.reachable, 1, "agent"},
+		{&b.reachable, FRAME_UNBOUND, "agent"},
 		{&b.capabilities, 1, NULL},
 		{&b.root_is_writable, 1, NULL},
 		{&b.routes, 1, NULL},
@@ -107,6 +109,36 @@ START_TEST(test_missing)
 	ck_assert_msg(strstr(err.msg, name), "%s", err.msg);
 	allowed[0] = (char *)(uintptr_t)name;
 	ck_assert_int_eq(check(&b), 0);
+}
+END_TEST
+
+/* What the agent cannot see, as the engine's own figures have it. */
+START_TEST(test_seen_from_outside)
+{
+	const struct engine_group none = {.memory = 1ull << 40}, silent = {.own = true},
+				  good = {.own = true, .memory = MEMORY + WORK, .pids = 256};
+	struct frame_bounds b = as_asked(), hidden = as_asked();
+
+	ck_assert(!sandbox_bounds_unseen(&b));
+	sandbox_bounds_add(&b, &none);
+	ck_assert_int_eq(check(&b), 0);
+	hidden.memory = hidden.pids = hidden.cpu = FRAME_UNSEEN;
+	ck_assert(sandbox_bounds_unseen(&hidden));
+	b = hidden;
+	sandbox_bounds_add(&b, &silent);
+	ck_assert_uint_eq(b.memory, FRAME_UNSEEN);
+	ck_assert_uint_eq(b.pids, FRAME_UNSEEN);
+	ck_assert_uint_eq(b.cpu, FRAME_UNSEEN);
+	sandbox_bounds_add(&b, &good);
+	ck_assert_uint_eq(b.memory, MEMORY + WORK);
+	ck_assert_uint_eq(b.pids, 256);
+	ck_assert_int_eq(check(&b), 0);
+	b = hidden;
+	sandbox_bounds_add(&b, &none);
+	ck_assert_uint_eq(b.memory, FRAME_UNBOUND);
+	ck_assert_uint_eq(b.pids, FRAME_UNBOUND);
+	ck_assert_uint_eq(b.cpu, FRAME_UNBOUND);
+	ck_assert_int_eq(check(&b), -ERR_UNSUPPORTED);
 }
 END_TEST
 
@@ -143,6 +175,7 @@ START_TEST(test_told)
 	ck_assert_uint_lt(b.capabilities, FRAME_UNSEEN);
 	ck_assert_uint_lt(b.nofile, FRAME_UNSEEN);
 	ck_assert_uint_eq(b.routes, 0);
+	ck_assert_uint_eq(b.reachable, 0);
 	ck_assert_uint_gt(b.home, 0);
 	ck_assert_uint_lt(b.home, FRAME_UNSEEN);
 	ck_assert_uint_gt(kernel.len, 0);
@@ -158,7 +191,8 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_as_asked);
-	tcase_add_loop_test(t, test_missing, 0, 15);
+	tcase_add_loop_test(t, test_missing, 0, 17);
+	tcase_add_test(t, test_seen_from_outside);
 	tcase_add_test(t, test_own_kernel_and_network);
 	tcase_add_test(t, test_told);
 	suite_add_tcase(s, t);

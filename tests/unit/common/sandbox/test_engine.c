@@ -203,6 +203,28 @@ START_TEST(test_info)
 }
 END_TEST
 
+/* As Docker tells them of a container with a group of its own, and of one whose runtime ignores
+ * groups: then the machine's. */
+START_TEST(test_group)
+{
+	_cleanup_json_ json_t *own =
+		json_pack("{s:{s:i, s:i}, s:{s:I}}", "pids_stats", "current", 1, "limit", 99,
+			  "memory_stats", "limit", (json_int_t)314572800);
+	_cleanup_json_ json_t *none = json_pack("{s:{}, s:{s:I}}", "pids_stats", "memory_stats",
+						"limit", (json_int_t)25276502016);
+	_cleanup_json_ json_t *bad =
+		json_pack("{s:s, s:{s:i}}", "pids_stats", "many", "memory_stats", "limit", -1);
+	struct engine_group group;
+
+	engine_group_parse(own, &group);
+	ck_assert(group.own && group.pids == 99 && group.memory == 314572800);
+	engine_group_parse(none, &group);
+	ck_assert(!group.own && group.pids == 0);
+	engine_group_parse(bad, &group);
+	ck_assert(!group.own && group.pids == 0 && group.memory == 0);
+}
+END_TEST
+
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 START_TEST(test_list)
@@ -312,6 +334,7 @@ int main(void)
 	tcase_add_test(t, test_versions);
 	tcase_add_test(t, test_errors);
 	tcase_add_test(t, test_info);
+	tcase_add_test(t, test_group);
 	tcase_add_test(t, test_list);
 	tcase_add_test(t, test_inspect);
 	tcase_add_test(t, test_encode);
