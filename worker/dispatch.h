@@ -6,11 +6,15 @@
 
 #include "ctx.h"
 
-/*
- * Where the task of `ctx` only stands for others (struct task, resolve): from here on ctx->task is
- * the one meant, *values are its own, and it has passed the gate. False: there is none, it does not
- * take these arguments, or it may not be called; recorded, and raised or ctx->denied.
- */
-bool dispatch_call(struct task_ctx *ctx, json_t ***values);
+enum dispatch {
+	DISPATCH_GO,	   /* ctx->task is the one meant, *values are its own, and it has passed the
+			      gate; or there was nothing to do */
+	DISPATCH_REFUSED,  /* there is none, it does not take these arguments, or it may not be
+			      called: recorded, and raised or ctx->denied */
+	DISPATCH_ABANDONED /* the worker stops, and what is behind the name was not known yet */
+};
+/* For a task that only stands for others (struct task, resolve). Waits through an outage of the
+ * database. */
+enum dispatch dispatch_call(struct task_ctx *ctx, json_t ***values);
 
 #endif

@@ -206,6 +206,21 @@ static void enter(struct task_ctx *ctx, json_t *const *values)
 	gate_leave(ctx);
 }
 
+static void go_on(struct task_ctx *ctx, json_t ***values)
+{
+	switch (dispatch_call(ctx, values)) {
+	case DISPATCH_GO:
+		enter(ctx, *values);
+		break;
+	case DISPATCH_REFUSED:
+		tell_denied(ctx);
+		break;
+	case DISPATCH_ABANDONED:
+		settle_release(ctx->request);
+		break;
+	}
+}
+
 void trace_task(struct request *r)
 {
 	struct task_ctx ctx = {.worker = r->worker, .request = r, .task = r->task};
@@ -229,10 +244,10 @@ void trace_task(struct request *r)
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
 				       err.msg);
 		outcome_failure_unrecorded(&ctx);
-	} else if (!gate_pass(&ctx, values) || !dispatch_call(&ctx, &values)) {
+	} else if (!gate_pass(&ctx, values)) {
 		tell_denied(&ctx);
 	} else {
-		enter(&ctx, values);
+		go_on(&ctx, &values);
 	}
 	log_scope_end();
 	task_ctx_done(&ctx);

@@ -159,6 +159,20 @@ def test_the_worker_dies_in_the_middle(make_full_worker, app, postgres, plugin_d
     wait_until(lambda: containers(broker.instance) == [], 30, "its container stayed")
 
 
+def test_a_name_that_cannot_be_looked_up_waits(make_full_worker, app, postgres):
+    """Whatever ails the database is mended by somebody; the call is neither lost nor failed."""
+    worker = make_full_worker()
+    try:
+        postgres.sql("REVOKE SELECT ON celeriac.mcp_servers FROM celeriac_worker")
+        result = app.send_task("tools.call", kwargs={"name": "mcp_nobody_nothing", "params": {}})
+        worker.wait_log(r"waiting: .*permission denied")
+        assert not result.ready()
+    finally:
+        postgres.sql("SELECT celeriac.grant_rights()")
+    with pytest.raises(ValueError, match="name: "):
+        result.get(timeout=60)
+
+
 TOOL = "from base import BaseTool\n\n\nclass {}(BaseTool):\n    name = \"{}\"\n"
 
 
