@@ -105,7 +105,7 @@ HEADERS    := $(wildcard include/*.h)
 MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
 MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c tests/integration/mcp/*.c)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/beat/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -170,13 +170,17 @@ $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# Beat's crontabs as a program, for the oracle of tests/integration/test_beat_schedule.py.
+build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # --- tests -------------------------------------------------------------------------------------------------------
 tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
-check-integration: all build/mcp-client   ## integration tests against real servers
+check-integration: all build/mcp-client build/beat-next   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' tests/integration
-check-long: all build/mcp-client   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client build/beat-next   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle

@@ -10,10 +10,6 @@
 #include "json.h"
 #include "mem.h"
 
-/* A run that is later than this counts from when it is sent: after an outage the next one comes a
- * whole period later. */
-#define LATE (1 * USEC_PER_SEC)
-
 void entry_done(struct entry *e)
 {
 	free(e->state);
@@ -49,10 +45,24 @@ static bool read_state(struct entry *e, struct slice text)
 	return true;
 }
 
-void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono)
+void entry_reckon(struct entry *e, usec_t wall, usec_t mono)
 {
 	usec_t left;
 
+	e->slot = schedule_next(&e->schedule, e->zone, e->last_run_at, e->total_run_count > 0);
+	if (e->slot == USEC_NEVER) {
+		e->due = USEC_NEVER;
+		return;
+	}
+	left = e->slot - wall;
+	/* A last run in the future is a clock that was wrong: never wait longer than a period. */
+	if (e->schedule.kind == SCHEDULE_INTERVAL && left > e->schedule.period)
+		left = e->schedule.period;
+	e->due = left > 0 ? mono + left : mono;
+}
+
+void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono)
+{
 	free(e->state);
 	e->state = xstrndup(text.data, text.len);
 	if (!read_state(e, text)) {
@@ -60,16 +70,14 @@ void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mon
 		e->total_run_count = 0;
 		e->last_id[0] = '\0';
 	}
-	left = e->last_run_at + e->period - wall;
-	/* A last run in the future is a clock that was wrong: never wait longer than a period. */
-	if (left > e->period)
-		left = e->period;
-	e->due = left > 0 ? mono + left : mono;
+	entry_reckon(e, wall, mono);
 }
 
 usec_t entry_slot(const struct entry *e, usec_t wall)
 {
-	usec_t slot = e->last_run_at + e->period;
-
-	return slot <= wall && wall - slot <= LATE ? slot : wall;
+	/* one that is a little early by this clock was due by the other; an interval counts from
+	 * now then, a crontab must not find the same minute again */
+	if (e->slot > wall)
+		return e->schedule.kind == SCHEDULE_INTERVAL ? wall : e->slot;
+	return schedule_is_on_time(e->slot, wall) ? e->slot : wall;
 }

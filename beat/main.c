@@ -80,25 +80,41 @@ static int ping(const char *url, struct err *err)
 	return rc;
 }
 
+static void print_entry(const struct entry *e)
+{
+	char text[SCHEDULE_TEXT];
+
+	schedule_text(e->schedule_value, &e->schedule, text);
+	printf("ok    %-12s %s (%s) %s to queue %s\n", "entry", e->name, e->task, text, e->queue);
+}
+
 static int check(const struct settings *s)
 {
-	struct entry *entries;
+	const struct timezone_info *zone = NULL;
+	struct entries entries;
 	struct err err = {0};
-	size_t count;
+	int failed = 0;
 	int rc = ping(s->broker_url, &err);
 
 	printf("%s  %-12s %s\n", rc < 0 ? "FAIL" : "ok  ", "broker", rc < 0 ? err.msg : "answers");
-	entries = service_entries(s, &count);
-	for (size_t i = 0; i < count; i++) {
-		char human[HUMAN_SIZE];
-
-		service_human(entries[i].period, human);
-		printf("ok    %-12s %s (%s) every %s to queue %s\n", "entry", entries[i].name,
-		       entries[i].task, human, entries[i].queue);
+	failed += rc < 0;
+	rc = timezone_open(s->timezone, s->enable_utc, &zone, &err);
+	if (rc == 0)
+		rc = service_entries(s, zone, &entries, &err);
+	if (rc < 0) {
+		printf("FAIL  %-12s %s\n", "entries", err.msg);
+		failed++;
+	} else {
+		for (size_t i = 0; i < entries.count; i++)
+			print_entry(&entries.list[i]);
+		entries_done(&entries);
 	}
-	free(entries);
-	printf(rc < 0 ? "1 check(s) failed\n" : "ready\n");
-	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	timezone_close(zone);
+	if (failed > 0)
+		printf("%d check(s) failed\n", failed);
+	else
+		printf("ready\n");
+	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int act(const struct settings *s, const struct options *o, int parent)

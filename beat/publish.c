@@ -87,12 +87,20 @@ static int make_message(const struct publisher *p, const struct entry *e, struct
 			struct err *err)
 {
 	_cleanup_json_ json_t *headers = json_pack("{s:b}", "celery_beat_task", 1);
+	usec_t now = clock_wall();
 	struct message_out m = {.task = e->task,
 				.id = e->id,
 				.queue = e->queue,
+				.args = e->args,
+				.kwargs = e->kwargs,
 				.headers = headers,
+				.priority = e->priority,
+				.eta = e->countdown ? now + e->countdown : 0,
+				.expires = e->expires ? now + e->expires : 0,
 				.reply_to = p->reply_to};
 
+	if (e->headers)
+		json_object_update(headers, (json_t *)(uintptr_t)e->headers);
 	return message_encode(&m, out, err);
 }
 
@@ -129,10 +137,11 @@ static int take_answer(struct entry *e, const struct redis_reply *reply, bool *r
 		return rc;
 	now = redis_reply_int(redis_reply_at(reply, 0)) == 1;
 	entry_set_state(e, redis_reply_str(redis_reply_at(reply, 1)), clock_wall(), clock_mono());
-	*ret_sent = strcmp(e->last_id, e->id) == 0;
-	if (*ret_sent && !now)
-		e->due = clock_mono() + e->period;
+	*ret_sent = now || (e->tried && strcmp(e->last_id, e->id) == 0);
+	if (*ret_sent && !now && e->schedule.kind == SCHEDULE_INTERVAL)
+		e->due = clock_mono() + e->schedule.period;
 	e->id[0] = '\0';
+	e->tried = false;
 	return 0;
 }
 
@@ -144,7 +153,7 @@ static int send_slot(struct publisher *p, struct entry *e, const struct buf *mes
 	_cleanup_buf_ struct buf list = BUF_INIT(BOUND_URL_BYTES),
 				 commands = BUF_INIT(BOUND_REDIS_COMMAND);
 
-	broker_list_key(p->broker, e->queue, 0, &list);
+	broker_list_key(p->broker, e->queue, e->priority, &list);
 	slot_command(p, e, list.data, next, message, &commands);
 	return redis_link_exchange(broker_link(p->broker), &commands, 1, 0,
 				   clock_deadline(PATIENCE), ret, err);
@@ -156,13 +165,18 @@ int publisher_send(struct publisher *p, struct entry *e, bool *ret_sent, struct 
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc;
 
-	/* Every try of a slot is the same message, so that one that got through unseen is known
-	 * again. */
-	if (e->id[0] == '\0')
-		uuid4(e->id);
+	/* Every try of a slot is the same message, whichever beat makes it, so that one that got
+	 * through unseen is known again. */
+	if (e->id[0] == '\0') {
+		_cleanup_free_ char *what =
+			xasprintf("%s:%s:%lld", p->state_key, e->name, (long long)e->slot);
+		uuid8(what, e->id);
+	}
 	rc = make_message(p, e, &message, err);
 	if (rc == 0)
 		rc = send_slot(p, e, &message, &reply, err);
+	if (rc < 0)
+		e->tried = true;
 	if (rc == 0)
 		rc = take_answer(e, reply, ret_sent, err);
 	if (rc == 0 && *ret_sent)

@@ -10,36 +10,46 @@
 #include "beat.h"
 #include "clock.h"
 #include "daemon.h"
+#include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "table.h"
 
 #define RETRY_MIN (50 * USEC_PER_MSEC) /* after a try that failed, doubled each time … */
 #define RETRY_MAX (2 * USEC_PER_SEC)   /* … up to this, so that an outage's end is noticed soon */
 #define PATIENCE  (1 * USEC_PER_SEC)   /* an outage shorter than this is nobody's business */
 #define CLOSING	  (200 * USEC_PER_MSEC) /* for the link to end */
 
+/* A clock that was set is seen by how far the two are apart. */
+#define STEP	  (1 * USEC_PER_SEC)
+#define LOOK_MOST (10 * USEC_PER_SEC)
+
 struct service {
 	const struct settings *settings;
+	const struct timezone_info *zone;
 	struct publisher publisher;
 	struct scheduler scheduler;
-	struct entry *entries;
-	size_t entry_count;
+	struct entries entries;
+	struct table *table;  /* or NULL */
 	size_t loaded;	      /* entries whose state was read */
+	usec_t apart;	      /* wall minus monotonic, at the last tick */
 	usec_t trouble_since; /* monotonic, 0 = none */
 	bool trouble_said;
 	usec_t retry; /* the last pause after a failure, 0 = none */
 };
 
-struct entry *service_entries(const struct settings *s, size_t *ret_count)
+int service_entries(const struct settings *s, const struct timezone_info *zone, struct entries *ret,
+		    struct err *err)
 {
-	struct entry *list = xcalloc(1, sizeof(*list));
+	int rc;
 
-	list[0] = (struct entry){.name = "sandbox.cleanup",
-				 .task = "sandbox.cleanup",
-				 .queue = s->task_default_queue,
-				 .period = s->sandbox_cleanup_interval};
-	*ret_count = 1;
-	return list;
+	entries_init(ret, zone);
+	rc = entries_add_own(ret, s, err);
+	if (rc == 0 && s->beat_schedule && *s->beat_schedule)
+		rc = entries_add_file(ret, s->beat_schedule, s, err);
+	if (rc < 0)
+		entries_done(ret);
+	return rc;
 }
 
 void service_human(usec_t span, char out[HUMAN_SIZE])
@@ -103,24 +113,69 @@ static int load(struct service *s, struct err *err)
 {
 	if (s->scheduler.heap != NULL)
 		return 0;
-	for (; s->loaded < s->entry_count; s->loaded++) {
-		int rc = publisher_load(&s->publisher, &s->entries[s->loaded], err);
+	for (; s->loaded < s->entries.count; s->loaded++) {
+		int rc = publisher_load(&s->publisher, &s->entries.list[s->loaded], err);
 
 		if (rc < 0)
 			return rc;
 	}
-	scheduler_init(&s->scheduler, s->entries, s->entry_count);
+	scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
 	return 0;
+}
+
+/* The table was read anew: all entries are made again, and their states are looked up. */
+static void take_table(struct service *s)
+{
+	_cleanup_json_ json_t *rows = table_take(s->table);
+	struct entries fresh;
+	struct err err;
+
+	if (!rows)
+		return;
+	if (service_entries(s->settings, s->zone, &fresh, &err) < 0) {
+		log_error("beat: %s; the entries stay as they were", err.msg);
+		return;
+	}
+	entries_add_rows(&fresh, rows, s->settings);
+	scheduler_done(&s->scheduler);
+	entries_done(&s->entries);
+	s->entries = fresh;
+	s->loaded = 0;
+	log_info("beat: Schedule changed: %zu entries", s->entries.count);
+}
+
+/* Crontabs are told by the wall clock, waits by the other one: when one of them was set, everything
+ * is reckoned again. */
+static void look_at_clocks(struct service *s)
+{
+	usec_t wall = clock_wall(), mono = clock_mono();
+	usec_t step = wall - mono - s->apart;
+
+	if (s->scheduler.heap && (step > STEP || step < -STEP)) {
+		log_warning("beat: the clock was set by %g s", (double)step / (double)USEC_PER_SEC);
+		for (size_t i = 0; i < s->entries.count; i++)
+			if (s->entries.list[i].schedule.kind != SCHEDULE_INTERVAL)
+				entry_reckon(&s->entries.list[i], wall, mono);
+		scheduler_done(&s->scheduler);
+		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
+	}
+	s->apart = wall - mono;
 }
 
 /* What is due is sent; returns how long nothing is. */
 static usec_t tick(struct service *s)
 {
-	usec_t longest = s->settings->beat_max_loop_interval;
+	usec_t longest = s->settings->beat_max_loop_interval < LOOK_MOST
+				 ? s->settings->beat_max_loop_interval
+				 : LOOK_MOST;
 	const struct entry *first;
 	struct err err = {0};
 	usec_t left;
-	int rc = load(s, &err);
+	int rc;
+
+	take_table(s);
+	look_at_clocks(s);
+	rc = load(s, &err);
 
 	if (rc == 0)
 		rc = scheduler_tick(&s->scheduler, clock_mono(), send_due, s, &err);
@@ -133,18 +188,18 @@ static usec_t tick(struct service *s)
 	}
 	no_trouble(s);
 	first = scheduler_first(&s->scheduler);
-	left = first ? first->due - clock_mono() : longest;
+	left = first && first->due != USEC_NEVER ? first->due - clock_mono() : longest;
 	return left < 0 ? 0 : left < longest ? left : longest;
 }
 
-/* False when a signal says that it is over. */
-static bool wait_for(int signals, usec_t span)
+/* False when a signal says that it is over. Also ends when the table was read anew. */
+static bool wait_for(int signals, int table, usec_t span)
 {
 	usec_t deadline = clock_deadline(span);
-	struct pollfd fd = {.fd = signals, .events = POLLIN};
+	struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = table, .events = POLLIN}};
 
 	do {
-		poll(&fd, 1, clock_left_ms(deadline));
+		poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
 		switch (daemon_next_signal(signals)) {
 		case SIGTERM:
 		case SIGINT:
@@ -153,7 +208,7 @@ static bool wait_for(int signals, usec_t span)
 		default:
 			break; /* none, or one that means nothing to us */
 		}
-	} while (clock_left_ms(deadline) > 0);
+	} while (clock_left_ms(deadline) > 0 && fds[1].revents == 0);
 	return true;
 }
 
@@ -167,29 +222,39 @@ static void loop(struct service *s, int signals)
 		service_human(span, human);
 		if (s->trouble_since == 0)
 			log_debug("beat: Waking up in %s.", human);
-	} while (wait_for(signals, span));
+	} while (wait_for(signals, table_fd(s->table), span));
+}
+
+static int open_all(struct service *s, struct err *err)
+{
+	int rc = timezone_open(s->settings->timezone, s->settings->enable_utc, &s->zone, err);
+
+	if (rc == 0)
+		rc = service_entries(s->settings, s->zone, &s->entries, err);
+	if (rc == 0)
+		rc = publisher_open(&s->publisher, s->settings, err);
+	return rc < 0 ? rc : table_open(s->settings, &s->table, err);
 }
 
 int service_run(const struct settings *settings, int signals)
 {
-	struct service s = {.settings = settings};
+	struct service s = {.settings = settings, .apart = clock_wall() - clock_mono()};
 	char human[HUMAN_SIZE];
 	struct err err = {0};
 
-	if (publisher_open(&s.publisher, settings, &err) < 0) {
+	if (open_all(&s, &err) < 0) {
 		log_critical("beat: %s", err.msg);
 		return EXIT_FAILURE;
 	}
-	s.entries = service_entries(settings, &s.entry_count);
 	log_info("beat: Starting...");
 	service_human(settings->beat_max_loop_interval, human);
 	log_debug("beat: Ticking with max interval->%s", human);
 	loop(&s, signals);
 	log_info("beat: Shutting down...");
+	table_close(s.table);
 	publisher_close(&s.publisher, clock_deadline(CLOSING));
 	scheduler_done(&s.scheduler);
-	for (size_t i = 0; i < s.entry_count; i++)
-		entry_done(&s.entries[i]);
-	free(s.entries);
+	entries_done(&s.entries);
+	timezone_close(s.zone);
 	return EXIT_SUCCESS;
 }

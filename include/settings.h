@@ -98,6 +98,7 @@ struct settings {
 	int64_t broker_connection_max_retries; /* 0 = for ever */
 	usec_t watchdog;		       /* 0 = off */
 	usec_t beat_max_loop_interval;
+	const char *beat_schedule; /* a file of entries, or "" */
 
 	/* ours */
 	const char *database_url;

@@ -151,6 +151,9 @@ int store_load_mcp_tools(struct store *s, int64_t server, const char *hash, json
 int store_save_mcp_tools(struct store *s, int64_t server, const char *hash, const json_t *tools,
 			 struct err *err) must_check;
 
+/* The enabled rows of periodic_tasks, an array of objects; given. */
+int store_load_periodic_tasks(struct store *s, json_t **ret, struct err *err) must_check;
+
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */
 int store_watch_new(struct store *s, struct store_watch **ret, struct err *err) must_check;

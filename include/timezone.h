@@ -24,6 +24,12 @@ void timezone_close(const struct timezone_info *z);
 
 /* Seconds east of Greenwich at that instant. [any] */
 int timezone_offset(const struct timezone_info *z, usec_t wall);
+/*
+ * The instant at which the zone's clocks show `local` (what timezone_offset was added to): the
+ * first of two when clocks were set back, and a time that they skip as much later as they were set
+ * forward, as Python's datetime with fold=0. [any]
+ */
+usec_t timezone_instant(const struct timezone_info *z, usec_t local);
 /* As clock_iso, in the zone: "2026-07-01T14:00:00+02:00". [any] */
 void timezone_iso(const struct timezone_info *z, usec_t wall, char out[CLOCK_ISO_SIZE]);
 

@@ -78,6 +78,17 @@ int timezone_offset(const struct timezone_info *z, usec_t wall)
 		zone, g_time_zone_find_interval(zone, G_TIME_TYPE_UNIVERSAL, seconds));
 }
 
+usec_t timezone_instant(const struct timezone_info *z, usec_t local)
+{
+	/* What held the day before is what held before a change of today. */
+	usec_t earlier = timezone_offset(z, local - 86400 * USEC_PER_SEC) * USEC_PER_SEC;
+	usec_t later = timezone_offset(z, local - earlier) * USEC_PER_SEC;
+
+	if (later != earlier && timezone_offset(z, local - later) * USEC_PER_SEC == later)
+		return local - later; /* the change is over */
+	return local - earlier;
+}
+
 void timezone_iso(const struct timezone_info *z, usec_t wall, char out[CLOCK_ISO_SIZE])
 {
 	int offset = timezone_offset(z, wall);

@@ -31,7 +31,7 @@ END_TEST
 
 START_TEST(test_due)
 {
-	struct entry e = {.name = "n", .period = 300 * SEC};
+	struct entry e = {.name = "n", .schedule = {.period = 300 * SEC}};
 
 	/* a minute ago: four more */
 	set_state(&e, WALL - 60 * SEC, 3, WALL, 1000 * SEC);
@@ -59,7 +59,7 @@ static const char *const g_garbage[] = {"",
 
 START_TEST(test_garbage)
 {
-	struct entry e = {.name = "n", .period = 300 * SEC, .total_run_count = 5};
+	struct entry e = {.name = "n", .schedule = {.period = 300 * SEC}, .total_run_count = 5};
 
 	entry_set_state(&e, (struct slice){g_garbage[_i], strlen(g_garbage[_i])}, WALL, 1000 * SEC);
 	ck_assert_int_eq(e.due, 1300 * SEC);
@@ -74,7 +74,7 @@ END_TEST
 
 START_TEST(test_slots)
 {
-	struct entry e = {.name = "n", .period = 10 * SEC};
+	struct entry e = {.name = "n", .schedule = {.period = 10 * SEC}};
 
 	set_state(&e, WALL, 0, WALL, 0);
 	/* 3 ms late: the slot counts, so that delays do not add up */
@@ -104,7 +104,7 @@ static int send(void *arg, struct entry *e, struct err *err)
 	s->last_due = e->due;
 	s->count++;
 	e->total_run_count++;
-	e->due += e->period;
+	e->due += e->schedule.period;
 	return 0;
 }
 
@@ -119,8 +119,8 @@ START_TEST(test_heap)
 	usec_t now;
 
 	for (size_t i = 0; i < N; i++) {
-		entries[i].period = (usec_t)(i * 7919 % 977 + 1) * SEC / 10;
-		entries[i].due = entries[i].period;
+		entries[i].schedule.period = (usec_t)(i * 7919 % 977 + 1) * SEC / 10;
+		entries[i].due = entries[i].schedule.period;
 	}
 	scheduler_init(&s, entries, N);
 	for (now = 0; now <= 60 * SEC; now += SEC / 3) {
@@ -129,15 +129,16 @@ START_TEST(test_heap)
 	}
 	now -= SEC / 3;
 	for (size_t i = 0; i < N; i++)
-		ck_assert_int_eq(entries[i].total_run_count, now / entries[i].period);
+		ck_assert_int_eq(entries[i].total_run_count, now / entries[i].schedule.period);
 	scheduler_done(&s);
 }
 END_TEST
 
 START_TEST(test_failure_keeps_the_slot)
 {
-	struct entry entries[3] = {
-		{.period = SEC, .due = 1}, {.period = SEC, .due = 2}, {.period = SEC, .due = 3}};
+	struct entry entries[3] = {{.schedule = {.period = SEC}, .due = 1},
+				   {.schedule = {.period = SEC}, .due = 2},
+				   {.schedule = {.period = SEC}, .due = 3}};
 	struct sending sending = {.fail_after = 1};
 	struct scheduler s = {0};
 	struct err err;

@@ -58,7 +58,7 @@ static struct entry new_entry(void)
 	return (struct entry){.name = "sandbox.cleanup",
 			      .task = "sandbox.cleanup",
 			      .queue = "celery",
-			      .period = PERIOD};
+			      .schedule = {.period = PERIOD}};
 }
 
 static usec_t g_later;

@@ -1,0 +1,23 @@
+/*
+ * table.h: periodic_tasks, watched.
+ */
+#ifndef CELERIAC_BEAT_TABLE_H
+#define CELERIAC_BEAT_TABLE_H
+
+#include <jansson.h>
+
+#include "err.h"
+#include "settings.h"
+
+struct table;
+/* Begins to read the table, again and again while the database is away, and after each change. NULL
+ * in *ret without DATABASE_URL. [init] */
+int table_open(const struct settings *s, struct table **ret, struct err *err) must_check;
+void table_close(struct table *t);
+/* Readable when there is something to take; -1 for NULL. */
+int table_fd(const struct table *t);
+/* The rows as they are now, if they were read anew since the last call: given; else NULL. [one
+ * thread] */
+json_t *table_take(struct table *t);
+
+#endif

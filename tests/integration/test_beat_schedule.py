@@ -1,0 +1,209 @@
+"""Beat's schedules: against Celery's own crontab, from a file and from the table, and one message per slot however many beats run."""
+
+import datetime
+import json
+import random
+import signal
+import subprocess
+import time
+import zoneinfo
+
+import celery
+import pytest
+from celery.schedules import crontab
+
+from services import ROOT, wait_until
+from test_beat import Beat, run_beat
+
+NEXT = str(ROOT / "build/beat-next")
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]
+FIELDS = [("minute", 0, 59), ("hour", 0, 23), ("day_of_month", 1, 28), ("month_of_year", 1, 12), ("day_of_week", 0, 6)]
+DAYS = ["sun", "monday", "tue", "wed", "thursday", "fri", "sat"]
+
+
+def random_field(rng, name, low, high):
+    kind = rng.choice(["*", "*", "*/n", "n", "a-b", "a-b/n", "list"])
+    one, two = sorted(rng.randint(low, high) for _ in range(2))
+    step = rng.randint(1, max(1, (high - low) // 2))
+    text = {"*": "*", "*/n": f"*/{step}", "n": str(one), "a-b": f"{one}-{two}", "a-b/n": f"{one}-{two}/{step}",
+            "list": ",".join(str(rng.randint(low, high)) for _ in range(3))}[kind]
+    if name == "day_of_week" and kind == "n" and rng.random() < 0.5:
+        text = DAYS[one]
+    return text
+
+
+def changes(zone, year, cache={}):
+    """The days of a year on which a zone's clocks are set."""
+    if (zone, year) not in cache:
+        day = datetime.datetime(year, 1, 1, tzinfo=datetime.timezone.utc)
+        where = zoneinfo.ZoneInfo(zone)
+        cache[zone, year] = [
+            (day + datetime.timedelta(days=n)).date() for n in range(366)
+            if (day + datetime.timedelta(days=n)).astimezone(where).utcoffset() != (day + datetime.timedelta(days=n + 1)).astimezone(where).utcoffset()
+        ]
+    return cache[zone, year]
+
+
+def near_a_change(zone, *moments):
+    return any(abs((moment.date() - day).days) <= 1 for moment in moments for year in (moment.year - 1, moment.year, moment.year + 1)
+               for day in changes(zone, year))
+
+
+def compare(expressions, instants, seed):
+    """How many were compared; the differences that no set clock explains."""
+    rng = random.Random(seed)
+    asked = []
+    for zone in ZONES:
+        app = celery.Celery(set_as_current=False)  # an app asks for its zone once
+        app.conf.timezone = zone
+        where = zoneinfo.ZoneInfo(zone)
+        for _ in range(expressions):
+            fields = {name: random_field(rng, name, low, high) for name, low, high in FIELDS}
+            for _ in range(instants):
+                last = datetime.datetime.fromtimestamp(rng.randrange(1767225600, 2082758400), where)
+                schedule = crontab(**fields, nowfun=lambda last=last: last, app=app)
+                # aware datetimes of one zone add and subtract what their clocks show, not what passes
+                expected = last.astimezone(datetime.timezone.utc) + schedule.remaining_estimate(last)
+                line = " ".join(fields[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week"))
+                asked.append((zone, line, last, expected.astimezone(where)))
+    ran = subprocess.run([NEXT], input="".join(f"{zone}|{line}|{int(last.timestamp())}\n" for zone, line, last, _ in asked),
+                         capture_output=True, text=True, check=True)
+    wrong = []
+    for (zone, line, last, expected), said in zip(asked, ran.stdout.splitlines(), strict=True):
+        got = datetime.datetime.fromtimestamp(int(said), zoneinfo.ZoneInfo(zone))
+        if got.timestamp() != expected.timestamp() and not near_a_change(zone, last, expected, got):
+            wrong.append((zone, line, last.isoformat(), expected.isoformat(), got.isoformat()))
+    return len(asked), wrong
+
+
+def test_crontabs_as_celery():
+    count, wrong = compare(25, 20, 4711)
+    assert count == 2000 and wrong == []
+
+
+@pytest.mark.long
+def test_crontabs_as_celery_over_ten_years():
+    count, wrong = compare(300, 60, 815)
+    assert count == 72000 and wrong == []
+
+
+@pytest.mark.parametrize("field, text", [("minute", "60"), ("hour", "24"), ("day_of_week", "7"), ("day_of_month", "0"), ("month_of_year", "13"), ("minute", "x")])
+def test_what_celery_refuses(field, text):
+    with pytest.raises(Exception):
+        crontab(**{field: text})
+    line = " ".join(text if name == field else "*" for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week"))
+    assert field in subprocess.run([NEXT], input=f"|{line}|0\n", capture_output=True, text=True).stdout
+
+
+# ---- entries ----
+@pytest.fixture
+def make_beat(broker, instance, directory, ended):
+    def make(*args, **settings):
+        made = Beat(directory, broker.url, instance, args, SANDBOX_CLEANUP_INTERVAL="3600", **settings)
+        ended.append(made)
+        return made.start()
+
+    return make
+
+
+def messages(broker, queue="celery"):
+    return [json.loads(message) for message in broker.redis.lrange(queue, 0, -1)[::-1]]
+
+
+def test_a_file_of_entries(make_beat, broker, directory):
+    (directory / "beat.json").write_text(json.dumps({
+        "often": {"task": "app.often", "schedule": 0.2, "args": [1, "é"], "kwargs": {"k": [None]},
+                  "options": {"queue": "fast", "priority": 3, "expires": 60, "headers": {"own": "header"}}},
+        "once": {"task": "app.once", "schedule": {"type": "clocked", "clocked_time": "2020-01-01T00:00:00Z"}, "options": {"countdown": 30}},
+        "off": {"task": "app.off", "schedule": 0.1, "enabled": False},
+        "nightly": {"task": "app.nightly", "schedule": "0 4 * * *"},
+    }))
+    beat = make_beat(CELERIAC_BEAT_SCHEDULE=str(directory / "beat.json"))
+    wait_until(lambda: broker.redis.llen("fast\x06\x163") >= 5, 30)
+    message = messages(broker, "fast\x06\x163")[0]
+    assert message["headers"]["task"] == "app.often" and message["headers"]["own"] == "header" and message["headers"]["expires"]
+    assert message["properties"]["priority"] == 3
+    (once,) = [message for message in messages(broker) if message["headers"]["task"] == "app.once"]
+    assert once["headers"]["eta"] is not None
+    assert not [message for message in messages(broker) if message["headers"]["task"] in ("app.off", "app.nightly")]
+    state = {key.decode(): json.loads(value) for key, value in broker.redis.hgetall(f"celeriac:{broker.instance}:beat").items()}
+    assert state["once"]["total_run_count"] == 1 and state["often"]["total_run_count"] >= 5
+    assert beat.term()[0] == 0
+
+
+@pytest.mark.parametrize("entries, words", [
+    ({"x": {"schedule": 5}}, "entry 'x': task is missing"),
+    ({"x": {"task": "t", "schedule": "99 * * * *"}}, "entry 'x': schedule: minute: 99 is not in 0-59"),
+    ({"x": {"task": "t", "schedule": 5, "args": {}}}, "args must be a list"),
+    ({"x": {"task": "t", "schedule": 5, "options": {"exchange": "e"}}}, "options: exchange"),
+    ({"x": {"task": "t", "schedule": 5, "options": {"expires": "soon"}}}, "expires must be a number of seconds"),
+    ([], "not an object of entries"),
+])
+def test_files_that_are_refused(directory, broker, entries, words):
+    (directory / "bad.json").write_text(json.dumps(entries))
+    ran = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_BEAT_SCHEDULE=str(directory / "bad.json"))
+    assert ran.returncode == 1 and words in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_table(make_beat, broker, postgres):
+    """Changes are seen at once; a row that cannot be read is left out."""
+    try:
+        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule) VALUES ('bad', 'app.bad', 'whenever')")
+        beat = make_beat(DATABASE_URL=postgres.url("beat"))
+        beat.wait_log("entry 'bad': schedule: a crontab has five fields")
+        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, args, options) VALUES "
+                     "('row', 'app.row', '0.2', '[7]', '{\"queue\": \"rows\"}')")
+        wait_until(lambda: broker.redis.llen("rows") >= 3, 30)
+        assert messages(broker, "rows")[0]["headers"]["argsrepr"] == "[7]"
+        postgres.sql("UPDATE celeriac.periodic_tasks SET enabled = false WHERE name = 'row'")
+        beat.wait_log("Schedule changed: 1 entries", 2)
+        count = broker.redis.llen("rows")
+        postgres.sql("UPDATE celeriac.periodic_tasks SET enabled = true, options = '{\"queue\": \"others\"}' WHERE name = 'row'")
+        wait_until(lambda: broker.redis.llen("others") >= 1, 30)
+        assert broker.redis.llen("rows") == count
+    finally:
+        postgres.sql("DELETE FROM celeriac.periodic_tasks")
+
+
+def storm(make_beat, broker, directory, seconds, seed):
+    """Beats are killed at random; each slot of each entry is one message with an id of its own."""
+    names = [f"e{n}" for n in range(10)]
+    (directory / "beat.json").write_text(json.dumps({name: {"task": f"app.{name}", "schedule": 0.5, "options": {"queue": "storm"}} for name in names}))
+    rng = random.Random(seed)
+    start = lambda: make_beat(CELERIAC_BEAT_SCHEDULE=str(directory / "beat.json"))
+    beats = [start() for _ in range(3)]
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        victim = rng.randrange(3)
+        count = broker.redis.llen("storm")
+        wait_until(lambda: broker.redis.llen("storm") > count + rng.randrange(30), 30)
+        beats[victim].end(signal.SIGKILL, 10)
+        beats[victim] = start()
+    for beat in beats:
+        beat.end(signal.SIGTERM, 10)
+    sent = messages(broker, "storm")
+    ids = [message["headers"]["id"] for message in sent]
+    assert len(ids) == len(set(ids)), "a slot was sent twice"
+    state = {key.decode(): json.loads(value) for key, value in broker.redis.hgetall(f"celeriac:{broker.instance}:beat").items()}
+    for name in names:
+        mine = [message["headers"]["id"] for message in sent if message["headers"]["task"] == f"app.{name}"]
+        assert len(mine) == state[name]["total_run_count"] and mine[-1] == state[name]["task_id"]
+        assert len(mine) >= (time.monotonic() - began) / 0.5 / 4, "slots were left out"
+
+
+def test_one_message_per_slot(make_beat, broker, directory):
+    storm(make_beat, broker, directory, 6, 1)
+
+
+@pytest.mark.long
+def test_one_message_per_slot_for_minutes(make_beat, broker, directory):
+    storm(make_beat, broker, directory, 300, 2)
+
+
+def test_ten_thousand_entries(make_beat, broker, directory):
+    """The bar of the design: less than 2 % of a core, no more than 50 ms late; printed, as a figure of this machine."""
+    (directory / "beat.json").write_text(json.dumps({
+        f"e{n}": {"task": "app.many", "schedule": 600, "options": {"queue": "many"}} for n in range(10000)}))
+    beat = make_beat(CELERIAC_BEAT_SCHEDULE=str(directory / "beat.json"), CELERY_BEAT_MAX_LOOP_INTERVAL="0.5")
+    wait_until(lambda: broker.redis.hlen(f"celeriac:{broker.instance}:beat") == 10001, 60)
+    assert beat.process.poll() is None
