@@ -49,8 +49,10 @@ int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *pro
 		return 0;
 	}
 	/* a database that is away is waited for, as for the row */
-	if (rc < 0 && err_is_transient(err))
-		return rc;
+	if (rc < 0 && err_is_transient(err)) {
+		struct err why = *err;
+		return err_set(err, ERR_UNAVAILABLE, "%s", why.msg);
+	}
 	if (rc == 0)
 		rc = open_config(ctx, sealed, place, ret, err);
 	if (rc < 0) {
