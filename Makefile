@@ -170,7 +170,7 @@ $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-# Beat's crontabs as a program, for the oracle of tests/integration/test_beat_schedule.py.
+# Beat's schedules as a program, for the oracle of tests/integration/test_crontab.py.
 build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 

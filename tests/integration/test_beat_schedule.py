@@ -1,101 +1,16 @@
-"""Beat's schedules: against Celery's own crontab, from a file and from the table, and one message per slot however many beats run."""
+"""Beat's schedules from a file and from the table, and one message per slot however many beats run."""
 
-import datetime
 import json
 import random
 import signal
-import subprocess
 import time
-import zoneinfo
 
-import celery
 import pytest
-from celery.schedules import crontab
 
-from services import ROOT, wait_until
+from services import wait_until
 from test_beat import Beat, run_beat
 
-NEXT = str(ROOT / "build/beat-next")
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]
-FIELDS = [("minute", 0, 59), ("hour", 0, 23), ("day_of_month", 1, 28), ("month_of_year", 1, 12), ("day_of_week", 0, 6)]
-DAYS = ["sun", "monday", "tue", "wed", "thursday", "fri", "sat"]
 
-
-def random_field(rng, name, low, high):
-    kind = rng.choice(["*", "*", "*/n", "n", "a-b", "a-b/n", "list"])
-    one, two = sorted(rng.randint(low, high) for _ in range(2))
-    step = rng.randint(1, max(1, (high - low) // 2))
-    text = {"*": "*", "*/n": f"*/{step}", "n": str(one), "a-b": f"{one}-{two}", "a-b/n": f"{one}-{two}/{step}",
-            "list": ",".join(str(rng.randint(low, high)) for _ in range(3))}[kind]
-    if name == "day_of_week" and kind == "n" and rng.random() < 0.5:
-        text = DAYS[one]
-    return text
-
-
-def changes(zone, year, cache={}):
-    """The days of a year on which a zone's clocks are set."""
-    if (zone, year) not in cache:
-        day = datetime.datetime(year, 1, 1, tzinfo=datetime.timezone.utc)
-        where = zoneinfo.ZoneInfo(zone)
-        cache[zone, year] = [
-            (day + datetime.timedelta(days=n)).date() for n in range(366)
-            if (day + datetime.timedelta(days=n)).astimezone(where).utcoffset() != (day + datetime.timedelta(days=n + 1)).astimezone(where).utcoffset()
-        ]
-    return cache[zone, year]
-
-
-def near_a_change(zone, *moments):
-    return any(abs((moment.date() - day).days) <= 1 for moment in moments for year in (moment.year - 1, moment.year, moment.year + 1)
-               for day in changes(zone, year))
-
-
-def compare(expressions, instants, seed):
-    """How many were compared; the differences that no set clock explains."""
-    rng = random.Random(seed)
-    asked = []
-    for zone in ZONES:
-        app = celery.Celery(set_as_current=False)  # an app asks for its zone once
-        app.conf.timezone = zone
-        where = zoneinfo.ZoneInfo(zone)
-        for _ in range(expressions):
-            fields = {name: random_field(rng, name, low, high) for name, low, high in FIELDS}
-            for _ in range(instants):
-                last = datetime.datetime.fromtimestamp(rng.randrange(1767225600, 2082758400), where)
-                schedule = crontab(**fields, nowfun=lambda last=last: last, app=app)
-                # aware datetimes of one zone add and subtract what their clocks show, not what passes
-                expected = last.astimezone(datetime.timezone.utc) + schedule.remaining_estimate(last)
-                line = " ".join(fields[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week"))
-                asked.append((zone, line, last, expected.astimezone(where)))
-    ran = subprocess.run([NEXT], input="".join(f"{zone}|{line}|{int(last.timestamp())}\n" for zone, line, last, _ in asked),
-                         capture_output=True, text=True, check=True)
-    wrong = []
-    for (zone, line, last, expected), said in zip(asked, ran.stdout.splitlines(), strict=True):
-        got = datetime.datetime.fromtimestamp(int(said), zoneinfo.ZoneInfo(zone))
-        if got.timestamp() != expected.timestamp() and not near_a_change(zone, last, expected, got):
-            wrong.append((zone, line, last.isoformat(), expected.isoformat(), got.isoformat()))
-    return len(asked), wrong
-
-
-def test_crontabs_as_celery():
-    count, wrong = compare(25, 20, 4711)
-    assert count == 2000 and wrong == []
-
-
-@pytest.mark.long
-def test_crontabs_as_celery_over_ten_years():
-    count, wrong = compare(300, 60, 815)
-    assert count == 72000 and wrong == []
-
-
-@pytest.mark.parametrize("field, text", [("minute", "60"), ("hour", "24"), ("day_of_week", "7"), ("day_of_month", "0"), ("month_of_year", "13"), ("minute", "x")])
-def test_what_celery_refuses(field, text):
-    with pytest.raises(Exception):
-        crontab(**{field: text})
-    line = " ".join(text if name == field else "*" for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week"))
-    assert field in subprocess.run([NEXT], input=f"|{line}|0\n", capture_output=True, text=True).stdout
-
-
-# ---- entries ----
 @pytest.fixture
 def make_beat(broker, instance, directory, ended):
     def make(*args, **settings):

@@ -1,40 +1,58 @@
 /*
- * next.c: beat's crontabs as a program: lines "zone|crontab|seconds since the epoch" on stdin, the
- * next run's seconds ("never") each on stdout.
+ * next.c: beat's calendar as a program, for oracles.
+ *
+ * Each line of stdin is "zone TAB schedule TAB seconds TAB count": what comes out is one line of
+ * the next `count` runs after that many seconds since the epoch, each counted from the one before,
+ * or
+ * "! " and what is wrong.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "beat/schedule.h"
 #include "json.h"
+#include "mem.h"
+
+static void print_runs(const struct schedule *s, const struct timezone_info *z, usec_t wall,
+		       long count)
+{
+	while (count-- > 0 && (wall = schedule_next(s, z, wall, true)) != USEC_NEVER)
+		printf("%" PRId64 " ", (int64_t)(wall / USEC_PER_SEC));
+	printf("\n");
+}
+
+static int answer(char *line, struct err *err)
+{
+	const char *zone = strtok_r(line, "\t", &line), *text = strtok_r(line, "\t", &line),
+		   *from = strtok_r(line, "\t", &line), *count = strtok_r(line, "\t\n", &line);
+	const struct timezone_info *z = NULL;
+	_cleanup_json_ json_t *value = json_string(text ? text : "");
+	struct schedule s;
+	int rc;
+
+	if (count == NULL)
+		return err_set(err, ERR_INVALID, "a line has four fields");
+	rc = timezone_open(zone, true, &z, err);
+	if (rc == 0)
+		rc = schedule_parse(value, &s, err);
+	if (rc == 0)
+		print_runs(&s, z, strtoll(from, NULL, 10) * USEC_PER_SEC, strtol(count, NULL, 10));
+	timezone_close(z);
+	return rc;
+}
 
 int main(void)
 {
-	char line[4096], open_zone[sizeof(line)] = "?";
-	const struct timezone_info *zone = NULL;
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
 
-	while (fgets(line, sizeof(line), stdin)) {
-		char *text = strchr(line, '|'), *seconds = strrchr(line, '|');
-		struct schedule s;
-		struct err err;
-		*text++ = *seconds++ = '\0';
-		if (strcmp(open_zone, line) != 0) {
-			snprintf(open_zone, sizeof(open_zone), "%s", line);
-			timezone_close(zone);
-			if (timezone_open(line[0] ? line : NULL, true, &zone, &err) < 0)
-				return 1;
-		}
-		_cleanup_json_ json_t *value = json_string(text);
-		if (schedule_parse(value, &s, &err) < 0) {
-			printf("%s\n", err.msg);
-			continue;
-		}
-		usec_t next = schedule_next(&s, zone, atoll(seconds) * USEC_PER_SEC, true);
-		if (next == USEC_NEVER)
-			printf("never\n");
-		else
-			printf("%lld\n", (long long)(next / USEC_PER_SEC));
+	while (getline(&line, &size, stdin) > 0) {
+		struct err err = {0};
+
+		if (answer(line, &err) < 0)
+			printf("! %s\n", err.msg);
 	}
-	return 0;
+	return EXIT_SUCCESS;
 }
