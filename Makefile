@@ -71,7 +71,7 @@ KNOWN = $(eval KNOWN := $$(shell mkdir -p build; [ $(PROBED) -nt Makefile ] || {
 	cat $(PROBED)))$(KNOWN)
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(PKG_CFLAGS)
 # Debian 12's bzip2 is unknown to pkg-config.
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2)$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lm)$(PKG_LIBS)
 
 BASE_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(PKG_CFLAGS)
 STRICT = $(KNOWN) $(if $(filter 0,$(WERROR)),,-Werror)

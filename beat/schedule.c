@@ -112,10 +112,30 @@ static int parse_clocked(const json_t *object, struct schedule *ret, struct err 
 	return rc < 0 ? err_wrap(err, "schedule: clocked_time") : 0;
 }
 
-static int parse_solar(const json_t *object unused_arg, struct schedule *ret unused_arg,
-		       struct err *err)
+static int read_degrees(const json_t *object, const char *name, double most, double *ret,
+			struct err *err)
 {
-	return err_set(err, ERR_UNSUPPORTED, "schedule: solar is not built in");
+	const json_t *value = json_object_get(object, name);
+	double degrees = json_number_value(value);
+
+	if (!json_is_number(value) || !(degrees >= -most && degrees <= most))
+		return err_set(err, ERR_INVALID, "schedule: %s must be a number from -%g to %g",
+			       name, most, most);
+	*ret = degrees;
+	return 0;
+}
+
+static int parse_solar(const json_t *object, struct schedule *ret, struct err *err)
+{
+	const char *event = json_member_str(object, "event");
+	int rc;
+
+	ret->kind = SCHEDULE_SOLAR;
+	ret->solar.event = event ? solar_event(event) : -1;
+	if (ret->solar.event < 0)
+		return err_set(err, ERR_INVALID, "schedule: event must be one of %s", solar_events);
+	rc = read_degrees(object, "lat", 90, &ret->solar.latitude, err);
+	return rc < 0 ? rc : read_degrees(object, "lon", 180, &ret->solar.longitude, err);
 }
 
 static int parse_object(const json_t *object, struct schedule *ret, struct err *err)
@@ -132,9 +152,10 @@ static int parse_object(const json_t *object, struct schedule *ret, struct err *
 	for (size_t i = 0; type && i < ARRAY_LEN(kinds); i++)
 		if (strcmp(kinds[i].type, type) == 0)
 			return kinds[i].parse(object, ret, err);
-	return err_set(err, ERR_INVALID,
-		       "schedule: its type must be interval, crontab or clocked, not '%.40s'",
-		       type ? type : "");
+	return err_set(
+		err, ERR_INVALID,
+		"schedule: its type must be interval, crontab, solar or clocked, not '%.40s'",
+		type ? type : "");
 }
 
 /* The column of the table holds an object as text. */
@@ -176,6 +197,8 @@ usec_t schedule_next(const struct schedule *s, const struct timezone_info *z, us
 		return last + s->period;
 	case SCHEDULE_CRONTAB:
 		return crontab_next(&s->crontab, z, last);
+	case SCHEDULE_SOLAR:
+		return solar_next(&s->solar, last);
 	case SCHEDULE_CLOCKED:
 		return ever_run ? USEC_NEVER : s->clocked;
 	}
@@ -196,5 +219,7 @@ void schedule_text(const json_t *value, const struct schedule *s, char out[SCHED
 		snprintf(out, SCHEDULE_TEXT, "at %.100s", json_string_value(value));
 	else
 		snprintf(out, SCHEDULE_TEXT, "%s",
-			 s->kind == SCHEDULE_CRONTAB ? "by a crontab" : "once");
+			 s->kind == SCHEDULE_CRONTAB ? "by a crontab"
+			 : s->kind == SCHEDULE_SOLAR ? "by the sun"
+						     : "once");
 }

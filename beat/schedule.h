@@ -1,10 +1,10 @@
 /*
- * schedule.h: when an entry runs: every so often, by a crontab, or once. Pure.
+ * schedule.h: when an entry runs: every so often, by a crontab, by the sun, or once. Pure.
  *
  * In JSON: seconds (300, 0.5, "300"), "minute hour day month weekday", or an object that names its
  * type: {"type": "interval", "every": 5, "period": "minutes"}, {"type": "crontab", "minute": "0",
  * "hour": "8", "day_of_week": "mon-fri", …}, {"type": "clocked", "clocked_time":
- * "2026-12-01T09:00:00Z"}.
+ * "2026-12-01T09:00:00Z"}, {"type": "solar", "event": "sunset", "lat": 52.5, "lon": 13.4}.
  */
 #ifndef CELERIAC_BEAT_SCHEDULE_H
 #define CELERIAC_BEAT_SCHEDULE_H
@@ -12,16 +12,18 @@
 #include <jansson.h>
 
 #include "crontab.h"
+#include "solar.h"
 
-enum schedule_kind { SCHEDULE_INTERVAL, SCHEDULE_CRONTAB, SCHEDULE_CLOCKED };
+enum schedule_kind { SCHEDULE_INTERVAL, SCHEDULE_CRONTAB, SCHEDULE_SOLAR, SCHEDULE_CLOCKED };
 struct schedule {
 	enum schedule_kind kind;
 	usec_t period; /* interval */
 	struct crontab crontab;
+	struct solar solar;
 	usec_t clocked; /* wall */
 };
 
-/* ERR_INVALID names what is wrong; ERR_UNSUPPORTED: solar. [any] */
+/* ERR_INVALID names what is wrong. [any] */
 int schedule_parse(const json_t *value, struct schedule *ret, struct err *err) must_check;
 /* The first run after one at `last` (wall); of a clocked one, that time as long as it was not run.
  * USEC_NEVER: none any more. [any] */

@@ -123,7 +123,12 @@ static const struct {
 	 "!schedule: period 'fortnights' is not known"},
 	{"{\"type\":\"clocked\"}", "!schedule: clocked_time is missing"},
 	{"{\"type\":\"clocked\",\"clocked_time\":\"soon\"}", "!schedule: clocked_time"},
-	{"{\"type\":\"solar\",\"event\":\"sunset\"}", "!schedule: solar is not built in"},
+	{"{\"type\":\"solar\",\"event\":\"sunset\",\"lat\":-37.8,\"lon\":145}", "by the sun"},
+	{"{\"type\":\"solar\",\"event\":\"eclipse\"}",
+	 "!schedule: event must be one of dawn_astronomical, "},
+	{"{\"type\":\"solar\",\"event\":\"sunset\",\"lat\":91}", "!schedule: lat must be"},
+	{"{\"type\":\"solar\",\"event\":\"sunset\",\"lat\":1,\"lon\":\"x\"}",
+	 "!schedule: lon must be a number from -180 to 180"},
 	{"{\"type\":\"lunar\"}", "!schedule: its type must be"},
 	{"{}", "!schedule: its type must be"},
 };
