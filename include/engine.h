@@ -46,6 +46,20 @@ int engine_open(const struct engine_config *config, struct engine **ret,
 		struct err *err) must_check;
 void engine_close(struct engine *e);
 
+/* A container was made or removed, or could not be: for a record of what was asked of the engine.
+ * Strings borrowed; what is not known is NULL. */
+struct engine_event {
+	const char *action; /* create, remove */
+	const char *id, *image;
+	const char *role, *conversation, *project, *task; /* labels */
+	const char *error;				  /* NULL = done */
+	usec_t duration;
+};
+typedef void engine_event_fn(void *arg, const struct engine_event *event);
+/* `fn` is called by whichever thread asks the engine, before it is told; it must not block. [init]
+ */
+void engine_on_event(struct engine *e, engine_event_fn *fn, void *arg);
+
 /* Reaches the engine, negotiates 1.41 … current, reads /info. */
 int engine_probe(struct engine *e, struct engine_info *ret, struct err *err) must_check;
 /* Does anybody answer? Takes 5 s at most. */

@@ -25,6 +25,9 @@ struct sandbox;
  * A thread that watches the links to idle sandboxes begins with the first of them. [init] */
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err) must_check;
+/* Births and deaths of containers, as engine_on_event tells them. Before anything else is done with
+ * it. [init] */
+void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg);
 /* Closes streams; containers live on, so that a restart costs no conversation its files. */
 void sandbox_close_all(struct sandbox *s);
 

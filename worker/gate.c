@@ -10,6 +10,7 @@
 
 #include "audit.h"
 #include "clock.h"
+#include "json.h"
 #include "mem.h"
 #include "quota.h"
 
@@ -22,6 +23,11 @@ static const char *value_of(const struct task *t, json_t *const *values, const c
 		if (strcmp(t->params[i].name, name) == 0)
 			return json_string_value(values[i]);
 	return NULL;
+}
+
+static const char *or_null(const char *text)
+{
+	return text && *text ? text : NULL;
 }
 
 static void write_event(const struct task_ctx *ctx, const char *decision, const char *kind,
@@ -47,8 +53,10 @@ static void write_event(const struct task_ctx *ctx, const char *decision, const 
 static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
 		   usec_t duration)
 {
-	write_event(ctx, decision, ctx->task->kind, ctx->target, reason, duration,
-		    ctx->record.detail);
+	const char *container = ctx->record.finish.container;
+	const char *target = ctx->target ? ctx->target : or_null(container);
+
+	write_event(ctx, decision, ctx->task->kind, target, reason, duration, ctx->record.detail);
 }
 
 void task_ctx_audit(struct task_ctx *ctx, const char *decision, const char *kind,
@@ -197,6 +205,25 @@ void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)
 	if ((ctx->task->flags & TASK_STORED) == 0)
 		return;
 	record(ctx, failed ? "error" : "allow", failed ? ctx->exc_type : NULL, duration);
+}
+
+void gate_record_container(void *worker, const struct engine_event *e)
+{
+	const struct worker *w = worker;
+	_cleanup_json_ json_t *detail = json_pack("{s:s, s:s*, s:s*}", "action", e->action, "image",
+						  e->image, "role", or_null(e->role));
+	const struct audit_event event = {.decision = e->error ? "error" : "allow",
+					  .kind = "container",
+					  .target = e->id,
+					  .conversation = or_null(e->conversation),
+					  .project = or_null(e->project),
+					  .task = or_null(e->task),
+					  .actor = w->settings.worker_hostname,
+					  .reason = e->error,
+					  .duration = e->duration,
+					  .detail = detail};
+
+	audit_write(w->audit, &event);
 }
 
 /* ---- quotas ---- */

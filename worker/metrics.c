@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit.h"
 #include "bounds.h"
 #include "clock.h"
 #include "log.h"

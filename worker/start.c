@@ -15,6 +15,7 @@
 #include "serial.h"
 #include "shutdown.h"
 #include "quota.h"
+#include "gate.h"
 
 #define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
 #define RETRY_MS      1000
@@ -241,6 +242,7 @@ int worker_start(struct worker *w, int signals, struct err *err)
 				  err);
 		if (rc < 0)
 			return rc;
+		sandbox_on_event(w->sandbox, gate_record_container, w);
 		w->mcp = mcp_sessions_new(w->sandbox, w->way_out.outbound, w->settings.mcp_max,
 					  w->settings.sandbox_idle_timeout);
 	}

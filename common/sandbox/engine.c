@@ -128,6 +128,12 @@ static void close_engine(struct engine **e)
 	engine_close(*e);
 }
 
+void engine_on_event(struct engine *e, engine_event_fn *fn, void *arg)
+{
+	e->on_event = fn;
+	e->on_event_arg = arg;
+}
+
 int engine_open(const struct engine_config *config, struct engine **ret, struct err *err)
 {
 	_cleanup_(close_engine) struct engine *e = xcalloc(1, sizeof(*e));

@@ -126,15 +126,41 @@ int engine_create_body(struct engine *e, const char *name, const char *body,
 	return 0;
 }
 
+static void tell(const struct engine *e, struct engine_event *event, usec_t began, int rc,
+		 const struct err *err)
+{
+	event->error = rc < 0 ? err->msg : NULL;
+	event->duration = clock_mono() - began;
+	if (e->on_event)
+		e->on_event(e->on_event_arg, event);
+}
+
+static const char *label_of(const struct engine_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->label_count; i++)
+		if (strcmp(spec->labels[i].name, name) == 0)
+			return spec->labels[i].value;
+	return NULL;
+}
+
 int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {
 	_cleanup_free_ char *body = NULL;
+	usec_t began = clock_mono();
+	struct engine_event event = {.action = "create",
+				     .image = spec->image,
+				     .role = label_of(spec, "role"),
+				     .conversation = label_of(spec, "conversation"),
+				     .project = label_of(spec, "project"),
+				     .task = label_of(spec, "task")};
 
 	int rc = engine_spec_body(spec, e->instance, &body, err);
-	if (rc < 0)
-		return rc;
-	return engine_create_body(e, spec->name, body, ret_id, ret_warnings, err);
+	if (rc == 0)
+		rc = engine_create_body(e, spec->name, body, ret_id, ret_warnings, err);
+	event.id = rc == 0 ? ret_id : NULL;
+	tell(e, &event, began, rc, err);
+	return rc;
 }
 
 /* POST or DELETE of /containers/{id}{tail}. */
@@ -227,9 +253,14 @@ static int check_ours(struct engine *e, const char *id, struct err *err)
 
 int engine_remove(struct engine *e, const char *id, struct err *err)
 {
+	struct engine_event event = {.action = "remove", .id = id};
+	usec_t began = clock_mono();
 	int rc = check_ours(e, id, err);
 
 	if (rc == -ERR_NOTFOUND)
 		return 0;
-	return rc < 0 ? rc : engine_remove_any(e, id, err);
+	if (rc == 0)
+		rc = engine_remove_any(e, id, err);
+	tell(e, &event, began, rc, err);
+	return rc;
 }

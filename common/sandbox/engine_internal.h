@@ -43,8 +43,10 @@ struct engine {
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
 	char *address; /* for messages: "unix:///path", "tcp://host:port" */
 	char *instance;
-	char pinned[8]; /* "1.43", or "" */
-	usec_t stale;	/* ENGINE_LIMIT_STALE; tests have less time */
+	char pinned[8];		   /* "1.43", or "" */
+	usec_t stale;		   /* ENGINE_LIMIT_STALE; tests have less time */
+	engine_event_fn *on_event; /* or NULL */
+	void *on_event_arg;
 
 	struct mutex lock;
 	struct cond pause; /* never signalled: waits between tries */

@@ -47,6 +47,11 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	return 0;
 }
 
+void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg)
+{
+	engine_on_event(s->engine, fn, arg);
+}
+
 void sandbox_close_all(struct sandbox *s)
 {
 	if (s == NULL)

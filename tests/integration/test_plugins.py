@@ -163,7 +163,7 @@ def test_configured_by_reference(make_full_worker, app, postgres, plugin_dir, co
     assert configured("p", plugin_config={"said": True})[0] == {"said": True}
     detail = {"plugin": "context", "plugin_sha256": digest(plugin_dir / "context")}
     assert postgres.sql("SELECT detail, params->'plugin_config' FROM celeriac.tool_results WHERE task_id = %s", task) == [(detail, None)]
-    audited = wait_until(lambda: postgres.sql("SELECT decision, target, detail FROM celeriac.activity_events WHERE task_id = %s", task), 30)
+    audited = wait_until(lambda: postgres.sql("SELECT decision, target, detail FROM celeriac.activity_events WHERE task_id = %s AND kind = 'plugin'", task), 30)
     assert audited == [("allow", "context", detail)]
     postgres.sql("DELETE FROM celeriac.plugin_configs WHERE id = %s", general)
     assert configured("q")[0] == {}

@@ -1,12 +1,14 @@
 """The gate before every call: rules of file and database, settings of tools, changed while running; and the audit behind it."""
 
 import json
+import re
 import threading
 import http.server
 import uuid
 
 import pytest
 
+from conftest import ROOT
 from sandboxes import Calls
 from services import wait_until
 
@@ -25,7 +27,8 @@ def rules(postgres):
 def events(postgres, task_id, count=1):
     columns = "decision, kind, tool, target, conversation_id, project_id, actor, reason, duration_ms, detail"
     return wait_until(
-        lambda: (rows := postgres.sql(f"SELECT {columns} FROM celeriac.activity_events WHERE task_id = %s ORDER BY at, id", task_id))
+        lambda: (rows := postgres.sql(f"SELECT {columns} FROM celeriac.activity_events WHERE task_id = %s AND kind <> 'container' "
+                                      "ORDER BY at, id", task_id))
         and len(rows) >= count and rows, 30, lambda: f"no event of {task_id}")
 
 
@@ -121,7 +124,7 @@ def test_network_and_urls_by_project(make_full_worker, app, rules, web):
     assert tried("b")[1] == ["hello", "hello"]
     rows = events(rules, task, 3)
     assert sorted((row[0], row[1]) for row in rows) == [("allow", "egress"), ("allow", "sandbox"), ("deny", "egress")]
-    assert {row[3] for row in rows} == {None, f"localhost:{web}"}
+    assert {row[3] for row in rows if row[1] == "egress"} == {f"localhost:{web}"}
     rules.sql("INSERT INTO celeriac.sandbox_settings (tool, project_id, network) VALUES ('sandbox.execute_code', 'b', false)")
     wait_until(lambda: tried("b")[1] == ["nothing", "nothing"], 30)
 
@@ -144,8 +147,39 @@ def test_the_story_of_a_conversation(make_full_worker, app, rules):
     assert [row[2] for row in rows] == ["p", "p", "another"]
     everything = rules.sql("SELECT e::text FROM celeriac.activity_events e WHERE conversation_id = %s", conversation)
     assert "very-secret" not in str(everything) and "very-secret" not in worker.log()
-    lines = [json.loads(line.split("[audit] ", 1)[1]) for line in worker.log_lines(r"\[audit\]") if conversation in line]
+    lines = [json.loads(line.split("[audit] ", 1)[1]) for line in worker.log_lines(r"\[audit\]")
+             if conversation in line and '"kind":"container"' not in line]
     assert [line["decision"] for line in lines] == ["allow", "allow", "error"]
+
+
+def documented_story():
+    """The SELECT of celeriac-schema(7), as it stands there."""
+    page = (ROOT / "worker/celeriac-schema.7").read_text()
+    found = re.search(r"^(WITH own AS .*?;)$", page, re.M | re.S)
+    return found.group(1).rstrip(";").replace("'c-42'", "%s")
+
+
+def test_the_whole_story_in_one_select(make_full_worker, app, rules):
+    """A container's birth, what ran in it, what was denied, its death: also of one that was ready before."""
+    worker = make_full_worker(SANDBOX_POOL="1", EGRESS_ALLOW="")
+    calls = Calls(app, rules)
+    conversation = f"c-{uuid.uuid4()}"
+    result = calls.run(PRINT, conversation, project_id="p")
+    with pytest.raises(Exception):
+        calls.run(PRINT, conversation, project_id="another")
+    app.send_task("sandbox.close", kwargs={"conversation_id": conversation}).get(timeout=60)
+
+    def story():
+        rows = rules.sql(documented_story(), conversation, conversation)
+        return rows if any(row[3] == "remove" for row in rows) else None
+
+    told = wait_until(story, 30, lambda: f"{rules.sql(documented_story(), conversation, conversation)}\n{worker.log()[-3000:]}")
+    what = [(row[1], row[2], row[3]) for row in told]
+    assert what == [
+        ("allow", "container", "create"), ("allow", "sandbox", "sandbox.execute_code"), ("error", "sandbox", "sandbox.execute_code"),
+        ("allow", "container", "remove"), ("allow", "sandbox", "sandbox.close")]
+    assert {row[4] for row in told if row[2] == "container"} == {result["sandbox"]} == {told[1][4]}
+    assert all(row[5] for row in told) and worker.metric("audit_dropped_total") == 0
 
 
 def test_events_wait_for_the_database(make_full_worker, app, make_postgres):

@@ -67,7 +67,7 @@ def row(postgres, task_id):
 
 def audit(postgres, task_id):
     return wait_until(lambda: postgres.sql(
-        "SELECT decision, kind, tool, target FROM celeriac.activity_events WHERE task_id = %s AND kind <> 'egress' ORDER BY id", task_id), 30)
+        "SELECT decision, kind, tool, target FROM celeriac.activity_events WHERE task_id = %s AND kind NOT IN ('egress', 'container') ORDER BY id", task_id), 30)
 
 
 def test_every_tier(call, postgres, web):
@@ -77,7 +77,7 @@ def test_every_tier(call, postgres, web):
     assert set(ran) == KEYS and (ran["status"], ran["is_error"], ran["error"]) == ("ok", False, None)
     assert (ran["result"]["stdout"], ran["result"]["exit_code"]) == ("42 zauberwort\n", 0)
     assert row(postgres, call.id) == [("sandbox", "sandbox.execute_code", "ok", "p", conversation)]
-    assert audit(postgres, call.id)[0] == ("allow", "sandbox", "sandbox.execute_code", None)
+    assert audit(postgres, call.id)[0] == ("allow", "sandbox", "sandbox.execute_code", ran["result"]["sandbox"])
     assert postgres.sql("SELECT params->>'env' FROM celeriac.tool_results WHERE task_id = %s", call.id) == [("**",)]
     again = call("execute_code", {"code": "raise SystemExit(3)"}, conversation_id=conversation, project_id="p")
     assert (again["status"], again["is_error"], again["error"]) == ("error", True, "the code ended with status error, exit code 3")
