@@ -14,14 +14,30 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+/*
+ * A directory, and no link to one. gVisor of 2022 follows a link where O_DIRECTORY comes with
+ * O_NOFOLLOW, and not where O_NOFOLLOW is alone: so what was opened is looked at.
+ */
+static int open_dir(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return fd;
+	close(fd);
+	errno = ENOTDIR;
+	return -1;
+}
 
 int tree_home(void)
 {
-	int fd = open(AGENT_HOME, OPEN_DIR);
+	int fd = open_dir(AT_FDCWD, AGENT_HOME);
 
 	if (fd < 0 && errno == EACCES && chmod(AGENT_HOME, 0700) == 0)
-		fd = open(AGENT_HOME, OPEN_DIR);
+		fd = open_dir(AT_FDCWD, AGENT_HOME);
 	if (fd >= 0)
 		fchmod(fd, 0700);
 	return fd;
@@ -32,12 +48,11 @@ static int open_by_steps(int dir, const char *path, int flags)
 {
 	char name[BOUND_FILE_NAME_BYTES + 1];
 	const char *slash;
-	struct stat st;
 	int fd = dir, next, error;
 
 	while ((slash = strchr(path, '/')) != NULL) {
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
-		next = openat(fd, name, OPEN_DIR);
+		next = open_dir(fd, name);
 		if (fd != dir)
 			close(fd);
 		if (next < 0)
@@ -45,12 +60,7 @@ static int open_by_steps(int dir, const char *path, int flags)
 		fd = next;
 		path = slash + 1;
 	}
-	next = openat(fd, path, flags | O_NOFOLLOW);
-	/* For a link that should be a directory, openat2 says what it is, openat what it is not. */
-	if (next < 0 && errno == ENOTDIR)
-		errno = fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)
-				? ELOOP
-				: ENOTDIR;
+	next = flags & O_DIRECTORY ? open_dir(fd, path) : openat(fd, path, flags | O_NOFOLLOW);
 	if (fd != dir) {
 		error = errno;
 		close(fd);
@@ -85,9 +95,9 @@ int tree_make_dir(int dir, const char *name)
 		    (unlinkat(dir, name, 0) < 0 || mkdirat(dir, name, 0755) < 0))
 			return -1;
 	}
-	fd = openat(dir, name, OPEN_DIR);
+	fd = open_dir(dir, name);
 	if (fd < 0 && errno == EACCES && fchmodat(dir, name, 0755, 0) == 0)
-		fd = openat(dir, name, OPEN_DIR);
+		fd = open_dir(dir, name);
 	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700)
 		fchmod(fd, 0755);
 	return fd;
@@ -139,7 +149,7 @@ void tree_empty(int dir, usec_t deadline, uint64_t *ret_removed, uint64_t *ret_l
 	do {
 		progress = *ret_removed;
 		*ret_left = 0;
-		fd = openat(dir, ".", OPEN_DIR);
+		fd = open_dir(dir, ".");
 		d = fd < 0 ? NULL : fdopendir(fd);
 		if (d == NULL) {
 			if (fd >= 0)
