@@ -153,7 +153,7 @@ def compare(rows):
             counted["never"] += 1
             continue
         schedule = celerys(zone, text)
-        for our in runs:
+        for our in itertools.takewhile(lambda run: run < END + 366 * 86400, runs):
             their = celerys_next(schedule, zone, at)
             why = "same" if our == their else next((each for each in REASONS if each(zone, at, our, their)), None)
             assert why, (zone, text, at, our, their)
