@@ -90,6 +90,29 @@ static void add_rest(const json_t *params, const json_t *used, bool *has_query, 
 	}
 }
 
+/* Whether a segment is "." or "..", in whatever spelling: a path is compared with the policy as it
+ * stands, and what servers make of dots is their own. */
+static bool climbs(const char *path)
+{
+	while (*path) {
+		size_t len = strcspn(path, "/"), dots = 0, i = 0;
+
+		while (i < len) {
+			if (path[i] == '.')
+				i++;
+			else if (strncasecmp(path + i, "%2e", 3) == 0)
+				i += 3;
+			else
+				break;
+			dots++;
+		}
+		if (i == len && (dots == 1 || dots == 2))
+			return true;
+		path += len + (path[len] == '/');
+	}
+	return false;
+}
+
 static int make_url(const json_t *tool, const json_t *params, const json_t *known, json_t *used,
 		    bool rest_in_query, struct http_tool_request *r, struct err *err)
 {
@@ -117,6 +140,8 @@ static int make_url(const json_t *tool, const json_t *params, const json_t *know
 	rc = http_template(TEMPLATE_PATH, at, path_len, params, known, used, &path, err);
 	if (rc < 0)
 		return rc;
+	if (climbs(path.data))
+		return err_set(err, ERR_INVALID, "url: a segment of its path is . or ..");
 	buf_append(&out, path.data, path.len);
 	bool has_query = at[path_len] == '?';
 	if (has_query) {
