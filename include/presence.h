@@ -22,27 +22,30 @@ struct presence; /* this process' own life; const after presence_join */
 /*
  * Takes the lease for `node`, or, when another live process of this name has it, for "<node>-2" and
  * so on. A lease left by a process of this machine that is gone is taken over at once, any other
- * when it expires. Blocks until `deadline`. ERR_UNAVAILABLE.
+ * when it expires. Blocks until `deadline`. ERR_UNAVAILABLE. [init]
  */
 int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
 		  usec_t deadline, struct presence **ret, struct err *err) must_check;
 /* Lets go of a lease that this very process took before it became what it is now (daemon_restart).
- * To be called before presence_join; what fails is left to that. */
+ * To be called before presence_join; what fails is left to that. [init] */
 void presence_reclaim(struct redis *r, const char *key_prefix, const char *instance,
 		      const char *node);
+/* Borrowed, as long as `p` lives. [any] */
 const char *presence_node(const struct presence *p);
 int64_t presence_epoch(const struct presence *p);
 const char *presence_owner(const struct presence *p); /* "<node>@<epoch>" */
 const char *presence_instance(const struct presence *p);
 
 /* Renews the lease through the link, without waiting. To be called every PRESENCE_RENEW. A lease
- * that was lost while Redis was away is taken again unless somebody else has it. */
+ * that was lost while Redis was away is taken again unless somebody else has it. [any] */
 void presence_renew(const struct presence *p, struct redis_link *link);
-/* Lets go of it, so that others need not wait. */
+/* Lets go of it, so that others need not wait. Blocks as long as `r` does. [owner of r] */
 void presence_leave(const struct presence *p, struct redis *r);
+/* NULL is fine. */
 void presence_free(struct presence *p);
 
-/* Is `owner` ("node@epoch") alive? Ourselves: true without asking. [any] */
+/* Is `owner` ("node@epoch") alive? Ourselves: true without asking. Blocks for seconds at most. [any]
+ */
 int presence_alive(const struct presence *p, struct redis_link *link, const char *owner,
 		   bool *ret_alive, struct err *err) must_check;
 
