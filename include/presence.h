@@ -44,8 +44,7 @@ void presence_leave(const struct presence *p, struct redis *r);
 /* NULL is fine. */
 void presence_free(struct presence *p);
 
-/* Is `owner` ("node@epoch") alive? Ourselves: true without asking. Blocks for seconds at most. [any]
- */
+/* Is `owner` ("node@epoch") alive? Ourselves: true without asking. Blocks for seconds. [any] */
 int presence_alive(const struct presence *p, struct redis_link *link, const char *owner,
 		   bool *ret_alive, struct err *err) must_check;
 

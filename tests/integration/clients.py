@@ -14,6 +14,7 @@ from asking import asking
 from services import Service, launch, wait_until
 
 HERE = pathlib.Path(__file__).parent
+OURS = "ours@test"  # -n of a worker that is asked or watched
 PYTHONS = {"debian": "/usr/bin/python3", "newest": sys.executable}
 
 

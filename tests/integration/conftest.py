@@ -5,6 +5,7 @@
     make_worker     starts a celeriac-worker on `broker`; make_full_worker one with database and engine too
     house           such a worker with everything around it, one for each module whose tests break nothing
     calls           sandbox.* tasks on `broker`
+    ask             remote control of the worker that was made with "-n", OURS
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
     headers         what modules of tasks are compiled against, installed
     stack, make_stack   the stack of `make up`
@@ -22,7 +23,7 @@ import pytest
 
 import engines
 from building import Headers
-from clients import Broker, PythonWorker
+from clients import OURS, Broker, PythonWorker
 from sandboxes import Calls, remove_containers
 from services import Redis, wait_until
 from stack import ROOT, SERVICES, Stack
@@ -169,6 +170,18 @@ def make_worker(instance, directory, ended, request):
 @pytest.fixture
 def worker(make_worker):
     return make_worker()
+
+
+@pytest.fixture
+def ask(app, broker):
+    """ask("method", …) of the worker named OURS, or of another; the reply."""
+    def call(method, to=OURS, seconds=30, **arguments):
+        if to == OURS:
+            broker.wait_listening()
+        got = app.control.broadcast(method, arguments=arguments, destination=[to], reply=True, timeout=seconds, limit=1)
+        return got[0][to] if got else "no reply"
+
+    return call
 
 
 @pytest.fixture

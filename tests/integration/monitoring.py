@@ -1,13 +1,12 @@
-"""Flower, the newest, as a service of the tests."""
+"""Flower, the newest, as a service of the tests: the fixtures `flower`, and `watched`, a worker that it watches."""
 
 import sys
 
+import pytest
 import requests
 
-from clients import HERE
+from clients import HERE, OURS
 from services import Service, free_port, launch, wait_until
-
-OURS = "ours@test"
 
 
 class Flower(Service):
@@ -71,3 +70,19 @@ class Flower(Service):
             return answer.json() if answer.ok and answer.json()["state"] == state else None
 
         return wait_until(known, seconds, lambda: f"task {task_id} did not become {state} in Flower")
+
+
+@pytest.fixture
+def flower(broker, directory, ended):
+    made = Flower(broker, directory)
+    ended.append(made)
+    return made.start()
+
+
+@pytest.fixture
+def watched(make_worker, flower):
+    """A worker; Flower is there first and switches task events on."""
+    worker = make_worker("-n", OURS, "-c", "2")
+    wait_until(lambda: flower.get("/api/workers", status="1").json().get(OURS), 60, "Flower does not see the worker as online")
+    worker.wait_log("Events of group {task} enabled by remote", 60)
+    return worker

@@ -2,30 +2,15 @@
 
 import signal
 
-import pytest
 import requests
 
-from monitoring import OURS, Flower
+from monitoring import OURS, flower, watched
 from services import wait_until
 
-
-@pytest.fixture
-def flower(broker, directory, ended):
-    made = Flower(broker, directory)
-    ended.append(made)
-    return made.start()
+__all__ = ["flower", "watched"]
 
 
-@pytest.fixture
-def ours(make_worker, flower):
-    """Flower is there first and switches task events on."""
-    worker = make_worker("-n", OURS, "-c", "2")
-    wait_until(lambda: flower.get("/api/workers", status="1").json().get(OURS), 20, "Flower does not see the worker as online")
-    worker.wait_log("Events of group {task} enabled by remote", 20)
-    return worker
-
-
-def test_worker_tasks_states_arguments_and_runtime(ours, flower, app):
+def test_worker_tasks_states_arguments_and_runtime(watched, flower, app):
     done = app.send_task("celeriac.add", (1,), {"y": 2})
     failed = app.send_task("celeriac.fail", ("no luck",))
     running = app.send_task("celeriac.sleep", (600,))
@@ -55,7 +40,7 @@ def test_worker_tasks_states_arguments_and_runtime(ours, flower, app):
     assert [(row["hostname"], row["status"], row["sw_ident"]) for row in table] == [(OURS, True, "celeriac")]
 
 
-def test_the_buttons_for_a_task(ours, flower, app):
+def test_the_buttons_for_a_task(watched, flower, app):
     running = app.send_task("celeriac.sleep", (600,))
     flower.task(running.id, "STARTED")
     later = app.send_task("celeriac.echo", (1,), countdown=600)
@@ -72,7 +57,7 @@ def test_the_buttons_for_a_task(ours, flower, app):
     assert flower.get(f"/api/task/result/{answer['task-id']}").json()["result"] == 3
 
 
-def test_the_buttons_for_a_worker(ours, flower, app):
+def test_the_buttons_for_a_worker(watched, flower, app):
     wait_until(flower.worker, 20)
     flower.post(f"/api/worker/pool/grow/{OURS}", n=3)
     flower.wait_worker(lambda worker: worker["stats"]["pool"]["max-concurrency"] == 5)
@@ -86,10 +71,10 @@ def test_the_buttons_for_a_worker(ours, flower, app):
     flower.post(f"/api/worker/queue/cancel-consumer/{OURS}", queue="late")
     flower.wait_worker(lambda worker: [queue["name"] for queue in worker["active_queues"]] == ["celery"])
     flower.post(f"/api/worker/shutdown/{OURS}")
-    assert ours.process.wait(60) == 0
+    assert watched.process.wait(60) == 0
     wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 20)
 
 
-def test_a_worker_that_dies_is_seen_as_offline(ours, flower):
-    ours.end(signal.SIGKILL)
+def test_a_worker_that_dies_is_seen_as_offline(watched, flower):
+    watched.end(signal.SIGKILL)
     wait_until(lambda: flower.get("/api/workers", status="1").json() == {OURS: False}, 30)

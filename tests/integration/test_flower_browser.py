@@ -3,8 +3,10 @@
 
 import pytest
 
-from monitoring import OURS, Flower
+from monitoring import OURS, flower, watched
 from services import ROOT, wait_until
+
+__all__ = ["flower", "watched"]
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--window-size=1400,1000")
@@ -74,28 +76,13 @@ class Browser:
 
 
 @pytest.fixture
-def flower(broker, directory, ended):
-    made = Flower(broker, directory)
-    ended.append(made)
-    return made.start()
-
-
-@pytest.fixture
-def ours(make_worker, flower):
-    worker = make_worker("-n", OURS, "-c", "2")
-    wait_until(lambda: flower.get("/api/workers", status="1").json().get(OURS), 60, "Flower does not see the worker as online")
-    worker.wait_log("Events of group {task} enabled by remote", 60)
-    return worker
-
-
-@pytest.fixture
 def browser(flower, directory):
     made = Browser(flower.url, directory)
     yield made
     made.driver.quit()
 
 
-def test_pages(ours, flower, browser, app):
+def test_pages(watched, flower, browser, app):
     done = app.send_task("celeriac.add", (1,), {"y": 2})
     failed = app.send_task("celeriac.fail", ("no luck",))
     running = app.send_task("celeriac.sleep", (900,))
@@ -121,7 +108,7 @@ def test_pages(ours, flower, browser, app):
     assert browser.errors() == []
 
 
-def test_buttons_of_a_task(ours, flower, browser, app):
+def test_buttons_of_a_task(watched, flower, browser, app):
     later = app.send_task("celeriac.echo", (1,), countdown=900)
     running = app.send_task("celeriac.sleep", (900,))
     flower.task(later.id, "RECEIVED", 60), flower.task(running.id, "STARTED", 60)
@@ -136,7 +123,7 @@ def test_buttons_of_a_task(ours, flower, browser, app):
     wait_until(lambda: later.state == running.state == "REVOKED", 30)
 
 
-def test_buttons_of_a_worker(ours, flower, browser, app):
+def test_buttons_of_a_worker(watched, flower, browser, app):
     wait_until(flower.worker, 60)
     browser.see(f"/worker/{OURS}", "Max concurrency")
     browser.fill("#pool-size", 3)
@@ -165,5 +152,5 @@ def test_buttons_of_a_worker(ours, flower, browser, app):
     browser.click("#worker-cancel-consumer-late")
     wait_until(lambda: [queue["name"] for queue in flower.worker()["active_queues"]] == ["celery"], 60)
     browser.click("#worker-shutdown")
-    assert ours.process.wait(60) == 0
+    assert watched.process.wait(60) == 0
     browser.see("/workers", OURS, "Offline", picture="offline.png")

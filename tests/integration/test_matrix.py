@@ -2,7 +2,6 @@
 has the task from a module (modules/matrix.c). Options reach both as annotations."""
 
 import json
-import threading
 
 import pytest
 

@@ -12,7 +12,7 @@ import pytest
 from clients import envelope
 from forwarder import Forwarder
 from services import free_port, wait_until
-from worker import PROGRAM, program_env, run_program
+from worker import run_program
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17

@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from clients import envelope
+from clients import OURS, Broker, envelope
 from services import wait_until
 
-OURS = "ours@test"
 SLACK = 6 << 20
 
 
@@ -50,17 +49,6 @@ def hold(broker, worker, count, seconds, margin=1, queue="celery", **options):
 def received(worker):
     """The ids in the order the worker took them."""
     return [line.split("[")[-1].split("]")[0] for line in worker.log_lines(r"Task celeriac\.\w+\[.*\] received")]
-
-
-@pytest.fixture
-def ask(app, broker):
-    def ask(command, to=OURS, **arguments):
-        broker.wait_listening()
-        for reply in app.control.broadcast(command, arguments=arguments, destination=[to], reply=True, timeout=30, limit=1) or []:
-            return reply[to]
-        raise AssertionError(f"no answer to {command}")
-
-    return ask
 
 
 def test_payloads_stay_in_the_broker(make_worker, broker, app):
@@ -204,8 +192,6 @@ def test_nothing_is_lost_when_it_dies(make_worker, broker):
 
 
 def test_an_outage_of_the_broker_when_they_are_due(make_redis, make_worker):
-    from clients import Broker
-
     server = make_redis(durable=True).start()
     broker = Broker(server.url(), "outage")
     worker = make_worker("-c", "1", broker=broker)
