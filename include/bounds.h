@@ -21,8 +21,9 @@
 #define BOUND_URL_BYTES	      4096	  /* a broker, backend or tool URL */
 #define BOUND_QUEUES	      256	  /* consumed at once */
 #define BOUND_CLAIM_BATCH     256	  /* messages claimed in one round trip */
-#define BOUND_CANVAS_DEPTH    128    /* signatures in signatures; each is three levels of JSON */
-#define BOUND_CANVAS_SIZE     200000 /* signatures in one tree, and messages made of it */
+#define BOUND_CANVAS_DEPTH    128 /* signatures in signatures; each is three levels of JSON */
+#define BOUND_FOLLOW_BYTES    (96u << 20) /* of what follows from one task: one command takes it */
+#define BOUND_CANVAS_SIZE     200000	  /* signatures in one tree, and messages made of it */
 
 /* Remote control and events */
 #define BOUND_CONTROL_BYTES (1u << 20)	/* one request */

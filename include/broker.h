@@ -148,6 +148,7 @@ struct settle_step {
 struct settle_steps {
 	struct settle_step *items;
 	size_t count;
+	size_t bytes; /* of all data, and of what its maker stored elsewhere */
 };
 /* Takes `data` (may be NULL). [any] */
 void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const char *key,

@@ -31,21 +31,37 @@ void canvas_truncate(struct settle_steps *steps, size_t count)
 	while (steps->count > count) {
 		struct settle_step *last = &steps->items[--steps->count];
 
+		steps->bytes -= last->len;
 		free(last->key);
 		free(last->data);
 	}
 }
 
-/* A key of the backend: in the same script where it can be, else now. */
-static void add_write(const struct follower *f, struct backend_write *w)
+/* A message of few bytes can be made to ask for many large ones. */
+static int check_room(const struct follower *f, size_t len, struct err *err)
 {
-	if (!backend_shares_broker(f->worker->backend)) {
+	if (len <= BOUND_FOLLOW_BYTES && f->steps->bytes <= BOUND_FOLLOW_BYTES - len)
+		return 0;
+	return err_set(err, ERR_TOOBIG, "more than %u bytes of messages and results follow",
+		       BOUND_FOLLOW_BYTES);
+}
+
+/* A key of the backend (taken): in the same script where it can be, else now. */
+static int add_write(const struct follower *f, struct backend_write *w, struct err *err)
+{
+	int rc = check_room(f, w->len, err);
+
+	if (rc == 0 && !backend_shares_broker(f->worker->backend)) {
+		f->steps->bytes += w->len;
 		backend_store(f->worker->backend, w, NULL, NULL);
-		return;
+		return 0;
 	}
-	settle_steps_add(f->steps, STEP_SET, w->key, w->value, w->len, w->ttl);
-	w->value = NULL;
+	if (rc == 0) {
+		settle_steps_add(f->steps, STEP_SET, w->key, w->value, w->len, w->ttl);
+		w->value = NULL;
+	}
 	backend_write_done(w);
+	return rc;
 }
 
 /* A chord that runs again under its id is a new one, and its body is known if all its parts run
@@ -60,18 +76,20 @@ static int add_size(const struct follower *f, const struct signature_chord *chor
 	int rc;
 
 	backend_chord_size(b, chord->group_id, chord->size, &w);
-	if (!backend_shares_broker(b)) {
-		add_write(f, &w);
-		return 0;
-	}
+	if (!backend_shares_broker(b))
+		return add_write(f, &w, err);
 	json_dump_python(chord->body, &body);
-	rc = buf_take(&body, &data, &len, err);
+	rc = check_room(f, body.len, err);
+	if (rc == 0)
+		rc = buf_take(&body, &data, &len, err);
 	backend_chord_keys(b, chord->group_id, keys);
 	settle_steps_add(f->steps, STEP_DELETE, keys[CHORD_CLAIM], NULL, 0, 0);
 	if (rc == 0)
 		settle_steps_add(f->steps, STEP_BODY, keys[CHORD_OURS], data, len, w.ttl);
 	backend_chord_keys_done(keys);
-	add_write(f, &w);
+	if (rc == 0)
+		return add_write(f, &w, err);
+	backend_write_done(&w);
 	return rc;
 }
 
@@ -84,7 +102,7 @@ static int add_chord(const struct follower *f, const struct signature_chord *cho
 		rc = backend_group_encode(f->worker->backend, chord->group_id, chord->results, &w,
 					  err);
 		if (rc == 0)
-			add_write(f, &w);
+			rc = add_write(f, &w, err);
 	}
 	return rc;
 }
@@ -100,6 +118,8 @@ static int add_message(const struct follower *f, const struct message_out *m, st
 
 	broker_address_message(broker, &out.queue, &out.exchange, &out.routing_key);
 	rc = message_encode(&out, &envelope, err);
+	if (rc == 0)
+		rc = check_room(f, envelope.len, err);
 	if (rc == 0)
 		rc = buf_take(&envelope, &data, &len, err);
 	if (rc < 0)
@@ -170,9 +190,7 @@ int canvas_add_failure(const struct follower *f, const char *task_id,
 	if (signature != NULL)
 		describe(f, signature, &meta, &args, &kwargs);
 	rc = backend_encode(f->worker->backend, &meta, &w, err);
-	if (rc == 0)
-		add_write(f, &w);
-	return rc;
+	return rc == 0 ? add_write(f, &w, err) : rc;
 }
 
 int canvas_add_errbacks(const struct follower *f, const char *failed_id, const json_t *errbacks,

@@ -194,6 +194,7 @@ static struct settle_steps join_steps(struct settle_steps first, struct settle_s
 		memcpy(first.items + first.count, second.items,
 		       second.count * sizeof(*second.items));
 		first.count += second.count;
+		first.bytes += second.bytes;
 	}
 	free(second.items);
 	return first;

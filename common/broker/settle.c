@@ -86,6 +86,7 @@ void settle_steps_add(struct settle_steps *s, enum settle_step_kind kind, const 
 {
 	s->items = xrealloc(s->items, (s->count + 1) * sizeof(*s->items));
 	s->items[s->count++] = (struct settle_step){kind, xstrdup(key), data, len, ttl};
+	s->bytes += len;
 }
 
 void settle_steps_advance(struct settle_steps *s)

@@ -58,6 +58,40 @@ UNFOLLOWABLE = [
 ]
 
 
+AMPLIFIED = {
+    "an argument for each of a group": lambda big: dict(
+        embed={"callbacks": [{"task": "celery.group", "args": [], "kwargs": {"tasks": [sig()] * 300}, "options": {}, "subtask_type": "group"}]},
+        args=(big,)),
+    "the body of a chord for each of its parts": lambda big: dict(
+        embed={"callbacks": [{"task": "celery.chord", "args": [], "kwargs": {"header": [sig(args=(1,))] * 300, "body": sig(args=(big,))},
+                              "options": {}, "subtask_type": "chord"}]}),
+}
+
+
+@pytest.mark.parametrize("which", AMPLIFIED)
+def test_what_follows_is_bounded(worker, broker, which):
+    """Of two megabytes, six hundred."""
+    before = worker.anonymous()
+    task_id = push(broker, **AMPLIFIED[which]("x" * (2 << 20)))
+    peak = 0
+    deadline = time.monotonic() + 60
+    while not broker.redis.exists(f"celery-task-meta-{task_id}"):
+        assert time.monotonic() < deadline
+        peak = max(peak, worker.anonymous())
+    meta = broker.meta(task_id)
+    assert (meta["status"], meta["result"]["exc_type"]) == ("FAILURE", "EncodeError")
+    assert "bytes of messages and results follow" in meta["result"]["exc_message"][0]
+    assert peak - before < 300 << 20
+
+
+def test_the_rest_of_a_chain_fails_within_bounds(worker, broker):
+    """The failure stays what it is; that not all hear of it is said."""
+    task_id = push(broker, {"chain": [sig(options={"task_id": f"t{n}"}) for n in range(300)]}, task="celeriac.fail", args=("y" * (1 << 20),))
+    assert broker.meta(task_id, 60)["result"]["exc_type"] == "RuntimeError"
+    broker.wait_settled()
+    worker.wait_log("not all that follows from its failure: .*bytes of messages and results follow")
+
+
 def test_what_cannot_be_followed_is_a_failure_that_says_so(worker, broker, app):
     sent = [push(broker, embed) for embed, _ in UNFOLLOWABLE]
     for task_id, (embed, text) in zip(sent, UNFOLLOWABLE):
