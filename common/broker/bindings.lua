@@ -17,6 +17,9 @@ local function follow(at, key, kind, byte)
 	return after
 end
 local function matches(pattern, key)
+	if #pattern > 4096 or #key > 4096 then
+		return false
+	end
 	local at, p = {[0] = true}, 2
 	while p < #pattern do
 		if string.sub(pattern, p, p + 5) == '[^\\.]+' then

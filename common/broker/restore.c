@@ -64,6 +64,8 @@ struct restoring {
 	struct orphan *orphans;
 	size_t count, size;
 	int64_t restored;
+	struct err refused; /* by Redis, the last of them: a queue that is no list keeps no other
+			       back */
 };
 
 static int compare_numbers(const void *a, const void *b)
@@ -157,14 +159,13 @@ static void add_command(const struct restoring *r, const struct orphan *o, struc
 		      b->unacked_index, tag, b->options.global_keyprefix, suffix);
 }
 
-static int judge(struct restoring *r, const struct orphan *o, const struct redis_reply *reply,
-		 struct err *err)
+static void judge(struct restoring *r, const struct orphan *o, const struct redis_reply *reply)
 {
 	char tag[BROKER_TAG_SIZE];
 
 	if (redis_reply_type(reply) == REDIS_ERROR)
-		return err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
-			       redis_reply_str(reply).data);
+		(void)err_set(&r->refused, ERR_FAILED, "Redis: %.*s",
+			      (int)redis_reply_str(reply).len, redis_reply_str(reply).data);
 	if (redis_reply_int(reply) == 1)
 		r->restored++;
 	if (redis_reply_int(reply) == -1) {
@@ -172,7 +173,6 @@ static int judge(struct restoring *r, const struct orphan *o, const struct redis
 		log_error("delivery %s has a record that cannot be restored; it stays in %s", tag,
 			  r->b->unacked);
 	}
-	return 0;
 }
 
 static int restore_chunk(struct restoring *r, const struct orphan *o, size_t count, struct err *err)
@@ -189,8 +189,7 @@ static int restore_chunk(struct restoring *r, const struct orphan *o, size_t cou
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < count; i++) {
-		if (rc == 0)
-			rc = judge(r, &o[i], replies[i], err);
+		judge(r, &o[i], replies[i]);
 		redis_reply_free(replies[i]);
 	}
 	return rc;
@@ -208,6 +207,10 @@ static int run(struct restoring *r, struct err *err)
 		rc = restore_chunk(r, r->orphans + done, left < CHUNK ? left : CHUNK, err);
 	}
 	free(r->orphans);
+	if (rc == 0 && r->refused.code != 0) {
+		*err = r->refused;
+		rc = -err->code;
+	}
 	return rc;
 }
 

@@ -7,7 +7,11 @@ if not record then
 	redis.call('ZREM', KEYS[2], ARGV[1])
 	return 0
 end
-local message, queue = string.match(record, '^%[(.*), "", (".*")%]$')
+-- The end first: a match that fails there would be tried again from everywhere.
+local message, queue
+if string.sub(record, -2) == '"]' then
+	message, queue = string.match(record, '^%[(.*), "", (".*")%]$')
+end
 if not message then
 	return -1
 end

@@ -22,6 +22,23 @@ def test_a_queue_that_is_no_list_disturbs_no_other(make_worker, app, broker):
     assert len(worker.log_lines("ERROR")) == 1
 
 
+def test_a_queue_that_is_no_list_keeps_no_other_back(make_worker, app, broker):
+    """What a dead worker held of the others is put back, and of it as soon as there is a list."""
+    worker = make_worker("-c", "1", "-Q", "one,two")
+    for queue in ("one", "two"):
+        for n in range(300):
+            app.send_task("celeriac.echo", (n,), queue=queue, countdown=600)
+    wait_until(lambda: broker.unacked() == (600, 600), 30, "not all are held")
+    worker.kill()
+    broker.redis.set("two", "x")
+    other = make_worker("-c", "1", "-Q", "other", node=worker.node)
+    other.wait_log("WARNING.*WRONGTYPE")
+    assert broker.redis.llen("one") == 300 and broker.unacked() == (300, 300)
+    broker.redis.delete("two")
+    wait_until(lambda: broker.redis.llen("two") == 300, 30, other.log)
+    assert broker.unacked() == (0, 0)
+
+
 @pytest.mark.parametrize("key", ["unacked", "unacked_index", "celeriac:dead"])
 def test_what_cannot_be_recorded_is_not_taken(make_worker, app, broker, key):
     worker = make_worker("-c", "1")
