@@ -152,6 +152,28 @@ static json_t *pool_stats(struct worker *w)
 			 "put-guarded-by-semaphore", 0, "timeouts", 0, 0);
 }
 
+/* What may hold a password goes. */
+static void drop_secrets(json_t *options)
+{
+	static const char *const words[] = {"sentinel_kwargs", "pass", "secret", "token",
+					    "credential"};
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(options, next, key, value)
+	{
+		bool secret = false;
+
+		for (size_t i = 0; i < ARRAY_LEN(words); i++)
+			secret |= strcasestr(key, words[i]) != NULL;
+		if (secret)
+			json_object_del(options, key);
+		else
+			drop_secrets(value);
+	}
+}
+
 static json_t *broker_stats(const struct worker *w)
 {
 	const struct redis_endpoint *a = broker_address(w->broker)->first;
@@ -163,7 +185,7 @@ static json_t *broker_stats(const struct worker *w)
 	if (options == NULL || options[0] == '\0' ||
 	    json_load_strict(options, strlen(options), &parsed, &err) < 0)
 		parsed = json_object();
-	json_object_del(parsed, "sentinel_kwargs"); /* may hold a password */
+	drop_secrets(parsed);
 	return json_pack("{s:s, s:s?, s:s, s:i, s:b, s:b, s:s, s:i, s:o, s:n, s:n, s:f, s:s, s:[], "
 			 "s:n}",
 			 "hostname", a->host ? a->host : a->path, "userid",

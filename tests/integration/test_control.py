@@ -405,3 +405,10 @@ def test_transport_options(make_worker, broker, options):
     broker.wait_listening()
     assert app.control.ping(timeout=30, limit=1) == [{OURS: {"ok": "pong"}}]
     app.close()
+
+
+def test_stats_hold_no_secret(make_worker, app):
+    options = {"master_name": "m", "password": "hunter2", "sentinel_kwargs": {"password": "hunter2"}, "deep": {"ssl_password": "hunter2"}}
+    make_worker(CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
+    (stats,) = app.control.inspect(timeout=10, limit=1).stats().values()
+    assert stats["broker"]["transport_options"] == {"master_name": "m", "deep": {}}
