@@ -3,12 +3,16 @@
 import uuid
 
 import pytest
-from table import PRELUDE, TABLES
+from table import as_on, PRELUDE, TABLES
 
+import engines
 from sandboxes import containers, processes
 
 pytestmark = pytest.mark.docker
-ROWS = [pytest.param(attack, id=f"{name}: {attack.name}") for name, table in TABLES.items() for attack in table]
+ROWS = [
+    pytest.param(as_on(engines.name(), attack), id=f"{name}: {attack.name}", marks=pytest.mark.enforces(*attack.needs))
+    for name, table in TABLES.items() for attack in table
+]
 
 
 @pytest.fixture(scope="module")
