@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 
-from conftest import ROOT
+from services import ROOT
 from worker import run_program
 
 DOCUMENT = ROOT / "tests/data/openapi/open-meteo.json"

@@ -8,9 +8,8 @@ import uuid
 
 import pytest
 
-from conftest import ROOT
 from sandboxes import Calls
-from services import wait_until
+from services import ROOT, wait_until
 
 pytestmark = pytest.mark.docker
 PRINT = "print('ran')"
