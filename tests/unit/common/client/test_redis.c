@@ -94,7 +94,7 @@ START_TEST(test_address_refused)
 	refuse("rediss://h?ssl_keyfile=/no/such/key&ssl_password=hunter2", ERR_INVALID,
 	       "/no/such/key");
 	refuse("socket:///s?ssl_cert_reqs=none", ERR_INVALID, "Unix socket");
-	refuse("amqp://u:hunter2@h/0", ERR_INVALID, "amqp://");
+	refuse("amqp://u:hunter2@h/0", ERR_UNSUPPORTED, "amqp://");
 	refuse("redis://:hunter2@h/zero", ERR_INVALID, "zero");
 	refuse("redis://:hunter2@h/1x", ERR_INVALID, "1x");
 	refuse("redis://:hunter2@h/-1", ERR_INVALID, "-1");
