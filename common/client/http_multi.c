@@ -134,6 +134,8 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose unused_arg, struc
 	struct ip_address a = {0};
 	uint16_t port;
 
+	if (x->ended)
+		return CURL_SOCKET_BAD;
 	if (to->family == AF_INET) {
 		const struct sockaddr_in *in = (const void *)&to->addr;
 		memcpy(a.bytes, &in->sin_addr, 4);
