@@ -66,6 +66,8 @@ def processes(container):
         lines = [line.split(None, 1)[1] for line in lines if not line.startswith("fork-server ")]
     else:
         lines = [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
+    # "uname -p" is what a fork server asks while it loads its modules.
+    lines = [line for line in lines if line != "uname -p"]
     return [line for line in lines if "celeriac: fork server" not in line and "'exec')) loaded" not in line and "'exec')) plain" not in line]
 
 
