@@ -14,7 +14,8 @@
 #include "mem.h"
 
 extern const char script_sandbox_acquire[], script_sandbox_peek[], script_sandbox_renew[],
-	script_sandbox_release[], script_sandbox_adopt[], script_sandbox_reserve[];
+	script_sandbox_release[], script_sandbox_adopt[], script_sandbox_reserve[],
+	script_sandbox_save[];
 
 #define COMMANDS_BYTES (16u << 20)
 #define POLL_FIRST_MS  5
@@ -40,6 +41,7 @@ void sandbox_index_init(struct index *ix, struct redis_link *link, const char *k
 	load(ix, &ix->release, script_sandbox_release);
 	load(ix, &ix->adopt, script_sandbox_adopt);
 	load(ix, &ix->reserve, script_sandbox_reserve);
+	load(ix, &ix->save, script_sandbox_save);
 }
 
 void sandbox_index_done(struct index *ix)
@@ -214,18 +216,11 @@ void sandbox_index_release(struct index *ix, const struct index_lease *lease)
 void sandbox_index_save(struct index *ix, const char *conversation, const struct index_record *r)
 {
 	struct buf b = BUF_INIT(COMMANDS_BYTES);
-	long long now = ms(clock_wall());
 
-	redis_command(&b,
-		      "HSET %sconversation:%s container %s owner %s project %s epoch %u used %lld",
-		      ix->base, conversation, r->container, r->owner, r->project, r->epoch, now);
-	redis_command(&b, "PEXPIRE %sconversation:%s %lld", ix->base, conversation,
-		      ms(INDEX_ENTRY_TTL));
-	if (r->container[0])
-		redis_command(&b, "ZADD %sidle %lld %s", ix->base, now, conversation);
-	else
-		redis_command(&b, "ZREM %sidle %s", ix->base, conversation);
-	redis_link_submit(ix->link, &b, 3, REDIS_LINK_KEEP, NULL, NULL);
+	redis_command(&b, "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %u %lld %lld %s",
+		      ix->save.sha, ix->base, conversation, ix->base, r->container, r->owner,
+		      r->project, r->epoch, ms(clock_wall()), ms(INDEX_ENTRY_TTL), conversation);
+	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
 

@@ -35,7 +35,7 @@ struct index {
 	struct redis_link *link;
 	const struct presence *presence;
 	char *base; /* <prefix>celeriac:<instance>: */
-	struct redis_script acquire, peek, renew, release, adopt, reserve;
+	struct redis_script acquire, peek, renew, release, adopt, reserve, save;
 };
 
 struct index_record {
@@ -72,8 +72,9 @@ bool sandbox_index_is_lost(struct index *ix, const struct index_lease *lease);
 /* These do not wait for Redis. */
 void sandbox_index_renew(struct index *ix, const struct index_lease *lease);
 void sandbox_index_release(struct index *ix, const struct index_lease *lease);
-/* Writes the entry; with a container the conversation is idle from now on, without it only the
- * entry stays. */
+/* Writes the entry, unless it tells of a later attachment than the record's: who was believed dead
+ * and wakes up changes nothing. With a container the conversation is idle from now on, without it
+ * only the entry stays. */
 void sandbox_index_save(struct index *ix, const char *conversation,
 			const struct index_record *record);
 void sandbox_index_forget(struct index *ix, const char *conversation);

@@ -161,9 +161,7 @@ int64_t sandbox_capacity_default(const struct settings *settings, const struct e
 /* ---- session.c: from a conversation to an attached container ---- */
 struct session {
 	struct index_lease lease;
-	bool leased;	/* one-shot runs are not */
-	usec_t renewed; /* monotonic: when the lease was last known to be ours */
-	bool slept;	/* for longer than it lasts: the conversation may be another's */
+	bool leased; /* one-shot runs are not */
 	struct index_record record;
 	struct live *live; /* NULL = no container */
 	bool reused, restarted;

@@ -327,7 +327,6 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 				   run->cancel, &se.lease, &se.record, err);
 	if (rc < 0)
 		return rc;
-	se.renewed = clock_mono();
 	rc = open_conversation(s, run, create, &se, err);
 	if (rc < 0) {
 		sandbox_index_release(&s->index, &se.lease);
@@ -342,20 +341,8 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	return 0;
 }
 
-/* Renewals come every second or so. A process that was stopped for much longer may be believed
- * dead, and knows nothing of its container any more. */
-#define SLEPT (5 * USEC_PER_SEC)
-static bool has_slept(const struct session *se)
-{
-	return se->leased && (se->slept || clock_mono() - se->renewed > SLEPT);
-}
-
 void sandbox_session_keep(struct sandbox *s, struct session *se)
 {
-	if (has_slept(se)) {
-		sandbox_session_doubt(s, se);
-		return;
-	}
 	if (se->live && se->leased && !se->live->project_unknown) {
 		note(s, se);
 		sandbox_live_put(s, TAKE(se->live));
@@ -394,8 +381,6 @@ void sandbox_session_renew(struct sandbox *s, struct session *se)
 {
 	if (!se->leased)
 		return;
-	se->slept = has_slept(se);
-	se->renewed = clock_mono();
 	sandbox_index_renew(&s->index, &se->lease);
 	/* Should Redis have forgotten whose it is, a sweep must not take it for nobody's. */
 	if (se->live && se->live->pooled && !se->live->project_unknown)
