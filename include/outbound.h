@@ -54,6 +54,22 @@ struct outbound_host {
 int outbound_host_parse(const char *text, size_t len, struct outbound_host *ret,
 			struct err *err) must_check;
 
+/* ---- origins: pure ---- */
+struct outbound_origin {
+	bool tls;
+	struct outbound_host host;
+	uint16_t port; /* the scheme's own if none is written */
+	size_t length; /* bytes of the URL before its path, query or fragment */
+};
+/*
+ * Where a whole http(s) URL leads. The text is visible ASCII without backslash, of BOUND_URL_BYTES
+ * at most (ERR_TOOBIG), and names no user; its host is read by outbound_host_parse. ERR_INVALID
+ * says what is wrong, without the URL: it may hold a secret. [any]
+ */
+int outbound_origin_parse(const char *url, struct outbound_origin *ret, struct err *err) must_check;
+/* Scheme, host and port (RFC 6454 section 5). */
+bool outbound_origin_equal(const struct outbound_origin *a, const struct outbound_origin *b);
+
 /* ---- what the operator and the worker itself say ---- */
 enum outbound_scope {
 	OUTBOUND_SANDBOX = 1u << 0,

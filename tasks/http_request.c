@@ -24,47 +24,16 @@ static const char *text_of(const json_t *tool, const char *name)
 }
 
 /* ---- the URL ---- */
-static int read_port(const char *p, size_t len, uint16_t *ret, struct err *err)
+/* Where the template leads: no parameter has a say in it. */
+static int read_origin(const char *url, struct outbound_origin *ret, struct err *err)
 {
-	unsigned port = 0;
+	const char *colon = strstr(url, "://");
+	const char *authority = colon ? colon + 3 : "";
 
-	for (size_t i = 0; i < len && port <= 65535; i++) {
-		if (p[i] < '0' || p[i] > '9')
-			port = 65536;
-		port = port * 10 + (unsigned)(p[i] - '0');
-	}
-	if (port == 0 || port > 65535)
-		return err_set(err, ERR_INVALID, "url: its port is not one");
-	*ret = (uint16_t)port;
-	return 0;
-}
-
-static int read_authority(const char *p, size_t len, struct http_tool_request *r, struct err *err)
-{
-	const char *bracket = memrchr(p, ']', len);
-	const char *from = bracket ? bracket : p;
-	const char *colon = memchr(from, ':', len - (size_t)(from - p));
-	size_t host = colon ? (size_t)(colon - p) : len;
-
-	if (memchr(p, '@', len))
-		return err_set(err, ERR_INVALID, "url: no user or password may stand in it");
-	if (memchr(p, '{', len))
+	if (memchr(authority, '{', strcspn(authority, "/?#")))
 		return err_set(err, ERR_INVALID, "url: no parameter may stand in host or port");
-	r->port = r->tls ? 443 : 80;
-	int rc = colon ? read_port(colon + 1, len - host - 1, &r->port, err) : 0;
-	if (rc < 0)
-		return rc;
-	rc = outbound_host_parse(p, host, &r->host, err);
+	int rc = outbound_origin_parse(url, ret, err);
 	return rc < 0 ? err_wrap(err, "url") : 0;
-}
-
-static bool is_clean(const char *url)
-{
-	for (; *url; url++)
-		if ((unsigned char)*url <= ' ' || *url == 0x7f || *url == '\\' ||
-		    (unsigned char)*url >= 0x80)
-			return false;
-	return true;
 }
 
 /* What no placeholder has used goes behind the query. */
@@ -118,23 +87,17 @@ static int make_url(const json_t *tool, const json_t *params, const json_t *know
 {
 	const char *url = text_of(tool, "url");
 	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_URL_BYTES), path = BUF_INIT(BOUND_URL_BYTES);
-	size_t scheme = strncasecmp(url, "https://", 8) == 0  ? 8
-			: strncasecmp(url, "http://", 7) == 0 ? 7
-							      : 0;
+	struct outbound_origin origin;
+	int rc = read_origin(url, &origin, err);
 
-	if (scheme == 0)
-		return err_set(err, ERR_INVALID, "url: only http:// and https://");
-	if (!is_clean(url))
-		return err_set(err, ERR_INVALID, "url: a character that may not stand in it");
-	r->tls = scheme == 8;
-	const char *authority = url + scheme;
-	size_t host = strcspn(authority, "/?#");
-	int rc = read_authority(authority, host, r, err);
 	if (rc < 0)
 		return rc;
-	const char *at = authority + host;
+	r->tls = origin.tls;
+	r->host = origin.host;
+	r->port = origin.port;
+	const char *at = url + origin.length;
 	size_t path_len = strcspn(at, "?#"), query_len = 0;
-	buf_append(&out, url, scheme + host);
+	buf_append(&out, url, origin.length);
 	if (path_len == 0)
 		buf_append_char(&path, '/');
 	rc = http_template(TEMPLATE_PATH, at, path_len, params, known, used, &path, err);

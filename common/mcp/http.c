@@ -241,17 +241,15 @@ static int copy_headers(const char *const *lines, char ***ret, struct err *err)
 
 int mcp_http_new(const struct mcp_http_config *config, struct mcp_transport **ret, struct err *err)
 {
-	struct outbound_host host;
+	struct outbound_origin origin;
 	char **headers = NULL;
-	char name[288];
-	uint16_t port;
-	bool tls;
-	int r = mcp_url_origin(config->url, name, &port, &tls, err);
+	int r = outbound_origin_parse(config->url, &origin, err);
 
-	if (r == 0)
-		r = outbound_host_parse(name, strlen(name), &host, err);
-	if (r == 0 && config->outbound)
-		r = outbound_check_host(config->outbound, OUTBOUND_MCP, &host, port, err);
+	if (r < 0)
+		return err_wrap(err, "URL");
+	if (config->outbound)
+		r = outbound_check_host(config->outbound, OUTBOUND_MCP, &origin.host, origin.port,
+					err);
 	if (r == 0)
 		r = copy_headers(config->headers, &headers, err);
 	if (r < 0)
@@ -262,9 +260,7 @@ int mcp_http_new(const struct mcp_http_config *config, struct mcp_transport **re
 	h->url = xstrdup(config->url);
 	h->post = config->sse ? NULL : xstrdup(config->url);
 	h->headers = headers;
-	memcpy(h->host, name, sizeof(h->host));
-	h->port = port;
-	h->tls = tls;
+	h->origin = origin;
 	h->outbound = config->outbound;
 	h->queue = json_array();
 	*ret = &h->base;

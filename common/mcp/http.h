@@ -10,6 +10,7 @@
 
 #include "err.h"
 #include "http_multi.h"
+#include "outbound.h"
 #include "sse.h"
 #include "transport.h"
 
@@ -47,9 +48,7 @@ struct mcp_http {
 	char *url;  /* as configured */
 	char *post; /* where messages go: `url`, or what the endpoint event said; NULL before it */
 	char **headers;
-	char host[288];
-	uint16_t port;
-	bool tls;
+	struct outbound_origin origin; /* of `url`; `post` never has another */
 	struct outbound *outbound;
 	enum mcp_era era;
 	char version[MCP_VERSION_SIZE];
@@ -69,9 +68,6 @@ void mcp_http_end(struct mcp_exchange *x);
 usec_t mcp_http_resume(struct mcp_http *h);
 
 /* ---- http_url.c: pure ---- */
-/* Host, port and scheme of an http(s) URL; ERR_INVALID. */
-int mcp_url_origin(const char *url, char host[288], uint16_t *ret_port, bool *ret_tls,
-		   struct err *err) must_check;
 /* `reference` of an endpoint event, relative to `base`: a URL of the same origin, given. ERR_DENIED
  * for another origin, ERR_INVALID. */
 int mcp_url_endpoint(const char *base, const char *reference, size_t len, char **ret,

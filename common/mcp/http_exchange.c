@@ -79,13 +79,10 @@ static int take_event(void *arg, const char *type, const char *data, size_t len,
 static int on_judge(void *arg, const struct ip_address *a, uint16_t port, struct err *err)
 {
 	struct mcp_http *h = ((struct mcp_exchange *)arg)->http;
-	struct outbound_host host;
-	int r;
 
 	if (!h->outbound)
 		return 0;
-	r = outbound_host_parse(h->host, strlen(h->host), &host, err);
-	return r < 0 ? r : outbound_check_address(h->outbound, OUTBOUND_MCP, &host, a, port, err);
+	return outbound_check_address(h->outbound, OUTBOUND_MCP, &h->origin.host, a, port, err);
 }
 
 static void on_header(void *arg, const char *name, const char *value)

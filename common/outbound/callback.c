@@ -23,33 +23,6 @@ static int take_methods(const char *text, size_t len, struct callback *c, struct
 	return 0;
 }
 
-/* Up to the path; the path's place is returned in `ret_path`. */
-static int take_origin(const char *url, struct callback *c, const char **ret_path, struct err *err)
-{
-	const char *host, *end, *colon;
-	unsigned long port;
-	char *rest;
-
-	if (strncmp(url, "https://", 8) == 0)
-		c->tls = true;
-	else if (strncmp(url, "http://", 7) != 0)
-		return err_set(err, ERR_INVALID, "it is not an http or https URL");
-	host = strstr(url, "://") + 3;
-	end = host + strcspn(host, "/");
-	c->port = c->tls ? 443 : 80;
-	colon = memrchr(host, ':', (size_t)(end - host));
-	if (colon && !(memchr(colon, ']', (size_t)(end - colon)))) {
-		port = colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &rest, 10) : 0;
-		if (port == 0 || port > UINT16_MAX || rest != end)
-			return err_set(err, ERR_INVALID, "the port");
-		c->port = (uint16_t)port;
-	} else {
-		colon = end;
-	}
-	*ret_path = end;
-	return outbound_host_parse(host, (size_t)(colon - host), &c->host, err);
-}
-
 /* Plain segments: what every server reads in the same way. */
 static bool is_plain_path(const char *path, size_t len)
 {
@@ -79,7 +52,8 @@ static bool is_plain_path(const char *path, size_t len)
 
 int callback_parse(const char *text, const char *secret, struct callback *ret, struct err *err)
 {
-	const char *url = strrchr(text, ' '), *path = "";
+	const char *url = strrchr(text, ' '), *path;
+	struct outbound_origin origin = {0};
 	struct callback c = {0};
 	struct err why;
 	int rc;
@@ -87,7 +61,8 @@ int callback_parse(const char *text, const char *secret, struct callback *ret, s
 	url = url ? url + 1 : text;
 	rc = take_methods(text, url == text ? 0 : (size_t)(url - text) - 1, &c, &why);
 	if (rc == 0)
-		rc = take_origin(url, &c, &path, &why);
+		rc = outbound_origin_parse(url, &origin, &why);
+	path = url + origin.length;
 	if (rc == 0 && (strpbrk(path, "?#") || !is_plain_path(path, strlen(path))))
 		rc = err_set(&why, ERR_INVALID, "the path");
 	if (rc == 0 && strlen(secret) < SECRET_BYTES)
@@ -97,6 +72,9 @@ int callback_parse(const char *text, const char *secret, struct callback *ret, s
 		callback_done(&c);
 		return err_set(err, ERR_INVALID, "SANDBOX_CALLBACK_URL: %s", why.msg);
 	}
+	c.tls = origin.tls;
+	c.host = origin.host;
+	c.port = origin.port;
 	c.prefix = xstrdup(path);
 	for (size_t len = strlen(c.prefix); len > 0 && c.prefix[len - 1] == '/'; len--)
 		c.prefix[len - 1] = '\0';

@@ -1,63 +1,8 @@
-/* Where a server is, and where the stream of an old one may send us. */
+/* Where the stream of an old server may send us. */
 #include <string.h>
 
 #include "common/mcp/http.h"
 #include "tests/unit/suite.h"
-
-static const struct {
-	const char *url, *host;
-	uint16_t port;
-	bool tls;
-} good[] = {
-	{"http://example.org", "example.org", 80, false},
-	{"https://Example.ORG/mcp?x=1", "example.org", 443, true},
-	{"http://127.0.0.1:8080/sse", "127.0.0.1", 8080, false},
-	{"http://[::1]:81/", "[::1]", 81, false},
-	{"https://[fd00::2]", "[fd00::2]", 443, true},
-};
-
-START_TEST(test_origin)
-{
-	char host[288];
-	uint16_t port;
-	bool tls;
-	struct err err;
-
-	ck_assert_int_eq(mcp_url_origin(good[_i].url, host, &port, &tls, &err), 0);
-	ck_assert_str_eq(host, good[_i].host);
-	ck_assert_uint_eq(port, good[_i].port);
-	ck_assert_int_eq(tls, good[_i].tls);
-}
-END_TEST
-
-static const char *const bad[] = {
-	"",
-	"ftp://example.org",
-	"//example.org/",
-	"http://",
-	"http:///path",
-	"http://user@example.org",
-	"http://a:b@example.org",
-	"http://example.org:0",
-	"http://example.org:65536",
-	"http://example.org:",
-	"http://example.org:8o",
-	"http://exa mple.org",
-	"http://example.org\\@evil",
-	"http://example.org/a\r\nX: y",
-	"http://ex\xc3\xa4mple.org",
-};
-
-START_TEST(test_bad)
-{
-	char host[288];
-	uint16_t port;
-	bool tls;
-	struct err err;
-
-	ck_assert_msg(mcp_url_origin(bad[_i], host, &port, &tls, &err) < 0, "%s", bad[_i]);
-}
-END_TEST
 
 static const struct {
 	const char *base, *reference, *url; /* NULL: refused */
@@ -100,8 +45,6 @@ int main(void)
 {
 	TCase *t = tcase_create("url");
 
-	tcase_add_loop_test(t, test_origin, 0, ARRAY_LEN(good));
-	tcase_add_loop_test(t, test_bad, 0, ARRAY_LEN(bad));
 	tcase_add_loop_test(t, test_endpoint, 0, ARRAY_LEN(endpoints));
 	return suite_run("mcp_url", t);
 }
