@@ -23,7 +23,7 @@ struct store {
 
 /* Borrows a connection for one call of the store. */
 int session_begin(struct store *s, struct pg **ret, struct err *err) must_check;
-/* Gives it back and notes whether the database answered. Returns `rc`. */
+/* Gives it back (`c` may be NULL) and notes whether the database answered. Returns `rc`. */
 int session_end(struct store *s, struct pg *c, int rc, const struct err *err);
 
 /* A number as text, for a parameter. */
