@@ -56,9 +56,12 @@ static int resolve_mcp(struct task_ctx *ctx, json_t *const *values, const struct
 	const char *name = json_string_value(values[NAME]) + strlen("mcp_"), *tool;
 	struct err why = {0};
 	int64_t server;
-	int rc = store_find_mcp_tool(task_ctx_store(ctx), name, json_string_value(values[PROJECT]),
-				     &server, &tool, &why);
+	int rc;
 
+	do
+		rc = store_find_mcp_tool(task_ctx_store(ctx), name,
+					 json_string_value(values[PROJECT]), &server, &tool, &why);
+	while (task_asks_again(ctx, &rc, &why));
 	if (rc == -ERR_NOTFOUND)
 		return raise_value_error(ctx, err, "name: %s", why.msg);
 	if (rc < 0) {

@@ -16,24 +16,22 @@
 
 enum param { TOOL, PARAMS, PROJECT, CONVERSATION, COUNT };
 
-#define INLINE_NAME  "http_inline" /* what the policy calls a tool that the message brings along */
-#define OUTAGE_PAUSE (200 * USEC_PER_MSEC)
-#define TIMEOUT	     30.0
+#define INLINE_NAME "http_inline" /* what the policy calls a tool that the message brings along */
+#define TIMEOUT	    30.0
 
 /* The row of `name`, with or without the prefix that the product gives it. Waits while the database
  * is away. */
 static int load(struct task_ctx *ctx, const char *name, const char *project, json_t **ret,
 		struct err *err)
 {
+	int rc;
+
 	if (strncmp(name, "custom_", 7) == 0)
 		name += 7;
-	for (;;) {
-		int rc = store_load_http_tool(task_ctx_store(ctx), name, project, ret, err);
-		if (rc == 0 || !err_is_transient(err))
-			return rc;
-		if (!task_sleep(ctx, clock_deadline(OUTAGE_PAUSE)))
-			return err_set(err, ERR_CANCELLED, "the database is away");
-	}
+	do
+		rc = store_load_http_tool(task_ctx_store(ctx), name, project, ret, err);
+	while (task_asks_again(ctx, &rc, err));
+	return rc;
 }
 
 static json_t *refused(const char *status, const char *text)

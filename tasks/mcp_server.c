@@ -12,8 +12,6 @@
 #include "mem.h"
 #include "tasks.h"
 
-#define OUTAGE_PAUSE (200 * USEC_PER_MSEC)
-
 static int load_row(struct task_ctx *ctx, const json_t *key, const char *project, json_t **ret,
 		    struct err *err)
 {
@@ -31,13 +29,11 @@ static int load_row(struct task_ctx *ctx, const json_t *key, const char *project
 	if (!text || json_is_python_number(key) ||
 	    (!by_id && strlen(text) != json_string_length(key)))
 		return err_set(err, ERR_NOTFOUND, "server_id must be the id or the name of one");
-	for (;;) {
-		int rc = store_load_mcp_server(task_ctx_store(ctx), text, by_id, project, ret, err);
-		if (rc == 0 || !err_is_transient(err))
-			return rc;
-		if (!task_sleep(ctx, clock_deadline(OUTAGE_PAUSE)))
-			return err_set(err, ERR_CANCELLED, "the database is away");
-	}
+	int rc;
+	do
+		rc = store_load_mcp_server(task_ctx_store(ctx), text, by_id, project, ret, err);
+	while (task_asks_again(ctx, &rc, err));
+	return rc;
 }
 
 /* A text of the row, opened if it is sealed. Given, to be wiped. */
@@ -173,13 +169,20 @@ int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mc
 {
 	_cleanup_json_ json_t *tools = NULL;
 	struct store *store = task_ctx_store(ctx);
-	int rc = anew ? -ERR_NOTFOUND
-		      : store_load_mcp_tools(store, t->server.id, t->server.hash, &tools, err);
+	const struct mcp_server *s = &t->server;
+	int rc = -ERR_NOTFOUND;
 
+	if (!anew)
+		do
+			rc = store_load_mcp_tools(store, s->id, s->hash, &tools, err);
+		while (task_asks_again(ctx, &rc, err));
 	if (rc == -ERR_NOTFOUND) {
 		rc = mcp_client_list_tools(mcp_session_client(session), deadline, &tools, err);
-		if (rc == 0)
-			rc = store_save_mcp_tools(store, t->server.id, t->server.hash, tools, err);
+		if (rc < 0)
+			return rc;
+		do
+			rc = store_save_mcp_tools(store, s->id, s->hash, tools, err);
+		while (task_asks_again(ctx, &rc, err));
 	}
 	if (rc == 0)
 		*ret = TAKE(tools);

@@ -27,7 +27,8 @@ struct mcp_target {
 int mcp_target_load(struct task_ctx *ctx, const json_t *key, const char *project,
 		    struct mcp_target *ret, struct err *err) must_check;
 void mcp_target_done(struct mcp_target *t);
-/* The catalogue: as it is stored, or listed anew by `session` (then stored). Given. */
+/* The catalogue: as it is stored, or listed anew by `session` (then stored). Given. Waits while the
+ * database is away. */
 int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mcp_session *session,
 		     bool anew, usec_t deadline, json_t **ret, struct err *err) must_check;
 

@@ -41,18 +41,18 @@ int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *pro
 {
 	_cleanup_free_ char *sealed = NULL;
 	char place[STORE_PLACE_SIZE];
-	int rc =
-		store_load_plugin_config(task_ctx_store(ctx), plugin, project, &sealed, place, err);
+	int rc;
 
+	do
+		rc = store_load_plugin_config(task_ctx_store(ctx), plugin, project, &sealed, place,
+					      err);
+	while (task_asks_again(ctx, &rc, err));
 	if (rc == -ERR_NOTFOUND) {
 		*ret = NULL;
 		return 0;
 	}
-	/* a database that is away is waited for, as for the row */
-	if (rc < 0 && err_is_transient(err)) {
-		struct err why = *err;
-		return err_set(err, ERR_UNAVAILABLE, "%s", why.msg);
-	}
+	if (rc == -ERR_CANCELLED)
+		return rc;
 	if (rc == 0)
 		rc = open_config(ctx, sealed, place, ret, err);
 	if (rc < 0) {

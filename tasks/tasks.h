@@ -50,4 +50,8 @@ int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct e
 /* ret: never NULL on success; a SandboxError where this worker has no engine. */
 int require_sandbox(struct task_ctx *ctx, struct sandbox **ret, struct err *err) must_check;
 
+/* After a call of the store that answered *rc: true, a moment later, when the database is away and
+ * the call is to be made again. A task that was cancelled meanwhile: false, and ERR_CANCELLED. */
+bool task_asks_again(struct task_ctx *ctx, int *rc, struct err *err) must_check;
+
 #endif

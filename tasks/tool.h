@@ -33,7 +33,7 @@ bool tool_name_is_taken(const char *name);
 /* ---- plugin_config.c ---- */
 /* What the plugin is configured with for this project, or for all: an object, given, for
  * json_wipe; NULL when there is none. Raises RuntimeError, which holds nothing of it, when it does
- * not open; an outage of the database is transient. */
+ * not open. Waits while the database is away. */
 int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *project, json_t **ret,
 		       struct err *err) must_check;
 

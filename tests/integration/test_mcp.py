@@ -1,6 +1,7 @@
 """MCP servers behind tasks: external ones over both HTTP transports, managed ones in containers; sessions, catalogue, policy, ends."""
 
 import base64
+import functools
 import json
 import subprocess
 import uuid
@@ -56,15 +57,16 @@ for line in sys.stdin:
 '''
 
 
+def add_server(postgres, **row):
+    names = list(row)
+    return postgres.sql(f"INSERT INTO celeriac.mcp_servers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
+                        *row.values())[0][0]
+
+
 @pytest.fixture
 def servers(postgres):
-    def add(**row):
-        names = list(row)
-        return postgres.sql(f"INSERT INTO celeriac.mcp_servers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
-                            *row.values())[0][0]
-
     postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow')")
-    yield add
+    yield functools.partial(add_server, postgres)
     postgres.sql("DELETE FROM celeriac.mcp_servers")
     postgres.sql("DELETE FROM celeriac.policy_rules")
 
@@ -163,6 +165,20 @@ def test_no_more_than_the_cap(worker, ask, servers, broker, app):
     assert {value["status"] for value in values} == {"ok"}, values
     assert len(instances(broker)) <= 3
     assert ask("mcp.stop_server", server_id=server)["removed"] <= 3
+
+
+def test_a_database_that_goes_while_the_server_starts(make_full_worker, app, make_postgres, broker):
+    own = make_postgres()
+    worker = make_full_worker(DATABASE_URL=own.url("worker"), MCP_NETWORK="none")
+    server = managed(functools.partial(add_server, own), source="import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.05)\n" + COUNTER)
+    result = app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "count", "arguments": {"by": 3}, "timeout": 120})
+    wait_until(lambda: instances(broker), 60, "no container")
+    own.kill()
+    wait_until(lambda: worker.readiness().get("database") == "away", 60, "the outage went unnoticed")
+    docker("exec", instances(broker)[0], "touch", "/tmp/go")
+    own.start()
+    done = result.get(timeout=90)
+    assert (done["status"], done["result"], done["error"]) == ("ok", {"count": 3}, None)
 
 
 def test_policy_and_projects(worker, ask, servers, postgres):
