@@ -56,6 +56,14 @@ void conf_show(const struct conf_row *row, const void *base, struct buf *out);
 /* Frees one value. */
 void conf_free(const struct conf_row *row, void *base);
 
+/* ---- conf_env.c ---- */
+/* The first of a row's names that is set in `env`, or for secrets and URLs the file that <NAME>_FILE
+ * names (its last line end is not part of the value); both are ERR_INVALID, as is a file that cannot
+ * be read. An empty number or switch is as good as none. ret: given, NULL when there is none; the
+ * value may be a secret. */
+int conf_env_find(const struct conf_row *row, char *const *env, char **ret_name, char **ret_value,
+		  struct err *err) must_check;
+
 /* ---- conf_value.c: numbers with units ---- */
 /* "90", "1.5h" … in microseconds; "512m" … in bytes. False when it is none. */
 bool conf_parse_duration(const char *text, int64_t *ret);

@@ -351,32 +351,6 @@ static int set_row(struct settings *s, size_t i, const char *value, const char *
 	return 0;
 }
 
-static const char *env_get(char *const *env, const char *name)
-{
-	size_t len = strlen(name);
-	for (; *env; env++) {
-		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-			return *env + len + 1;
-	}
-	return NULL;
-}
-
-/* The first of a row's names that is set; an empty number or switch is as good as none. */
-static const char *env_find(char *const *env, const struct conf_row *row, const char **ret_name)
-{
-	bool text = row->type == CONF_STRING || row->type == CONF_URL || row->type == CONF_MAP;
-	const char *names[1 + ARRAY_LEN(row->alias)] = {row->name};
-	memcpy(names + 1, row->alias, sizeof(row->alias));
-	for (size_t i = 0; i < ARRAY_LEN(names) && names[i]; i++) {
-		const char *value = env_get(env, names[i]);
-		if (!value || (*value == '\0' && !text))
-			continue;
-		*ret_name = names[i];
-		return value;
-	}
-	return NULL;
-}
-
 static bool is_default(const struct settings *s, size_t offset)
 {
 	return strcmp(source_of(s, offset), "default") == 0;
@@ -408,10 +382,12 @@ int settings_load(char *const *env, struct settings *ret, struct err *err)
 		struct err bad;
 		if (set_row(&s, i, g_rows[i].fallback, g_rows[i].name, "default", &bad) < 0)
 			BUG("default of %s: %s", g_rows[i].name, bad.msg);
-		const char *name = NULL;
-		const char *value = env_find(env, &g_rows[i], &name);
-		if (value)
+		_cleanup_free_ char *name = NULL, *value = NULL;
+		r = conf_env_find(&g_rows[i], env, &name, &value, err);
+		if (r == 0 && value)
 			r = set_row(&s, i, value, name, name, err);
+		if (value)
+			wipe(value, strlen(value));
 	}
 	if (r == 0)
 		r = check_together(&s, err);

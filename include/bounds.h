@@ -43,6 +43,7 @@
 
 /* Policy and audit */
 #define BOUND_POLICY_FILE  (4u << 20)
+#define BOUND_SETTING_FILE (64u << 10)
 #define BOUND_IMPORT	   (32u << 20) /* an OpenAPI document, and what it becomes */
 #define BOUND_AUDIT_EVENTS 10000       /* waiting for the database */
 

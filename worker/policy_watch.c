@@ -4,16 +4,15 @@
 #include "policy_watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bounds.h"
 #include "clock.h"
+#include "file.h"
 #include "log.h"
 #include "mem.h"
 
@@ -27,28 +26,8 @@ static const char *const tables[] = {"policy_rules", "sandbox_settings", "projec
 /* ---- the file ---- */
 static int read_file(struct policy_watch *p, struct err *err)
 {
-	_cleanup_free_ char *data = NULL;
-	struct stat st;
-	size_t len = 0;
-	ssize_t n = 0;
-	int fd = open(p->path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_set_errno(err, ERR_INVALID, errno, "CELERIAC_POLICY %s", p->path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > BOUND_POLICY_FILE) {
-		close(fd);
-		return err_set(err, ERR_INVALID,
-			       "CELERIAC_POLICY %s: not a file of at most %u bytes", p->path,
-			       BOUND_POLICY_FILE);
-	}
-	data = xmalloc((size_t)st.st_size + 1);
-	while (len < (size_t)st.st_size && (n = read(fd, data + len, (size_t)st.st_size - len)) > 0)
-		len += (size_t)n;
-	close(fd);
-	if (n < 0)
-		return err_set_errno(err, ERR_INVALID, errno, "CELERIAC_POLICY %s", p->path);
-	p->text = TAKE(data);
-	p->text_len = len;
+	if (file_read(p->path, BOUND_POLICY_FILE, &p->text, &p->text_len, err) < 0)
+		return err_wrap(err, "CELERIAC_POLICY");
 	return 0;
 }
 
