@@ -18,13 +18,16 @@
 
 /* ---- entry.c: one thing to be done again and again ---- */
 struct entry {
-	const char *name, *task, *queue; /* borrowed, as is all that follows here */
-	const json_t *args, *kwargs;	 /* or NULL */
-	const json_t *headers;		 /* or NULL */
-	const json_t *schedule_value;	 /* as it was written; or NULL */
+	const char *name, *task, *queue;	    /* borrowed, as is all that follows here */
+	const json_t *args, *kwargs;		    /* or NULL */
+	const json_t *headers;			    /* or NULL */
+	const json_t *time_limit, *soft_time_limit; /* numbers, or NULL */
+	const char *shadow;			    /* or NULL */
+	const json_t *schedule_value;		    /* as it was written; or NULL */
 	struct schedule schedule;
 	const struct timezone_info *zone;
 	int priority;
+	int ignore_result;	   /* 0: not said, 1: true, -1: false */
 	usec_t expires, countdown; /* after the run, 0 = none */
 
 	char *state;		 /* as it stands in Redis; NULL until it was read */
@@ -46,6 +49,12 @@ void entry_reckon(struct entry *e, usec_t wall, usec_t mono);
 /* The time to write down for the run that is due: its slot, so that small delays do not add up;
  * `wall` when it is much too late. */
 usec_t entry_slot(const struct entry *e, usec_t wall);
+
+/* ---- entry_options.c ---- */
+/* Reads the options of an entry (object or NULL), from which it borrows. ERR_INVALID and
+ * ERR_UNSUPPORTED name the one that is wrong, one that is not known included. */
+int entry_take_options(struct entry *e, const json_t *options, struct err *err) must_check;
+bool entry_is_option(const char *name);
 
 /* ---- entries.c: which there are ---- */
 #define ENTRIES_MAX 100000

@@ -35,8 +35,9 @@ int crontab_parse(const char *const fields[CRONTAB_FIELDS], struct crontab *ret,
 /* The same from one line: five fields with blanks between them. [any] */
 int crontab_parse_line(const char *line, struct crontab *ret, struct err *err) must_check;
 
-/* The first instant after `wall` (both since the epoch) that matches in the zone; USEC_NEVER when
- * there is none within two generations. [any] */
+/* The first instant after `wall` (both since the epoch, of which nothing before is asked: `wall` is
+ * not negative) that matches in the zone; USEC_NEVER when there is none within two generations.
+ * [any] */
 usec_t crontab_next(const struct crontab *c, const struct timezone_info *z, usec_t wall);
 
 #endif

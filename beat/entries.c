@@ -48,91 +48,31 @@ static struct entry *place_of(struct entries *l, const char *name)
 	return &l->list[l->count++];
 }
 
-/* ---- options ---- */
-static int read_seconds(const json_t *value, const char *name, usec_t *ret, struct err *err)
+/* ---- one entry ---- */
+/* What is misspelt must not be passed over. `relative` changes the schedule. */
+static int check_keys(const json_t *row, struct entry *e, struct err *err)
 {
-	double seconds = json_number_value(value);
-
-	if (!json_is_number(value) || seconds < 0 || seconds > 1e10)
-		return err_set(err, ERR_INVALID, "%s must be a number of seconds", name);
-	*ret = (usec_t)(seconds * (double)USEC_PER_SEC);
-	return 0;
-}
-
-static int take_queue(const json_t *value, struct entry *e, struct err *err)
-{
-	const char *queue = json_string_value(value);
-
-	if (!queue || !*queue || strlen(queue) != json_string_length(value))
-		return err_set(err, ERR_INVALID, "queue must be the name of one");
-	e->queue = queue;
-	return 0;
-}
-
-static int take_priority(const json_t *value, struct entry *e, struct err *err)
-{
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    json_integer_value(value) > 255)
-		return err_set(err, ERR_INVALID, "priority must be a number from 0 to 255");
-	e->priority = (int)json_integer_value(value);
-	return 0;
-}
-
-static int take_expires(const json_t *value, struct entry *e, struct err *err)
-{
-	return read_seconds(value, "expires", &e->expires, err);
-}
-
-static int take_countdown(const json_t *value, struct entry *e, struct err *err)
-{
-	return read_seconds(value, "countdown", &e->countdown, err);
-}
-
-static int take_headers(const json_t *value, struct entry *e, struct err *err)
-{
-	if (!json_is_object(value))
-		return err_set(err, ERR_INVALID, "headers must be an object");
-	e->headers = value;
-	return 0;
-}
-
-static int take_relative(const json_t *value unused_arg, struct entry *e unused_arg,
-			 struct err *err unused_arg)
-{
-	return 0; /* slots are what it asks for already */
-}
-
-static int refuse(const json_t *value unused_arg, struct entry *e unused_arg, struct err *err)
-{
-	return err_set(err, ERR_UNSUPPORTED, "an exchange of its own; a queue is what it can have");
-}
-
-static int take_options(const json_t *options, struct entry *e, struct err *err)
-{
-	static const struct {
-		const char *name;
-		int (*take)(const json_t *value, struct entry *e, struct err *err);
-	} known[] = {{"queue", take_queue},	{"priority", take_priority},
-		     {"expires", take_expires}, {"countdown", take_countdown},
-		     {"headers", take_headers}, {"relative", take_relative},
-		     {"exchange", refuse},	{"routing_key", refuse}};
-	const char *name;
+	static const char *const known[] = {"task",    "schedule", "args", "kwargs",
+					    "options", "enabled",  "name", "relative"};
+	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)options, name, value)
+	json_object_foreach((json_t *)(uintptr_t)row, key, value)
 	{
-		for (size_t i = 0; !json_is_null(value) && i < ARRAY_LEN(known); i++) {
-			if (strcmp(known[i].name, name) != 0)
-				continue;
-			int rc = known[i].take(value, e, err);
-			if (rc < 0)
-				return err_wrap(err, "options: %s", name);
-		}
+		size_t i = 0;
+
+		while (i < ARRAY_LEN(known) && strcmp(known[i], key) != 0)
+			i++;
+		if (i == ARRAY_LEN(known))
+			return err_set(err, ERR_INVALID, "'%.60s' is no member of an entry", key);
 	}
+	value = json_member(row, "relative");
+	if (value && !json_is_boolean(value))
+		return err_set(err, ERR_INVALID, "relative must be true or false");
+	e->schedule.relative |= json_is_true(value);
 	return 0;
 }
 
-/* ---- one entry ---- */
 static int fill(struct entry *e, const char *name, const json_t *row, const char *queue,
 		const struct timezone_info *zone, struct err *err)
 {
@@ -153,7 +93,9 @@ static int fill(struct entry *e, const char *name, const json_t *row, const char
 	    (options && !json_is_object(options)))
 		return err_set(err, ERR_INVALID, "args must be a list, kwargs and options objects");
 	int rc = schedule_parse(e->schedule_value, &e->schedule, err);
-	return rc < 0 ? rc : take_options(options, e, err);
+	if (rc == 0)
+		rc = check_keys(row, e, err);
+	return rc < 0 ? rc : entry_take_options(e, options, err);
 }
 
 int entries_add(struct entries *l, const char *name, const json_t *row, const char *queue,

@@ -46,6 +46,7 @@ static int parse_interval(const json_t *object, struct schedule *ret, struct err
 	const json_t *every = json_object_get(object, "every");
 	const char *period = json_member_str(object, "period");
 
+	ret->relative = json_is_true(json_object_get(object, "relative"));
 	if (!json_is_number(every))
 		return err_set(err, ERR_INVALID, "schedule: every must be a number");
 	for (size_t i = 0; i < ARRAY_LEN(units); i++)
@@ -138,20 +139,49 @@ static int parse_solar(const json_t *object, struct schedule *ret, struct err *e
 	return rc < 0 ? rc : read_degrees(object, "lon", 180, &ret->solar.longitude, err);
 }
 
+#define MEMBERS 5
+/* A member that is misspelt must not be passed over. */
+static int check_members(const json_t *object, const char *const *known, struct err *err)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
+		size_t i = 0;
+
+		while (i < MEMBERS && known[i] && strcmp(known[i], key) != 0)
+			i++;
+		if ((i == MEMBERS || !known[i]) && strcmp(key, "type") != 0)
+			return err_set(err, ERR_INVALID,
+				       "schedule: '%.60s' is no member of a schedule of this type",
+				       key);
+	}
+	return 0;
+}
+
 static int parse_object(const json_t *object, struct schedule *ret, struct err *err)
 {
 	static const struct {
 		const char *type;
 		int (*parse)(const json_t *object, struct schedule *ret, struct err *err);
-	} kinds[] = {{"interval", parse_interval},
-		     {"crontab", parse_crontab},
-		     {"clocked", parse_clocked},
-		     {"solar", parse_solar}};
+		const char *members[MEMBERS];
+	} kinds[] = {
+		{"interval", parse_interval, {"every", "period", "relative"}},
+		{"crontab",
+		 parse_crontab,
+		 {"minute", "hour", "day_of_month", "month_of_year", "day_of_week"}},
+		{"clocked", parse_clocked, {"clocked_time"}},
+		{"solar", parse_solar, {"event", "lat", "lon"}},
+	};
 	const char *type = json_member_str(object, "type");
 
-	for (size_t i = 0; type && i < ARRAY_LEN(kinds); i++)
-		if (strcmp(kinds[i].type, type) == 0)
-			return kinds[i].parse(object, ret, err);
+	for (size_t i = 0; type && i < ARRAY_LEN(kinds); i++) {
+		if (strcmp(kinds[i].type, type) != 0)
+			continue;
+		int rc = check_members(object, kinds[i].members, err);
+		return rc < 0 ? rc : kinds[i].parse(object, ret, err);
+	}
 	return err_set(
 		err, ERR_INVALID,
 		"schedule: its type must be interval, crontab, solar or clocked, not '%.40s'",
@@ -189,12 +219,34 @@ int schedule_parse(const json_t *value, struct schedule *ret, struct err *err)
 	return rc;
 }
 
+/* What is left of it on the zone's clocks: Celery's `relative`. */
+static usec_t on_the_clock(usec_t next, usec_t period, const struct timezone_info *z, usec_t last)
+{
+	static const int units[] = {86400, 3600, 60, 1};
+	usec_t local = next + timezone_offset(z, next) * USEC_PER_SEC, unit, at;
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_LEN(units) && period < units[i] * USEC_PER_SEC)
+		i++;
+	unit = units[i] * USEC_PER_SEC;
+	local -= local % unit;
+	at = timezone_instant(z, local);
+	if (at <= last && unit > USEC_PER_SEC) /* of a day of 25 hours */
+		at = timezone_instant(z, local + unit);
+	return at > last ? at : next;
+}
+
+static usec_t interval_next(const struct schedule *s, const struct timezone_info *z, usec_t last)
+{
+	return s->relative ? on_the_clock(last + s->period, s->period, z, last) : last + s->period;
+}
+
 usec_t schedule_next(const struct schedule *s, const struct timezone_info *z, usec_t last,
 		     bool ever_run)
 {
 	switch (s->kind) {
 	case SCHEDULE_INTERVAL:
-		return last + s->period;
+		return interval_next(s, z, last);
 	case SCHEDULE_CRONTAB:
 		return crontab_next(&s->crontab, z, last);
 	case SCHEDULE_SOLAR:

@@ -18,6 +18,7 @@ enum schedule_kind { SCHEDULE_INTERVAL, SCHEDULE_CRONTAB, SCHEDULE_SOLAR, SCHEDU
 struct schedule {
 	enum schedule_kind kind;
 	usec_t period; /* interval */
+	bool relative; /* an interval of the clock: on the full day, hour, minute or second */
 	struct crontab crontab;
 	struct solar solar;
 	usec_t clocked; /* wall */

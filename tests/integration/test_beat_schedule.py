@@ -31,7 +31,8 @@ def messages(broker, queue="celery"):
 def test_a_file_of_entries(make_beat, broker, directory):
     (directory / "beat.json").write_text(json.dumps({
         "often": {"task": "app.often", "schedule": 0.2, "args": [1, "é"], "kwargs": {"k": [None]},
-                  "options": {"queue": "fast", "priority": 3, "expires": 60, "headers": {"own": "header"}}},
+                  "options": {"queue": "fast", "priority": 3, "expires": 60, "headers": {"own": "header"},
+                              "time_limit": 9.5, "soft_time_limit": 9, "ignore_result": True, "shadow": "said", "retry": True}},
         "once": {"task": "app.once", "schedule": {"type": "clocked", "clocked_time": "2020-01-01T00:00:00Z"}, "options": {"countdown": 30}},
         "off": {"task": "app.off", "schedule": 0.1, "enabled": False},
         "nightly": {"task": "app.nightly", "schedule": "0 4 * * *"},
@@ -40,6 +41,7 @@ def test_a_file_of_entries(make_beat, broker, directory):
     wait_until(lambda: broker.redis.llen("fast\x06\x163") >= 5, 30)
     message = messages(broker, "fast\x06\x163")[0]
     assert message["headers"]["task"] == "app.often" and message["headers"]["own"] == "header" and message["headers"]["expires"]
+    assert message["headers"]["timelimit"] == [9.5, 9] and message["headers"]["ignore_result"] is True and message["headers"]["shadow"] == "said"
     assert message["properties"]["priority"] == 3
     (once,) = [message for message in messages(broker) if message["headers"]["task"] == "app.once"]
     assert once["headers"]["eta"] is not None
@@ -54,7 +56,10 @@ def test_a_file_of_entries(make_beat, broker, directory):
     ({"x": {"task": "t", "schedule": "99 * * * *"}}, "entry 'x': schedule: minute: 99 is not in 0-59"),
     ({"x": {"task": "t", "schedule": 5, "args": {}}}, "args must be a list"),
     ({"x": {"task": "t", "schedule": 5, "options": {"exchange": "e"}}}, "options: exchange"),
-    ({"x": {"task": "t", "schedule": 5, "options": {"expires": "soon"}}}, "expires must be a number of seconds"),
+    ({"x": {"task": "t", "schedule": 5, "options": {"expires": "soon"}}}, "options: expires: must be a number of seconds"),
+    ({"x": {"task": "t", "schedule": 5, "options": {"quue": "q"}}}, "entry 'x': options: quue: there is no option of this name"),
+    ({"x": {"task": "t", "schedule": 5, "queue": "q"}}, "entry 'x': 'queue' is no member of an entry"),
+    ({"x": {"task": "t", "schedule": 5, "relative": 1}}, "relative must be true or false"),
     ([], "not an object of entries"),
 ])
 def test_files_that_are_refused(directory, broker, entries, words):

@@ -129,6 +129,9 @@ static const struct {
 	{"{\"type\":\"solar\",\"event\":\"sunset\",\"lat\":91}", "!schedule: lat must be"},
 	{"{\"type\":\"solar\",\"event\":\"sunset\",\"lat\":1,\"lon\":\"x\"}",
 	 "!schedule: lon must be a number from -180 to 180"},
+	{"{\"type\":\"interval\",\"every\":1,\"units\":\"days\"}",
+	 "!schedule: 'units' is no member"},
+	{"{\"type\":\"crontab\",\"hours\":8}", "!schedule: 'hours' is no member"},
 	{"{\"type\":\"lunar\"}", "!schedule: its type must be"},
 	{"{}", "!schedule: its type must be"},
 };
@@ -153,6 +156,40 @@ START_TEST(test_form)
 }
 END_TEST
 
+/* Celery's `relative`, in Berlin: seconds, after, next */
+static const struct {
+	double every;
+	const char *after, *next;
+} clocks[] = {
+	{3600, "2026-07-01T12:34:56+02:00", "2026-07-01T13:00:00+02:00"},
+	{3600, "2026-07-01T13:00:00+02:00", "2026-07-01T14:00:00+02:00"},
+	{86400, "2026-07-01T12:34:56+02:00", "2026-07-02T00:00:00+02:00"},
+	{90, "2026-07-01T12:34:56.5+02:00", "2026-07-01T12:36:00+02:00"},
+	{30, "2026-07-01T12:34:56.5+02:00", "2026-07-01T12:35:26+02:00"},
+	/* less than there is to round to: no rounding */
+	{0.25, "2026-07-01T12:34:56.5+02:00", "2026-07-01T12:34:56.75+02:00"},
+	/* a day of 25 hours */
+	{86400, "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"},
+};
+
+START_TEST(test_relative)
+{
+	const struct timezone_info *zone = NULL;
+	struct schedule s;
+	usec_t after, next;
+	struct err err;
+	_cleanup_json_ json_t *value = json_pack("{s:s, s:f, s:b}", "type", "interval", "every",
+						 clocks[_i].every, "relative", 1);
+
+	ck_assert_int_eq(timezone_open("Europe/Berlin", true, &zone, &err), 0);
+	ck_assert_int_eq(schedule_parse(value, &s, &err), 0);
+	ck_assert_int_eq(clock_parse_iso(clocks[_i].after, &after, &err), 0);
+	ck_assert_int_eq(clock_parse_iso(clocks[_i].next, &next, &err), 0);
+	ck_assert_int_eq(schedule_next(&s, zone, after, true), next);
+	timezone_close(zone);
+}
+END_TEST
+
 START_TEST(test_once)
 {
 	_cleanup_json_ json_t *value =
@@ -173,6 +210,7 @@ int main(void)
 	tcase_add_loop_test(t, test_next, 0, ARRAY_LEN(rows));
 	tcase_add_test(t, test_rises);
 	tcase_add_loop_test(t, test_form, 0, ARRAY_LEN(forms));
+	tcase_add_loop_test(t, test_relative, 0, ARRAY_LEN(clocks));
 	tcase_add_test(t, test_once);
 	return suite_run("schedule", t);
 }
