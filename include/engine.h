@@ -51,6 +51,7 @@ void engine_close(struct engine *e);
 struct engine_event {
 	const char *action; /* create, remove */
 	const char *id, *image;
+	const char *why;				  /* it was removed by a sweep */
 	const char *role, *conversation, *project, *task; /* labels */
 	const char *error;				  /* NULL = done */
 	usec_t duration;
@@ -104,7 +105,7 @@ struct engine_tmpfs {
 };
 struct engine_spec {
 	const char *image;	 /* required */
-	const char *name;	 /* or NULL: the engine chooses */
+	const char *name;	 /* one of ours; or NULL: it gets one */
 	const char *const *argv; /* NULL-terminated entrypoint and arguments, required */
 	const char *const *env;	 /* NULL-terminated "K=V", or NULL */
 	const char *working_dir; /* NULL = "/" */
@@ -144,9 +145,13 @@ int engine_start(struct engine *e, const char *id, struct err *err) must_check;
 int engine_rename(struct engine *e, const char *id, const char *name, struct err *err) must_check;
 /* SIGKILL. Not running is success. */
 int engine_kill(struct engine *e, const char *id, struct err *err) must_check;
-/* Removes by force with its anonymous volumes, after a look that its label says it is ours
+/* Removes by force with its anonymous volumes, after a look that label and name say it is ours
  * (ERR_DENIED if not), and waits until it is gone. Gone already is success. */
 int engine_remove(struct engine *e, const char *id, struct err *err) must_check;
+/* The same, and says for the record why. Of all who remove it at the same time *ret_done is true
+ * for one. */
+int engine_reap(struct engine *e, const char *id, const char *why, bool *ret_done,
+		struct err *err) must_check;
 
 struct engine_container {
 	char id[ENGINE_ID_SIZE];
@@ -168,7 +173,8 @@ struct engine_group {
 };
 int engine_group(struct engine *e, const char *id, struct engine_group *ret,
 		 struct err *err) must_check;
-/* Every container of our instance, running or not; without oom_killed and exit_code, which only
+/* Every container of our instance (by its label, and a name that no image can give), running or
+ * not; without oom_killed and exit_code, which only
  * engine_inspect knows. `ret` given: free. */
 int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count,
 		struct err *err) must_check;

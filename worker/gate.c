@@ -210,8 +210,9 @@ void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)
 void gate_record_container(void *worker, const struct engine_event *e)
 {
 	const struct worker *w = worker;
-	_cleanup_json_ json_t *detail = json_pack("{s:s, s:s*, s:s*}", "action", e->action, "image",
-						  e->image, "role", or_null(e->role));
+	_cleanup_json_ json_t *detail =
+		json_pack("{s:s, s:s*, s:s*, s:s*}", "action", e->action, "image", e->image, "role",
+			  or_null(e->role), "why", e->why);
 	const struct audit_event event = {.decision = e->error ? "error" : "allow",
 					  .kind = "container",
 					  .target = e->id,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "codec.h"
 
 #define REMOVE_PAUSE_MIN (10 * USEC_PER_MSEC)
 #define REMOVE_PAUSE_MAX (500 * USEC_PER_MSEC)
@@ -155,9 +156,15 @@ int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[
 				     .project = label_of(spec, "project"),
 				     .task = label_of(spec, "task")};
 
+	char name[ENGINE_NAME_SIZE];
 	int rc = engine_spec_body(spec, e->instance, &body, err);
+	if (rc == 0 && !spec->name)
+		engine_new_name(event.role, name);
+	else if (rc == 0 && !engine_is_own_name(spec->name))
+		rc = err_set(err, ERR_INVALID, "'%.80s' is not a name of ours", spec->name);
 	if (rc == 0)
-		rc = engine_create_body(e, spec->name, body, ret_id, ret_warnings, err);
+		rc = engine_create_body(e, spec->name ? spec->name : name, body, ret_id,
+					ret_warnings, err);
 	event.id = rc == 0 ? ret_id : NULL;
 	tell(e, &event, began, rc, err);
 	return rc;
@@ -216,23 +223,28 @@ static bool is_worth_a_try(int rc, const struct err *err)
 	return rc == -ERR_CONFLICT || err_is_transient(err);
 }
 
-int engine_remove_any(struct engine *e, const char *id, struct err *err)
+int engine_remove_any(struct engine *e, const char *id, bool *ret_done, struct err *err)
 {
 	usec_t deadline = clock_deadline(ENGINE_LIMIT_REMOVE * USEC_PER_SEC);
 	usec_t pause = REMOVE_PAUSE_MIN;
+	bool perhaps = false; /* one of our calls that broke off may have done it */
 
 	for (;;) {
 		int rc = act(e, "DELETE", id, "?force=1&v=1", ENGINE_LIMIT_REMOVE, err);
-		if (rc == 0 || rc == -ERR_NOTFOUND)
+		if (rc == 0 || rc == -ERR_NOTFOUND) {
+			*ret_done = rc == 0 || perhaps;
 			return 0;
+		}
 		if (!is_worth_a_try(rc, err) || clock_left_ms(deadline) == 0)
 			return rc;
+		perhaps = perhaps || rc != -ERR_CONFLICT;
 		engine_pause(e, pause);
 		pause = pause * 2 < REMOVE_PAUSE_MAX ? pause * 2 : REMOVE_PAUSE_MAX;
 	}
 }
 
-static int check_ours(struct engine *e, const char *id, struct err *err)
+static int check_ours(struct engine *e, const char *id, struct engine_container *ret,
+		      struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	char path[160];
@@ -242,25 +254,51 @@ static int check_ours(struct engine *e, const char *id, struct err *err)
 		return rc;
 	snprintf(path, sizeof(path), "/containers/%s/json", id);
 	rc = engine_call(e, "GET", path, NULL, ENGINE_LIMIT_LOOK, &reply, err);
+	if (rc == 0)
+		rc = engine_parse_inspect(reply, ret, err);
 	if (rc < 0)
 		return rc;
-	const json_t *labels = json_member(json_member(reply, "Config"), "Labels");
-	if (strcmp(engine_label(labels, "instance"), e->instance) != 0)
+	if (!engine_is_ours(e->instance, ret->name,
+			    json_member(json_member(reply, "Config"), "Labels")))
 		return err_set(err, ERR_DENIED, "container %.12s is not of instance %s", id,
 			       e->instance);
 	return 0;
 }
 
+static const char *or_null(const char *label)
+{
+	return *label ? label : NULL;
+}
+
+int engine_reap(struct engine *e, const char *id, const char *why, bool *ret_done, struct err *err)
+{
+	struct engine_container c = {0};
+	usec_t began = clock_mono();
+	bool done = false;
+	int rc = check_ours(e, id, &c, err);
+
+	if (rc == 0)
+		rc = engine_remove_any(e, id, &done, err);
+	else if (rc == -ERR_NOTFOUND)
+		rc = 0;
+	if (rc < 0 || done)
+		tell(e,
+		     &(struct engine_event){.action = "remove",
+					    .id = id,
+					    .why = why,
+					    .role = or_null(c.role),
+					    .conversation = or_null(c.conversation),
+					    .project = or_null(c.project),
+					    .task = or_null(c.task)},
+		     began, rc, err);
+	if (rc == 0)
+		*ret_done = done;
+	return rc;
+}
+
 int engine_remove(struct engine *e, const char *id, struct err *err)
 {
-	struct engine_event event = {.action = "remove", .id = id};
-	usec_t began = clock_mono();
-	int rc = check_ours(e, id, err);
+	bool ignored;
 
-	if (rc == -ERR_NOTFOUND)
-		return 0;
-	if (rc == 0)
-		rc = engine_remove_any(e, id, err);
-	tell(e, &event, began, rc, err);
-	return rc;
+	return engine_reap(e, id, NULL, &ignored, err);
 }

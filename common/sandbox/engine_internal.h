@@ -124,8 +124,19 @@ int engine_parse_inspect(const json_t *reply, struct engine_container *ret,
 int engine_parse_list(const json_t *rows, const char *instance, struct engine_container **ret,
 		      size_t *ret_count, struct err *err) must_check;
 
-/* Removes whatever has this id, without a look at its labels, and waits until it is gone. */
-int engine_remove_any(struct engine *e, const char *id, struct err *err) must_check;
+/* Removes whatever has this id, without a look at its labels, and waits until it is gone; it was
+ * gone already, or somebody else was faster: *ret_done false. */
+int engine_remove_any(struct engine *e, const char *id, bool *ret_done, struct err *err) must_check;
+
+/*
+ * Whose a container is. The label of the instance alone does not tell: an image may have it, and
+ * gives it to whatever is made of it, by whomever. A name no image can give: each container that we
+ * make has one of ours, with a digest or a random part. Pure.
+ */
+#define ENGINE_NAME_SIZE 80
+void engine_new_name(const char *role, char out[ENGINE_NAME_SIZE]); /* role may be NULL */
+bool engine_is_own_name(const char *name); /* "celeriac-…" with a part that nobody would choose */
+bool engine_is_ours(const char *instance, const char *name, const json_t *labels);
 
 #define ENGINE_DEFAULT_UID 10001u
 

@@ -9,6 +9,10 @@
 #include <string.h>
 
 #include "clock.h"
+#include "codec.h"
+
+#define NAME_PREFIX "celeriac-"
+#define NAME_DIGITS 16
 
 /* A text that does not fit is no text of ours: left out rather than cut into something else. */
 static void copy(char *ret, size_t size, const char *text)
@@ -40,6 +44,36 @@ static int copy_id(const json_t *reply, struct engine_container *c, struct err *
 		return err_set(err, ERR_PROTOCOL, "engine: a container without an id");
 	copy(c->id, sizeof(c->id), id);
 	return 0;
+}
+
+void engine_new_name(const char *role, char out[ENGINE_NAME_SIZE])
+{
+	unsigned char id[NAME_DIGITS / 2];
+	char hex[NAME_DIGITS + 1];
+
+	random_bytes(id, sizeof(id));
+	hex_encode(id, sizeof(id), hex);
+	snprintf(out, ENGINE_NAME_SIZE, NAME_PREFIX "%s-%s",
+		 role && engine_is_name(role, 32) ? role : "any", hex);
+}
+
+bool engine_is_own_name(const char *name)
+{
+	if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) != 0)
+		return false;
+	for (name += strlen(NAME_PREFIX); *name; name += *name != '\0') {
+		size_t len = strcspn(name, "-.");
+
+		if (len >= NAME_DIGITS && strspn(name, "0123456789abcdef") >= len)
+			return true;
+		name += len;
+	}
+	return false;
+}
+
+bool engine_is_ours(const char *instance, const char *name, const json_t *labels)
+{
+	return strcmp(engine_label(labels, "instance"), instance) == 0 && engine_is_own_name(name);
 }
 
 static void copy_name(const char *name, struct engine_container *c)
@@ -115,7 +149,7 @@ int engine_parse_list(const json_t *rows, const char *instance, struct engine_co
 		int rc = parse_row(row, &all[count], err);
 		if (rc < 0)
 			return rc;
-		count++;
+		count += engine_is_ours(instance, all[count].name, json_member(row, "Labels"));
 	}
 	*ret = TAKE(all);
 	*ret_count = count;

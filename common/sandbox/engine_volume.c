@@ -60,6 +60,7 @@ static int look_at_holder(struct delivery *d, const char *name, struct err *err)
 	_cleanup_json_ json_t *reply = NULL;
 	struct engine_container holder;
 	char path[160];
+	bool done;
 
 	snprintf(path, sizeof(path), "/containers/%s/json", name);
 	int rc = engine_call(d->e, "GET", path, NULL, ENGINE_LIMIT_LOOK, &reply, err);
@@ -78,7 +79,7 @@ static int look_at_holder(struct delivery *d, const char *name, struct err *err)
 	}
 	if (clock_left_ms(d->holder_stale) > 0)
 		return 0;
-	return engine_remove_any(d->e, holder.id, err);
+	return engine_remove_any(d->e, holder.id, &done, err);
 }
 
 /* Creates the helper; waits while another worker has one. */
@@ -180,6 +181,7 @@ static int fill(struct delivery *d, struct err *err)
 static int deliver(struct delivery *d, const char *image, struct err *err)
 {
 	struct err ignored;
+	bool done;
 
 	int rc = make_volume(d, err);
 	if (rc == 0)
@@ -189,7 +191,7 @@ static int deliver(struct delivery *d, const char *image, struct err *err)
 	rc = fill(d, err);
 	/* Left behind, it would be in the way of others until it is stale; no reason to fail here.
 	 */
-	int removed = engine_remove_any(d->e, d->helper, &ignored);
+	int removed = engine_remove_any(d->e, d->helper, &done, &ignored);
 	(void)removed;
 	return rc;
 }

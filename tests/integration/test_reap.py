@@ -1,5 +1,6 @@
 """beat and worker together remove what is idle or orphaned, and nothing of anybody else's."""
 
+import subprocess
 import time
 import uuid
 
@@ -25,17 +26,29 @@ def make_beat(broker, instance, directory, ended):
 
 @pytest.fixture
 def stranger():
-    """Starts containers with labels of the test's choice; removed at the end."""
+    """Starts containers with labels of the test's choice, under a name as workers give it if `ours`; removed at the end."""
     made = []
 
-    def make(**labels):
+    def make(ours=False, image=IMAGE, **labels):
         words = [f"--label=celeriac.{name}={value}" for name, value in labels.items()]
-        made.append(docker("run", "-d", "--network=none", *words, IMAGE, "sleep", "600"))
+        if ours:
+            words.append(f"--name=celeriac-{labels['role']}-{uuid.uuid4().hex[:16]}")
+        made.append(docker("run", "-d", "--network=none", *words, image, "sleep", "600"))
         return made[-1]
 
     yield make
     if made:
         docker("rm", "-f", *made, check=False)
+
+
+@pytest.fixture
+def forged(instance):
+    """An image that gives whatever is made of it, by whomever, the labels of a dead worker's container."""
+    name = f"celeriac-test-forged-{instance}"
+    lines = [f"FROM {IMAGE}", f"LABEL celeriac.instance={instance} celeriac.role=run celeriac.owner=dead-node@1 celeriac.task=t"]
+    subprocess.run(["docker", "build", "-q", "-t", name, "-"], input="\n".join(lines), text=True, check=True, capture_output=True)
+    yield name
+    docker("rmi", "-f", name, check=False)
 
 
 def reports(calls):
@@ -88,16 +101,16 @@ def test_what_is_used_is_not_idle(house, make_beat, instance):
     assert max(report["kept"] for report in done) == 2
 
 
-def test_orphans_go_and_strangers_stay(make_full_worker, calls, make_beat, stranger, instance):
+def test_orphans_go_and_strangers_stay(make_full_worker, calls, make_beat, forged, stranger, instance):
     worker = make_full_worker(SANDBOX_IDLE_TIMEOUT="3600", SANDBOX_ADOPT_GRACE="2")
     calls.node = worker.node
-    orphan = stranger(instance=instance, role="conversation", owner="dead-node@1", conversation="nobody-s", project="",
+    orphan = stranger(True, instance=instance, role="conversation", owner="dead-node@1", conversation="nobody-s", project="",
                       created="2026-01-01T00:00:00+00:00")
-    leftover = stranger(instance=instance, role="run", owner="dead-node@1", conversation="", task="some-task",
+    leftover = stranger(True, instance=instance, role="run", owner="dead-node@1", conversation="", task="some-task",
                         created="2026-01-01T00:00:00+00:00")
     strangers = [
         stranger(), stranger(instance=f"{instance}-2", role="conversation", owner="dead-node@1", conversation="theirs"),
-        stranger(role="conversation", owner="dead-node@1"), stranger(instance="", role="run"),
+        stranger(role="conversation", owner="dead-node@1"), stranger(instance="", role="run"), stranger(image=forged),
     ]
     unlabelled = docker("run", "-d", "--network=none", IMAGE, "sleep", "600")
     strangers.append(unlabelled)
@@ -109,7 +122,7 @@ def test_orphans_go_and_strangers_stay(make_full_worker, calls, make_beat, stran
         wait_until(lambda: len(reports(calls)) >= swept + 2, 20, "no more sweeps")
         assert all(exists(container) for container in strangers)
         wait_until(lambda: sum(report["orphans"] for report in reports(calls)) == 2, 30, "the sweeps tell otherwise")
-        assert containers(instance) == [own["sandbox"]]
+        assert set(containers(instance)) == {own["sandbox"], strangers[-2]}
     finally:
         docker("rm", "-f", unlabelled, check=False)
 
@@ -118,7 +131,7 @@ def test_orphans_have_their_time(make_full_worker, calls, make_beat, stranger, i
     """Before the grace time is over a dead worker's container is only watched."""
     worker = make_full_worker(SANDBOX_IDLE_TIMEOUT="3600", SANDBOX_ADOPT_GRACE="3600")
     calls.node = worker.node
-    orphan = stranger(instance=instance, role="conversation", owner="dead-node@1", conversation="waits", project="",
+    orphan = stranger(True, instance=instance, role="conversation", owner="dead-node@1", conversation="waits", project="",
                       created="2026-01-01T00:00:00+00:00")
     make_beat()
     wait_until(lambda: len(reports(calls)) >= 4, 30, "no sweeps")

@@ -227,15 +227,53 @@ END_TEST
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+#define NAME "celeriac-run-0123456789abcdef"
+
+START_TEST(test_names)
+{
+	static const char *const theirs[] = {"",
+					     "one",
+					     "celeriac-",
+					     "celeriac-worker-1",
+					     "celeriac-0123456789abcde",
+					     "celeriac-run-0123456789abcdeg",
+					     "x-celeriac-run-0123456789abcdef",
+					     "celeriac0123456789abcdef"};
+	static const char *const ours[] = {NAME, "celeriac-0123456789abcdef0123456789abcdef.x",
+					   "celeriac-agent-0123456789abcdef-helper"};
+	_cleanup_json_ json_t *labels = parse("{\"celeriac.instance\":\"test\"}");
+	char name[ENGINE_NAME_SIZE], other[ENGINE_NAME_SIZE];
+
+	for (size_t i = 0; i < ARRAY_LEN(theirs); i++)
+		ck_assert_msg(!engine_is_ours("test", theirs[i], labels), "%s", theirs[i]);
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+		ck_assert_msg(engine_is_ours("test", ours[i], labels), "%s", ours[i]);
+		ck_assert(!engine_is_ours("tes", ours[i], labels));
+		ck_assert(!engine_is_ours("test", ours[i], NULL));
+	}
+	engine_new_name("mcp", name);
+	ck_assert_int_eq(strncmp(name, "celeriac-mcp-", 13), 0);
+	ck_assert(engine_is_ours("test", name, labels));
+	engine_new_name("a role/of others", name);
+	engine_new_name(NULL, other);
+	ck_assert(engine_is_ours("test", name, labels) && engine_is_ours("test", other, labels));
+	ck_assert_str_ne(name, other);
+}
+END_TEST
+
 START_TEST(test_list)
 {
 	struct engine_container *all = NULL;
 	size_t count = 9;
 	_cleanup_json_ json_t *rows =
-		parse("[{\"Id\":\"" ID "\",\"Names\":[\"/one\"],\"ImageID\":\"sha256:" ID
+		parse("[{\"Id\":\"" ID "\",\"Names\":[\"/" NAME "\"],\"ImageID\":\"sha256:" ID
 		      "\",\"State\":\"running\",\"Created\":1700000000,\"Labels\":{"
 		      "\"celeriac.instance\":\"test\",\"celeriac.role\":\"sandbox\"}},"
-		      "{\"Id\":\"" ID "\",\"Labels\":{\"celeriac.instance\":\"test2\"}},"
+		      "{\"Id\":\"" ID "\",\"Names\":[\"/" NAME "\"],\"Labels\":{"
+		      "\"celeriac.instance\":\"test2\"}},"
+		      /* an image can have the label, but gives no name */
+		      "{\"Id\":\"" ID "\",\"Names\":[\"/celeriac-web-1\"],\"Labels\":{"
+		      "\"celeriac.instance\":\"test\"}},"
 		      "{\"Id\":\"" ID "\",\"Labels\":{\"celeriac.instance\":7}},"
 		      "{\"Id\":\"" ID "\",\"Labels\":null},{\"Id\":\"" ID "\"},7,null]");
 	_cleanup_json_ json_t *bad = parse("[{\"Id\":\"../x\",\"Labels\":{"
@@ -245,7 +283,7 @@ START_TEST(test_list)
 	ck_assert_int_eq(engine_parse_list(rows, "test", &all, &count, &g_err), 0);
 	ck_assert_uint_eq(count, 1);
 	ck_assert_str_eq(all[0].id, ID);
-	ck_assert_str_eq(all[0].name, "one");
+	ck_assert_str_eq(all[0].name, NAME);
 	ck_assert_str_eq(all[0].role, "sandbox");
 	ck_assert_str_eq(all[0].owner, "");
 	ck_assert(all[0].running);
@@ -335,6 +373,7 @@ int main(void)
 	tcase_add_test(t, test_errors);
 	tcase_add_test(t, test_info);
 	tcase_add_test(t, test_group);
+	tcase_add_test(t, test_names);
 	tcase_add_test(t, test_list);
 	tcase_add_test(t, test_inspect);
 	tcase_add_test(t, test_encode);

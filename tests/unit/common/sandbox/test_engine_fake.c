@@ -17,8 +17,10 @@
 	}
 #define MESSAGE(status, text) SAYS(status, "{\"message\":\"" text "\"}")
 #define INSPECT(instance)                                                                          \
-	SAYS("200", "{\"Id\":\"" ID "\",\"Created\":\"2026-11-21T09:39:00Z\",\"State\":{},"        \
-		    "\"Config\":{\"Labels\":{\"celeriac.instance\":\"" instance "\"}}}")
+	SAYS("200",                                                                                \
+	     "{\"Id\":\"" ID "\",\"Name\":\"/"                                                     \
+	     "celeriac-run-0123456789abcdef\",\"Created\":\"2026-11-21T09:39:00Z\",\"State\":{},"  \
+	     "\"Config\":{\"Labels\":{\"celeriac.instance\":\"" instance "\"}}}")
 
 static struct engine *g_engine;
 static struct engine_container g_container;
@@ -112,7 +114,8 @@ END_TEST
 START_TEST(test_remove_is_careful)
 {
 	HTTP_RUN(PING("1.41"), INSPECT("mine2"), SAYS("404", "<html>not found</html>"),
-		 SAYS("200", "{\"Id\":\"" ID "\",\"Config\":{\"Labels\":null}}"),
+		 SAYS("200", "{\"Id\":\"" ID "\",\"Created\":\"2026-11-21T09:39:00Z\","
+			     "\"Config\":{\"Labels\":null}}"),
 		 MESSAGE("404", "No such container: x"));
 	connect_engine();
 	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), -ERR_DENIED);
@@ -121,6 +124,26 @@ START_TEST(test_remove_is_careful)
 	ck_assert_int_eq(engine_remove(g_engine, ID, &g_err), 0);
 	ck_assert_uint_eq(http_fixture_requests(), 5);
 	ck_assert(!http_fixture_asked("DELETE"));
+}
+END_TEST
+
+/* Of several who remove it, one has done it. */
+START_TEST(test_removed_by_one)
+{
+	bool done = false;
+
+	HTTP_RUN(PING("1.41"), INSPECT("mine"), SAYS("204", ""), INSPECT("mine"),
+		 MESSAGE("409", "removal of container x is already in progress"),
+		 MESSAGE("404", "No such container: x"), INSPECT("mine"),
+		 MESSAGE("500", "a driver that takes its time"),
+		 MESSAGE("404", "No such container: x"), MESSAGE("404", "No such container: x"));
+	connect_engine();
+	for (int i = 0; i < 4; i++) {
+		static const bool expected[] = {true, false, true, false};
+
+		ck_assert_int_eq(engine_reap(g_engine, ID, "idle", &done, &g_err), 0);
+		ck_assert_msg(done == expected[i], "%d", i);
+	}
 }
 END_TEST
 
@@ -228,6 +251,7 @@ int main(void)
 	tcase_add_test(t, test_pinned);
 	tcase_add_test(t, test_remove_is_patient);
 	tcase_add_test(t, test_remove_is_careful);
+	tcase_add_test(t, test_removed_by_one);
 	tcase_add_test(t, test_create);
 	tcase_add_test(t, test_start_and_kill);
 	tcase_add_test(t, test_monstrous_answers);

@@ -220,7 +220,9 @@ START_TEST(test_refusals)
 	struct engine_container c;
 	char id[ENGINE_ID_SIZE], other[ENGINE_ID_SIZE], name[80];
 
-	snprintf(name, sizeof(name), "celeriac-%s-name", g_fixture.instance);
+	spec.name = "celeriac-of-somebody";
+	FAILS(ERR_INVALID, engine_create(g_engine, &spec, id, NULL, &g_err));
+	engine_new_name("name", name);
 	spec.name = name;
 	OK(engine_create(g_engine, &spec, id, NULL, &g_err));
 	OK(engine_inspect(g_engine, id, &c, &g_err));
@@ -402,12 +404,13 @@ START_TEST(test_deliver_repairs)
 	_cleanup_response_ struct http_response response = RESPONSE_INIT;
 	_cleanup_free_ char *body = NULL;
 	struct buf tar = BUF_INIT(16 << 20);
-	char volume[80], id[ENGINE_ID_SIZE], path[160];
+	char volume[80], id[ENGINE_ID_SIZE], path[160], name[ENGINE_NAME_SIZE];
 
 	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
 				volume, &g_err));
 	OK(engine_spec_helper_body(g_fixture.image, volume, g_fixture.instance, &body, &g_err));
-	OK(engine_create_body(g_engine, NULL, body, id, NULL, &g_err));
+	engine_new_name("helper", name);
+	OK(engine_create_body(g_engine, name, body, id, NULL, &g_err));
 	docker_tar_write("agent", 0555, g_fixture.probe, g_fixture.probe_len / 2, &tar);
 	snprintf(path, sizeof(path), "/containers/%s/archive?path=/celeriac", id);
 	struct engine_request req = {.method = "PUT",
