@@ -132,7 +132,7 @@ static int read_steps(struct reader *r, int *ret)
 static int read_expr(struct reader *r, uint64_t *set)
 {
 	int least = g_bounds[r->field].least, size = g_bounds[r->field].most - least + 1;
-	int from, to, steps, count;
+	int from, to, steps = 1, count;
 	bool single;
 	int rc = read_range(r, &from, &to, &single);
 
