@@ -131,6 +131,7 @@ static int act(const struct settings *s, const struct options *o, int parent)
 		return EXIT_SUCCESS;
 	case ACTION_CHECK:
 		return check(s);
+	case ACTION_READY:
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:
 	case ACTION_RESEAL:

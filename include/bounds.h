@@ -48,8 +48,9 @@
 #define BOUND_AUDIT_EVENTS 10000       /* waiting for the database */
 
 /* Text for people */
-#define BOUND_LOG_LINE	 8192
-#define BOUND_ERROR_TEXT 4096
+#define BOUND_METRICS_PAGE (8u << 20)
+#define BOUND_LOG_LINE	   8192
+#define BOUND_ERROR_TEXT   4096
 
 /* Clients */
 #define BOUND_REDIS_COMMAND (128u << 20) /* bytes of pipelined commands handed over at once */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bounds.h"
 #include "clock.h"
 #include "daemon.h"
 #include "dump.h"
@@ -135,6 +136,21 @@ static int migrate(const struct settings *s)
 	return EXIT_SUCCESS;
 }
 
+static int ask_ready(const struct settings *s)
+{
+	_cleanup_buf_ struct buf said = BUF_INIT(BOUND_ERROR_TEXT);
+	struct err err = {0};
+	int rc = http_global_init(&err);
+
+	if (rc == 0)
+		rc = metrics_ask_ready(s, &said, &err);
+	if (said.len > 0)
+		fputs(said.data, stdout);
+	if (rc < 0)
+		fprintf(stderr, "celeriac-worker: %s\n", err.msg);
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int act(struct worker *w, const struct options *o, int parent)
 {
 	struct err err = {0};
@@ -155,6 +171,8 @@ static int act(struct worker *w, const struct options *o, int parent)
 			return EXIT_FAILURE;
 		}
 		return check_run(&w->settings);
+	case ACTION_READY:
+		return ask_ready(&w->settings);
 	case ACTION_MIGRATE:
 		return migrate(&w->settings);
 	case ACTION_SEAL:

@@ -1,29 +1,14 @@
 /*
- * /metrics for Prometheus, /healthz (the process answers) and /readyz (messages may be claimed), on
- * CELERIAC_METRICS.
+ * metrics.c: what the worker's pages say: its own counters, those of metrics.h, and whether
+ * messages may be claimed.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
+#include "metrics.h"
 
 #include "audit.h"
-#include "bounds.h"
-#include "clock.h"
-#include "log.h"
-#include "mem.h"
+#include "pages.h"
 #include "worker.h"
 
-#define CONNECTIONS  16
-#define IDLE_SECONDS 10
-#define PAGE_BYTES   (64u << 10)
-
-struct metrics {
-	struct MHD_Daemon *daemon;
-};
+#define SETTING "CELERIAC_METRICS"
 
 static const struct {
 	enum counter counter;
@@ -93,27 +78,24 @@ static const struct asked {
 	 events_dropped},
 };
 
-static void write_metric(struct buf *out, const char *name, const char *labels, const char *type,
-			 const char *help, unsigned long long value)
+static void write_page(void *arg, struct buf *out)
 {
-	buf_appendf(out, "# HELP %s %s\n# TYPE %s %s\n%s%s %llu\n", name, help, name, type, name,
-		    labels, value);
-}
+	struct worker *w = arg;
 
-static void write_metrics(struct worker *w, struct buf *out)
-{
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		write_metric(out, counters[i].name, "", "counter", counters[i].help,
-			     atomic_load(&w->state.counters[counters[i].counter]));
+		metrics_write_one(out, counters[i].name, "", "counter", counters[i].help,
+				  atomic_load(&w->state.counters[counters[i].counter]));
 	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
-		write_metric(out, asked[i].name, "", asked[i].type, asked[i].help,
-			     asked[i].value(w));
-	write_metric(out, "celeriac_build_info", "{version=\"" CELERIAC_VERSION "\"}", "gauge",
-		     "Version.", 1);
+		metrics_write_one(out, asked[i].name, "", asked[i].type, asked[i].help,
+				  asked[i].value(w));
+	metrics_write(out);
+	metrics_write_one(out, "celeriac_build_info", "{version=\"" CELERIAC_VERSION "\"}", "gauge",
+			  "Version.", 1);
 }
 
-static bool write_readiness(struct worker *w, struct buf *out)
+static bool write_readiness(void *arg, struct buf *out)
 {
+	struct worker *w = arg;
 	struct readiness r;
 	bool ready = worker_readiness(w, &r) && r.consumer && !atomic_load(&w->stopping);
 
@@ -123,116 +105,20 @@ static bool write_readiness(struct worker *w, struct buf *out)
 	return ready;
 }
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, struct buf *page)
-{
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer(page->len, page->data, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result rc;
-
-	if (response == NULL)
-		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type",
-				"text/plain; version=0.0.4; charset=utf-8");
-	rc = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
-	return rc;
-}
-
-static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url,
-			      const char *method, const char *version unused_arg,
-			      const char *data unused_arg, size_t *size unused_arg,
-			      void **state unused_arg)
-{
-	_cleanup_buf_ struct buf page = BUF_INIT(PAGE_BYTES);
-	struct worker *w = cls;
-	unsigned status = MHD_HTTP_OK;
-
-	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-		status = MHD_HTTP_METHOD_NOT_ALLOWED;
-	} else if (strcmp(url, "/metrics") == 0) {
-		write_metrics(w, &page);
-	} else if (strcmp(url, "/healthz") == 0) {
-		buf_append_str(&page, "ok\n");
-	} else if (strcmp(url, "/readyz") == 0) {
-		status = write_readiness(w, &page) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-	} else {
-		status = MHD_HTTP_NOT_FOUND;
-	}
-	return respond(connection, status, &page);
-}
-
-/* "host:port", IPv4 or a bracketed IPv6 address; never a name that needs a resolver. */
-static int parse_listen(const char *text, struct sockaddr_storage *ret, struct err *err)
-{
-	const char *colon = strrchr(text, ':');
-	_cleanup_free_ char *host = NULL;
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-				 .ai_socktype = SOCK_STREAM};
-	struct addrinfo *found = NULL;
-
-	if (colon == NULL)
-		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port",
-			       text);
-	host = text[0] == '[' && colon > text + 1 ? xstrndup(text + 1, (size_t)(colon - text) - 2)
-						  : xstrndup(text, (size_t)(colon - text));
-	if (strlen(colon + 1) > 5 || atoi(colon + 1) > UINT16_MAX ||
-	    getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found) != 0)
-		return err_set(err, ERR_INVALID, "CELERIAC_METRICS: '%s' is not address:port",
-			       text);
-	memcpy(ret, found->ai_addr, found->ai_addrlen);
-	freeaddrinfo(found);
-	return 0;
-}
-
 int metrics_check(const struct settings *s, struct err *err)
 {
-	struct sockaddr_storage address;
-
-	return s->metrics && s->metrics[0] ? parse_listen(s->metrics, &address, err) : 0;
+	return pages_check(SETTING, s->metrics, err);
 }
 
-int metrics_start(struct worker *w, struct metrics **ret, struct err *err)
+int metrics_start(struct worker *w, struct err *err)
 {
-	struct sockaddr_storage address = {0};
-	struct metrics *m;
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
-	int rc;
+	const struct pages pages = {
+		.setting = SETTING, .metrics = write_page, .ready = write_readiness, .arg = w};
 
-	*ret = NULL;
-	if (w->settings.metrics == NULL || w->settings.metrics[0] == '\0')
-		return 0;
-	rc = parse_listen(w->settings.metrics, &address, err);
-	if (rc < 0)
-		return rc;
-	if (address.ss_family == AF_INET6)
-		flags |= MHD_USE_IPv6;
-	m = xcalloc(1, sizeof(*m));
-	errno = 0;
-	m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, w, MHD_OPTION_SOCK_ADDR,
-				     (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
-				     (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-				     (unsigned)IDLE_SECONDS, MHD_OPTION_END);
-	if (m->daemon == NULL) {
-		int reason = errno;
-
-		free(m);
-		if (reason == EADDRINUSE)
-			return err_set(
-				err, ERR_FAILED,
-				"cannot listen on CELERIAC_METRICS %s: the address is in use "
-				"(each worker of a machine needs its own; empty = none)",
-				w->settings.metrics);
-		return err_set_errno(err, ERR_FAILED, reason,
-				     "cannot listen on CELERIAC_METRICS %s", w->settings.metrics);
-	}
-	*ret = m;
-	return 0;
+	return pages_start(w->settings.metrics, &pages, &w->pages, err);
 }
 
-void metrics_stop(struct metrics *m)
+int metrics_ask_ready(const struct settings *s, struct buf *out, struct err *err)
 {
-	if (m == NULL)
-		return;
-	MHD_stop_daemon(m->daemon);
-	free(m);
+	return pages_ask(SETTING, s->metrics, out, err);
 }

@@ -62,6 +62,7 @@ static const struct option_row rows[] = {
 	{ 0, "skip-checks", false, OPTION_NOTED, NULL, 0, "always so: there is no Django" },
 	/* ours */
 	{ 0, "check", false, OPTION_ACTION, NULL, ACTION_CHECK, "validate settings, reach every service, print a verdict each" },
+	{ 0, "ready", false, OPTION_ACTION, NULL, ACTION_READY, "ask the worker that runs with these settings whether it is ready" },
 	{ 0, "settings", false, OPTION_ACTION, NULL, ACTION_SETTINGS, "print every setting and where it came from" },
 	{ 0, "migrate", false, OPTION_ACTION, NULL, ACTION_MIGRATE, "bring the database schema up to date" },
 	{ 0, "seal", true, OPTION_ACTION, NULL, ACTION_SEAL, "seal what comes on stdin for a place: plugin_configs.config.7" },

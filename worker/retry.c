@@ -12,6 +12,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 #include "row.h"
 #include "settle.h"
 
@@ -118,6 +119,7 @@ void outcome_retry(struct task_ctx *ctx)
 		fail_encoding(ctx, &err);
 		return;
 	}
+	metric_count(METRIC_TASKS, r->task->name, task_state_name(TASK_RETRY));
 	describe(ctx, &text);
 	traceback = outcome_traceback(r, "celery.exceptions", "Retry", text.data);
 	log_info("Task %s[%s] retry: %s", r->shown, r->id, text.data);

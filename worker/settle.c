@@ -13,6 +13,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 #include "row.h"
 
 #define LOOK_PATIENCE  (5 * USEC_PER_SEC)
@@ -216,6 +217,8 @@ void settle_result(struct request *r, enum task_state state, const json_t *resul
 		}
 		keep = settle_encode(r, TASK_FAILURE, exception, NULL, NULL, &write, &second);
 	}
+	metric_count(METRIC_TASKS, r->task->name[0] ? r->task->name : "unregistered",
+		     task_state_name(state));
 	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL, &canvas.steps);
 	canvas_done(&canvas);
 }

@@ -213,7 +213,7 @@ static int start_threads(struct worker *w, struct err *err)
 	    (rc = keeper_start(w, err)) < 0 || (rc = restorer_start(w, err)) < 0 ||
 	    (rc = services_start(w, err)) < 0 ||
 	    (w->store && (rc = policy_watch_start(&w->policy, policy_loaded, w, err)) < 0) ||
-	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, &w->metrics, err)) < 0 ||
+	    (rc = chord_sweep_start(w, err)) < 0 || (rc = metrics_start(w, err)) < 0 ||
 	    (rc = events_start(w, err)) < 0 || (rc = panel_start(w, err)) < 0 ||
 	    (rc = broadcast_start(w, err)) < 0)
 		return rc;

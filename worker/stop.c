@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "log.h"
+#include "pages.h"
 #include "settle.h"
 #include "shutdown.h"
 #include "quota.h"
@@ -190,7 +191,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	services_stop(w);
 	chord_sweep_stop(w);
 	restorer_stop(w);
-	metrics_stop(w->metrics);
+	pages_stop(w->pages);
 	if (atomic_load(&w->state.held_count) > 0) {
 		abandon(w);
 		return false;

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 #include "outcome.h"
 #include "redelivery.h"
 #include "row.h"
@@ -114,11 +115,13 @@ static void run_task(struct task_ctx *ctx, json_t *const *values)
 	usec_t began = clock_mono();
 	int rc;
 
+	metric_observe(metric_series(METRIC_TASK_WAIT, r->task->name, NULL), began - r->received);
 	timelimit_start(r);
 	task_ctx_show(ctx);
 	rc = run_through_outage(ctx, values, &result, &err);
 
 	ctx->ran = clock_mono() - began;
+	metric_observe(metric_series(METRIC_TASK_RUNTIME, r->task->name, NULL), ctx->ran);
 	gate_record(ctx, rc < 0, ctx->ran);
 	gate_leave(ctx); /* before anybody hears that it has ended */
 	if (atomic_load(&r->terminated) != 0) {

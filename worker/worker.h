@@ -218,12 +218,12 @@ usec_t due_wake_at(struct worker *w, bool room);
 /* Everything goes back to its queue, as far as that is done by `deadline`. [main, at the end] */
 void due_release_all(struct worker *w, usec_t deadline);
 
-/* ---- metrics.c: /metrics, /healthz and /readyz ---- */
-struct metrics;
+/* ---- metrics.c: /metrics, /healthz and /readyz (pages.h) ---- */
 /* Whether CELERIAC_METRICS names an address; nothing is bound. */
 int metrics_check(const struct settings *s, struct err *err) must_check;
-int metrics_start(struct worker *w, struct metrics **ret, struct err *err) must_check;
-void metrics_stop(struct metrics *m);
+int metrics_start(struct worker *w, struct err *err) must_check;
+/* What the worker that runs with these settings says of itself. */
+int metrics_ask_ready(const struct settings *s, struct buf *out, struct err *err) must_check;
 
 /* ---- broadcast.c: the thread that listens to fanout exchanges; absent where no queue is on one
  * ----
@@ -275,7 +275,7 @@ struct worker {
 	struct limits limits;
 	struct revoked revoked;
 	struct autoscaler autoscaler;
-	struct metrics *metrics;
+	struct page_server *pages;
 	struct watchdog watchdog;
 	struct drift drift;
 	const struct timezone_info *zone; /* Celery's timezone: how dates are shown */

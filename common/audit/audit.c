@@ -12,6 +12,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 #include "store.h"
 #include "thread.h"
 
@@ -86,6 +87,7 @@ void audit_write(struct audit *a, const struct audit_event *e)
 {
 	json_t *event = event_json(e);
 
+	metric_count(METRIC_DECISIONS, e->kind, e->decision);
 	log_line(event);
 	if (a == NULL || a->store == NULL) {
 		json_decref(event);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "mem.h"
+#include "metrics.h"
 #include "thread.h"
 #include "url.h"
 
@@ -121,6 +122,7 @@ int pg_get(struct pg_pool *p, usec_t deadline, struct pg **ret, struct err *err)
 			return err_wrap(err, "%s", p->safe);
 		}
 	}
+	c->lent_at = clock_mono();
 	*ret = c;
 	return 0;
 }
@@ -130,5 +132,6 @@ void pg_put(struct pg *c)
 	if (!c)
 		return;
 	pg_conn_clean(c);
+	metric_observe(metric_series(METRIC_STORE_TIME, NULL, NULL), clock_mono() - c->lent_at);
 	give_back(c);
 }

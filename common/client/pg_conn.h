@@ -25,6 +25,7 @@ struct pg {
 	struct pg *next_idle;
 	struct pg_conn *conn; /* NULL: none, or it failed */
 	usec_t patience;      /* with one statement */
+	usec_t lent_at;	      /* monotonic */
 };
 
 /* Connects until the monotonic `deadline`, at most PG_CONNECT_TIMEOUT. `url` is libpq's. */

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "clock.h"
 #include "mem.h"
+#include "metrics.h"
 
 static struct http_client *borrow_client(struct engine *e)
 {
@@ -29,6 +31,15 @@ static void return_client(struct engine *e, struct http_client *c)
 	mutex_unlock(&e->lock);
 	if (!keep)
 		http_client_free(c);
+}
+
+static void count_call(const struct engine_request *req, const char *outcome, usec_t took)
+{
+	char call[METRIC_LABEL];
+
+	engine_call_name(req->method, req->path, call, sizeof(call));
+	metric_count(METRIC_ENGINE_CALLS, call, outcome);
+	metric_observe(metric_series(METRIC_ENGINE_TIME, call, NULL), took);
 }
 
 int engine_exchange(struct engine *e, const struct engine_request *req, struct http_response *ret,
@@ -53,7 +64,13 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 		.max_body = BOUND_ENGINE_BODY,
 	};
 	struct http_client *c = borrow_client(e);
+	usec_t began = clock_mono();
 	int rc = http_do(c, &http, ret, err);
+	count_call(req,
+		   rc < 0	       ? "failed"
+		   : ret->status < 400 ? "ok"
+				       : "refused",
+		   clock_mono() - began);
 	/* A client whose exchange broke has nothing worth keeping. */
 	if (rc < 0)
 		http_client_free(c);

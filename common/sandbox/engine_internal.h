@@ -76,6 +76,9 @@ static inline void cleanup_response(struct http_response *r)
 }
 #define _cleanup_response_ _cleanup_(cleanup_response)
 
+/* "POST containers start" of "/containers/<id>/start?t=1": few, whatever the names are. Pure. */
+void engine_call_name(const char *method, const char *path, char *ret, size_t size);
+
 /* One exchange with any status. `ret->body` initialised; given. */
 int engine_exchange(struct engine *e, const struct engine_request *req, struct http_response *ret,
 		    struct err *err) must_check;

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "codec.h"
 #include "mem.h"
+#include "metrics.h"
 
 #define STORE_CONNECT	  (10 * USEC_PER_SEC)
 #define STORE_CONNECTIONS 2 /* when the settings do not say */
@@ -138,6 +139,8 @@ int session_end(struct store *s, struct pg *c, int rc, const struct err *err)
 	bool away = rc < 0 && (err->code == ERR_UNAVAILABLE || err->code == ERR_TIMEOUT ||
 			       err->code == ERR_CLOSED);
 	pg_put(c);
+	if (away)
+		metric_count(METRIC_STORE_ERRORS, NULL, NULL);
 	atomic_store_explicit(&s->answered, !away, memory_order_relaxed);
 	return rc;
 }

@@ -1,6 +1,7 @@
 """The command line of celeriac-worker, as an operator types it."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -190,10 +191,19 @@ def test_metrics_and_health(worker, app):
     assert worker.http("/healthz") == (200, "ok\n")
     status, text = worker.http("/metrics")
     assert status == 200
-    names = [line.split()[0].split("{")[0] for line in text.splitlines() if line and not line.startswith("#")]
-    assert all(f"# HELP {name} " in text and f"# TYPE {name} " in text for name in names)
-    assert "celeriac_ready 1" in text
+    names = {re.sub("(_seconds)_(bucket|sum|count)$", r"\1", re.split("[ {]", line)[0]) for line in text.splitlines() if line[:1] != "#"}
+    assert all(text.count(f"# HELP {name} ") == text.count(f"# TYPE {name} ") == 1 for name in names)
+    assert "\nceleriac_ready 1\n" in text and '\nceleriac_tasks_total{name="celeriac.echo",state="SUCCESS"} ' in text
+    assert re.search(r'\nceleriac_task_runtime_seconds_bucket{name="celeriac.echo",le="\+Inf"} [1-9]', text)
     assert worker.http("/nothing")[0] == 404
+
+
+def test_whether_it_is_ready(worker):
+    there = run_program("--ready", CELERIAC_METRICS=f"0.0.0.0:{worker.port}", seconds=20)
+    assert there.returncode == 0 and "broker up\n" in there.stdout and there.stderr == ""
+    nobody = run_program("--ready", CELERIAC_METRICS=f"127.0.0.1:{free_port()}", seconds=20)
+    assert nobody.returncode == 1 and nobody.stderr.startswith("celeriac-worker: ")
+    assert run_program("--ready", CELERIAC_METRICS="", seconds=20).returncode == 1
 
 
 def test_secrets_are_in_no_process_title(make_worker):
