@@ -160,7 +160,8 @@ struct engine_container {
 	char status[16]; /* created running paused restarting removing exited dead */
 	bool running, oom_killed;
 	int exit_code;
-	usec_t created; /* wall */
+	usec_t created;	 /* wall */
+	usec_t deadline; /* wall: when whatever it was made for has ended, 0 = not known */
 	/* labels, "" when absent */
 	char role[16], owner[160], conversation[256], project[256], task[256], policy[72];
 };

@@ -1,35 +1,48 @@
 /*
  * The sweep: what is idle, what nobody owns any more, what was half made.
  *
- * Only containers of our instance are seen at all (by label), each is looked at again before it
- * goes, and a conversation goes only under its lease, so that no call can be in it. Only a 404
- * means that one is gone.
+ * Only containers of our instance are seen at all (by label and name), each is looked at again
+ * before it goes, and a conversation goes only under its lease, so that no call can be in it. Only
+ * a 404 means that one is gone. What is wrong is noted in the index and has its time (reap.h); of
+ * several who sweep at once, one counts what it has removed.
  */
 #include "sandbox_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
 
+#define LEFTOVER_AGE (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
+#define STEP	     (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
+
+/* What is known of an owner. */
+struct owner {
+	char name[PRESENCE_OWNER_SIZE];
+	bool alive, gone;
+	UT_hash_handle hh;
+};
+struct suspect {
+	struct index_suspect note;
+	UT_hash_handle hh;
+};
+
 struct sweep {
 	struct sandbox *s;
 	struct sandbox_report report;
-	usec_t now; /* wall */
+	struct reap_limits limits;
+	usec_t now;   /* by Redis */
+	bool stepped; /* its clock was set: what it said before says nothing */
 	struct engine_container *list;
 	struct index_record *records; /* one per container */
 	size_t count;
-	/* the last owner that was asked for: there are few, and they come in runs */
-	char asked[PRESENCE_OWNER_SIZE];
-	bool asked_alive;
+	struct index_suspect *notes;
+	struct suspect *suspects, *suspect_rows;
+	struct owner *owners;
 };
-
-#define LEFTOVER_AGE (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
-#define SPARE_AGE    (120 * USEC_PER_SEC) /* one of our own that we do not know is left over then */
-
-enum judgement { KEEP, IDLE, ORPHAN };
 
 static bool is_conversation(const struct engine_container *c)
 {
@@ -42,190 +55,269 @@ static const char *owner_of(const struct engine_container *c, const struct index
 	return r->owner[0] && strcmp(r->container, c->id) == 0 ? r->owner : c->owner;
 }
 
-static int is_alive(struct sweep *w, const char *owner, bool *ret, struct err *err)
+/* An earlier life of our own node: it is over for certain, while another's lease may only be on its
+ * way into a Redis that was emptied. */
+static bool is_earlier_life(const struct sandbox *s, const char *owner)
 {
-	int rc;
+	char node[128];
+	int64_t epoch;
 
-	if (strcmp(owner, w->asked) != 0) {
-		rc = presence_alive(w->s->presence, w->s->index.link, owner, &w->asked_alive, err);
+	return presence_owner_parse(owner, node, &epoch) &&
+	       strcmp(node, presence_node(s->presence)) == 0 &&
+	       epoch != presence_epoch(s->presence);
+}
+
+static int ask_owner(struct sweep *w, const char *name, const struct owner **ret, struct err *err)
+{
+	struct owner *o;
+	int rc = 0;
+
+	HASH_FIND_STR(w->owners, name, o);
+	if (o == NULL) {
+		bool alive = false;
+
+		rc = presence_alive(w->s->presence, w->s->index.link, name, &alive, err);
 		if (rc < 0)
 			return rc;
-		memcpy(w->asked, owner, strnlen(owner, sizeof(w->asked) - 1) + 1);
+		o = xcalloc(1, sizeof(*o));
+		memcpy(o->name, name, strnlen(name, sizeof(o->name) - 1));
+		o->alive = alive;
+		o->gone = !alive && is_earlier_life(w->s, name);
+		HASH_ADD_STR(w->owners, name, o);
 	}
-	*ret = w->asked_alive;
+	*ret = o;
 	return 0;
 }
 
-static int is_orphan(struct sweep *w, const struct engine_container *c,
-		     const struct index_record *r, bool *ret, struct err *err)
+static const struct index_suspect *note_of(const struct sweep *w, const char *container)
 {
-	usec_t since;
-	bool alive;
-	int rc = is_alive(w, owner_of(c, r), &alive, err);
+	struct suspect *found;
 
-	*ret = false;
-	if (rc < 0 || alive)
-		return rc;
-	rc = sandbox_index_orphaned_since(&w->s->index, c->id, &since, err);
-	if (rc == 0)
-		*ret = w->now - since >= w->s->settings->sandbox_adopt_grace;
-	return rc;
-}
-
-/* One that nobody has taken holds nothing: it goes with its owner. Of one that was taken, but by
- * whom nobody knows, only its age tells; it is written down again as soon as it is used. */
-static int judge_pooled(struct sweep *w, const struct engine_container *c, enum judgement *ret,
-			struct err *err)
-{
-	usec_t age = w->now - c->created;
-	bool alive;
-	int rc;
-
-	*ret = KEEP;
-	if (!sandbox_container_is_spare(c)) {
-		if (!c->running || age >= w->s->settings->sandbox_idle_timeout)
-			*ret = IDLE;
-		return 0;
-	}
-	rc = is_alive(w, c->owner, &alive, err);
-	if (rc < 0)
-		return rc;
-	if (!alive || !c->running ||
-	    (strcmp(c->owner, presence_owner(w->s->presence)) == 0 && age >= SPARE_AGE &&
-	     !sandbox_pool_has(w->s, c->id)))
-		*ret = ORPHAN;
-	return 0;
+	HASH_FIND_STR(w->suspects, container, found);
+	return found ? &found->note : NULL;
 }
 
 static int judge(struct sweep *w, const struct engine_container *c, const struct index_record *r,
-		 enum judgement *ret, struct err *err)
+		 enum reap *ret, usec_t *ret_limit, struct err *err)
 {
-	const struct settings *st = w->s->settings;
-	usec_t age = w->now - c->created;
-	bool orphan;
-	int rc;
+	const struct index_suspect *note = note_of(w, c->id);
+	const char *name = owner_of(c, r);
+	const struct owner *owner;
+	struct reap_case facts = {.c = c,
+				  .record = r,
+				  .now = w->now,
+				  .spare = sandbox_container_is_spare(c),
+				  .ours = strcmp(c->owner, presence_owner(w->s->presence)) == 0};
+	int rc = ask_owner(w, name, &owner, err);
 
-	*ret = ORPHAN;
-	if (strcmp(c->status, "created") == 0 || strcmp(c->role, "probe") == 0)
-		*ret = age >= st->sandbox_adopt_grace ? ORPHAN : KEEP;
-	else if (sandbox_container_is_pooled(c))
-		return judge_pooled(w, c, ret, err);
-	else if (is_conversation(c) && !c->running && strcmp(c->status, "removing") != 0)
-		return 0;
-	else if (is_conversation(c) &&
-		 w->now - (strcmp(r->container, c->id) == 0 ? r->used : c->created) >=
-			 st->sandbox_idle_timeout)
-		*ret = IDLE;
-	else if (strcmp(c->role, SANDBOX_ROLE_RUN) == 0 &&
-		 age >= st->sandbox_max_timeout + SANDBOX_LATE)
-		return 0;
-	else {
-		rc = is_orphan(w, c, r, &orphan, err);
-		*ret = rc == 0 && orphan ? ORPHAN : KEEP;
+	if (rc < 0)
 		return rc;
-	}
+	facts.owner_alive = owner->alive;
+	facts.owner_gone = owner->gone;
+	facts.kept = facts.ours && facts.spare && sandbox_pool_has(w->s, c->id);
+	facts.unwanted = note && strcmp(note->what, reap_text(REAP_UNWANTED)) == 0;
+	*ret = reap_judge(&facts, &w->limits, ret_limit);
 	return 0;
 }
 
-/* Under the lease everything is looked at once more: 1 removed, 0 kept. */
-static int remove_conversation(struct sweep *w, const struct engine_container *c, struct err *err)
+/* Has that been wrong with it for long enough? Noted if it is new, struck out if all is well. */
+static bool is_due(struct sweep *w, const struct engine_container *c, enum reap kind, usec_t limit)
 {
-	struct index_record record;
-	struct engine_container fresh;
-	struct index_lease lease;
-	enum judgement verdict;
-	int rc = sandbox_index_peek(&w->s->index, c->conversation, &lease, &record, err);
+	const struct index_suspect *note = note_of(w, c->id);
+	bool same = note && strcmp(note->what, reap_text(kind)) == 0 && note->since <= w->now &&
+		    !w->stepped;
 
-	if (rc == -ERR_CONFLICT)
-		return 0;
+	if (kind == REAP_NOT) {
+		if (note)
+			sandbox_index_unsuspect(&w->s->index, c->id);
+		return false;
+	}
+	if (limit == 0)
+		return true;
+	if (!same)
+		sandbox_index_suspect(&w->s->index, c->id, reap_text(kind), w->now);
+	return same && w->now - note->since >= limit;
+}
+
+/* What happened to one: it is kept, it is gone by somebody else's hand, or we have removed it. */
+enum fate { KEPT, GONE, REMOVED };
+
+static int remove_it(struct sweep *w, const struct engine_container *c, enum reap kind,
+		     struct err *err)
+{
+	bool done = false;
+	int rc = engine_reap(w->s->engine, c->id, reap_text(kind), &done, err);
+
 	if (rc < 0)
 		return rc;
-	rc = engine_inspect(w->s->engine, c->id, &fresh, err);
-	if (rc == 0) {
+	sandbox_index_unsuspect(&w->s->index, c->id);
+	return done ? REMOVED : GONE;
+}
+
+/* As it is now; what only the index knows of it is kept. The verdict may be another by now. */
+static int look_again(struct sweep *w, const struct engine_container *c,
+		      const struct index_record *record, enum reap *ret, struct err *err)
+{
+	struct engine_container fresh;
+	usec_t limit;
+	enum reap kind = REAP_NOT;
+	int rc = engine_inspect(w->s->engine, c->id, &fresh, err);
+
+	if (rc < 0)
+		return rc;
+	if (is_conversation(c)) {
 		memcpy(fresh.role, c->role, sizeof(fresh.role));
 		memcpy(fresh.conversation, c->conversation, sizeof(fresh.conversation));
 		memcpy(fresh.project, c->project, sizeof(fresh.project));
 	}
-	if (rc == 0)
-		rc = judge(w, &fresh, &record, &verdict, err);
-	if (rc == 0 && verdict == KEEP) {
-		sandbox_index_release(&w->s->index, &lease);
-		return 0;
-	}
-	if (rc == 0)
-		rc = engine_remove(w->s->engine, c->id, err);
-	if (rc == 0 || rc == -ERR_NOTFOUND) {
-		rc = 0;
-		if (!record.known || strcmp(record.container, c->id) == 0) {
-			record.container[0] = '\0';
-			memcpy(record.project, c->project, sizeof(record.project));
-			sandbox_live_free(sandbox_live_take(w->s, c->conversation));
-			sandbox_index_save(&w->s->index, c->conversation, &record);
-		}
-	}
-	sandbox_index_release(&w->s->index, &lease);
-	return rc < 0 ? rc : 1;
+	rc = judge(w, &fresh, record, &kind, &limit, err);
+	*ret = rc == 0 && is_due(w, &fresh, kind, limit) ? kind : REAP_NOT;
+	return rc;
 }
 
-static int remove_other(struct sweep *w, const struct engine_container *c, struct err *err)
+static int reap_other(struct sweep *w, const struct engine_container *c,
+		      const struct index_record *record, enum reap *kind, struct err *err)
 {
-	int rc = engine_remove(w->s->engine, c->id, err);
+	int rc = look_again(w, c, record, kind, err);
 
-	return rc < 0 && rc != -ERR_NOTFOUND ? rc : 1;
+	if (rc == -ERR_NOTFOUND)
+		return GONE;
+	if (rc < 0 || *kind == REAP_NOT)
+		return rc < 0 ? rc : KEPT;
+	return remove_it(w, c, *kind, err);
+}
+
+/* The same under the conversation's lease, with its entry as it is now. */
+static int reap_conversation(struct sweep *w, const struct engine_container *c, enum reap *kind,
+			     struct err *err)
+{
+	struct index_record record;
+	struct index_lease lease;
+	int rc = sandbox_index_peek(&w->s->index, c->conversation, &lease, &record, err);
+
+	if (rc == -ERR_CONFLICT)
+		return KEPT;
+	if (rc < 0)
+		return rc;
+	rc = reap_other(w, c, &record, kind, err);
+	if ((rc == REMOVED || rc == GONE) &&
+	    (!record.known || strcmp(record.container, c->id) == 0)) {
+		record.container[0] = '\0';
+		memcpy(record.project, c->project, sizeof(record.project));
+		sandbox_live_free(sandbox_live_take(w->s, c->conversation));
+		sandbox_index_save(&w->s->index, c->conversation, &record);
+	}
+	sandbox_index_release(&w->s->index, &lease);
+	return rc;
+}
+
+static void count(struct sweep *w, const struct engine_container *c, enum reap kind)
+{
+	log_info("sandbox %.12s removed: %s", c->id, reap_text(kind));
+	atomic_fetch_add(&w->s->reaped[kind], 1);
+	if (kind == REAP_IDLE || kind == REAP_FORGOTTEN)
+		w->report.idle++;
+	else
+		w->report.orphans++;
 }
 
 static void sweep_one(struct sweep *w, size_t i)
 {
 	const struct engine_container *c = &w->list[i];
-	enum judgement verdict;
+	const struct index_record *r = &w->records[i];
+	enum reap kind = REAP_NOT;
+	usec_t limit = 0;
 	struct err err;
-	int rc = judge(w, c, &w->records[i], &verdict, &err);
+	int rc = judge(w, c, r, &kind, &limit, &err);
 
-	if (rc == 0 && verdict != KEEP)
-		rc = is_conversation(c) && c->conversation[0] ? remove_conversation(w, c, &err)
-							      : remove_other(w, c, &err);
+	/* of a time to come, or of one that nobody knows */
+	if (r->known && (r->used > w->now || w->stepped)) {
+		sandbox_index_touch(&w->s->index, c->conversation);
+		kind = kind == REAP_IDLE ? REAP_NOT : kind;
+	}
+	if (rc == 0)
+		rc = !is_due(w, c, kind, limit) ? KEPT
+		     : is_conversation(c) && c->conversation[0]
+			     ? reap_conversation(w, c, &kind, &err)
+			     : reap_other(w, c, r, &kind, &err);
 	if (rc < 0) {
 		w->report.failed++;
 		log_debug("sweep: container %.12s: %s", c->id, err.msg);
-	} else if (rc == 0) {
-		w->report.kept++;
+	} else if (rc == REMOVED) {
+		count(w, c, kind);
 	} else {
-		log_info("sandbox %.12s removed: %s", c->id,
-			 verdict == IDLE ? "idle" : "left over");
-		w->report.idle += verdict == IDLE;
-		w->report.orphans += verdict == ORPHAN;
+		w->report.kept += rc == KEPT;
 	}
 }
 
-static bool is_ours_to_judge(const struct engine_container *c)
+/* Was Redis' clock set since we read it last? By our own, that nobody sets. */
+static bool has_stepped(struct sandbox *s, usec_t now)
 {
-	return is_conversation(c) || strcmp(c->role, SANDBOX_ROLE_RUN) == 0 ||
-	       strcmp(c->role, SANDBOX_ROLE_SERVER) == 0 || sandbox_container_is_pooled(c) ||
-	       strcmp(c->role, "probe") == 0;
+	usec_t mono = clock_mono(), step = 0;
+
+	mutex_lock(&s->lock);
+	if (s->clocks.redis != 0)
+		step = now - s->clocks.redis - (mono - s->clocks.mono);
+	s->clocks.redis = now;
+	s->clocks.mono = mono;
+	mutex_unlock(&s->lock);
+	if (step <= STEP && step >= -STEP)
+		return false;
+	log_warning("the clock of Redis was set by %lld s: what is idle is so from now on",
+		    (long long)(step / USEC_PER_SEC));
+	return true;
 }
 
-/* The containers that sandboxes are made of, and what the index knows of each. */
+static int gather_notes(struct sweep *w, struct err *err)
+{
+	size_t n = 0;
+	int rc = sandbox_index_suspects(&w->s->index, &w->notes, &n, &w->now, err);
+
+	if (rc < 0)
+		return rc;
+	w->stepped = has_stepped(w->s, w->now);
+	w->suspect_rows = xcalloc(n + 1, sizeof(*w->suspect_rows));
+	for (size_t i = 0; i < n; i++) {
+		struct suspect *row = &w->suspect_rows[i];
+
+		row->note = w->notes[i];
+		HASH_ADD_STR(w->suspects, note.container, row);
+	}
+	return 0;
+}
+
+/* The containers of our instance, and what the index knows of each. */
 static int gather(struct sweep *w, struct err *err)
 {
 	_cleanup_free_ const char **names = NULL;
-	size_t all = 0;
-	int rc = engine_list(w->s->engine, &w->list, &all, err);
+	int rc = engine_list(w->s->engine, &w->list, &w->count, err);
 
 	if (rc == 0)
-		rc = sandbox_container_resolve(w->s, w->list, all, err);
+		rc = sandbox_container_resolve(w->s, w->list, w->count, err);
 	if (rc < 0)
 		return rc;
-	/* the engine's dates are of the machine's clock, ours may be corrected */
-	for (size_t i = 0; i < all; i++)
-		w->list[i].created -= clock_machine() - clock_wall();
-	for (size_t i = 0; i < all; i++)
-		if (is_ours_to_judge(&w->list[i]))
-			w->list[w->count++] = w->list[i];
 	names = xcalloc(w->count + 1, sizeof(*names));
 	w->records = xcalloc(w->count + 1, sizeof(*w->records));
 	for (size_t i = 0; i < w->count; i++)
 		names[i] = w->list[i].conversation;
-	return sandbox_index_read(&w->s->index, names, w->count, w->records, err);
+	rc = sandbox_index_read(&w->s->index, names, w->count, w->records, err);
+	return rc < 0 ? rc : gather_notes(w, err);
+}
+
+static void sweep_done(struct sweep *w)
+{
+	struct owner *o, *next;
+
+	HASH_CLEAR(hh, w->suspects);
+	HASH_ITER(hh, w->owners, o, next)
+	{
+		HASH_DEL(w->owners, o);
+		free(o);
+	}
+	free(w->list);
+	free(w->records);
+	free(w->notes);
+	free(w->suspect_rows);
 }
 
 /* What was made for an agent or a setting of another day. No trouble of the sweep's. */
@@ -235,16 +327,15 @@ static void sweep_engine(struct sweep *w)
 	char volume[sizeof(w->s->agent_volume)];
 	const char *const agents[] = {volume, NULL};
 	const char *const named[] = {st->sandbox_network, st->mcp_network, NULL};
+	const usec_t before = clock_machine() - LEFTOVER_AGE; /* the engine's dates are its own */
 	int64_t old_volumes = 0, old_networks = 0;
 	struct err err;
 
 	mutex_lock(&w->s->lock);
 	memcpy(volume, w->s->agent_volume, sizeof(volume));
 	mutex_unlock(&w->s->lock);
-	if (engine_sweep_volumes(w->s->engine, agents, w->now - LEFTOVER_AGE, &old_volumes, &err) <
-		    0 ||
-	    engine_sweep_networks(w->s->engine, named, w->now - LEFTOVER_AGE, &old_networks, &err) <
-		    0)
+	if (engine_sweep_volumes(w->s->engine, agents, before, &old_volumes, &err) < 0 ||
+	    engine_sweep_networks(w->s->engine, named, before, &old_networks, &err) < 0)
 		log_debug("old volumes and networks: %s", err.msg);
 	if (old_volumes + old_networks > 0)
 		log_info("left over and removed: %lld volume(s) of agents, %lld network(s)",
@@ -253,17 +344,18 @@ static void sweep_engine(struct sweep *w)
 
 int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *err)
 {
-	struct sweep w = {.s = s, .now = clock_wall()};
+	const struct settings *st = s->settings;
+	_cleanup_(sweep_done) struct sweep w = {.s = s,
+						.limits = {.idle = st->sandbox_idle_timeout,
+							   .grace = st->sandbox_adopt_grace,
+							   .run = st->sandbox_max_timeout}};
 	int rc = gather(&w, err);
 
-	for (size_t i = 0; rc == 0 && i < w.count; i++)
-		sweep_one(&w, i);
-	if (rc == 0)
-		sweep_engine(&w);
-	free(w.list);
-	free(w.records);
 	if (rc < 0)
 		return err_wrap(err, "sweep");
+	for (size_t i = 0; i < w.count; i++)
+		sweep_one(&w, i);
+	sweep_engine(&w);
 	*ret = w.report;
 	return 0;
 }

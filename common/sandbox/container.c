@@ -66,7 +66,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 	int64_t shm;
 	struct engine_tmpfs tmpfs[SPACES];
 	const size_t tmpfs_count = spaces(st, wish->plugin, &shm, tmpfs);
-	char created[CLOCK_ISO_SIZE], volume[sizeof(s->agent_volume)];
+	char created[CLOCK_ISO_SIZE], deadline[CLOCK_ISO_SIZE], volume[sizeof(s->agent_volume)];
 	const struct engine_label labels[] = {
 		{"role", wish->role},
 		{"conversation", wish->conversation},
@@ -74,6 +74,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		{"task", wish->task},
 		{"owner", s->presence ? presence_owner(s->presence) : ""},
 		{"created", created},
+		{"deadline", deadline},
 	};
 	_cleanup_free_ char **image_volumes = NULL;
 	int rc = engine_image_volumes(s->engine, st->sandbox_image, &image_volumes, err);
@@ -95,11 +96,12 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		.agent_volume = volume,
 		.image_volumes = (const char *const *)image_volumes,
 		.labels = labels,
-		.label_count = ARRAY_LEN(labels)};
+		.label_count = ARRAY_LEN(labels) - (strcmp(wish->role, SANDBOX_ROLE_RUN) != 0)};
 
 	if (rc < 0)
 		return rc;
 	clock_iso(clock_wall(), created);
+	clock_iso(clock_wall() + st->sandbox_max_timeout + SANDBOX_LATE, deadline);
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));
 	mutex_unlock(&s->lock);
@@ -180,7 +182,7 @@ static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *
 int sandbox_container_try(struct sandbox *s, struct sandbox_trial *ret, struct err *err)
 {
 	const struct container_wish wish = {
-		.role = "probe", .conversation = "", .project = "", .task = ""};
+		.role = SANDBOX_ROLE_PROBE, .conversation = "", .project = "", .task = ""};
 	struct sandbox_trial t = {0};
 	char id[ENGINE_ID_SIZE];
 	int rc = create(s, &wish, id, &t.warnings, err);

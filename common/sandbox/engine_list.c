@@ -28,12 +28,16 @@ static void copy(char *ret, size_t size, const char *text)
 
 static void copy_labels(const json_t *labels, struct engine_container *c)
 {
+	struct err ignored;
+
 	copy(c->role, sizeof(c->role), engine_label(labels, "role"));
 	copy(c->owner, sizeof(c->owner), engine_label(labels, "owner"));
 	copy(c->conversation, sizeof(c->conversation), engine_label(labels, "conversation"));
 	copy(c->project, sizeof(c->project), engine_label(labels, "project"));
 	copy(c->task, sizeof(c->task), engine_label(labels, "task"));
 	copy(c->policy, sizeof(c->policy), engine_label(labels, "policy"));
+	if (clock_parse_iso(engine_label(labels, "deadline"), &c->deadline, &ignored) < 0)
+		c->deadline = 0;
 }
 
 static int copy_id(const json_t *reply, struct engine_container *c, struct err *err)
@@ -126,7 +130,7 @@ static int parse_row(const json_t *row, struct engine_container *ret, struct err
 	copy_name(json_string_value(json_array_get(json_member(row, "Names"), 0)), &c);
 	copy(c.image_id, sizeof(c.image_id), json_member_str(row, "ImageID"));
 	copy(c.status, sizeof(c.status), json_member_str(row, "State"));
-	c.running = strcmp(c.status, "running") == 0;
+	c.running = strcmp(c.status, "running") == 0 || strcmp(c.status, "paused") == 0;
 	c.created = json_integer_value(json_member(row, "Created")) * USEC_PER_SEC;
 	copy_labels(json_member(row, "Labels"), &c);
 	*ret = c;

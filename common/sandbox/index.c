@@ -15,12 +15,11 @@
 
 extern const char script_sandbox_acquire[], script_sandbox_peek[], script_sandbox_renew[],
 	script_sandbox_release[], script_sandbox_adopt[], script_sandbox_reserve[],
-	script_sandbox_save[];
+	script_sandbox_save[], script_sandbox_touch[];
 
 #define COMMANDS_BYTES (16u << 20)
 #define POLL_FIRST_MS  5
 #define POLL_LAST_MS   200
-#define ORPHAN_TTL     (24 * 3600 * USEC_PER_SEC)
 
 static void load(struct index *ix, struct redis_script *s, const char *text)
 {
@@ -42,6 +41,7 @@ void sandbox_index_init(struct index *ix, struct redis_link *link, const char *k
 	load(ix, &ix->adopt, script_sandbox_adopt);
 	load(ix, &ix->reserve, script_sandbox_reserve);
 	load(ix, &ix->save, script_sandbox_save);
+	load(ix, &ix->touch, script_sandbox_touch);
 }
 
 void sandbox_index_done(struct index *ix)
@@ -104,11 +104,10 @@ static int try_acquire(struct index *ix, const struct index_lease *lease, const 
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	const char *id = lease->conversation;
 	struct slice holder;
-	int rc =
-		redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
-			      "EVALSHA %s 3 %slease:%s %sconversation:%s %sidle %s %lld %s %lld %s",
-			      ix->acquire.sha, ix->base, id, ix->base, id, ix->base, lease->token,
-			      ms(INDEX_LEASE_TTL), replace, ms(clock_wall()), id);
+	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
+			       "EVALSHA %s 3 %slease:%s %sconversation:%s %sidle %s %lld %s %s",
+			       ix->acquire.sha, ix->base, id, ix->base, id, ix->base, lease->token,
+			       ms(INDEX_LEASE_TTL), replace, id);
 
 	if (rc < 0)
 		return err_wrap(err, "lease");
@@ -217,9 +216,9 @@ void sandbox_index_save(struct index *ix, const char *conversation, const struct
 {
 	struct buf b = BUF_INIT(COMMANDS_BYTES);
 
-	redis_command(&b, "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %u %lld %lld %s",
-		      ix->save.sha, ix->base, conversation, ix->base, r->container, r->owner,
-		      r->project, r->epoch, ms(clock_wall()), ms(INDEX_ENTRY_TTL), conversation);
+	redis_command(&b, "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %u %lld %s", ix->save.sha,
+		      ix->base, conversation, ix->base, r->container, r->owner, r->project,
+		      r->epoch, ms(INDEX_ENTRY_TTL), conversation);
 	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
@@ -354,35 +353,13 @@ int sandbox_index_adopt(struct index *ix, const struct engine_container *c, cons
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
-			       "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %s %d %lld %lld %s",
+			       "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %s %d %lld %s",
 			       ix->adopt.sha, ix->base, c->conversation, ix->base,
 			       presence_owner(ix->presence), from, c->id, c->project, 0,
-			       ms(clock_wall()), ms(INDEX_ENTRY_TTL), c->conversation);
+			       ms(INDEX_ENTRY_TTL), c->conversation);
 
 	if (rc < 0)
 		return err_wrap(err, "adopt");
 	*ret_done = redis_reply_int(reply) == 1;
-	return 0;
-}
-
-int sandbox_index_orphaned_since(struct index *ix, const char *container, usec_t *ret,
-				 struct err *err)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT(COMMANDS_BYTES);
-	struct redis_reply *replies[2] = {NULL, NULL};
-	long long now = ms(clock_wall());
-	int rc;
-
-	redis_command(&b, "SET %sorphan:%s %lld NX PX %lld", ix->base, container, now,
-		      ms(ORPHAN_TTL));
-	redis_command(&b, "GET %sorphan:%s", ix->base, container);
-	rc = redis_link_exchange(ix->link, &b, 2, 0, clock_deadline(INDEX_WAIT), replies, err);
-	if (rc < 0)
-		return rc;
-	*ret = redis_reply_type(replies[1]) == REDIS_STRING
-		       ? redis_reply_int(replies[1]) * USEC_PER_MSEC
-		       : now * USEC_PER_MSEC;
-	redis_reply_free(replies[0]);
-	redis_reply_free(replies[1]);
 	return 0;
 }

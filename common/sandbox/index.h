@@ -4,12 +4,12 @@
  *
  * Keys, under <prefix>celeriac:<instance>: conversation:<id>, a hash {container, owner, project,
  * epoch, used}; idle, a set of conversations that have a container, scored by their last
- * use (ms); lease:<id>, the token of who uses the conversation; orphan:<container>, since when its
- * owner has been seen dead; taken:<container>, "<conversation>\n<project>" of a container that came
- * out of a pool; places, tokens of those who are making a container, scored by when they are given
- * up (ms). All of it can be lost: labels tell the rest. A conversation whose
- * container was removed keeps its entry, without container, so that the next call can say
- * `restarted`.
+ * use (ms); lease:<id>, the token of who uses the conversation; suspects, a hash of containers with
+ * which something is wrong, "<what> <since when it is seen (ms)>"; taken:<container>,
+ * "<conversation>\n<project>" of a container that came out of a pool; places, tokens of those who
+ * are making a container, scored by when they are given up (ms). Times are by Redis' own clock. All
+ * of it can be lost: labels tell the rest. A conversation whose container was removed keeps its
+ * entry, without container, so that the next call can say `restarted`.
  */
 #ifndef CELERIAC_SANDBOX_INDEX_H
 #define CELERIAC_SANDBOX_INDEX_H
@@ -29,13 +29,15 @@
 #define SANDBOX_ROLE_CONVERSATION "conversation"
 #define SANDBOX_ROLE_RUN	  "run"
 #define SANDBOX_ROLE_SERVER	  "mcp"
-#define SANDBOX_ROLE_POOL	  "pool" /* made for nobody; see binding.c for whose it is now */
+#define SANDBOX_ROLE_PROBE	  "probe"  /* tried out */
+#define SANDBOX_ROLE_HELPER	  "helper" /* fills a volume */
+#define SANDBOX_ROLE_POOL	  "pool"   /* made for nobody; see binding.c for whose it is now */
 
 struct index {
 	struct redis_link *link;
 	const struct presence *presence;
 	char *base; /* <prefix>celeriac:<instance>: */
-	struct redis_script acquire, peek, renew, release, adopt, reserve, save;
+	struct redis_script acquire, peek, renew, release, adopt, reserve, save, touch;
 };
 
 struct index_record {
@@ -106,8 +108,20 @@ int sandbox_index_longest_idle(struct index *ix, size_t max, struct index_idle *
 /* Makes us the owner, if it still is `from`'s. */
 int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *from,
 			bool *ret_done, struct err *err) must_check;
-/* Since when the owner of this container is known to be dead (wall); the first call says now. */
-int sandbox_index_orphaned_since(struct index *ix, const char *container, usec_t *ret,
-				 struct err *err) must_check;
+/* ---- what a sweep notes: index_sweep.c ---- */
+/* With which containers something is wrong. */
+struct index_suspect {
+	char container[ENGINE_ID_SIZE];
+	char what[16];
+	usec_t since;
+};
+/* All of them (given: free), and what time it is for Redis. */
+int sandbox_index_suspects(struct index *ix, struct index_suspect **ret, size_t *ret_count,
+			   usec_t *ret_now, struct err *err) must_check;
+/* These do not wait. */
+void sandbox_index_suspect(struct index *ix, const char *container, const char *what, usec_t since);
+void sandbox_index_unsuspect(struct index *ix, const char *container);
+/* The conversation is idle from now on, if it is there at all: nobody knows since when it was. */
+void sandbox_index_touch(struct index *ix, const char *conversation);
 
 #endif

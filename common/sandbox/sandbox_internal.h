@@ -8,6 +8,7 @@
 
 #include "agent_link.h"
 #include "index.h"
+#include "reap.h"
 #include "run.h"
 #include "sandbox.h"
 #include "thread.h"
@@ -18,8 +19,7 @@
 	(10 * USEC_PER_SEC) /* trouble of the engine or the index is waited out for so long */
 #define SANDBOX_WAIT_TIME (30 * USEC_PER_SEC) /* for another worker's call, or for a free place */
 #define SANDBOX_LATE                                                                               \
-	(120 * USEC_PER_SEC) /* a container of one run that is older than this beyond any limit is \
-				left over */
+	(120 * USEC_PER_SEC) /* beyond a run's limit: until its container is surely of no use */
 
 /* An agent link between two calls of its conversation. */
 struct live {
@@ -72,6 +72,10 @@ struct sandbox {
 	char *languages; /* of the image, with spaces between them; NULL = it does not say */
 	struct live_store live;
 	struct pool pool;
+	struct {
+		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
+	} clocks;
+	_Atomic uint64_t reaped[REAP_KINDS];
 };
 
 /* ---- live.c ---- */

@@ -12,9 +12,9 @@
 
 #define LONG (20 * USEC_PER_SEC)
 
-static const char *const base_env[] = {"SANDBOX_MEMORY=64M",	 "SANDBOX_WORK_SIZE=32M",
-				       "SANDBOX_MAX=4",		 "SANDBOX_POOL=2",
-				       "SANDBOX_ADOPT_GRACE=60", NULL};
+static const char *const base_env[] = {"SANDBOX_MEMORY=64M",	"SANDBOX_WORK_SIZE=32M",
+				       "SANDBOX_MAX=4",		"SANDBOX_POOL=2",
+				       "SANDBOX_ADOPT_GRACE=1", NULL};
 static struct sandbox_fixture f;
 static struct sandbox_outcome o;
 static struct err err;
@@ -261,7 +261,14 @@ START_TEST(test_dead_workers)
 	sandbox_worker_stop(&f, &two, true);
 	ck_assert_int_eq(sandbox_adopt(f.one.sandbox, &adopted, &err), 0);
 	ck_assert_int_eq(adopted, 1);
+	/* Redis does not know its lease any more, which may be for another reason: it has a moment
+	 */
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert_int_eq(report.orphans, 0);
+	while (report.orphans == 0) {
+		usleep(100000);
+		ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	}
 	ck_assert_msg(report.kept == 1 && report.orphans >= 2, "%ld %ld", (long)report.kept,
 		      (long)report.orphans);
 	ck_assert_int_eq(engine_inspect(f.one.sandbox->engine, spare.id, &spare, &err),
