@@ -3,9 +3,10 @@
  *
  * One thread does everything; the broker's link (common/client) has its own. The schedule lives in
  * Redis, in the hash celeriac:<instance>:beat: one field per entry, what it holds is the time of
- * the last run. A run is made by one script that compares that field, pushes the message and moves
- * the field on, so however many beats there are, and however often a beat must try, a slot is sent
- * once.
+ * the last run. Of several beats the one that has the lease sends. A run is made by one script that
+ * checks the lease, compares that field, pushes the message and moves the field on, so however many
+ * beats there are, whoever believes to lead, and however often a beat must try, a slot is sent
+ * once. What is Redis' own is in lease.c and publish.c alone.
  */
 #ifndef CELERIAC_BEAT_H
 #define CELERIAC_BEAT_H
@@ -38,6 +39,7 @@ struct entry {
 	usec_t due;	    /* monotonic: likewise */
 	char id[UUID_SIZE]; /* the message being tried, "" when none was */
 	bool tried;	    /* by us, and no answer came */
+	bool failing;	    /* its message cannot be sent, and that was said */
 };
 void entry_done(struct entry *e);
 /* How the state after a run at `wall` by message `id` is written. Given. */
@@ -88,27 +90,68 @@ void scheduler_init(struct scheduler *s, struct entry *entries, size_t count);
 void scheduler_done(struct scheduler *s);
 /* NULL when there is none. */
 struct entry *scheduler_first(const struct scheduler *s);
-/* The due time of the first was changed. */
-void scheduler_first_changed(struct scheduler *s);
-/* Sends everything due at `mono` with `send`, which moves the entry on; stops at its first error.
- */
-typedef int scheduler_send_fn(void *arg, struct entry *e, struct err *err);
+/* Sends everything due at `mono` with `send`, at most SCHEDULER_BATCH entries at a time, which it
+ * moves on; stops at its first error. */
+#define SCHEDULER_BATCH 64
+typedef int scheduler_send_fn(void *arg, struct entry **due, size_t count, struct err *err);
 int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, void *arg,
 		   struct err *err) must_check;
+
+/* ---- lease.c: which of several beats leads ---- */
+#define LEASE_TTL    (3 * USEC_PER_SEC)
+#define LEASE_RENEW  (LEASE_TTL / 3)
+#define LEASE_LOOK   (500 * USEC_PER_MSEC) /* of those that stand by */
+#define LEASE_HOLDER 192
+struct lease {
+	struct redis_link *link; /* borrowed */
+	char *key, *value;	 /* what the key holds when this beat leads */
+	struct redis_script script;
+};
+void lease_init(struct lease *l, struct broker *broker, const struct settings *s);
+void lease_done(struct lease *l);
+/* Given. */
+char *lease_key(const struct redis_address *a, const char *instance);
+/* "process 12 on web1", from what the key holds; empty: "nobody". Printable, whatever that is. */
+void lease_holder(struct slice value, char out[LEASE_HOLDER]);
+/* Takes or renews it: *ret_ours, and whose it is. */
+int lease_take(struct lease *l, usec_t deadline, bool *ret_ours, char holder[LEASE_HOLDER],
+	       struct err *err) must_check;
+/* Lets go of it, if it is ours, so that others need not wait. */
+void lease_leave(struct lease *l, usec_t deadline);
 
 /* ---- publish.c: entries to Redis ---- */
 struct publisher {
 	struct broker *broker;
-	struct redis_script slot;
+	struct lease lease;
+	struct redis_script slot, load;
 	char *state_key;
 	char *reply_to; /* this process, as Celery's thread_oid */
 };
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err) must_check;
 void publisher_close(struct publisher *p, usec_t deadline);
-/* Reads the entry's state, writing "last run now" for one that Redis does not know. */
-int publisher_load(struct publisher *p, struct entry *e, struct err *err) must_check;
-/* Sends the run that is due, unless another beat was faster; either way the entry has moved on. */
-int publisher_send(struct publisher *p, struct entry *e, bool *ret_sent,
+/* Reads the states of at most PUBLISHER_LOAD entries, writing "last run now" for those that Redis
+ * does not know. */
+#define PUBLISHER_LOAD 512
+int publisher_load(struct publisher *p, struct entry *list, size_t count,
+		   struct err *err) must_check;
+/* What became of the run that was due; the entry has moved on unless it failed. */
+enum send_verdict {
+	SEND_OPEN, /* nothing is known */
+	SEND_DONE,
+	SEND_ELSEWHERE, /* another beat was faster */
+	SEND_FAILED	/* `err` says why; nothing was sent */
+};
+struct sending {
+	struct entry *entry;
+	enum send_verdict verdict;
+	struct err err;
+};
+/*
+ * Sends the runs that are due, in one round trip, or in several when messages are long. *ret_leads
+ * is false when the lease was lost: then nothing more was sent. An error is one of all that have
+ * no verdict yet, and they may be tried again.
+ */
+int publisher_send(struct publisher *p, struct sending *list, size_t count, bool *ret_leads,
 		   struct err *err) must_check;
 
 /* ---- service.c ---- */
@@ -120,6 +163,17 @@ int service_entries(const struct settings *s, const struct timezone_info *zone, 
 /* "5.00 minutes", as Celery says it. */
 #define HUMAN_SIZE 48
 void service_human(usec_t span, char out[HUMAN_SIZE]);
+
+/* ---- connect.c: one connection for what is done once ---- */
+/* Where messages are sent to. */
+const char *connect_url(const struct settings *s);
+/* Connects to that, or to another server with the broker's options. Both given. */
+int connect_once(const struct settings *s, const char *url, struct redis_address *ret_address,
+		 struct redis **ret, struct err *err) must_check;
+
+/* ---- check.c ---- */
+/* Prints a verdict of everything. Returns the exit status. */
+int beat_check(const struct settings *s);
 
 /* ---- options.c: the command line ---- */
 extern const struct option_table beat_options;

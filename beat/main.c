@@ -11,10 +11,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "options.h"
-#include "redis.h"
 #include "url.h"
-
-#define CHECK_PATIENCE (5 * USEC_PER_SEC)
 
 static void banner(const struct settings *s, const struct options *o)
 {
@@ -61,62 +58,6 @@ static int run(const struct settings *s, const struct options *o, int parent)
 	return status;
 }
 
-/* ---- --check ---- */
-
-static int ping(const char *url, struct err *err)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct redis_address address = {0};
-	struct redis *r = NULL;
-	int rc = url && url[0] ? redis_address_parse(url, &address, err)
-			       : err_set(err, ERR_INVALID, "CELERY_BROKER_URL is not set");
-
-	if (rc == 0)
-		rc = redis_open(&address, "celeriac-check", CHECK_PATIENCE, &r, err);
-	if (rc == 0)
-		rc = redis_do(r, &reply, err, "PING");
-	redis_close(r);
-	redis_address_done(&address);
-	return rc;
-}
-
-static void print_entry(const struct entry *e)
-{
-	char text[SCHEDULE_TEXT];
-
-	schedule_text(e->schedule_value, &e->schedule, text);
-	printf("ok    %-12s %s (%s) %s to queue %s\n", "entry", e->name, e->task, text, e->queue);
-}
-
-static int check(const struct settings *s)
-{
-	const struct timezone_info *zone = NULL;
-	struct entries entries;
-	struct err err = {0};
-	int failed = 0;
-	int rc = ping(s->broker_url, &err);
-
-	printf("%s  %-12s %s\n", rc < 0 ? "FAIL" : "ok  ", "broker", rc < 0 ? err.msg : "answers");
-	failed += rc < 0;
-	rc = timezone_open(s->timezone, s->enable_utc, &zone, &err);
-	if (rc == 0)
-		rc = service_entries(s, zone, &entries, &err);
-	if (rc < 0) {
-		printf("FAIL  %-12s %s\n", "entries", err.msg);
-		failed++;
-	} else {
-		for (size_t i = 0; i < entries.count; i++)
-			print_entry(&entries.list[i]);
-		entries_done(&entries);
-	}
-	timezone_close(zone);
-	if (failed > 0)
-		printf("%d check(s) failed\n", failed);
-	else
-		printf("ready\n");
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 static int act(const struct settings *s, const struct options *o, int parent)
 {
 	switch (o->action) {
@@ -130,7 +71,7 @@ static int act(const struct settings *s, const struct options *o, int parent)
 		settings_print(s, stdout);
 		return EXIT_SUCCESS;
 	case ACTION_CHECK:
-		return check(s);
+		return beat_check(s);
 	case ACTION_READY:
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:

@@ -1,6 +1,7 @@
 /*
  * publish.c: a due entry becomes a message, as Celery's beat sends it, by one script (slot.lua).
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "message.h"
 
 extern const char script_slot[];
+extern const char script_load[];
 
 /* One exchange: short enough that a signal ends us within a second. A try that was cut off is told
  * apart by the script. */
@@ -39,12 +41,16 @@ int publisher_open(struct publisher *p, const struct settings *s, struct err *er
 		xasprintf("%sceleriac:%s:beat", broker_address(p->broker)->key_prefix, s->instance);
 	redis_script_init(&p->slot, script_slot);
 	redis_link_add_script(broker_link(p->broker), &p->slot);
+	redis_script_init(&p->load, script_load);
+	redis_link_add_script(broker_link(p->broker), &p->load);
+	lease_init(&p->lease, p->broker, s);
 	return 0;
 }
 
 void publisher_close(struct publisher *p, usec_t deadline)
 {
 	broker_close(p->broker, deadline);
+	lease_done(&p->lease);
 	free(p->state_key);
 	free(p->reply_to);
 	*p = (struct publisher){0};
@@ -61,25 +67,48 @@ static int check_reply(const struct redis_reply *r, enum redis_type type, struct
 	return err_set(err, ERR_PROTOCOL, "Redis: an answer of an unexpected type");
 }
 
-int publisher_load(struct publisher *p, struct entry *e, struct err *err)
+static struct slice as_slice(const char *text)
 {
+	return (struct slice){text, strlen(text)};
+}
+
+static int one_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
+		       struct err *err)
+{
+	int rc = redis_link_exchange(broker_link(p->broker), commands, 1, 0,
+				     clock_deadline(PATIENCE), ret, err);
+
+	return rc < 0 ? rc : check_reply(*ret, REDIS_ARRAY, err);
+}
+
+static void load_command(const struct publisher *p, const struct entry *list, size_t count,
+			 struct buf *out)
+{
+	struct slice argv[4 + 2 * PUBLISHER_LOAD] = {as_slice("EVALSHA"), as_slice(p->load.sha),
+						     as_slice("1"), as_slice(p->state_key)};
 	_cleanup_free_ char *now = entry_state_text(clock_wall(), 0, "");
+	size_t n = 4;
+
+	for (size_t i = 0; i < count; i++) {
+		argv[n++] = as_slice(list[i].name);
+		argv[n++] = as_slice(now);
+	}
+	redis_command_argv(out, argv, n);
+}
+
+int publisher_load(struct publisher *p, struct entry *list, size_t count, struct err *err)
+{
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	struct redis_reply *replies[2] = {NULL};
+	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc;
 
-	redis_command(&commands, "HSETNX %s %s %s", p->state_key, e->name, now);
-	redis_command(&commands, "HGET %s %s", p->state_key, e->name);
-	rc = redis_link_exchange(broker_link(p->broker), &commands, 2, 0, clock_deadline(PATIENCE),
-				 replies, err);
-	if (rc == 0)
-		rc = check_reply(replies[0], REDIS_INTEGER, err);
-	if (rc == 0)
-		rc = check_reply(replies[1], REDIS_STRING, err);
-	if (rc == 0)
-		entry_set_state(e, redis_reply_str(replies[1]), clock_wall(), clock_mono());
-	redis_reply_free(replies[0]);
-	redis_reply_free(replies[1]);
+	load_command(p, list, count, &commands);
+	rc = one_command(p, &commands, &reply, err);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = check_reply(redis_reply_at(reply, i), REDIS_STRING, err);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		entry_set_state(&list[i], redis_reply_str(redis_reply_at(reply, i)), clock_wall(),
+				clock_mono());
 	return rc;
 }
 
@@ -108,82 +137,178 @@ static int make_message(const struct publisher *p, const struct entry *e, struct
 	return message_encode(&m, out, err);
 }
 
-static struct slice as_slice(const char *text)
+/* ---- a batch on its way ---- */
+#define BATCH_BYTES (1u << 20) /* of messages: the script should be short */
+
+/* What is sent of one entry. */
+struct parcel {
+	struct sending *sending;
+	struct buf list, message;
+	char *next; /* the state after it */
+};
+struct batch {
+	struct parcel parcels[SCHEDULER_BATCH];
+	size_t count, bytes;
+};
+
+static void batch_done(struct batch *b)
 {
-	return (struct slice){text, strlen(text)};
+	for (size_t i = 0; i < b->count; i++) {
+		buf_done(&b->parcels[i].list);
+		buf_done(&b->parcels[i].message);
+		free(b->parcels[i].next);
+	}
+}
+#define _cleanup_batch_ _cleanup_(batch_done)
+
+/* Every try of a slot is the same message, whichever beat makes it, so that one that got through
+ * unseen is known again. */
+static void name_run(const struct publisher *p, struct entry *e)
+{
+	_cleanup_free_ char *what = NULL;
+
+	if (e->id[0] != '\0')
+		return;
+	what = xasprintf("%s:%s:%lld", p->state_key, e->name, (long long)e->slot);
+	uuid8(what, e->id);
 }
 
-static void slot_command(const struct publisher *p, const struct entry *e, const char *list,
-			 const char *next, const struct buf *message, struct buf *out)
+/* One whose message cannot be made has its verdict. */
+static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 {
-	const struct slice argv[] = {
-		as_slice("EVALSHA"),	as_slice(p->slot.sha), as_slice("2"),
-		as_slice(p->state_key), as_slice(list),	       as_slice(e->name),
-		as_slice(e->state),	as_slice(next),	       {message->data, message->len}};
+	struct parcel *parcel = &b->parcels[b->count];
+	struct entry *e = s->entry;
 
-	redis_command_argv(out, argv, ARRAY_LEN(argv));
+	*parcel = (struct parcel){.sending = s,
+				  .list = BUF_INIT(BOUND_URL_BYTES),
+				  .message = BUF_INIT(BOUND_MESSAGE_BYTES)};
+	b->count++;
+	name_run(p, e);
+	broker_list_key(p->broker, e->queue, e->priority, &parcel->list);
+	if (make_message(p, e, &parcel->message, &s->err) < 0 ||
+	    buf_status(&parcel->message, &s->err) < 0 || buf_status(&parcel->list, &s->err) < 0) {
+		s->verdict = SEND_FAILED;
+		b->count--;
+		buf_done(&parcel->list);
+		buf_done(&parcel->message);
+		return;
+	}
+	parcel->next = entry_state_text(entry_slot(e, clock_wall()), e->total_run_count + 1, e->id);
+	b->bytes += parcel->message.len;
 }
+
+/* The first of them that make a batch; returns how many that are. */
+static size_t batch_fill(struct publisher *p, struct batch *b, struct sending *list, size_t count)
+{
+	size_t taken = 0;
+
+	while (taken < count && b->count < SCHEDULER_BATCH && b->bytes < BATCH_BYTES)
+		batch_add(p, b, &list[taken++]);
+	return taken;
+}
+
+static void slot_command(const struct publisher *p, const struct batch *b, struct buf *out)
+{
+	struct slice argv[6 + 5 * SCHEDULER_BATCH] = {as_slice("EVALSHA"), as_slice(p->slot.sha)};
+	char keys[24];
+	size_t n = 2;
+
+	snprintf(keys, sizeof(keys), "%zu", 2 + b->count);
+	argv[n++] = as_slice(keys);
+	argv[n++] = as_slice(p->state_key);
+	argv[n++] = as_slice(p->lease.key);
+	for (size_t i = 0; i < b->count; i++)
+		argv[n++] = (struct slice){b->parcels[i].list.data, b->parcels[i].list.len};
+	argv[n++] = as_slice(p->lease.value);
+	for (size_t i = 0; i < b->count; i++) {
+		const struct parcel *parcel = &b->parcels[i];
+
+		argv[n++] = as_slice(parcel->sending->entry->name);
+		argv[n++] = as_slice(parcel->sending->entry->state);
+		argv[n++] = as_slice(parcel->next);
+		argv[n++] = (struct slice){parcel->message.data, parcel->message.len};
+	}
+	redis_command_argv(out, argv, n);
+}
+
+/* ---- its answer ---- */
 
 /*
  * {1, our state}, or {0, what is there}: another beat's run, or ours, when the answer to an earlier
  * try was lost. That one may have waited in a stuck server, so the time it tells is not to be
  * counted from.
  */
-static int take_answer(struct entry *e, const struct redis_reply *reply, bool *ret_sent,
-		       struct err *err)
+static enum send_verdict moved_on(struct entry *e, bool now, struct slice state)
 {
-	int rc = check_reply(reply, REDIS_ARRAY, err);
-	bool now;
+	bool ours;
 
-	if (rc == 0)
-		rc = check_reply(redis_reply_at(reply, 1), REDIS_STRING, err);
-	if (rc < 0)
-		return rc;
-	now = redis_reply_int(redis_reply_at(reply, 0)) == 1;
-	entry_set_state(e, redis_reply_str(redis_reply_at(reply, 1)), clock_wall(), clock_mono());
-	*ret_sent = now || (e->tried && strcmp(e->last_id, e->id) == 0);
-	if (*ret_sent && !now && e->schedule.kind == SCHEDULE_INTERVAL)
+	entry_set_state(e, state, clock_wall(), clock_mono());
+	ours = now || (e->tried && strcmp(e->last_id, e->id) == 0);
+	if (ours && !now && e->schedule.kind == SCHEDULE_INTERVAL)
 		e->due = clock_mono() + e->schedule.period;
 	e->id[0] = '\0';
 	e->tried = false;
+	return ours ? SEND_DONE : SEND_ELSEWHERE;
+}
+
+static int take_answer(struct sending *s, const struct redis_reply *reply, struct err *err)
+{
+	const struct redis_reply *text = redis_reply_at(reply, 1);
+	struct slice state = redis_reply_str(text);
+	int64_t code = redis_reply_int(redis_reply_at(reply, 0));
+	int rc = check_reply(reply, REDIS_ARRAY, err);
+
+	if (rc == 0)
+		rc = check_reply(text, REDIS_STRING, err);
+	if (rc < 0)
+		return rc;
+	if (code >= 0) {
+		s->verdict = moved_on(s->entry, code == 1, state);
+		return 0;
+	}
+	s->verdict = SEND_FAILED;
+	(void)err_set(&s->err, ERR_FAILED, "Redis: %.*s", (int)state.len, state.data);
 	return 0;
 }
 
-static int send_slot(struct publisher *p, struct entry *e, const struct buf *message,
-		     struct redis_reply **ret, struct err *err)
+static int take_answers(struct batch *b, const struct redis_reply *reply, bool *ret_leads,
+			struct err *err)
 {
-	_cleanup_free_ char *next =
-		entry_state_text(entry_slot(e, clock_wall()), e->total_run_count + 1, e->id);
-	_cleanup_buf_ struct buf list = BUF_INIT(BOUND_URL_BYTES),
-				 commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	int rc = 0;
 
-	broker_list_key(p->broker, e->queue, e->priority, &list);
-	slot_command(p, e, list.data, next, message, &commands);
-	return redis_link_exchange(broker_link(p->broker), &commands, 1, 0,
-				   clock_deadline(PATIENCE), ret, err);
+	*ret_leads = redis_reply_type(redis_reply_at(reply, 0)) == REDIS_INTEGER;
+	for (size_t i = 0; *ret_leads && rc == 0 && i < b->count; i++)
+		rc = take_answer(b->parcels[i].sending, redis_reply_at(reply, i + 1), err);
+	return rc;
 }
 
-int publisher_send(struct publisher *p, struct entry *e, bool *ret_sent, struct err *err)
+static int send_batch(struct publisher *p, struct batch *b, bool *ret_leads, struct err *err)
 {
-	_cleanup_buf_ struct buf message = BUF_INIT(BOUND_MESSAGE_BYTES);
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc;
 
-	/* Every try of a slot is the same message, whichever beat makes it, so that one that got
-	 * through unseen is known again. */
-	if (e->id[0] == '\0') {
-		_cleanup_free_ char *what =
-			xasprintf("%s:%s:%lld", p->state_key, e->name, (long long)e->slot);
-		uuid8(what, e->id);
+	slot_command(p, b, &commands);
+	rc = one_command(p, &commands, &reply, err);
+	if (rc == 0)
+		rc = take_answers(b, reply, ret_leads, err);
+	for (size_t i = 0; rc < 0 && i < b->count; i++)
+		b->parcels[i].sending->entry->tried = b->parcels[i].sending->entry->id[0] != '\0';
+	return rc;
+}
+
+int publisher_send(struct publisher *p, struct sending *list, size_t count, bool *ret_leads,
+		   struct err *err)
+{
+	int rc = 0;
+
+	*ret_leads = true;
+	for (size_t at = 0; rc == 0 && *ret_leads && at < count;) {
+		_cleanup_batch_ struct batch b = {0};
+
+		at += batch_fill(p, &b, list + at, count - at);
+		if (b.count > 0)
+			rc = send_batch(p, &b, ret_leads, err);
 	}
-	rc = make_message(p, e, &message, err);
-	if (rc == 0)
-		rc = send_slot(p, e, &message, &reply, err);
-	if (rc < 0)
-		e->tried = true;
-	if (rc == 0)
-		rc = take_answer(e, reply, ret_sent, err);
-	if (rc == 0 && *ret_sent)
-		log_debug("%s sent. id->%s", e->task, e->last_id);
 	return rc;
 }

@@ -6,6 +6,17 @@
 #include "beat.h"
 #include "mem.h"
 
+static void sift_up(struct scheduler *s, size_t i)
+{
+	while (i > 0 && s->heap[i]->due < s->heap[(i - 1) / 2]->due) {
+		struct entry *e = s->heap[i];
+
+		s->heap[i] = s->heap[(i - 1) / 2];
+		i = (i - 1) / 2;
+		s->heap[i] = e;
+	}
+}
+
 static void sift_down(struct scheduler *s, size_t i)
 {
 	for (;;) {
@@ -46,20 +57,41 @@ struct entry *scheduler_first(const struct scheduler *s)
 	return s->count > 0 ? s->heap[0] : NULL;
 }
 
-void scheduler_first_changed(struct scheduler *s)
+static struct entry *take_first(struct scheduler *s)
 {
+	struct entry *first = s->heap[0];
+
+	s->heap[0] = s->heap[--s->count];
 	sift_down(s, 0);
+	return first;
+}
+
+static void put(struct scheduler *s, struct entry *e)
+{
+	s->heap[s->count] = e;
+	sift_up(s, s->count++);
+}
+
+static size_t take_due(struct scheduler *s, usec_t mono, struct entry *due[SCHEDULER_BATCH])
+{
+	size_t n = 0;
+
+	while (n < SCHEDULER_BATCH && s->count > 0 && s->heap[0]->due <= mono)
+		due[n++] = take_first(s);
+	return n;
 }
 
 int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, void *arg,
 		   struct err *err)
 {
-	struct entry *first;
+	struct entry *due[SCHEDULER_BATCH];
+	size_t n;
 
-	while ((first = scheduler_first(s)) != NULL && first->due <= mono) {
-		int rc = send(arg, first, err);
+	while ((n = take_due(s, mono, due)) > 0) {
+		int rc = send(arg, due, n, err);
 
-		scheduler_first_changed(s);
+		for (size_t i = 0; i < n; i++)
+			put(s, due[i]);
 		if (rc < 0)
 			return rc;
 	}

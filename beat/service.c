@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "beat.h"
 #include "clock.h"
@@ -18,11 +19,11 @@
 #define RETRY_MIN (50 * USEC_PER_MSEC) /* after a try that failed, doubled each time … */
 #define RETRY_MAX (2 * USEC_PER_SEC)   /* … up to this, so that an outage's end is noticed soon */
 #define PATIENCE  (1 * USEC_PER_SEC)   /* an outage shorter than this is nobody's business */
+#define ASKING	  (600 * USEC_PER_MSEC) /* for the lease: a signal ends us within a second */
 #define CLOSING	  (200 * USEC_PER_MSEC) /* for the link to end */
 
 /* A clock that was set is seen by how far the two are apart. */
-#define STEP	  (1 * USEC_PER_SEC)
-#define LOOK_MOST (10 * USEC_PER_SEC)
+#define STEP (1 * USEC_PER_SEC)
 
 struct service {
 	const struct settings *settings;
@@ -30,10 +31,13 @@ struct service {
 	struct publisher publisher;
 	struct scheduler scheduler;
 	struct entries entries;
-	struct table *table;  /* or NULL */
-	size_t loaded;	      /* entries whose state was read */
-	usec_t apart;	      /* wall minus monotonic, at the last tick */
-	usec_t trouble_since; /* monotonic, 0 = none */
+	struct table *table;	   /* or NULL */
+	bool leads;		   /* as far as it is known */
+	char leader[LEASE_HOLDER]; /* "" when nothing is known yet */
+	usec_t lease_due;	   /* monotonic: when the lease is taken or renewed */
+	size_t loaded;		   /* entries whose state was read */
+	usec_t apart;		   /* wall minus monotonic, at the last tick */
+	usec_t trouble_since;	   /* monotonic, 0 = none */
 	bool trouble_said;
 	usec_t retry; /* the last pause after a failure, 0 = none */
 };
@@ -93,33 +97,107 @@ static void no_trouble(struct service *s)
 	s->trouble_said = false;
 }
 
+/* ---- leading ---- */
+
+static void stop_leading(struct service *s)
+{
+	scheduler_done(&s->scheduler);
+	s->loaded = 0;
+	s->leads = false;
+}
+
+static void set_role(struct service *s, bool leads, const char *leader)
+{
+	if (leads && !s->leads)
+		log_info("beat: Leading%s%s", *s->leader ? ", after " : "", s->leader);
+	else if (!leads && s->leads)
+		log_warning("beat: The lease went to %s while this beat slept; standing by",
+			    leader);
+	else if (!leads && strcmp(s->leader, leader) != 0)
+		log_info("beat: Standing by: %s leads", leader);
+	if (!leads && s->leads)
+		stop_leading(s);
+	s->leads = leads;
+	snprintf(s->leader, sizeof(s->leader), "%s", leader);
+}
+
+/* Takes the lease, renews it, or sees whose it is. */
+static int lead(struct service *s, struct err *err)
+{
+	char leader[LEASE_HOLDER];
+	usec_t now = clock_mono();
+	bool ours;
+	int rc;
+
+	if (now < s->lease_due)
+		return 0;
+	rc = lease_take(&s->publisher.lease, clock_deadline(ASKING), &ours, leader, err);
+	if (rc < 0)
+		return rc;
+	s->lease_due = now + (ours ? LEASE_RENEW : LEASE_LOOK);
+	set_role(s, ours, leader);
+	return 0;
+}
+
 /* ---- the loop ---- */
 
-static int send_due(void *arg, struct entry *e, struct err *err)
+static void tell(struct sending *sending)
 {
-	struct service *s = arg;
-	bool sent = false;
-	int rc = publisher_send(&s->publisher, e, &sent, err);
+	struct entry *e = sending->entry;
 
-	if (rc == 0 && sent)
+	switch (sending->verdict) {
+	case SEND_OPEN:
+		return;
+	case SEND_DONE:
 		log_info("Scheduler: Sending due task %s (%s)", e->name, e->task);
-	else if (rc == 0)
+		log_debug("%s sent. id->%s", e->task, e->last_id);
+		break;
+	case SEND_ELSEWHERE:
 		log_debug("Scheduler: %s (%s) was sent already", e->name, e->task);
-	return rc;
+		break;
+	case SEND_FAILED:
+		if (!e->failing)
+			log_error("beat: entry '%.100s': %s; trying again until it works", e->name,
+				  sending->err.msg);
+		e->failing = true;
+		e->due = clock_deadline(RETRY_MAX);
+		return;
+	}
+	if (e->failing)
+		log_info("beat: entry '%.100s' works again", e->name);
+	e->failing = false;
+}
+
+/* ERR_CONFLICT: we do not lead. */
+static int send_due(void *arg, struct entry **due, size_t count, struct err *err)
+{
+	struct sending list[SCHEDULER_BATCH];
+	struct service *s = arg;
+	bool leads;
+	int rc;
+
+	for (size_t i = 0; i < count; i++)
+		list[i] = (struct sending){.entry = due[i]};
+	rc = publisher_send(&s->publisher, list, count, &leads, err);
+	for (size_t i = 0; i < count; i++)
+		tell(&list[i]);
+	return rc < 0 || leads ? rc : err_set(err, ERR_CONFLICT, "another beat leads");
 }
 
 /* The states are read when Redis answers, and only then is anything due. */
 static int load(struct service *s, struct err *err)
 {
-	if (s->scheduler.heap != NULL)
-		return 0;
-	for (; s->loaded < s->entries.count; s->loaded++) {
-		int rc = publisher_load(&s->publisher, &s->entries.list[s->loaded], err);
+	while (s->loaded < s->entries.count) {
+		size_t left = s->entries.count - s->loaded;
+		size_t n = left < PUBLISHER_LOAD ? left : PUBLISHER_LOAD;
+		int rc = publisher_load(&s->publisher, &s->entries.list[s->loaded], n, err);
 
 		if (rc < 0)
 			return rc;
+		s->loaded += n;
 	}
-	scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
+	if (!s->scheduler.heap)
+		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
 	return 0;
 }
 
@@ -162,24 +240,43 @@ static void look_at_clocks(struct service *s)
 	s->apart = wall - mono;
 }
 
+static int work(struct service *s, struct err *err)
+{
+	int rc = lead(s, err);
+
+	if (rc < 0 || !s->leads)
+		return rc;
+	rc = load(s, err);
+	if (rc == 0)
+		rc = scheduler_tick(&s->scheduler, clock_mono(), send_due, s, err);
+	if (rc != -ERR_CONFLICT)
+		return rc;
+	s->lease_due = 0; /* to see at once whose it is */
+	return 0;
+}
+
+/* Until something is to be done. */
+static usec_t idle(const struct service *s)
+{
+	usec_t most = s->settings->beat_max_loop_interval;
+	const struct entry *first = scheduler_first(&s->scheduler);
+	usec_t now = clock_mono(), until = s->lease_due;
+
+	if (first && first->due < until)
+		until = first->due;
+	if (until <= now)
+		return 0;
+	return until - now < most ? until - now : most;
+}
+
 /* What is due is sent; returns how long nothing is. */
 static usec_t tick(struct service *s)
 {
-	usec_t longest = s->settings->beat_max_loop_interval < LOOK_MOST
-				 ? s->settings->beat_max_loop_interval
-				 : LOOK_MOST;
-	const struct entry *first;
 	struct err err = {0};
-	usec_t left;
-	int rc;
 
 	take_table(s);
 	look_at_clocks(s);
-	rc = load(s, &err);
-
-	if (rc == 0)
-		rc = scheduler_tick(&s->scheduler, clock_mono(), send_due, s, &err);
-	if (rc < 0) {
+	if (work(s, &err) < 0) {
 		trouble(s, &err);
 		s->retry = s->retry == 0	      ? RETRY_MIN
 			   : s->retry * 2 > RETRY_MAX ? RETRY_MAX
@@ -187,9 +284,21 @@ static usec_t tick(struct service *s)
 		return s->retry;
 	}
 	no_trouble(s);
-	first = scheduler_first(&s->scheduler);
-	left = first && first->due != USEC_NEVER ? first->due - clock_mono() : longest;
-	return left < 0 ? 0 : left < longest ? left : longest;
+	return idle(s);
+}
+
+/* To the microsecond: what poll rounds up would be late. */
+static void wait_until(struct pollfd *fds, nfds_t count, usec_t deadline)
+{
+	usec_t left = deadline - clock_mono();
+	struct timespec span = {.tv_sec = left / USEC_PER_SEC,
+				.tv_nsec = left % USEC_PER_SEC * 1000};
+
+	if (left < 0)
+		span = (struct timespec){0};
+	if (ppoll(fds, count, &span, NULL) < 0)
+		for (nfds_t i = 0; i < count; i++)
+			fds[i].revents = 0;
 }
 
 /* False when a signal says that it is over. Also ends when the table was read anew. */
@@ -199,7 +308,7 @@ static bool wait_for(int signals, int table, usec_t span)
 	struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = table, .events = POLLIN}};
 
 	do {
-		poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
+		wait_until(fds, ARRAY_LEN(fds), deadline);
 		switch (daemon_next_signal(signals)) {
 		case SIGTERM:
 		case SIGINT:
@@ -208,7 +317,7 @@ static bool wait_for(int signals, int table, usec_t span)
 		default:
 			break; /* none, or one that means nothing to us */
 		}
-	} while (clock_left_ms(deadline) > 0 && fds[1].revents == 0);
+	} while (clock_mono() < deadline && fds[1].revents == 0);
 	return true;
 }
 
@@ -252,6 +361,8 @@ int service_run(const struct settings *settings, int signals)
 	loop(&s, signals);
 	log_info("beat: Shutting down...");
 	table_close(s.table);
+	if (s.leads && s.trouble_since == 0)
+		lease_leave(&s.publisher.lease, clock_deadline(CLOSING));
 	publisher_close(&s.publisher, clock_deadline(CLOSING));
 	scheduler_done(&s.scheduler);
 	entries_done(&s.entries);

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import signal
 import time
 
@@ -41,6 +42,11 @@ class Beat(Service):
 
     def wait_log(self, text, count=1, seconds=30):
         wait_until(lambda: self.log().count(text) >= count, seconds, lambda: f"{count} x {text!r} not in:\n{self.log()}")
+        return self
+
+    def wait_role(self):
+        """Until it leads or stands by."""
+        wait_until(lambda: "beat: Leading" in self.log() or "beat: Standing by" in self.log(), 30, self.log)
         return self
 
     def term(self):
@@ -273,9 +279,17 @@ def test_in_the_background(broker, directory):
     wait_until(lambda: not pidfile.exists(), 30, lambda: log.read_text())
 
 
-def test_check(broker):
-    done = run_beat("--check", CELERY_BROKER_URL=broker.url)
+def test_check(broker, make_beat, postgres):
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_INSTANCE=broker.instance)
     assert done.returncode == 0 and "ready" in done.stdout and "sandbox.cleanup" in done.stdout
+    assert re.search("ok +leader +nobody\n", done.stdout)
+    leader = make_beat().wait_log("beat: Leading")
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_INSTANCE=broker.instance, DATABASE_URL=postgres.url("beat"))
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"ok +leader +process {leader.process.pid} on \S+, for [0-3]\.\d s more unless it renews\n", done.stdout)
+    assert re.search(r"ok +table +\d+ enabled rows\n", done.stdout)
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, DATABASE_URL=f"postgresql://beat:hunter2@127.0.0.1:{free_port()}/none")
+    assert done.returncode == 1 and "FAIL  table" in done.stdout and "hunter2" not in done.stdout
     done = run_beat("--check", CELERY_BROKER_URL=f"redis://:hunter2@127.0.0.1:{free_port()}/0")
     assert done.returncode == 1 and "FAIL  broker" in done.stdout and "hunter2" not in done.stdout
     done = run_beat("--check")

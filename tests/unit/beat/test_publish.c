@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "beat/beat.h"
 #include "bounds.h"
@@ -26,6 +27,7 @@ static void setup(void)
 	g_settings = (struct settings){.broker_url = g_url,
 				       .broker_transport_options = "",
 				       .task_default_queue = "celery",
+				       .node = "web1",
 				       .instance = "test"};
 }
 
@@ -70,6 +72,40 @@ static usec_t later(void)
 	return (usec_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000 + g_later;
 }
 
+/* Publishes one that is due; the verdict. */
+static enum send_verdict send_one(struct publisher *p, struct entry *e)
+{
+	struct sending s = {.entry = e};
+	struct err err = {0};
+	bool leads;
+	int rc = publisher_send(p, &s, 1, &leads, &err);
+
+	ck_assert_msg(rc == 0, "%s", err.msg);
+	ck_assert(leads);
+	return s.verdict;
+}
+
+static int try_one(struct publisher *p, struct entry *e, struct err *err)
+{
+	struct sending s = {.entry = e};
+	bool leads;
+	int rc = publisher_send(p, &s, 1, &leads, err);
+
+	ck_assert(rc == 0 || s.verdict == SEND_OPEN);
+	return rc;
+}
+
+static void lead(struct publisher *p)
+{
+	char leader[LEASE_HOLDER];
+	struct err err = {0};
+	bool ours;
+	int rc = lease_take(&p->lease, clock_deadline(5 * USEC_PER_SEC), &ours, leader, &err);
+
+	ck_assert_msg(rc == 0, "%s", err.msg);
+	ck_assert_msg(ours, "%s", leader);
+}
+
 static void must(int rc, const struct err *err)
 {
 	ck_assert_msg(rc == 0, "%s", err->msg);
@@ -83,13 +119,13 @@ START_TEST(test_load)
 	struct err err = {0};
 
 	open_publisher(&a);
-	must(publisher_load(&a, &one, &err), &err);
+	must(publisher_load(&a, &one, 1, &err), &err);
 	ck_assert_int_gt(one.due, clock_mono() + PERIOD - 2 * USEC_PER_SEC);
 	ck_assert_int_le(one.due, clock_mono() + PERIOD);
 	g_later = 100 * USEC_PER_SEC;
 	clock_hook(later, NULL);
 	open_publisher(&b);
-	must(publisher_load(&b, &two, &err), &err);
+	must(publisher_load(&b, &two, 1, &err), &err);
 	clock_hook(NULL, NULL);
 	ck_assert_str_eq(one.state, two.state);
 	ck_assert_int_lt(two.due, clock_mono() + PERIOD - 98 * USEC_PER_SEC);
@@ -112,15 +148,19 @@ START_TEST(test_two_beats)
 
 	for (int i = 0; i < 2; i++) {
 		open_publisher(&p[i]);
-		must(publisher_load(&p[i], &e[i], &err), &err);
+		must(publisher_load(&p[i], &e[i], 1, &err), &err);
 	}
+	/* both believe to lead: the states alone keep them apart */
+	free(p[1].lease.value);
+	p[1].lease.value = strdup(p[0].lease.value);
+	lead(&p[0]);
 	for (int slot = 1; slot <= 10; slot++) {
 		bool sent[2] = {false};
 
 		for (int i = 0; i < 2; i++) {
 			int who = (slot + i) % 2;
 
-			must(publisher_send(&p[who], &e[who], &sent[who], &err), &err);
+			sent[who] = send_one(&p[who], &e[who]) == SEND_DONE;
 			sent_by[who] += sent[who];
 		}
 		ck_assert_int_eq(sent[0] + sent[1], 1);
@@ -136,28 +176,124 @@ START_TEST(test_two_beats)
 }
 END_TEST
 
+/* Of a batch with a queue that is none and one that was sent by
+ * another beat, the others go out. */
+START_TEST(test_batch)
+{
+	enum { N = SCHEDULER_BATCH };
+	struct publisher p;
+	struct entry e[N];
+	struct sending list[N];
+	char names[N][8];
+	struct err err = {0};
+	bool leads;
+
+	open_publisher(&p);
+	for (int i = 0; i < N; i++) {
+		snprintf(names[i], sizeof(names[i]), "e%d", i);
+		e[i] = new_entry();
+		e[i].name = names[i];
+		list[i] = (struct sending){.entry = &e[i]};
+	}
+	e[3].queue = "bad";
+	ask("SET bad x", "+OK");
+	must(publisher_load(&p, e, N, &err), &err);
+	ask("HLEN celeriac:test:beat", ":64");
+	ask("HSET celeriac:test:beat e5 other", ":0");
+	lead(&p);
+	must(publisher_send(&p, list, N, &leads, &err), &err);
+	ck_assert(leads);
+	for (int i = 0; i < N; i++) {
+		ck_assert_int_eq(list[i].verdict, i == 3   ? SEND_FAILED
+						  : i == 5 ? SEND_ELSEWHERE
+							   : SEND_DONE);
+		ck_assert_int_eq(e[i].total_run_count, i != 3 && i != 5);
+		ck_assert_int_eq(e[i].id[0] == '\0', i != 3);
+	}
+	ck_assert_ptr_nonnull(strstr(list[3].err.msg, "WRONGTYPE"));
+	ask("LLEN celery", ":62");
+	for (int i = 0; i < N; i++)
+		entry_done(&e[i]);
+	publisher_close(&p, 0);
+}
+END_TEST
+
+/* Who does not lead sends nothing, whatever it believes, and is told who does. */
+START_TEST(test_lease)
+{
+	struct publisher p[2];
+	struct entry e[2] = {new_entry(), new_entry()};
+	struct sending s = {.entry = &e[1]};
+	char leader[LEASE_HOLDER], ours[LEASE_HOLDER];
+	struct err err = {0};
+	bool leads;
+
+	for (int i = 0; i < 2; i++) {
+		open_publisher(&p[i]);
+		must(publisher_load(&p[i], &e[i], 1, &err), &err);
+	}
+	lead(&p[0]);
+	lead(&p[0]);
+	must(lease_take(&p[1].lease, clock_deadline(USEC_PER_SEC), &leads, leader, &err), &err);
+	ck_assert(!leads);
+	snprintf(ours, sizeof(ours), "process %d on web1", (int)getpid());
+	ck_assert_str_eq(leader, ours);
+	must(publisher_send(&p[1], &s, 1, &leads, &err), &err);
+	ck_assert(!leads);
+	ck_assert_int_eq(s.verdict, SEND_OPEN);
+	ask("LLEN celery", ":0");
+	/* nobody's: not ours either, until it is taken */
+	lease_leave(&p[1].lease, clock_deadline(USEC_PER_SEC));
+	ask("EXISTS celeriac:test:beat:leader", ":1");
+	lease_leave(&p[0].lease, clock_deadline(USEC_PER_SEC));
+	ask("EXISTS celeriac:test:beat:leader", ":0");
+	must(publisher_send(&p[1], &s, 1, &leads, &err), &err);
+	ck_assert(!leads);
+	lead(&p[1]);
+	ck_assert_int_eq(send_one(&p[1], &e[1]), SEND_DONE);
+	for (int i = 0; i < 2; i++) {
+		entry_done(&e[i]);
+		publisher_close(&p[i], 0);
+	}
+}
+END_TEST
+
+static const struct {
+	const char *value, *holder;
+} holders[] = {{"", "nobody"},
+	       {"web1 12 5f0c", "process 12 on web1"},
+	       {"web1", "a key that is no lease"},
+	       {"w\033[1mb 12 x", "process 12 on w?[1mb"}};
+
+START_TEST(test_holder)
+{
+	char text[LEASE_HOLDER];
+
+	lease_holder((struct slice){holders[_i].value, strlen(holders[_i].value)}, text);
+	ck_assert_str_eq(text, holders[_i].holder);
+}
+END_TEST
+
 /* Away: the slot stays. Back (and empty): it is sent, once. */
 START_TEST(test_outage)
 {
 	struct publisher p;
 	struct entry e = new_entry();
 	struct err err = {0};
-	bool sent = false;
-	int rc;
 
 	open_publisher(&p);
-	must(publisher_load(&p, &e, &err), &err);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
 	redis_server_down(g_server);
 	for (int i = 0; i < 3; i++) {
-		ck_assert_int_lt(publisher_send(&p, &e, &sent, &err), 0);
+		ck_assert_int_lt(try_one(&p, &e, &err), 0);
 		ck_assert(err_is_transient(&err));
-		ck_assert(!sent);
 	}
 	redis_server_up(g_server);
-	for (int i = 0; (rc = publisher_send(&p, &e, &sent, &err)) < 0 && i < 100; i++)
+	for (int i = 0; !broker_ready(p.broker) && i < 100; i++)
 		poll(NULL, 0, 100);
-	must(rc, &err);
-	ck_assert(sent);
+	lead(&p);
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	ask("LLEN celery", ":1");
 	ck_assert_int_eq(e.total_run_count, 1);
 	entry_done(&e);
@@ -171,19 +307,16 @@ START_TEST(test_lost_answer)
 	struct publisher p;
 	struct entry e = new_entry();
 	struct err err = {0};
-	bool sent = false;
-	int rc;
 
 	open_publisher(&p);
-	must(publisher_load(&p, &e, &err), &err);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
 	redis_server_freeze(g_server);
-	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_TIMEOUT);
-	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_TIMEOUT);
+	ck_assert_int_eq(try_one(&p, &e, &err), -ERR_TIMEOUT);
+	ck_assert_int_eq(try_one(&p, &e, &err), -ERR_TIMEOUT);
 	redis_server_thaw(g_server);
-	for (int i = 0; (rc = publisher_send(&p, &e, &sent, &err)) < 0 && i < 100; i++)
-		poll(NULL, 0, 100);
-	must(rc, &err);
-	ck_assert_msg(sent, "it was ours");
+	lead(&p);
+	ck_assert_msg(send_one(&p, &e) == SEND_DONE, "it was ours");
 	ask("LLEN celery", ":1");
 	ck_assert_int_gt(e.due, clock_mono() + PERIOD - 2 * USEC_PER_SEC);
 	ck_assert_str_eq(e.id, "");
@@ -198,26 +331,23 @@ START_TEST(test_refusals)
 	struct publisher p;
 	struct entry e = new_entry();
 	struct err err = {0};
-	bool sent = false;
 
 	open_publisher(&p);
-	must(publisher_load(&p, &e, &err), &err);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
 	ask("SET celery x", "+OK");
-	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_FAILED);
-	ck_assert_ptr_nonnull(strstr(err.msg, "WRONGTYPE"));
+	ck_assert_int_eq(send_one(&p, &e), SEND_FAILED);
 	ck_assert_int_eq(e.total_run_count, 0);
 	ask("DEL celery", ":1");
-	must(publisher_send(&p, &e, &sent, &err), &err);
-	ck_assert(sent);
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	ask("DEL celeriac:test:beat", ":1");
 	ask("SET celeriac:test:beat x", "+OK");
-	ck_assert_int_eq(publisher_send(&p, &e, &sent, &err), -ERR_FAILED);
+	ck_assert_int_eq(try_one(&p, &e, &err), -ERR_FAILED);
 	ask("LLEN celery", ":1");
-	ck_assert_int_eq(publisher_load(&p, &e, &err), -ERR_FAILED);
+	ck_assert_int_eq(publisher_load(&p, &e, 1, &err), -ERR_FAILED);
 	/* a state that somebody removed is made anew */
 	ask("DEL celeriac:test:beat", ":1");
-	must(publisher_send(&p, &e, &sent, &err), &err);
-	ck_assert(sent);
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	ask("LLEN celery", ":2");
 	ask("HLEN celeriac:test:beat", ":1");
 	entry_done(&e);
@@ -230,15 +360,16 @@ START_TEST(test_key_prefix)
 	struct publisher p;
 	struct entry e = new_entry();
 	struct err err = {0};
-	bool sent = false;
 
 	g_settings.broker_transport_options = "{\"global_keyprefix\": \"app1:\"}";
 	open_publisher(&p);
-	must(publisher_load(&p, &e, &err), &err);
-	must(publisher_send(&p, &e, &sent, &err), &err);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	ask("LLEN app1:celery", ":1");
 	ask("HLEN app1:celeriac:test:beat", ":1");
-	ask("DBSIZE", ":2");
+	ask("DBSIZE", ":3");
+	ask("EXISTS app1:celeriac:test:beat:leader", ":1");
 	entry_done(&e);
 	publisher_close(&p, 0);
 }
@@ -283,15 +414,15 @@ START_TEST(test_same_as_python)
 	struct entry e = new_entry();
 	struct err err = {0};
 	struct slice raw;
-	bool sent = false;
 	FILE *f = fopen("tests/data/messages/celery-5.7.0/beat.json", "r");
 
 	ck_assert_ptr_nonnull(f);
 	buf_added(&file, fread(buf_reserve(&file, 60000), 1, 60000, f));
 	fclose(f);
 	open_publisher(&p);
-	must(publisher_load(&p, &e, &err), &err);
-	must(publisher_send(&p, &e, &sent, &err), &err);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	must(redis_link_do(broker_link(p.broker), clock_deadline(USEC_PER_SEC), &reply, &err,
 			   "LINDEX celery 0"),
 	     &err);
@@ -318,6 +449,9 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_load);
 	tcase_add_test(t, test_two_beats);
+	tcase_add_test(t, test_batch);
+	tcase_add_test(t, test_lease);
+	tcase_add_loop_test(t, test_holder, 0, ARRAY_LEN(holders));
 	tcase_add_test(t, test_outage);
 	tcase_add_test(t, test_lost_answer);
 	tcase_add_test(t, test_refusals);

@@ -1,0 +1,121 @@
+/*
+ * check.c: --check: every service is reached, and what would be done is printed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "beat.h"
+#include "json.h"
+#include "store.h"
+
+struct check {
+	const struct settings *settings;
+	int failed;
+};
+
+static void verdict(struct check *c, const char *what, int rc, const char *text,
+		    const struct err *err)
+{
+	printf("%s  %-12s %s\n", rc < 0 ? "FAIL" : "ok  ", what, rc < 0 ? err->msg : text);
+	c->failed += rc < 0;
+}
+
+/* Whoever leads, this one would start: as the first, or to stand by. */
+static int read_lease(struct redis *r, const struct redis_address *a, const char *instance,
+		      char text[LEASE_HOLDER + 64], struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *value = NULL, *left = NULL;
+	_cleanup_free_ char *key = lease_key(a, instance);
+	char holder[LEASE_HOLDER];
+	int rc = redis_do(r, &value, err, "GET %s", key);
+
+	if (rc == 0)
+		rc = redis_do(r, &left, err, "PTTL %s", key);
+	if (rc < 0)
+		return rc;
+	lease_holder(redis_reply_str(value), holder);
+	if (redis_reply_int(left) > 0)
+		snprintf(text, LEASE_HOLDER + 64, "%s, for %.1f s more unless it renews", holder,
+			 (double)redis_reply_int(left) / 1000);
+	else
+		snprintf(text, LEASE_HOLDER + 64, "%s", holder);
+	return 0;
+}
+
+static void check_broker(struct check *c)
+{
+	struct redis_address address = {0};
+	char leader[LEASE_HOLDER + 64] = "";
+	struct redis *r = NULL;
+	struct err err = {0};
+	int rc = connect_once(c->settings, connect_url(c->settings), &address, &r, &err);
+
+	verdict(c, "broker", rc, "answers", &err);
+	if (rc < 0)
+		return;
+	rc = read_lease(r, &address, c->settings->instance, leader, &err);
+	verdict(c, "leader", rc, leader, &err);
+	redis_close(r);
+	redis_address_done(&address);
+}
+
+static void check_table(struct check *c, struct entries *entries)
+{
+	_cleanup_json_ json_t *rows = NULL;
+	struct store *store = NULL;
+	struct err err = {0};
+	char text[64];
+	int rc;
+
+	if (!c->settings->database_url || !*c->settings->database_url)
+		return;
+	rc = store_open(c->settings, &store, &err);
+	if (rc == 0)
+		rc = store_load_periodic_tasks(store, &rows, &err);
+	snprintf(text, sizeof(text), "%zu enabled rows", json_array_size(rows));
+	verdict(c, "table", rc, text, &err);
+	if (rc == 0)
+		entries_add_rows(entries, rows, c->settings);
+	store_close(store);
+}
+
+static void print_entry(const struct entry *e)
+{
+	char text[SCHEDULE_TEXT];
+
+	schedule_text(e->schedule_value, &e->schedule, text);
+	printf("ok    %-12s %s (%s) %s to queue %s\n", "entry", e->name, e->task, text, e->queue);
+}
+
+static void check_entries(struct check *c)
+{
+	const struct timezone_info *zone = NULL;
+	struct entries entries;
+	struct err err = {0};
+	int rc = timezone_open(c->settings->timezone, c->settings->enable_utc, &zone, &err);
+
+	if (rc == 0)
+		rc = service_entries(c->settings, zone, &entries, &err);
+	if (rc < 0) {
+		verdict(c, "entries", rc, "", &err);
+	} else {
+		check_table(c, &entries);
+		for (size_t i = 0; i < entries.count; i++)
+			print_entry(&entries.list[i]);
+		entries_done(&entries);
+	}
+	timezone_close(zone);
+}
+
+int beat_check(const struct settings *s)
+{
+	struct check c = {.settings = s};
+
+	check_broker(&c);
+	check_entries(&c);
+	if (c.failed > 0)
+		printf("%d check(s) failed\n", c.failed);
+	else
+		printf("ready\n");
+	return c.failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
