@@ -108,13 +108,15 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 	return engine_create(s->engine, &spec, ret_id, ret_warnings, err);
 }
 
-static void remove_half_made(struct sandbox *s, const char *id)
+void sandbox_container_drop(struct sandbox *s, const char *id)
 {
-	struct err ignored;
+	struct err err;
 
-	/* Otherwise a sweep finds it. */
-	if (engine_remove(s->engine, id, &ignored) < 0)
-		log_debug("a container that could not be started: %s", ignored.msg);
+	if (engine_remove(s->engine, id, &err) == 0)
+		return;
+	log_debug("container %.12s stays until a sweep: %s", id, err.msg);
+	if (s->index.link)
+		sandbox_index_suspect(&s->index, id, reap_text(REAP_UNWANTED), clock_wall());
 }
 
 /* The volume may have been removed behind our back; the engine then makes an empty one. */
@@ -151,7 +153,7 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			memcpy(ret_id, id, ENGINE_ID_SIZE);
 			return 0;
 		}
-		remove_half_made(s, id);
+		sandbox_container_drop(s, id);
 		if (err_is_transient(err) || deliver_again(s, &second) < 0)
 			break;
 	}
@@ -191,7 +193,7 @@ int sandbox_container_try(struct sandbox *s, struct sandbox_trial *ret, struct e
 		return err_wrap(err, "trying a container");
 	rc = look_inside(s, id, &t, err);
 	if (rc < 0)
-		remove_half_made(s, id);
+		sandbox_container_drop(s, id);
 	else
 		rc = engine_remove(s->engine, id, err);
 	if (rc < 0) {

@@ -29,10 +29,8 @@ static void spare_free(struct spare *p)
 /* For good, with its container. */
 static void discard(struct sandbox *s, struct spare *p)
 {
-	struct err err;
-
-	if (p && engine_remove(s->engine, p->id, &err) < 0)
-		log_debug("a spare sandbox stays until a sweep: %s", err.msg);
+	if (p)
+		sandbox_container_drop(s, p->id);
 	spare_free(p);
 }
 
@@ -140,7 +138,6 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 					    .project = "",
 					    .task = "",
 					    .name = name};
-	struct err second;
 	int rc;
 
 	sandbox_container_spare_name(name);
@@ -155,8 +152,8 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 	mutex_unlock(&s->pool.lock);
 	rc = agent_link_open(s->engine, p->id, 1, false, clock_deadline(SANDBOX_HELLO_TIME),
 			     &p->link, err);
-	if (rc < 0 && engine_remove(s->engine, p->id, &second) < 0)
-		log_debug("a spare sandbox whose agent does not answer: %s", second.msg);
+	if (rc < 0)
+		sandbox_container_drop(s, p->id);
 	return rc;
 }
 

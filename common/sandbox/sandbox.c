@@ -312,11 +312,10 @@ void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,
 			 const struct sandbox_outcome *o)
 {
 	struct live *live;
-	struct err err;
 
 	if (run->one_shot) {
-		if (o->container[0] && engine_remove(s->engine, o->container, &err) < 0)
-			log_debug("a used sandbox stays until a sweep: %s", err.msg);
+		if (o->container[0])
+			sandbox_container_drop(s, o->container);
 		return;
 	}
 	live = run->task_id ? sandbox_live_take(s, run->conversation) : NULL;

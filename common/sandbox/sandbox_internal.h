@@ -97,6 +97,9 @@ struct container_wish {
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
+/* Nobody wants it any more. What cannot be removed now is noted for a sweep, by whichever worker.
+ */
+void sandbox_container_drop(struct sandbox *s, const char *id);
 /* Makes one to see what the engine warns of (given) and what its agent sees, and removes it again.
  */
 #define SANDBOX_KERNEL_SIZE 72

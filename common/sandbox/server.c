@@ -80,7 +80,6 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 	struct sandbox_server *v;
 	struct engine_stream *stream = NULL;
 	char id[ENGINE_ID_SIZE];
-	struct err ignored;
 	int rc = sandbox_need(s, err);
 
 	if (rc == 0 && wish->network)
@@ -94,8 +93,7 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 		rc = engine_start(s->engine, id, err);
 	if (rc < 0) {
 		engine_stream_close(stream);
-		if (engine_remove(s->engine, id, &ignored) < 0)
-			log_debug("an MCP server that did not start: %s", ignored.msg);
+		sandbox_container_drop(s, id);
 		return err_wrap(err, "starting MCP server %.100s", wish->name);
 	}
 	v = xcalloc(1, sizeof(*v));
@@ -179,14 +177,12 @@ static bool still_runs(struct sandbox_server *v)
 void sandbox_server_end(struct sandbox_server *v, usec_t deadline)
 {
 	usec_t grace = clock_deadline(GRACE);
-	struct err err;
 
 	if (!v)
 		return;
 	engine_stream_close(v->stream);
 	while (clock_mono() < (deadline < grace ? deadline : grace) && still_runs(v))
 		poll(NULL, 0, LOOK_MS);
-	if (engine_remove(v->s->engine, v->container, &err) < 0)
-		log_debug("MCP server in %.12s stays until a sweep: %s", v->container, err.msg);
+	sandbox_container_drop(v->s, v->container);
 	free(v);
 }

@@ -188,7 +188,6 @@ static int attach_new(struct sandbox *s, struct session *se, const struct contai
 		      const char *id, struct err *err)
 {
 	struct agent_link *link;
-	struct err second;
 	int rc = agent_link_open(s->engine, id, se->record.epoch + 1, false,
 				 clock_deadline(SANDBOX_HELLO_TIME), &link, err);
 
@@ -196,8 +195,7 @@ static int attach_new(struct sandbox *s, struct session *se, const struct contai
 		se->live = new_live(wish->conversation, wish->project, id, link);
 		return 0;
 	}
-	if (engine_remove(s->engine, id, &second) < 0)
-		log_debug("a sandbox whose agent does not answer: %s", second.msg);
+	sandbox_container_drop(s, id);
 	return err_wrap(err, "a new sandbox");
 }
 

@@ -1,4 +1,4 @@
-/* Conversations and their containers: reuse, loss, two workers, sweeps, adoption. On the real
+/* Conversations and their containers: reuse, loss, two workers, adoption. On the real
  * engine. */
 #include <check.h>
 #include <signal.h>
@@ -60,19 +60,6 @@ static void settle(struct sandbox_worker *w)
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 
 	ck_assert_int_eq(redis_link_do(w->link, clock_deadline(LONG), &reply, &err, "PING"), 0);
-}
-
-/* Sweeps until one has removed something, and says which sweep it was; each time is kept short. */
-static int sweep_until(struct sandbox_worker *w, struct sandbox_report *ret)
-{
-	for (int n = 1;; n++) {
-		settle(w);
-		ck_assert_msg(sandbox_cleanup(w->sandbox, ret, &err) == 0, "%s", err.msg);
-		ck_assert_int_eq(ret->failed, 0);
-		if (ret->idle + ret->orphans > 0)
-			return n;
-		usleep(100000);
-	}
 }
 
 static void tell_redis(const char *line)
@@ -286,49 +273,6 @@ START_TEST(test_dead_worker_in_the_middle)
 }
 END_TEST
 
-/* What a worker leaves that dies between making a container and starting it. */
-static void make_half(const char *conversation)
-{
-	static const char *const argv[] = {"/celeriac/agent", NULL};
-	const struct engine_label labels[] = {
-		{"role", "conversation"}, {"conversation", conversation}, {"owner", "one@1"}};
-	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
-	const struct engine_spec spec = {.image = "celeriac-sandbox:latest",
-					 .name = name,
-					 .argv = argv,
-					 .labels = labels,
-					 .label_count = ARRAY_LEN(labels)};
-
-	sandbox_container_name(f.instance, conversation, "", name);
-	ck_assert_msg(engine_create(f.one.sandbox->engine, &spec, id, NULL, &err) == 0, "%s",
-		      err.msg);
-}
-
-START_TEST(test_half_made)
-{
-	struct sandbox_report report;
-
-	make_half("c");
-	run("c", note_it);
-	ck_assert(!o.reused && !o.restarted);
-	/* The name alone tells, when the index thinks that there is none. */
-	run("d", note_it);
-	settle(&f.one);
-	f.one.settings.sandbox_idle_timeout = 0;
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert_int_eq(report.idle, 2);
-	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
-	make_half("d");
-	ck_assert_str_eq(run("d", read_it), "False\n");
-	ck_assert(!o.reused && o.restarted);
-	make_half("e");
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 2 && report.orphans == 0);
-	ck_assert_int_gt(sweep_until(&f.one, &report), 1);
-	ck_assert(report.kept == 1 && report.orphans == 1);
-}
-END_TEST
-
 /* A program of its own, since it is killed: runs something slow in conversation c. */
 static char **victim_args;
 static const char slow_code[] = "import time\nprint('begun', flush=True)\ntime.sleep(3)\n"
@@ -452,64 +396,6 @@ START_TEST(test_taken_over_while_it_runs)
 	/* as the first one would have said: nothing was there */
 	ck_assert(!o.reused && !o.restarted && noted_again == 0);
 	sandbox_worker_stop(&f, &two, true);
-}
-END_TEST
-
-START_TEST(test_idle_sweep)
-{
-	struct sandbox_report report;
-
-	run("c", note_it);
-	run("d", note_it);
-	settle(&f.one);
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 2 && report.idle == 0 && report.orphans == 0 &&
-		  report.failed == 0);
-	usleep(1200000);
-	run("d", read_it);
-	settle(&f.one);
-	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 1 && report.idle == 1 && report.orphans == 0 &&
-		  report.failed == 0);
-	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
-	ck_assert_str_eq(run("c", read_it), "False\n");
-	ck_assert(o.restarted && !o.reused);
-	ck_assert_str_eq(run("d", read_it), "True\n");
-}
-END_TEST
-
-START_TEST(test_orphans)
-{
-	const char *argv[] = {"/celeriac/agent", NULL};
-	struct engine_spec stranger = {.image = "celeriac-sandbox:latest", .argv = argv};
-	struct engine_config config = {.host = getenv("DOCKER_HOST"), .instance = "test-stranger"};
-	char id[ENGINE_ID_SIZE], half[ENGINE_ID_SIZE];
-	struct container_wish wish = {
-		.role = SANDBOX_ROLE_RUN, .conversation = "c", .project = "", .task = "t"};
-	struct engine_container seen;
-	struct sandbox_report report;
-	struct sandbox_worker two;
-	struct engine *other;
-
-	ck_assert_int_eq(engine_open(&config, &other, &err), 0);
-	ck_assert_msg(engine_create(other, &stranger, id, NULL, &err) == 0, "%s", err.msg);
-	sandbox_worker_start(&f, "two", base_env, &two);
-	run_in(&two, "c", note_it);
-	/* made and not begun to be used when it died */
-	ck_assert_int_eq(sandbox_container_make(two.sandbox, &wish, half, &err), 0);
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 2 && report.orphans == 0);
-	sandbox_worker_stop(&f, &two, true);
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 2 && report.orphans == 0);
-	sweep_until(&f.one, &report);
-	ck_assert(report.kept == 0 && report.orphans == 2);
-	ck_assert_int_eq(engine_inspect(other, id, &seen, &err), 0);
-	ck_assert_int_eq(engine_remove(other, id, &err), 0);
-	engine_close(other);
-	run("c", read_it);
-	ck_assert(o.restarted);
 }
 END_TEST
 
@@ -643,11 +529,8 @@ int main(int argc, char **argv)
 	tcase_add_test(t, test_cancelled_while_waiting);
 	tcase_add_test(t, test_restart_of_a_worker);
 	tcase_add_test(t, test_dead_worker_in_the_middle);
-	tcase_add_test(t, test_half_made);
 	tcase_add_test(t, test_killed_in_the_middle);
 	tcase_add_test(t, test_taken_over_while_it_runs);
-	tcase_add_test(t, test_idle_sweep);
-	tcase_add_test(t, test_orphans);
 	tcase_add_test(t, test_reset_and_close);
 	tcase_add_test(t, test_one_shot);
 	tcase_add_test(t, test_capacity);
