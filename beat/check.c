@@ -6,6 +6,7 @@
 
 #include "beat.h"
 #include "json.h"
+#include "status.h"
 #include "store.h"
 
 struct check {
@@ -107,11 +108,21 @@ static void check_entries(struct check *c)
 	timezone_close(zone);
 }
 
+static void check_address(struct check *c)
+{
+	struct err err = {0};
+	int rc = status_check(c->settings, &err);
+
+	if (rc < 0)
+		verdict(c, "metrics", rc, "", &err);
+}
+
 int beat_check(const struct settings *s)
 {
 	struct check c = {.settings = s};
 
 	check_broker(&c);
+	check_address(&c);
 	check_entries(&c);
 	if (c.failed > 0)
 		printf("%d check(s) failed\n", c.failed);

@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include "beat.h"
+#include "bounds.h"
 #include "clock.h"
 #include "daemon.h"
+#include "http.h"
 #include "log.h"
 #include "options.h"
+#include "status.h"
 #include "url.h"
 
 static void banner(const struct settings *s, const struct options *o)
@@ -58,6 +61,21 @@ static int run(const struct settings *s, const struct options *o, int parent)
 	return status;
 }
 
+static int ask_ready(const struct settings *s)
+{
+	_cleanup_buf_ struct buf said = BUF_INIT(BOUND_ERROR_TEXT);
+	struct err err = {0};
+	int rc = http_global_init(&err);
+
+	if (rc == 0)
+		rc = status_ask(s, &said, &err);
+	if (said.len > 0)
+		fputs(said.data, stdout);
+	if (rc < 0)
+		fprintf(stderr, "celeriac-beat: %s\n", err.msg);
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int act(const struct settings *s, const struct options *o, int parent)
 {
 	switch (o->action) {
@@ -73,6 +91,7 @@ static int act(const struct settings *s, const struct options *o, int parent)
 	case ACTION_CHECK:
 		return beat_check(s);
 	case ACTION_READY:
+		return ask_ready(s);
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:
 	case ACTION_RESEAL:

@@ -14,6 +14,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "status.h"
 #include "table.h"
 
 #define RETRY_MIN (50 * USEC_PER_MSEC) /* after a try that failed, doubled each time … */
@@ -31,7 +32,8 @@ struct service {
 	struct publisher publisher;
 	struct scheduler scheduler;
 	struct entries entries;
-	struct table *table;	   /* or NULL */
+	struct table *table; /* or NULL */
+	struct status status;
 	bool leads;		   /* as far as it is known */
 	char leader[LEASE_HOLDER]; /* "" when nothing is known yet */
 	usec_t lease_due;	   /* monotonic: when the lease is taken or renewed */
@@ -104,6 +106,7 @@ static void stop_leading(struct service *s)
 	scheduler_done(&s->scheduler);
 	s->loaded = 0;
 	s->leads = false;
+	s->status.failing = 0;
 }
 
 static void set_role(struct service *s, bool leads, const char *leader)
@@ -118,6 +121,7 @@ static void set_role(struct service *s, bool leads, const char *leader)
 	if (!leads && s->leads)
 		stop_leading(s);
 	s->leads = leads;
+	status_role(&s->status, leads, leader);
 	snprintf(s->leader, sizeof(s->leader), "%s", leader);
 }
 
@@ -141,7 +145,7 @@ static int lead(struct service *s, struct err *err)
 
 /* ---- the loop ---- */
 
-static void tell(struct sending *sending)
+static void tell(struct service *s, struct sending *sending, usec_t slot)
 {
 	struct entry *e = sending->entry;
 
@@ -151,6 +155,7 @@ static void tell(struct sending *sending)
 	case SEND_DONE:
 		log_info("Scheduler: Sending due task %s (%s)", e->name, e->task);
 		log_debug("%s sent. id->%s", e->task, e->last_id);
+		status_sent(slot, clock_wall());
 		break;
 	case SEND_ELSEWHERE:
 		log_debug("Scheduler: %s (%s) was sent already", e->name, e->task);
@@ -159,10 +164,12 @@ static void tell(struct sending *sending)
 		if (!e->failing)
 			log_error("beat: entry '%.100s': %s; trying again until it works", e->name,
 				  sending->err.msg);
+		s->status.failing += !e->failing;
 		e->failing = true;
 		e->due = clock_deadline(RETRY_MAX);
 		return;
 	}
+	s->status.failing -= e->failing;
 	if (e->failing)
 		log_info("beat: entry '%.100s' works again", e->name);
 	e->failing = false;
@@ -172,15 +179,18 @@ static void tell(struct sending *sending)
 static int send_due(void *arg, struct entry **due, size_t count, struct err *err)
 {
 	struct sending list[SCHEDULER_BATCH];
+	usec_t slots[SCHEDULER_BATCH];
 	struct service *s = arg;
 	bool leads;
 	int rc;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		list[i] = (struct sending){.entry = due[i]};
+		slots[i] = due[i]->slot;
+	}
 	rc = publisher_send(&s->publisher, list, count, &leads, err);
 	for (size_t i = 0; i < count; i++)
-		tell(&list[i]);
+		tell(s, &list[i], slots[i]);
 	return rc < 0 || leads ? rc : err_set(err, ERR_CONFLICT, "another beat leads");
 }
 
@@ -196,6 +206,7 @@ static int load(struct service *s, struct err *err)
 			return rc;
 		s->loaded += n;
 	}
+	s->status.entries = s->entries.count;
 	if (!s->scheduler.heap)
 		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
 	return 0;
@@ -219,6 +230,8 @@ static void take_table(struct service *s)
 	entries_done(&s->entries);
 	s->entries = fresh;
 	s->loaded = 0;
+	s->status.failing = 0;
+	s->status.entries = s->entries.count;
 	log_info("beat: Schedule changed: %zu entries", s->entries.count);
 }
 
@@ -277,6 +290,7 @@ static usec_t tick(struct service *s)
 	take_table(s);
 	look_at_clocks(s);
 	if (work(s, &err) < 0) {
+		s->status.ready = false;
 		trouble(s, &err);
 		s->retry = s->retry == 0	      ? RETRY_MIN
 			   : s->retry * 2 > RETRY_MAX ? RETRY_MAX
@@ -284,6 +298,7 @@ static usec_t tick(struct service *s)
 		return s->retry;
 	}
 	no_trouble(s);
+	s->status.ready = true;
 	return idle(s);
 }
 
@@ -329,7 +344,7 @@ static void loop(struct service *s, int signals)
 	do {
 		span = tick(s);
 		service_human(span, human);
-		if (s->trouble_since == 0)
+		if (s->trouble_since == 0 && s->leads)
 			log_debug("beat: Waking up in %s.", human);
 	} while (wait_for(signals, table_fd(s->table), span));
 }
@@ -342,7 +357,11 @@ static int open_all(struct service *s, struct err *err)
 		rc = service_entries(s->settings, s->zone, &s->entries, err);
 	if (rc == 0)
 		rc = publisher_open(&s->publisher, s->settings, err);
-	return rc < 0 ? rc : table_open(s->settings, &s->table, err);
+	if (rc == 0)
+		rc = table_open(s->settings, &s->table, err);
+	s->status.table = s->table;
+	s->status.entries = s->entries.count;
+	return rc < 0 ? rc : status_open(&s->status, s->settings->beat_metrics, err);
 }
 
 int service_run(const struct settings *settings, int signals)
@@ -360,6 +379,7 @@ int service_run(const struct settings *settings, int signals)
 	log_debug("beat: Ticking with max interval->%s", human);
 	loop(&s, signals);
 	log_info("beat: Shutting down...");
+	status_close(&s.status);
 	table_close(s.table);
 	if (s.leads && s.trouble_since == 0)
 		lease_leave(&s.publisher.lease, clock_deadline(CLOSING));

@@ -137,6 +137,11 @@ void table_close(struct table *t)
 	free(t);
 }
 
+bool table_ready(const struct table *t)
+{
+	return store_ready(t->store);
+}
+
 int table_fd(const struct table *t)
 {
 	return t ? t->fd : -1;

@@ -14,6 +14,8 @@ struct table;
  * in *ret without DATABASE_URL. [init] */
 int table_open(const struct settings *s, struct table **ret, struct err *err) must_check;
 void table_close(struct table *t);
+/* The database answered last time. [any] */
+bool table_ready(const struct table *t);
 /* Readable when there is something to take; -1 for NULL. */
 int table_fd(const struct table *t);
 /* The rows as they are now, if they were read anew since the last call: given; else NULL. [one

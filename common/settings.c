@@ -302,6 +302,8 @@ static const struct conf_row g_rows[] = {
 	{ "PLUGIN_DIR", { NULL }, STRING(plugin_dir), .fallback = "/data/plugins", .help = "plugins: a directory each" },
 	{ "CELERIAC_METRICS", { NULL }, STRING(metrics), .fallback = "127.0.0.1:9808",
 	  .help = "address of /metrics, /healthz and /readyz; empty = off" },
+	{ "CELERIAC_BEAT_METRICS", { NULL }, STRING(beat_metrics), .fallback = "",
+	  .help = "the same of beat, which may run beside a worker; empty = off" },
 	{ "CELERIAC_LOG_FORMAT", { NULL }, STRING(log_format), .fallback = "celery", .choices = "celery|json",
 	  .help = "log lines as Celery's, or one JSON object each" },
 };

@@ -144,6 +144,7 @@ struct settings {
 	int64_t mcp_max;
 	const char *secrets_encryption_key; /* base64 keys, comma-separated */
 	const char *metrics;		    /* host:port, "" = off */
+	const char *beat_metrics;	    /* likewise, of beat */
 	const char *log_format;		    /* celery | json */
 
 	struct settings_state *state; /* private: where each value came from */

@@ -1,6 +1,6 @@
 /*
  * families.c: THE table of what is counted by label. To add one: a member of enum metric, a row
- * here, a line in celeriac-worker(8).
+ * here, a line in celeriac-worker(8) or celeriac-beat(8).
  */
 #include "families.h"
 
@@ -22,6 +22,8 @@ const struct metric_family metric_families[METRICS] = {
 				"Time of one call to PostgreSQL, waiting for a connection included." },
 	[METRIC_STORE_ERRORS] = { "celeriac_store_errors_total", METRIC_COUNTER, { NULL },
 				  "Calls to PostgreSQL that were not answered." },
+	[METRIC_BEAT_LATE] = { "celeriac_beat_late_seconds", METRIC_HISTOGRAM, { NULL },
+			       "From the time of a slot to when its message was on its queue." },
 };
 /* clang-format on */
 

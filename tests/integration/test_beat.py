@@ -3,9 +3,12 @@
 import datetime
 import json
 import os
+import pathlib
 import re
 import signal
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 import redis
@@ -14,7 +17,7 @@ from clients import HERE, PYTHONS
 from services import ROOT, Service, free_port, launch, patience, wait_until
 from worker import program_env, run_program
 
-PROGRAM = ROOT / "build/celeriac-beat"
+PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_BEAT", ROOT / "build/celeriac-beat"))
 SENDING = "Scheduler: Sending due task sandbox.cleanup (sandbox.cleanup)"
 
 
@@ -277,6 +280,44 @@ def test_in_the_background(broker, directory):
     finally:
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not pidfile.exists(), 30, lambda: log.read_text())
+
+
+def page(beat, path):
+    """(status, text); status 0 if nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://{beat.settings['CELERIAC_BEAT_METRICS']}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def test_pages(broker, make_beat, make_redis):
+    address = lambda: f"127.0.0.1:{free_port()}"
+    leader = make_beat(CELERIAC_BEAT_METRICS=address()).wait_log(SENDING, 2)
+    standby = make_beat(CELERIAC_BEAT_METRICS=address()).wait_log("beat: Standing by")
+    who = f"leader process {leader.process.pid} on "
+    for beat, role in ((leader, "leader"), (standby, "standby")):
+        wait_until(lambda: page(beat, "/readyz")[0] == 200, 10, lambda: page(beat, "/readyz"))
+        text = page(beat, "/readyz")[1]
+        assert f"broker up\nrole {role}\n{who}" in text and "database none\n" in text
+        done = run_beat("--ready", **beat.settings)
+        assert done.returncode == 0 and done.stdout == text
+        metrics = page(beat, "/metrics")[1]
+        assert f"celeriac_beat_leader {int(beat is leader)}\n" in metrics and "celeriac_beat_entries 1\n" in metrics
+    sent = int(re.search(r"celeriac_beat_late_seconds_count (\d+)\n", page(leader, "/metrics")[1])[1])
+    assert 2 <= sent <= state(broker)["total_run_count"] and "late_seconds_count" not in metrics
+    away = make_beat(url=make_redis().url(), CELERIAC_BEAT_METRICS=address())
+    wait_until(lambda: page(away, "/healthz")[0] == 200, 10)
+    status, text = page(away, "/readyz")
+    assert status == 503 and text.startswith("broker away\nrole none yet\nleader not known\n")
+    done = run_beat("--ready", **away.settings)
+    assert done.returncode == 1 and done.stdout == text
+    done = run_beat("--ready", CELERIAC_BEAT_METRICS="")
+    assert done.returncode == 1 and "CELERIAC_BEAT_METRICS" in done.stderr
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_BEAT_METRICS="localhost")
+    assert done.returncode == 1 and "CELERIAC_BEAT_METRICS: 'localhost' is not address:port" in done.stdout
 
 
 def test_check(broker, make_beat, postgres):

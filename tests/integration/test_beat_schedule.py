@@ -144,8 +144,8 @@ def storm(make_beat, broker, directory, seconds, seed):
     beats = [start() for _ in range(3)]
     began, kills = time.monotonic(), 0
     while time.monotonic() - began < seconds:
-        victim, count = rng.randrange(3), slots.count()
-        wait_until(lambda: slots.count() > count + rng.randrange(30), 30)
+        victim, wanted = rng.randrange(3), slots.count() + 1 + rng.randrange(30)
+        wait_until(lambda: slots.count() >= wanted, 30)
         beats[victim].end(signal.SIGKILL, 10)
         beats[victim] = start().wait_role()
         kills += 1
