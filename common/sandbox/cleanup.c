@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 #define LEFTOVER_AGE (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
 #define STEP	     (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
@@ -214,7 +215,7 @@ static int reap_conversation(struct sweep *w, const struct engine_container *c, 
 static void count(struct sweep *w, const struct engine_container *c, enum reap kind)
 {
 	log_info("sandbox %.12s removed: %s", c->id, reap_text(kind));
-	atomic_fetch_add(&w->s->reaped[kind], 1);
+	metric_count(METRIC_REAPED, reap_text(kind), NULL);
 	if (kind == REAP_IDLE || kind == REAP_FORGOTTEN)
 		w->report.idle++;
 	else
@@ -337,6 +338,8 @@ static void sweep_engine(struct sweep *w)
 	if (engine_sweep_volumes(w->s->engine, agents, before, &old_volumes, &err) < 0 ||
 	    engine_sweep_networks(w->s->engine, named, before, &old_networks, &err) < 0)
 		log_debug("old volumes and networks: %s", err.msg);
+	metric_add(metric_series(METRIC_REAPED, "volume", NULL), (uint64_t)old_volumes);
+	metric_add(metric_series(METRIC_REAPED, "network", NULL), (uint64_t)old_networks);
 	if (old_volumes + old_networks > 0)
 		log_info("left over and removed: %lld volume(s) of agents, %lld network(s)",
 			 (long long)old_volumes, (long long)old_networks);

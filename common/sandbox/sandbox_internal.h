@@ -75,7 +75,6 @@ struct sandbox {
 	struct {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
-	_Atomic uint64_t reaped[REAP_KINDS];
 };
 
 /* ---- live.c ---- */

@@ -81,6 +81,10 @@ def test_an_idle_conversation_is_reaped_and_begins_anew(house, make_beat, instan
     assert second["sandbox"] != first["sandbox"]
     done = reports(house)
     assert sum(report["idle"] for report in done) == 1 and all(report["failed"] == 0 for report in done)
+    why = ("SELECT decision, conversation_id, detail->>'why' FROM celeriac.activity_events"
+           " WHERE kind = 'container' AND target = %s AND detail->>'action' = 'remove'")
+    wait_until(lambda: house.postgres.sql(why, first["sandbox"]) == [("allow", conversation, "idle")], 30, "it is not recorded")
+    assert 'celeriac_reaped_total{kind="idle"} 1\n' in house.worker.http("/metrics")[1]
     third = house.run("print('kept')", conversation)
     assert (third["reused"], third["restarted"]) == (True, False)
 
