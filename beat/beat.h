@@ -31,6 +31,10 @@ struct entry {
 	int ignore_result;	   /* 0: not said, 1: true, -1: false */
 	usec_t expires, countdown; /* after the run, 0 = none */
 
+	bool is_row;	     /* of periodic_tasks */
+	usec_t known_run_at; /* wall, what the entry says itself of its last run, 0 = nothing */
+	int64_t known_run_count;
+
 	char *state;		 /* as it stands in Redis; NULL until it was read */
 	char last_id[UUID_SIZE]; /* the message of the last run, "" if none */
 	usec_t last_run_at;	 /* wall */
@@ -42,6 +46,8 @@ struct entry {
 	bool failing;	    /* its message cannot be sent, and that was said */
 };
 void entry_done(struct entry *e);
+/* The state of an entry that Redis does not know: run just now, unless it says more. Given. */
+char *entry_first_state(const struct entry *e, usec_t wall);
 /* How the state after a run at `wall` by message `id` is written. Given. */
 char *entry_state_text(usec_t wall, int64_t count, const char *id);
 /* Takes over what Redis holds. What cannot be read counts as a run just now. */
@@ -73,7 +79,7 @@ void entries_done(struct entries *l);
  * and ERR_UNSUPPORTED name entry and mistake. */
 int entries_add(struct entries *l, const char *name, const json_t *row, const char *queue,
 		struct err *err) must_check;
-/* sandbox.cleanup. */
+/* sandbox.cleanup, and celery.backend_cleanup where results do not expire by themselves. */
 int entries_add_own(struct entries *l, const struct settings *s, struct err *err) must_check;
 /* An object of entries by their names, as Celery's beat_schedule. */
 int entries_add_file(struct entries *l, const char *path, const struct settings *s,
@@ -129,8 +135,8 @@ struct publisher {
 };
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err) must_check;
 void publisher_close(struct publisher *p, usec_t deadline);
-/* Reads the states of at most PUBLISHER_LOAD entries, writing "last run now" for those that Redis
- * does not know. */
+/* Reads the states of at most PUBLISHER_LOAD entries, writing entry_first_state for those that
+ * Redis does not know. */
 #define PUBLISHER_LOAD 512
 int publisher_load(struct publisher *p, struct entry *list, size_t count,
 		   struct err *err) must_check;

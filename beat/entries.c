@@ -49,11 +49,31 @@ static struct entry *place_of(struct entries *l, const char *name)
 }
 
 /* ---- one entry ---- */
+/* What ran before Redis knew of it. */
+static int take_known_run(const json_t *row, struct entry *e, struct err *err)
+{
+	const json_t *at = json_member(row, "last_run_at"),
+		     *count = json_member(row, "total_run_count");
+	int rc = 0;
+
+	if (at && !json_is_string(at))
+		return err_set(err, ERR_INVALID, "last_run_at must be a time in ISO 8601");
+	if (count && (!json_is_integer(count) || json_integer_value(count) < 0))
+		return err_set(err, ERR_INVALID, "total_run_count must be a number from 0");
+	if (at)
+		rc = clock_parse_iso(json_string_value(at), &e->known_run_at, err);
+	if (rc < 0)
+		return err_wrap(err, "last_run_at");
+	e->known_run_count = json_integer_value(count);
+	return 0;
+}
+
 /* What is misspelt must not be passed over. `relative` changes the schedule. */
 static int check_keys(const json_t *row, struct entry *e, struct err *err)
 {
-	static const char *const known[] = {"task",    "schedule", "args", "kwargs",
-					    "options", "enabled",  "name", "relative"};
+	static const char *const known[] = {"task",	   "schedule",	     "args", "kwargs",
+					    "options",	   "enabled",	     "name", "relative",
+					    "last_run_at", "total_run_count"};
 	const char *key;
 	json_t *value;
 
@@ -95,6 +115,8 @@ static int fill(struct entry *e, const char *name, const json_t *row, const char
 	int rc = schedule_parse(e->schedule_value, &e->schedule, err);
 	if (rc == 0)
 		rc = check_keys(row, e, err);
+	if (rc == 0)
+		rc = take_known_run(row, e, err);
 	return rc < 0 ? rc : entry_take_options(e, options, err);
 }
 
@@ -117,14 +139,50 @@ int entries_add(struct entries *l, const char *name, const json_t *row, const ch
 }
 
 /* ---- where they come from ---- */
-int entries_add_own(struct entries *l, const struct settings *s, struct err *err)
+
+/* Backends whose results expire by themselves: Celery's supports_autoexpire, by the URL's scheme up
+ * to a '+'. */
+static bool expires_by_itself(const char *backend)
 {
-	json_t *row = json_pack("{s:s, s:f}", "task", "sandbox.cleanup", "schedule",
-				(double)s->sandbox_cleanup_interval / (double)USEC_PER_SEC);
-	int rc = entries_add(l, "sandbox.cleanup", row, s->task_default_queue, err);
+	static const char *const schemes[] = {
+		"redis",     "rediss",	  "sentinel", "rpc",	   "amqp",   "cache",	"memcache",
+		"memcached", "cassandra", "dynamodb", "couchbase", "consul", "disabled"};
+	size_t len = strcspn(backend, "+:");
+
+	for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+		if (strlen(schemes[i]) == len && strncmp(schemes[i], backend, len) == 0)
+			return true;
+	return false;
+}
+
+static bool needs_cleanup(const struct settings *s)
+{
+	return s->result_backend && *s->result_backend && s->result_expires > 0 &&
+	       !expires_by_itself(s->result_backend);
+}
+
+static int add_given(struct entries *l, const char *name, json_t *row, const struct settings *s,
+		     struct err *err)
+{
+	int rc = entries_add(l, name, row, s->task_default_queue, err);
 
 	json_decref(row);
 	return rc;
+}
+
+int entries_add_own(struct entries *l, const struct settings *s, struct err *err)
+{
+	int rc = add_given(l, "sandbox.cleanup",
+			   json_pack("{s:s, s:f}", "task", "sandbox.cleanup", "schedule",
+				     (double)s->sandbox_cleanup_interval / (double)USEC_PER_SEC),
+			   s, err);
+
+	if (rc < 0 || !needs_cleanup(s))
+		return rc;
+	return add_given(l, "celery.backend_cleanup",
+			 json_pack("{s:s, s:s, s:{s:i}}", "task", "celery.backend_cleanup",
+				   "schedule", "0 4 * * *", "options", "expires", 12 * 3600),
+			 s, err);
 }
 
 static int read_file(const char *path, struct buf *out, struct err *err)
@@ -176,7 +234,11 @@ void entries_add_rows(struct entries *l, const json_t *rows, const struct settin
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		const char *name = json_member_str(row, "name");
-		if (name && entries_add(l, name, row, s->task_default_queue, &err) < 0)
+		if (!name)
+			continue;
+		if (entries_add(l, name, row, s->task_default_queue, &err) < 0)
 			log_error("beat: periodic_tasks: %s; it is left out", err.msg);
+		else if (json_object_get(l->names, name))
+			place_of(l, name)->is_row = true;
 	}
 }

@@ -26,6 +26,13 @@ char *entry_state_text(usec_t wall, int64_t count, const char *id)
 		(long long)count, id);
 }
 
+char *entry_first_state(const struct entry *e, usec_t wall)
+{
+	if (e->known_run_at > 0 && e->known_run_at < wall)
+		wall = e->known_run_at;
+	return entry_state_text(wall, e->known_run_count, "");
+}
+
 static bool read_state(struct entry *e, struct slice text)
 {
 	_cleanup_json_ json_t *state = NULL;

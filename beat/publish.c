@@ -86,14 +86,17 @@ static void load_command(const struct publisher *p, const struct entry *list, si
 {
 	struct slice argv[4 + 2 * PUBLISHER_LOAD] = {as_slice("EVALSHA"), as_slice(p->load.sha),
 						     as_slice("1"), as_slice(p->state_key)};
-	_cleanup_free_ char *now = entry_state_text(clock_wall(), 0, "");
 	size_t n = 4;
 
 	for (size_t i = 0; i < count; i++) {
 		argv[n++] = as_slice(list[i].name);
-		argv[n++] = as_slice(now);
+		argv[n++] = as_slice(entry_first_state(&list[i], clock_wall()));
 	}
 	redis_command_argv(out, argv, n);
+	while (n > 4) {
+		free((char *)(uintptr_t)argv[n - 1].data);
+		n -= 2;
+	}
 }
 
 int publisher_load(struct publisher *p, struct entry *list, size_t count, struct err *err)

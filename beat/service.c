@@ -145,6 +145,12 @@ static int lead(struct service *s, struct err *err)
 
 /* ---- the loop ---- */
 
+static void note(struct service *s, const struct entry *e)
+{
+	if (e->is_row)
+		table_note(s->table, e->name, e->last_run_at, e->total_run_count);
+}
+
 static void tell(struct service *s, struct sending *sending, usec_t slot)
 {
 	struct entry *e = sending->entry;
@@ -156,6 +162,7 @@ static void tell(struct service *s, struct sending *sending, usec_t slot)
 		log_info("Scheduler: Sending due task %s (%s)", e->name, e->task);
 		log_debug("%s sent. id->%s", e->task, e->last_id);
 		status_sent(slot, clock_wall());
+		note(s, e);
 		break;
 	case SEND_ELSEWHERE:
 		log_debug("Scheduler: %s (%s) was sent already", e->name, e->task);
@@ -194,6 +201,17 @@ static int send_due(void *arg, struct entry **due, size_t count, struct err *err
 	return rc < 0 || leads ? rc : err_set(err, ERR_CONFLICT, "another beat leads");
 }
 
+/* What ran and was not written down, because the database was away or beat ended. */
+static void note_what_is_known(struct service *s)
+{
+	for (size_t i = 0; i < s->entries.count; i++) {
+		const struct entry *e = &s->entries.list[i];
+
+		if (e->total_run_count > 0 && e->last_run_at > e->known_run_at)
+			note(s, e);
+	}
+}
+
 /* The states are read when Redis answers, and only then is anything due. */
 static int load(struct service *s, struct err *err)
 {
@@ -206,9 +224,10 @@ static int load(struct service *s, struct err *err)
 			return rc;
 		s->loaded += n;
 	}
-	s->status.entries = s->entries.count;
-	if (!s->scheduler.heap)
+	if (!s->scheduler.heap) {
 		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
+		note_what_is_known(s);
+	}
 	return 0;
 }
 

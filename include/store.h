@@ -153,6 +153,9 @@ int store_save_mcp_tools(struct store *s, int64_t server, const char *hash, cons
 
 /* The enabled rows of periodic_tasks, an array of objects; given. */
 int store_load_periodic_tasks(struct store *s, json_t **ret, struct err *err) must_check;
+/* Writes what ran: an array of {name, last_run_at (ISO), total_run_count}, in one statement. Names
+ * that have no row, and runs before the last that is written, are passed over. */
+int store_note_periodic_tasks(struct store *s, const json_t *runs, struct err *err) must_check;
 
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */

@@ -239,12 +239,13 @@ def test_pidfile(make_beat, directory):
 
 def test_command_line_of_celery_beat(make_beat, directory):
     log = directory / "said.log"
-    beat = make_beat("-A", "app", "beat", "-s", "x.db", "-S", "django", "--max-interval=5", "-C", "-f", str(log))
+    beat = make_beat("-A", "app", "beat", "-s", "x.db", "-S", "django", "--max-interval=5", "-C", "-f", str(log), "-n", "b@%h",
+                     "--enable-remote-control", "--skip-checks", "--executable", "python3")
     wait_until(lambda: log.exists() and SENDING in log.read_text())
     assert "Ticking with max interval->5.00 seconds" in log.read_text()
     assert beat.term()[0] == 0
     noted = beat.log()
-    for name in ("--app", "--schedule", "--scheduler"):
+    for name in ("--app", "--schedule", "--scheduler", "--hostname", "--enable-remote-control", "--executable"):
         assert f"celeriac-beat: {name} is accepted and ignored" in noted
     assert "maxinterval -> 5.00 seconds" in noted
     quiet = make_beat("-q").wait_log(SENDING)

@@ -10,6 +10,8 @@ import signal
 import time
 import uuid
 
+import celery
+import celery.beat
 import pytest
 
 from services import wait_until
@@ -53,6 +55,34 @@ def test_a_file_of_entries(make_beat, broker, directory):
     assert beat.term()[0] == 0
 
 
+def test_results_are_cleaned_up_where_celery_does(make_beat, broker, directory):
+    """The entry is that of Celery: task, time and expiry; not for a backend that expires by itself, nor when nothing expires."""
+    def has(**settings):
+        done = run_beat("--check", CELERY_BROKER_URL=broker.url, **settings)
+        assert done.returncode == 0, done.stdout
+        return "celery.backend_cleanup (celery.backend_cleanup) at 0 4 * * * to queue celery" in done.stdout
+
+    database = "db+postgresql://u:p@127.0.0.1/db"
+    assert has(CELERY_RESULT_BACKEND=database) and has(CELERY_RESULT_BACKEND="mongodb://127.0.0.1/")
+    assert not has() and not has(CELERY_RESULT_BACKEND=database, CELERY_RESULT_EXPIRES="0")
+    for url in (broker.url, "redis+socket:///run/redis.sock", "rpc://", "cache+memcached://127.0.0.1:11211/"):
+        assert not has(CELERY_RESULT_BACKEND=url)
+    app = celery.Celery(broker=broker.url, backend="db+sqlite://", set_as_current=False)
+    theirs = celery.beat.Scheduler(app, lazy=True, schedule={})
+    theirs.install_default_entries({})
+    theirs = theirs.schedule["celery.backend_cleanup"]
+    assert (theirs.task, str(theirs.schedule._orig_minute), theirs.schedule._orig_hour) == ("celery.backend_cleanup", "0", "4")
+    ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=2)
+    broker.redis.hset(f"celeriac:{broker.instance}:beat", "celery.backend_cleanup",
+                      json.dumps({"last_run_at": ago.isoformat(), "total_run_count": 3, "task_id": ""}))
+    make_beat("--result-backend", database)
+    wait_until(lambda: broker.redis.llen("celery") == 1, 30)
+    (message,) = messages(broker)
+    left = datetime.datetime.fromisoformat(message["headers"]["expires"]) - datetime.datetime.now(datetime.timezone.utc)
+    assert message["headers"]["task"] == "celery.backend_cleanup"
+    assert theirs.options["expires"] - 60 < left.total_seconds() <= theirs.options["expires"]
+
+
 @pytest.mark.parametrize("entries, words", [
     ({"x": {"schedule": 5}}, "entry 'x': task is missing"),
     ({"x": {"task": "t", "schedule": "99 * * * *"}}, "entry 'x': schedule: minute: 99 is not in 0-59"),
@@ -88,6 +118,37 @@ def test_the_table(make_beat, broker, postgres):
         assert broker.redis.llen("rows") == count
     finally:
         postgres.sql("DELETE FROM celeriac.periodic_tasks")
+
+
+def row(postgres, name):
+    return postgres.sql(f"SELECT last_run_at, total_run_count FROM celeriac.periodic_tasks WHERE name = '{name}'")[0]
+
+
+def test_the_rows_know_what_ran(make_beat, broker, postgres):
+    """Beat's role writes the last run and the count; they stand in for a Redis that forgot; a role that may not changes nothing."""
+    try:
+        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, options) VALUES "
+                     "('often', 'app.often', '0.1', '{\"queue\": \"rows\"}'), ('never', 'app.never', '3600', '{}')")
+        beat = make_beat(DATABASE_URL=postgres.url("beat"))
+        wait_until(lambda: row(postgres, "often")[1] >= 12, 30, beat.log)  # more than one statement
+        assert beat.log().count("Schedule changed") == 1, "what beat writes is no change"
+        assert beat.term()[0] == 0
+        # what was not written any more is written by the next
+        known = states(broker)["often"]
+        beat = make_beat(DATABASE_URL=postgres.url("beat")).wait_log("beat: Leading")
+        wait_until(lambda: row(postgres, "often")[1] >= known["total_run_count"], 30, beat.log)
+        assert beat.term()[0] == 0
+        broker.redis.delete(f"celeriac:{broker.instance}:beat")
+        postgres.sql("UPDATE celeriac.periodic_tasks SET last_run_at = now() - interval '2 hours', total_run_count = 5 WHERE name = 'never'")
+        postgres.sql("REVOKE UPDATE (last_run_at, total_run_count) ON celeriac.periodic_tasks FROM celeriac_beat")
+        beat = make_beat(DATABASE_URL=postgres.url("beat"))
+        wait_until(lambda: states(broker).get("never", {}).get("total_run_count") == 6, 30, beat.log)
+        beat.wait_log("last runs cannot be written to periodic_tasks: ").wait_log(": Sending due task often", 15)
+        assert beat.log().count("cannot be written") == 1 and row(postgres, "never")[1] == 5
+        assert states(broker)["often"]["total_run_count"] > known["total_run_count"]
+    finally:
+        postgres.sql("DELETE FROM celeriac.periodic_tasks")
+        postgres.sql("SELECT celeriac.grant_rights()")
 
 
 def states(broker):
@@ -161,6 +222,7 @@ def test_one_message_per_slot(make_beat, broker, directory):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_one_message_per_slot_for_minutes(make_beat, broker, directory):
     storm(make_beat, broker, directory, 300, 2)
 
