@@ -108,14 +108,17 @@ static size_t ordered_lists(const struct broker *b, struct broker_list **out)
 	return b->list_count;
 }
 
-/* Queues whose key holds something else: said when it begins and when it is over. */
+/* Queues whose key holds something else: said when it begins and when it is over. A claim that had
+ * enough looks at no more lists: `wrong` begins with how many. */
 static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
 			  struct broker_list *const *lists)
 {
-	for (size_t i = 0; i < b->list_count; i++) {
+	int64_t looked = redis_reply_int(redis_reply_at(wrong, 0));
+
+	for (size_t i = 0; i < b->list_count && (int64_t)i < looked; i++) {
 		bool now = false;
 
-		for (size_t w = 0; !now && w < redis_reply_count(wrong); w++)
+		for (size_t w = 1; !now && w < redis_reply_count(wrong); w++)
 			now = redis_reply_int(redis_reply_at(wrong, w)) == (int64_t)i;
 		if (now && !lists[i]->no_list)
 			log_error("the queue %s is no list: nothing is taken from it",

@@ -3,11 +3,12 @@
 -- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, how often a message may be
 -- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
 -- is forgotten, then per list the end of its unacked record and its priority step.
--- Returns the count of unreadable messages, that of those nobody lives to read, the positions (from 0) of what is no list,
+-- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at and which of them
+-- (from 0) are none,
 -- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted).
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
-local wrong = {}
+local wrong = {0}
 local out = {0, 0, wrong}
 -- What cannot be recorded is not taken: a script that ends half-way cannot be taken back.
 redis.call('HLEN', KEYS[1])
@@ -30,6 +31,7 @@ for i = 4, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
 	end
+	wrong[1] = i - 3
 	local at = 10 + 2 * (i - 4)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}

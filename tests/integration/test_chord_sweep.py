@@ -98,7 +98,7 @@ def test_a_part_that_was_counted_twice(make_worker, make_dying_worker, sig, brok
 
 def test_a_part_of_ours_that_another_counted_twice(make_worker, sig, broker):
     """As the worker before, with our worker returning the part that makes it complete: no need to wait."""
-    ours = make_worker(start=False)
+    ours = make_worker("-c", "1", start=False)  # part-1 is in when part-2 makes it complete
     result = chord([sig("add", n, n, task_id=f"part-{n}") for n in range(3)])(sig("xsum"))
     key = f"celery-taskset-meta-{result.parent.id}"
     broker.redis.zadd(f"{key}.j", {json.dumps([1, "part-1", "FAILURE", {"exc_type": "E", "exc_message": ["x"],

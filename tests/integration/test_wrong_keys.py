@@ -1,6 +1,7 @@
 """Keys of another type than ours and kombu's, and servers that answer nonsense: said, and nothing is lost or ends."""
 
 import random
+import signal
 import socket
 import threading
 
@@ -13,7 +14,9 @@ def test_a_queue_that_is_no_list_disturbs_no_other(make_worker, app, broker):
     worker = make_worker("-c", "1", "-Q", "one,two,three")
     broker.redis.set("three", "x")
     wait_until(lambda: worker.log_lines("ERROR.*the queue three is no list"), 30, worker.log)
+    worker.process.send_signal(signal.SIGSTOP)  # so that many claims are full before they come to the third queue
     results = [app.send_task("celeriac.echo", (n,), queue=queue) for n in range(50) for queue in ("one", "two")]
+    worker.process.send_signal(signal.SIGCONT)
     assert [result.get(timeout=30) for result in results] == [n for n in range(50) for _ in range(2)]
     broker.redis.delete("three")
     assert app.send_task("celeriac.echo", ("there",), queue="three").get(timeout=30) == "there"
