@@ -235,6 +235,8 @@ static const struct conf_row g_rows[] = {
 	{ "DOCKER_HOST", { NULL }, URL(docker_host), .fallback = "unix:///var/run/docker.sock", .flags = CONF_NOT_EMPTY,
 	  .help = "the engine: unix:///path or tcp://host:port" },
 	{ "DOCKER_TLS_VERIFY", { NULL }, BOOL(docker_tls_verify), .fallback = "false", .help = "TLS with client certificates on TCP" },
+	{ "DOCKER_PLAIN_TCP", { NULL }, BOOL(docker_plain_tcp), .fallback = "false",
+	  .help = "TCP without TLS beyond loopback, where nobody else is on the way: a socket proxy on a network of its own" },
 	{ "DOCKER_CERT_PATH", { NULL }, STRING(docker_cert_path), .fallback = "",
 	  .help = "directory of ca.pem, cert.pem and key.pem; empty = ~/.docker" },
 	{ "DOCKER_API_VERSION", { NULL }, STRING(docker_api_version), .fallback = "", .help = "instead of the negotiated one" },

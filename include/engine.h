@@ -22,6 +22,7 @@ struct engine_config {
 	const char
 		*host; /* unix:///path, tcp://host:port, NULL or "" = unix:///var/run/docker.sock */
 	bool tls_verify; /* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */
+	bool plain_tcp;	 /* tcp without TLS to other machines, too */
 	const char *cert_path;
 	const char *api_version; /* pins, or NULL */
 	const char *instance;	 /* value of the label celeriac.instance: what is ours */

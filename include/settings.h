@@ -105,6 +105,7 @@ struct settings {
 	const char *owner_database_url;
 	int64_t database_connections;
 	const char *docker_host;
+	bool docker_plain_tcp;
 	bool docker_tls_verify;
 	const char *docker_cert_path;
 	const char *docker_api_version;

@@ -66,10 +66,11 @@ static int set_tcp(struct engine *e, const char *host, const struct engine_confi
 	if (!u.host[0] || u.user[0] || u.password[0] || u.query[0] ||
 	    (u.path[0] && strcmp(u.path, "/") != 0))
 		return err_set(err, ERR_INVALID, "must be tcp://host:port");
-	if (!config->tls_verify && !is_loopback(u.host))
+	if (!config->tls_verify && !config->plain_tcp && !is_loopback(u.host))
 		return err_set(err, ERR_DENIED,
 			       "plain TCP would give root on %s to whoever is on the way; "
-			       "set DOCKER_TLS_VERIFY=1 with certificates",
+			       "set DOCKER_TLS_VERIFY=1 with certificates, or "
+			       "DOCKER_PLAIN_TCP=1 where the way is yours",
 			       u.host);
 	bool v6 = strchr(u.host, ':') != NULL;
 	int port = u.port ? u.port : config->tls_verify ? 2376 : 2375;

@@ -25,6 +25,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 {
 	const struct engine_config config = {.host = settings->docker_host,
 					     .tls_verify = settings->docker_tls_verify,
+					     .plain_tcp = settings->docker_plain_tcp,
 					     .cert_path = settings->docker_cert_path,
 					     .api_version = settings->docker_api_version,
 					     .instance = settings->instance};

@@ -5,14 +5,19 @@
 """
 
 import os
+import pathlib
 
 from celery import Celery
 from flask import Flask, jsonify, request
 
-celery = Celery(
-    broker=os.environ["CELERY_BROKER_URL"],
-    backend=os.environ["CELERY_RESULT_BACKEND"],
-)
+
+
+def redis_url(name):
+    """From the variable, or the file of a compose secret."""
+    return os.environ[name] if name in os.environ else pathlib.Path(os.environ["REDIS_URL_FILE"]).read_text().strip()
+
+
+celery = Celery(broker=redis_url("CELERY_BROKER_URL"), backend=redis_url("CELERY_RESULT_BACKEND"))
 app = Flask(__name__)
 
 # What a caller may choose; everything else is the application's decision.

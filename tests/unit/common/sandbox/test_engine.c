@@ -74,6 +74,25 @@ START_TEST(test_hosts)
 }
 END_TEST
 
+/* Said explicitly, and only what it says. */
+START_TEST(test_plain_tcp)
+{
+	struct engine_config config = {
+		.host = "tcp://engine:2375", .plain_tcp = true, .instance = "test"};
+	struct engine *e = NULL;
+
+	ck_assert_int_eq(engine_open(&config, &e, &g_err), 0);
+	ck_assert_str_eq(e->target.base_url, "http://engine:2375");
+	ck_assert_ptr_null(e->target.ca_file);
+	engine_close(e);
+	config.tls_verify = true;
+	config.cert_path = "/certs";
+	ck_assert_int_eq(engine_open(&config, &e, &g_err), 0);
+	ck_assert_str_eq(e->target.base_url, "https://engine:2375");
+	engine_close(e);
+}
+END_TEST
+
 START_TEST(test_configs)
 {
 	char path[300] = "unix:///";
@@ -368,6 +387,7 @@ int main(void)
 	TCase *t = tcase_create("engine");
 
 	tcase_add_loop_test(t, test_hosts, 0, ARRAY_LEN(hosts));
+	tcase_add_test(t, test_plain_tcp);
 	tcase_add_test(t, test_configs);
 	tcase_add_test(t, test_versions);
 	tcase_add_test(t, test_errors);
