@@ -1,5 +1,6 @@
 /*
- * backend.h: where results go. For now Redis, or nowhere (disabled://).
+ * backend.h: where results go: Redis, or nowhere (disabled://). One table of drivers
+ * (common/backend/) is behind it.
  */
 #ifndef CELERIAC_BACKEND_H
 #define CELERIAC_BACKEND_H
@@ -51,6 +52,9 @@ bool backend_ready(const struct backend *b);
 /* True when broker and backend are one Redis: result and ack can be one transaction (broker.h). */
 bool backend_shares_broker(const struct backend *b);
 bool backend_is_disabled(const struct backend *b);
+/* The parts of chords are counted where they are stored (chord.h); else whoever makes a chord has
+ * to send celery.chord_unlock, which looks for them. */
+bool backend_counts_chords(const struct backend *b);
 
 /* The bytes of a meta: pure. ERR_TOOBIG. [any] */
 int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
@@ -66,7 +70,7 @@ int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t
 
 /* Likewise, but only while no worker has begun the task; not told how it went. [any] */
 void backend_store_unbegun(struct backend *b, struct backend_write *w);
-/* The key of a meta. Given. */
+/* The key of a meta in Redis. Given. */
 char *backend_meta_key(const struct backend *b, const char *task_id);
 /* Results are compressed (result_compression): the scripts cannot see that one is a SUCCESS. */
 bool backend_compresses(const struct backend *b);
@@ -74,8 +78,11 @@ bool backend_compresses(const struct backend *b);
 /* Python's repr of a stored exception: "RuntimeError('boo')". Given. [any] */
 char *backend_exception_repr(const json_t *exception);
 /* The metas of `count` tasks: an array of objects, null where nothing is stored. Given. What is
- * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a Redis backend. Blocks. [any] */
+ * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a backend. Blocks. [any] */
 int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,
 		     json_t **ret, struct err *err) must_check;
+
+/* Forgets what is older than result_expires, where nobody else does. Blocks. [any] */
+int backend_cleanup(struct backend *b, struct err *err) must_check;
 
 #endif

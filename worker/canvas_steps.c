@@ -96,8 +96,11 @@ static int add_size(const struct follower *f, const struct signature_chord *chor
 static int add_chord(const struct follower *f, const struct signature_chord *chord, struct err *err)
 {
 	struct backend_write w;
-	int rc = chord->size > 0 ? add_size(f, chord, err) : 0;
+	int rc;
 
+	if (!backend_counts_chords(f->worker->backend))
+		return 0; /* the parts find that out */
+	rc = chord->size > 0 ? add_size(f, chord, err) : 0;
 	if (rc == 0 && chord->results != NULL) {
 		rc = backend_group_encode(f->worker->backend, chord->group_id, chord->results, &w,
 					  err);

@@ -172,7 +172,7 @@ int chord_sweep_start(struct worker *w, struct err *err)
 {
 	int rc;
 
-	if (w->settings.chord_patience == 0 || backend_is_disabled(w->backend))
+	if (w->settings.chord_patience == 0 || !backend_counts_chords(w->backend))
 		return 0;
 	rc = thread_start(&w->chords.thread, "chords", sweep_thread, w, err);
 	w->chords.started = rc == 0;

@@ -1,28 +1,65 @@
 /*
- * Results in Redis as Celery writes them: SETEX and PUBLISH of one JSON meta under
- * celery-task-meta-<id>.
+ * The front of the result backends: which one it is, and what is the same for all of them.
  */
-#include "redis_backend.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bounds.h"
+#include "chord.h"
+#include "driver.h"
 #include "json.h"
-#include "log.h"
 #include "mem.h"
 #include "serial.h"
-#include "transport.h"
 
-extern const char script_store[], script_unbegun[], script_chord_part[], script_chord_done[],
-	script_chord_sweep[], script_chord_look[];
+static const char *const g_nowhere[] = {"disabled", NULL};
+static const struct backend_driver g_disabled = {.name = "disabled", .schemes = g_nowhere};
+
+static const struct backend_driver *const g_drivers[] = {&g_disabled, &backend_redis};
+
+/* Names that Celery has, and why they are nothing here. */
+static const struct {
+	const char *scheme, *why;
+} g_refused[] = {
+	{"cache+memory:", "results in the memory of this process can be read by nobody else"},
+};
 
 void backend_write_done(struct backend_write *w)
 {
 	free(w->key);
 	free(w->value);
 	*w = (struct backend_write){0};
+}
+
+static bool begins(const char *url, const char *scheme)
+{
+	return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+static int refuse(const char *url, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(g_refused); i++) {
+		if (begins(url, g_refused[i].scheme))
+			return err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s: %s",
+				       (int)strcspn(url, ":"), url, g_refused[i].why);
+	}
+	return err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s is not built in; redis:// is",
+		       (int)strcspn(url, ":"), url);
+}
+
+static int find_driver(const char *url, const struct backend_driver **ret, struct err *err)
+{
+	if (url == NULL || url[0] == '\0') {
+		*ret = &g_disabled;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(g_drivers); i++) {
+		for (const char *const *scheme = g_drivers[i]->schemes; *scheme != NULL; scheme++) {
+			if (begins(url, *scheme)) {
+				*ret = g_drivers[i];
+				return 0;
+			}
+		}
+	}
+	return refuse(url, err);
 }
 
 /* How values are written, and for how long. */
@@ -49,184 +86,133 @@ static int take_settings(struct backend *b, const struct settings *s, struct err
 	return 0;
 }
 
-static const struct {
-	size_t offset;
-	const char *text;
-} g_scripts[] = {
-	{offsetof(struct backend, store), script_store},
-	{offsetof(struct backend, unbegun), script_unbegun},
-	{offsetof(struct backend, chord_part), script_chord_part},
-	{offsetof(struct backend, chord_done), script_chord_done},
-	{offsetof(struct backend, chord_sweep), script_chord_sweep},
-	{offsetof(struct backend, chord_look), script_chord_look},
-};
-
-static void add_scripts(struct backend *b)
+/* Everything that needs no server and is not the driver's own. */
+static int prepare(struct backend *b, const struct settings *s, struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_LEN(g_scripts); i++) {
-		struct redis_script *script = (void *)((char *)b + g_scripts[i].offset);
+	int rc = find_driver(s->result_backend, &b->driver, err);
 
-		redis_script_init(script, g_scripts[i].text);
-		redis_link_add_script(b->link, script);
-	}
-}
-
-static int open_redis(struct backend *b, const char *url, const struct redis_tuning *tuning,
-		      const struct redis_address *broker, struct redis_link *broker_link,
-		      struct err *err)
-{
-	struct redis_address address = {0};
-	int rc = redis_address_parse_tuned(url, tuning, &address, err);
-
-	if (rc < 0)
-		return err_wrap(err, "result_backend");
-	if (redis_address_warning(&address) != NULL)
-		log_warning("%s: %s", address.safe, redis_address_warning(&address));
-	b->shares_broker = broker != NULL && redis_address_equal(&address, broker);
-	if (b->shares_broker)
-		b->link = broker_link;
-	else
-		rc = redis_link_new(&address, "celeriac-backend", &b->link, err);
 	if (rc == 0)
-		add_scripts(b);
-	redis_address_done(&address);
+		rc = take_settings(b, s, err);
+	if (rc == 0 && b->driver->check != NULL)
+		rc = b->driver->check(b, s, err);
 	return rc;
-}
-
-static bool is_redis(const char *url)
-{
-	static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://",
-					      "socket://", "sentinel://"};
-
-	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
-			return true;
-	}
-	return false;
 }
 
 int backend_check(const struct settings *s, struct err *err)
 {
 	struct backend b = {0};
 
-	return take_settings(&b, s, err);
+	return prepare(&b, s, err);
 }
 
 int backend_open(const struct settings *s, const struct redis_address *broker,
 		 struct redis_link *broker_link, struct backend **ret, struct err *err)
 {
 	struct backend *b = xcalloc(1, sizeof(*b));
-	const char *url = s->result_backend ? s->result_backend : "";
-	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	struct transport_options options = {0};
-	int rc = transport_options_read(s, TRANSPORT_BACKEND, &options, &notes, err);
+	int rc = prepare(b, s, err);
 
-	if (rc == 0) {
-		b->key_prefix = xstrdup(options.global_keyprefix);
-		b->chord_ordered = options.chord_ordered;
-	}
-	transport_options_tell(TRANSPORT_BACKEND, &notes);
-	if (rc == 0)
-		rc = take_settings(b, s, err);
 	if (rc == 0)
 		rc = timezone_open(s->timezone, s->enable_utc, &b->zone, err);
-	if (rc < 0)
-		goto fail;
-	if (url[0] == '\0' || strncmp(url, "disabled", 8) == 0)
-		b->disabled = true;
-	else if (is_redis(url))
-		rc = open_redis(b, url, &options.connection, broker, broker_link, err);
-	else
-		rc = err_set(err, ERR_UNSUPPORTED,
-			     "result_backend: %.*s is not built in; redis:// is",
-			     (int)strcspn(url, ":"), url);
-	if (rc < 0)
-		goto fail;
-	transport_options_done(&options);
+	if (rc == 0 && b->driver->open != NULL)
+		rc = b->driver->open(b, s, broker, broker_link, err);
+	if (rc < 0) {
+		backend_close(b, 0);
+		return rc;
+	}
 	*ret = b;
 	return 0;
-fail:
-	transport_options_done(&options);
-	backend_close(b, 0);
-	return rc;
 }
 
 void backend_close(struct backend *b, usec_t deadline)
 {
 	if (b == NULL)
 		return;
-	if (b->link != NULL && !b->shares_broker)
-		redis_link_free(b->link, deadline);
+	if (b->driver != NULL && b->driver->close != NULL)
+		b->driver->close(b, deadline);
 	timezone_close(b->zone);
-	free(b->key_prefix);
 	free(b);
 }
 
 bool backend_ready(const struct backend *b)
 {
-	return b->disabled || redis_link_up(b->link);
-}
-
-bool backend_shares_broker(const struct backend *b)
-{
-	return b->shares_broker;
+	return b->driver->ready == NULL || b->driver->ready(b);
 }
 
 bool backend_is_disabled(const struct backend *b)
 {
-	return b->disabled;
+	return b->driver == &g_disabled;
 }
 
-struct storing {
-	void (*done)(void *arg, const struct err *err);
-	void *arg;
-};
-
-static void stored(void *arg, struct redis_reply *const *replies, size_t count,
-		   const struct err *err)
+bool backend_counts_chords(const struct backend *b)
 {
-	struct storing *storing = arg;
-	struct err failed = {0};
-
-	if (count == 1 && redis_reply_type(replies[0]) == REDIS_ERROR) {
-		struct slice text = redis_reply_str(replies[0]);
-
-		err_set(&failed, ERR_FAILED, "Redis: %.*s", (int)text.len, text.data);
-		err = &failed;
-	}
-	if (storing->done != NULL)
-		storing->done(storing->arg, err);
-	free(storing);
+	return (b->driver->caps & BACKEND_COUNTS_CHORDS) != 0;
 }
 
-static void submit(struct backend *b, const struct redis_script *script, struct backend_write *w,
-		   void (*done)(void *arg, const struct err *err), void *arg)
+int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
+		   struct err *err)
 {
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	struct storing *storing;
+	if (backend_is_disabled(b))
+		return err_set(err, ERR_UNSUPPORTED, "there is no result backend to write to");
+	if (b->driver->encode(b, m, ret, err) < 0)
+		return err_wrap(err, "result of %s", m->task_id);
+	return 0;
+}
 
-	if (b->disabled) {
-		backend_write_done(w);
-		if (done != NULL)
-			done(arg, NULL);
+static void store(struct backend *b, enum backend_store_when when, struct backend_write *w,
+		  void (*done)(void *arg, const struct err *err), void *arg)
+{
+	if (!backend_is_disabled(b)) {
+		b->driver->store(b, when, w, done, arg);
 		return;
 	}
-	storing = xcalloc(1, sizeof(*storing));
-	storing->done = done;
-	storing->arg = arg;
-	redis_command(&commands, "EVALSHA %s 1 %s %b %lld", script->sha, w->key, w->value, w->len,
-		      (long long)w->ttl);
-	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, stored, storing);
 	backend_write_done(w);
+	if (done != NULL)
+		done(arg, NULL);
 }
 
 void backend_store(struct backend *b, struct backend_write *w,
 		   void (*done)(void *arg, const struct err *err), void *arg)
 {
-	submit(b, &b->store, w, done, arg);
+	store(b, STORE_UNLESS_SUCCESS, w, done, arg);
 }
 
 void backend_store_unbegun(struct backend *b, struct backend_write *w)
 {
-	submit(b, &b->unbegun, w, NULL, NULL);
+	store(b, STORE_UNLESS_BEGUN, w, NULL, NULL);
+}
+
+int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,
+		     json_t **ret, struct err *err)
+{
+	if (backend_is_disabled(b))
+		return err_set(err, ERR_UNSUPPORTED, "there is no result backend to read from");
+	if (count > 0)
+		return b->driver->get_many(b, task_ids, count, deadline, ret, err);
+	*ret = json_array();
+	return 0;
+}
+
+int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
+		 struct err *err)
+{
+	_cleanup_json_ json_t *metas = NULL;
+	struct err why = {0};
+
+	*ret = NULL;
+	if (backend_is_disabled(b))
+		return 0;
+	if (backend_get_many(b, &task_id, 1, deadline, &metas, &why) < 0) {
+		if (!err_is_transient(&why))
+			return 0;
+		*err = why;
+		return err_wrap(err, "result of %.80s", task_id);
+	}
+	if (json_is_object(json_array_get(metas, 0)))
+		*ret = json_incref(json_array_get(metas, 0));
+	return 0;
+}
+
+int backend_cleanup(struct backend *b, struct err *err)
+{
+	return b->driver->cleanup != NULL ? b->driver->cleanup(b, err) : 0;
 }

@@ -33,7 +33,7 @@ static const struct {
 void backend_chord_keys(const struct backend *b, const char *group_id, char *ret[CHORD_KEYS])
 {
 	for (int i = 0; i < CHORD_KEYS; i++) {
-		ret[i] = xasprintf("%s%s%s%s", b->key_prefix, g_keys[i].prefix,
+		ret[i] = xasprintf("%s%s%s%s", redis_of(b)->key_prefix, g_keys[i].prefix,
 				   g_keys[i].whole ? "" : group_id, g_keys[i].suffix);
 	}
 }
@@ -48,10 +48,10 @@ void backend_chord_keys_done(char *keys[CHORD_KEYS])
 void backend_chord_size(const struct backend *b, const char *group_id, int64_t size,
 			struct backend_write *ret)
 {
-	*ret = (struct backend_write){
-		.key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s.s", b->key_prefix, group_id),
-		.value = xasprintf("%lld", (long long)size),
-		.ttl = b->ttl};
+	*ret = (struct backend_write){.key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s.s",
+						       redis_of(b)->key_prefix, group_id),
+				      .value = xasprintf("%lld", (long long)size),
+				      .ttl = b->ttl};
 	ret->len = strlen(ret->value);
 }
 
@@ -66,7 +66,7 @@ int backend_group_encode(const struct backend *b, const char *group_id, const js
 	rc = backend_pack(b, meta, &ret->value, &ret->len, err);
 	if (rc < 0)
 		return err_wrap(err, "group %s", group_id);
-	ret->key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s", b->key_prefix, group_id);
+	ret->key = xasprintf("%s" BACKEND_GROUP_PREFIX "%s", redis_of(b)->key_prefix, group_id);
 	return 0;
 }
 
@@ -141,7 +141,7 @@ static void save_body(struct backend *b, const char *group_id, const json_t *bod
 		return;
 	backend_chord_keys(b, group_id, keys);
 	redis_command(&commands, "HSETNX %s body %b", keys[CHORD_OURS], text.data, text.len);
-	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
+	redis_link_submit(redis_of(b)->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 	backend_chord_keys_done(keys);
 }
 
@@ -152,14 +152,16 @@ int backend_chord_part(struct backend *b, const struct chord_part *part, const j
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	_cleanup_free_ char *text = NULL;
 	/* the same in every attempt of this task */
-	_cleanup_free_ char *token =
-		b->shares_broker ? xstrdup("") : xasprintf("celeriac:%s", part->task_id);
+	_cleanup_free_ char *token = NULL;
 	char score[400], ttl[24], seconds[24];
 	size_t len;
 	int rc;
 
-	if (b->link == NULL)
+	if (backend_is_disabled(b))
 		return err_set(err, ERR_UNSUPPORTED, "chords need a result backend");
+	if (!backend_counts_chords(b))
+		return 0;
+	token = redis_of(b)->shares_broker ? xstrdup("") : xasprintf("celeriac:%s", part->task_id);
 	rc = encode_part(b, part, &text, &len, err);
 	if (rc < 0)
 		return err_wrap(err, "chord %.80s", part->group_id);
@@ -170,12 +172,14 @@ int backend_chord_part(struct backend *b, const struct chord_part *part, const j
 				     {text, len},
 				     {score, strlen(score)},
 				     {ttl, strlen(ttl)},
-				     {b->chord_ordered ? "1" : "0", 1},
+				     {redis_of(b)->chord_ordered ? "1" : "0", 1},
 				     {part->group_id, strlen(part->group_id)},
 				     {token, strlen(token)},
 				     {seconds, strlen(seconds)}};
-	backend_chord_command(b, &b->chord_part, part->group_id, argv, ARRAY_LEN(argv), &commands);
-	rc = redis_link_exchange(b->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
+	backend_chord_command(b, &redis_of(b)->chord_part, part->group_id, argv, ARRAY_LEN(argv),
+			      &commands);
+	rc = redis_link_exchange(redis_of(b)->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply,
+				 err);
 	if (rc == 0 && redis_reply_count(reply) == 0)
 		return backend_reply_error(reply, part->group_id, err);
 	if (rc < 0)
@@ -194,10 +198,11 @@ void backend_chord_published(struct backend *b, const char *group_id)
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	char seconds[24];
 
-	if (b->link == NULL)
+	if (!backend_counts_chords(b))
 		return;
 	snprintf(seconds, sizeof(seconds), "%d", DONE_SECONDS);
 	const struct slice argv[] = {{group_id, strlen(group_id)}, {seconds, strlen(seconds)}};
-	backend_chord_command(b, &b->chord_done, group_id, argv, ARRAY_LEN(argv), &commands);
-	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
+	backend_chord_command(b, &redis_of(b)->chord_done, group_id, argv, ARRAY_LEN(argv),
+			      &commands);
+	redis_link_submit(redis_of(b)->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 }

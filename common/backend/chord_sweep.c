@@ -22,8 +22,8 @@ static int exchange(struct backend *b, struct buf *commands, struct redis_reply 
 		    struct err *err)
 {
 	struct redis_reply *reply = NULL;
-	int rc =
-		redis_link_exchange(b->link, commands, 1, 0, clock_deadline(PATIENCE), &reply, err);
+	int rc = redis_link_exchange(redis_of(b)->link, commands, 1, 0, clock_deadline(PATIENCE),
+				     &reply, err);
 
 	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR) {
 		rc = backend_reply_error(reply, "sets", err);
@@ -40,13 +40,13 @@ int backend_chord_sweep(struct backend *b, const char *owner, usec_t lease, usec
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	_cleanup_free_ char *lock = xasprintf("%sceleriac:chords:sweeper", b->key_prefix);
-	_cleanup_free_ char *open = xasprintf("%sceleriac:chords", b->key_prefix);
+	_cleanup_free_ char *lock = xasprintf("%sceleriac:chords:sweeper", redis_of(b)->key_prefix);
+	_cleanup_free_ char *open = xasprintf("%sceleriac:chords", redis_of(b)->key_prefix);
 	int rc;
 
-	redis_command(&commands, "EVALSHA %s 2 %s %s %s %lld %g %d", b->chord_sweep.sha, lock, open,
-		      owner, (long long)(lease / USEC_PER_MSEC), (double)age / (double)USEC_PER_SEC,
-		      CHORD_SWEEP_MAX);
+	redis_command(&commands, "EVALSHA %s 2 %s %s %s %lld %g %d", redis_of(b)->chord_sweep.sha,
+		      lock, open, owner, (long long)(lease / USEC_PER_MSEC),
+		      (double)age / (double)USEC_PER_SEC, CHORD_SWEEP_MAX);
 	rc = exchange(b, &commands, &reply, err);
 	if (rc < 0)
 		return rc;
@@ -65,7 +65,7 @@ static char *pattern_of(const struct backend *b)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_URL_BYTES * 2);
 
-	for (const char *p = b->key_prefix; *p != '\0'; p++) {
+	for (const char *p = redis_of(b)->key_prefix; *p != '\0'; p++) {
 		if (strchr("*?[]\\^", *p) != NULL)
 			buf_append_char(&out, '\\');
 		buf_append_char(&out, *p);
@@ -77,10 +77,10 @@ static char *pattern_of(const struct backend *b)
 /* Adds what was found to the open chords, unless it is there. */
 static int add_found(struct backend *b, const struct redis_reply *found, struct err *err)
 {
-	size_t before = strlen(b->key_prefix) + strlen(BACKEND_GROUP_PREFIX);
+	size_t before = strlen(redis_of(b)->key_prefix) + strlen(BACKEND_GROUP_PREFIX);
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	_cleanup_free_ char *open = xasprintf("%sceleriac:chords", b->key_prefix);
+	_cleanup_free_ char *open = xasprintf("%sceleriac:chords", redis_of(b)->key_prefix);
 	_cleanup_free_ char *now = xasprintf("%lld", (long long)(clock_wall() / USEC_PER_SEC));
 	size_t count = redis_reply_count(found), n = 0;
 	_cleanup_free_ struct slice *argv = xcalloc(3 + 2 * count, sizeof(*argv));
@@ -163,14 +163,15 @@ int backend_chord_look(struct backend *b, const char *group_id, usec_t patience,
 	snprintf(seconds, sizeof(seconds), "%g", (double)patience / (double)USEC_PER_SEC);
 	snprintf(ttl, sizeof(ttl), "%lld", (long long)b->ttl);
 	snprintf(claim, sizeof(claim), "%d", CLAIM_SECONDS);
-	if (!b->shares_broker)
+	if (!redis_of(b)->shares_broker)
 		uuid4(token);
 	const struct slice argv[] = {{group_id, strlen(group_id)},
 				     {seconds, strlen(seconds)},
 				     {ttl, strlen(ttl)},
 				     {token, strlen(token)},
 				     {claim, strlen(claim)}};
-	backend_chord_command(b, &b->chord_look, group_id, argv, ARRAY_LEN(argv), &commands);
+	backend_chord_command(b, &redis_of(b)->chord_look, group_id, argv, ARRAY_LEN(argv),
+			      &commands);
 	rc = exchange(b, &commands, &reply, err);
 	return rc < 0 ? rc : read_look(b, group_id, reply, ret_look, ret, err);
 }
@@ -182,6 +183,6 @@ void backend_chord_give_up(struct backend *b, const char *group_id)
 
 	backend_chord_keys(b, group_id, keys);
 	redis_command(&commands, "HSET %s hopeless 1", keys[CHORD_OURS]);
-	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
+	redis_link_submit(redis_of(b)->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 	backend_chord_keys_done(keys);
 }

@@ -6,7 +6,7 @@
 #include "bounds.h"
 #include "json.h"
 #include "mem.h"
-#include "redis_backend.h"
+#include "backend.h"
 
 static char *raw_repr(const json_t *exception)
 {

@@ -9,7 +9,7 @@
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
-#include "redis_backend.h"
+#include "driver.h"
 #include "serial.h"
 
 /* What Celery 5.7 puts before a compressed payload; the MIME type and a NUL follow. */
@@ -26,11 +26,6 @@ static const char *const state_names[] = {[TASK_STARTED] = "STARTED",
 const char *task_state_name(enum task_state state)
 {
 	return state_names[state];
-}
-
-bool backend_compresses(const struct backend *b)
-{
-	return b->compression != NULL;
 }
 
 int backend_pack(const struct backend *b, const json_t *value, char **ret, size_t *ret_len,
@@ -141,7 +136,7 @@ static void add_extended(json_t *meta, const struct task_meta *m)
 	add_stamps(meta, m);
 }
 
-static bool is_ready(const char *state)
+bool backend_is_ready_state(const char *state)
 {
 	static const enum task_state ready[] = {TASK_SUCCESS, TASK_FAILURE, TASK_REVOKED};
 
@@ -152,7 +147,7 @@ static bool is_ready(const char *state)
 	return false;
 }
 
-static json_t *build_meta(const struct backend *b, const struct task_meta *m)
+json_t *backend_meta(const struct backend *b, const struct task_meta *m)
 {
 	json_t *meta = json_object();
 	char date[CLOCK_ISO_SIZE];
@@ -163,7 +158,8 @@ static json_t *build_meta(const struct backend *b, const struct task_meta *m)
 	json_object_set_new(meta, "result", shared(m->result, json_null()));
 	json_object_set_new(meta, "traceback", text_or_null(m->traceback));
 	json_object_set_new(meta, "children", shared(m->children, json_array()));
-	json_object_set_new(meta, "date_done", is_ready(state) ? json_string(date) : json_null());
+	json_object_set_new(meta, "date_done",
+			    backend_is_ready_state(state) ? json_string(date) : json_null());
 	if (m->group_id != NULL)
 		json_object_set_new(meta, "group_id", text_or_null(m->group_id));
 	if (m->parent_id != NULL)
@@ -172,96 +168,4 @@ static json_t *build_meta(const struct backend *b, const struct task_meta *m)
 		add_extended(meta, m);
 	json_object_set_new(meta, "task_id", text_or_null(m->task_id));
 	return meta;
-}
-
-char *backend_meta_key(const struct backend *b, const char *task_id)
-{
-	return xasprintf("%s" BACKEND_META_PREFIX "%s", b->key_prefix, task_id);
-}
-
-int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,
-		   struct err *err)
-{
-	_cleanup_json_ json_t *meta = build_meta(b, m);
-	int rc = backend_pack(b, meta, &ret->value, &ret->len, err);
-
-	if (rc < 0)
-		return err_wrap(err, "result of %s", m->task_id);
-	ret->key = backend_meta_key(b, m->task_id);
-	ret->ttl = b->ttl;
-	return 0;
-}
-
-static int decode_metas(const struct backend *b, const struct redis_reply *reply, json_t **ret,
-			struct err *err)
-{
-	_cleanup_json_ json_t *metas = json_array();
-
-	for (size_t i = 0; i < redis_reply_count(reply); i++) {
-		const struct redis_reply *each = redis_reply_at(reply, i);
-		json_t *meta = NULL;
-		int rc = redis_reply_type(each) == REDIS_STRING
-				 ? backend_unpack(b, redis_reply_str(each), &meta, err)
-				 : 0;
-
-		if (rc < 0)
-			return err_wrap(err, "a stored result");
-		json_array_append_new(metas, meta ? meta : json_null());
-		if (meta != NULL && !json_is_object(meta))
-			return err_set(err, ERR_PROTOCOL, "a stored result is none");
-	}
-	*ret = TAKE(metas);
-	return 0;
-}
-
-int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,
-		     json_t **ret, struct err *err)
-{
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	_cleanup_free_ struct slice *argv = xcalloc(count + 1, sizeof(*argv));
-	_cleanup_free_ char **keys = xcalloc(count + 1, sizeof(*keys));
-	int rc;
-
-	if (b->link == NULL)
-		return err_set(err, ERR_UNSUPPORTED, "there is no result backend to read from");
-	if (count == 0) {
-		*ret = json_array();
-		return 0;
-	}
-	argv[0] = (struct slice){"MGET", 4};
-	for (size_t i = 0; i < count; i++) {
-		keys[i] = backend_meta_key(b, task_ids[i]);
-		argv[i + 1] = (struct slice){keys[i], strlen(keys[i])};
-	}
-	redis_command_argv(&commands, argv, count + 1);
-	for (size_t i = 0; i < count; i++)
-		free(keys[i]);
-	rc = redis_link_exchange(b->link, &commands, 1, REDIS_LINK_KEEP, deadline, &reply, err);
-	if (rc < 0)
-		return rc;
-	if (redis_reply_type(reply) == REDIS_ERROR)
-		return err_set(err, ERR_FAILED, "results: %.*s", (int)redis_reply_str(reply).len,
-			       redis_reply_str(reply).data);
-	return decode_metas(b, reply, ret, err);
-}
-
-int backend_load(struct backend *b, const char *task_id, usec_t deadline, json_t **ret,
-		 struct err *err)
-{
-	_cleanup_json_ json_t *metas = NULL;
-	struct err why = {0};
-
-	*ret = NULL;
-	if (b->disabled)
-		return 0;
-	if (backend_get_many(b, &task_id, 1, deadline, &metas, &why) < 0) {
-		if (!err_is_transient(&why))
-			return 0;
-		*err = why;
-		return err_wrap(err, "result of %.80s", task_id);
-	}
-	if (json_is_object(json_array_get(metas, 0)))
-		*ret = json_incref(json_array_get(metas, 0));
-	return 0;
 }

@@ -4,33 +4,25 @@
 #ifndef CELERIAC_REDIS_BACKEND_H
 #define CELERIAC_REDIS_BACKEND_H
 
-#include "backend.h"
 #include "chord.h"
+#include "driver.h"
 #include "redis.h"
-#include "timezone.h"
 
-struct backend {
-	bool disabled, shares_broker;
-	bool extended;
-	bool chord_ordered;		  /* result_chord_ordered: parts by group index */
-	int64_t ttl;			  /* seconds, 0 = for ever */
-	const char *serializer;		  /* json, yaml, msgpack; of the settings */
-	const char *compression;	  /* MIME type, or NULL */
-	const struct str_list *accept;	  /* what is read: result_accept_content; of the settings */
-	const struct timezone_info *zone; /* of date_done; NULL = UTC */
+struct redis_backend {
+	bool shares_broker;
+	bool chord_ordered; /* result_chord_ordered: parts by group index */
 	char *key_prefix;
 	struct redis_link *link; /* borrowed from the broker when shared */
 	struct redis_script store, unbegun, chord_part, chord_done, chord_sweep, chord_look;
 };
+/* Of a backend that is one. */
+static inline struct redis_backend *redis_of(const struct backend *b)
+{
+	return b->own;
+}
 
 #define BACKEND_META_PREFIX  "celery-task-meta-"
 #define BACKEND_GROUP_PREFIX "celery-taskset-meta-"
-
-/* ---- meta.c: values as the backend holds them: serialized, then compressed ---- */
-int backend_pack(const struct backend *b, const json_t *value, char **ret, size_t *ret_len,
-		 struct err *err) must_check;
-int backend_unpack(const struct backend *b, struct slice text, json_t **ret,
-		   struct err *err) must_check;
 
 /* ---- chord_set.c ---- */
 /* A complete chord, from what the scripts answer from `first` on: size, parts (of a set with their
