@@ -81,7 +81,7 @@ int entries_add(struct entries *l, const char *name, const json_t *row, const ch
 		struct err *err) must_check;
 /* sandbox.cleanup, and celery.backend_cleanup where results do not expire by themselves. */
 int entries_add_own(struct entries *l, const struct settings *s, struct err *err) must_check;
-/* An object of entries by their names, as Celery's beat_schedule. */
+/* Entries by their names, as Celery's beat_schedule: a JSON object, or INI (ini.h). */
 int entries_add_file(struct entries *l, const char *path, const struct settings *s,
 		     struct err *err) must_check;
 /* Rows of periodic_tasks; those that cannot be read are told and left out. */

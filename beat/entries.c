@@ -11,6 +11,7 @@
 #include "beat.h"
 #include "bounds.h"
 #include "clock.h"
+#include "ini.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -200,6 +201,23 @@ static int read_file(const char *path, struct buf *out, struct err *err)
 	return failed ? err_set(err, ERR_FAILED, "%s: cannot be read", path) : buf_status(out, err);
 }
 
+/* JSON is what begins as an object, or is called so. */
+static int parse_file(const char *path, struct buf *text, json_t **ret, struct err *err)
+{
+	const char *dot = strrchr(path, '.');
+	int rc;
+
+	buf_append(text, "", 1);
+	rc = buf_status(text, err);
+	if (rc < 0)
+		return rc;
+	if ((dot && strcmp(dot, ".json") == 0) || text->data[strspn(text->data, " \t\r\n")] == '{')
+		return json_load_strict(text->data, text->len - 1, ret, err);
+	if (strlen(text->data) != text->len - 1)
+		return err_set(err, ERR_INVALID, "a NUL is in it");
+	return ini_read(text->data, ret, err);
+}
+
 int entries_add_file(struct entries *l, const char *path, const struct settings *s, struct err *err)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
@@ -209,7 +227,7 @@ int entries_add_file(struct entries *l, const char *path, const struct settings 
 	int rc = read_file(path, &text, err);
 
 	if (rc == 0)
-		rc = json_load_strict(text.data, text.len, &document, err);
+		rc = parse_file(path, &text, &document, err);
 	if (rc == 0 && !json_is_object(document))
 		rc = err_set(err, ERR_INVALID, "not an object of entries by their names");
 	if (rc < 0)

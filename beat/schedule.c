@@ -268,7 +268,7 @@ void schedule_text(const json_t *value, const struct schedule *s, char out[SCHED
 	if (s->kind == SCHEDULE_INTERVAL)
 		snprintf(out, SCHEDULE_TEXT, "every %g s",
 			 (double)s->period / (double)USEC_PER_SEC);
-	else if (json_is_string(value))
+	else if (json_is_string(value) && json_string_value(value)[0] != '{')
 		snprintf(out, SCHEDULE_TEXT, "at %.100s", json_string_value(value));
 	else
 		snprintf(out, SCHEDULE_TEXT, "%s",

@@ -221,7 +221,7 @@ static const struct conf_row g_rows[] = {
 	{ "CELERIAC_WATCHDOG", { NULL }, SPAN(watchdog, 0, DAY), .fallback = "60s",
 	  .help = "a consumer that stands still for so long while Redis answers is rebuilt, then the worker ends; 0 = off" },
 	{ "CELERIAC_BEAT_SCHEDULE", { NULL }, STRING(beat_schedule), .fallback = "",
-	  .help = "beat: file of entries in JSON, an object by their names, as Celery's beat_schedule" },
+	  .help = "beat: file of entries by their names, as Celery's beat_schedule, in JSON or INI" },
 	{ "CELERY_BEAT_MAX_LOOP_INTERVAL", { "CELERYBEAT_MAX_LOOP_INTERVAL" }, SPAN(beat_max_loop_interval, 0.01 * SEC, DAY),
 	  .fallback = "300s", .help = "beat looks at its schedule at least this often" },
 

@@ -55,6 +55,50 @@ def test_a_file_of_entries(make_beat, broker, directory):
     assert beat.term()[0] == 0
 
 
+def test_an_ini_file(broker, directory):
+    (directory / "beat.ini").write_text("""; entries
+[report é]
+task = app.report
+schedule = 0 8 * * mon-fri
+args = [1, "a;b # c"]
+kwargs = {"all": true}
+queue = 7
+expires = 3600
+options = {"priority": 3, "queue": "no"}
+# off
+[off]
+task=app.off
+schedule=5
+enabled = No
+[sunny]
+task = app.sun
+schedule = {"type": "solar", "event": "sunset", "lat": 52.5, "lon": 13.4}
+relative = yes
+""")
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_BEAT_SCHEDULE=str(directory / "beat.ini"))
+    assert done.returncode == 0, done.stdout
+    assert "report é (app.report) at 0 8 * * mon-fri to queue 7\n" in done.stdout and "app.off" not in done.stdout
+    assert "sunny (app.sun) by the sun to queue celery\n" in done.stdout
+
+
+@pytest.mark.parametrize("text, words", [
+    ("task = x\n", "Key file does not start with a group"),
+    ("[a]\ntask = t\nschedule = 5\n[b]\n[a]\n", "line 5: [a] is there twice"),
+    ("[a]\nnonsense\n", "nonsense"),
+    ("[a]\ntask = t\nschedule = 5\nargs = [1\n", "entry 'a': args: "),
+    ("[a]\ntask = t\nschedule = 5\nenabled = maybe\n", "entry 'a': enabled: neither true nor false"),
+    ("[a]\ntask = t\nschedule = 5\nquue = q\n", "entry 'a': quue: "),
+    ("[a]\ntask = t\nschedule = 5\nquue = 1\n", "entry 'a': 'quue' is no member of an entry"),
+    ("[a]\ntask = t\nschedule = 5\noptions = 5\n", "entry 'a': options must be an object"),
+    ("[a]\ntask = t\nschedule = 5 * * *\n", "entry 'a': schedule: a crontab has five fields"),
+    ("[a]\ntask = t\0\n", "a NUL is in it"),
+])
+def test_ini_files_that_are_refused(directory, broker, text, words):
+    (directory / "bad.ini").write_text(text)
+    done = run_beat("--check", CELERY_BROKER_URL=broker.url, CELERIAC_BEAT_SCHEDULE=str(directory / "bad.ini"))
+    assert done.returncode == 1 and words in done.stdout, done.stdout + done.stderr
+
+
 def test_results_are_cleaned_up_where_celery_does(make_beat, broker, directory):
     """The entry is that of Celery: task, time and expiry; not for a backend that expires by itself, nor when nothing expires."""
     def has(**settings):
