@@ -42,7 +42,7 @@ INCLUDEDIR ?= $(PREFIX)/include
 RUN_DIR    ?= .run
 PYTHON     ?= .run/venv/bin/python
 
-# --- how it is built: SANITIZE=address,undefined|thread COVERAGE=1 WERROR=0 V=1 ----------------------------------
+# --- how it is built: SANITIZE=address,undefined|thread COVERAGE=1 WERROR=0 V=1 FAULT=1 ----------------------------------
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -112,7 +112,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .SECONDARY:
 .PHONY: all cppcheck setup image check check-unit check-integration check-long demo up down lint bench format format-check hdr-check \
 	tidy install uninstall clean help tests FORCE
-all: $(PROGRAMS)   ## build the programs into build/ (the default)
+all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
 # --- rules -------------------------------------------------------------------------------------------------------
 # Everything compiled depends on this stamp: it names each missing library once, and changes when a flag does.
@@ -160,6 +160,15 @@ $(BIN)/celeriac-beat: $(call obj,$(BEAT_SRC)) $(LIB)
 $(BIN)/celeriac-worker $(BIN)/celeriac-beat:
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
 
+# A worker with crash points (include/fault.h): what has any is compiled anew, all else is the plain build's.
+FAULT_SRC := $(sort common/base/fault.c $(shell grep -l FAULT_POINT $(filter-out beat/%,$(ALL_SRC))))
+build/fault/%.o: %.c $O/.flags
+	mkdir -p $(@D); $(call say,CC,$@)
+	$(CC) $(ALL_CFLAGS) -DCELERIAC_FAULT_BUILD -MMD -MP -c -o $@ $<
+build/fault/celeriac-worker: EXPORTS := -Wl,--dynamic-list=worker/module.list
+build/fault/celeriac-worker: $(FAULT_SRC:%.c=build/fault/%.o) $(call obj,$(filter-out $(FAULT_SRC),$(WORKER_SRC) $(TASK_SRC))) $(LIB) worker/module.list
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
+
 # A unit test sees the library, and the objects of the room it lies under.
 room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),$(LIB_WORKER))$(if $(findstring /unit/beat/,$(1)),$(LIB_BEAT))
 .SECONDEXPANSION:
@@ -178,9 +187,9 @@ build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
-check-integration: all build/mcp-client build/beat-next   ## integration tests against real servers
+check-integration: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' tests/integration
-check-long: all build/mcp-client build/beat-next   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle
@@ -257,4 +266,4 @@ help:   ## this list
 	awk -F ':[^#]*##' '/^[a-z-]+(\.json)?:.*##/ {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 	echo '  options: V=1 WERROR=0 SANITIZE=address,undefined|thread COVERAGE=1 RUN_DIR=.run WORKER_ARGS="-c 8"'
 
--include $(shell find $O -name '*.d' 2>/dev/null)
+-include $(shell find $O build/fault -name '*.d' 2>/dev/null)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 
@@ -53,10 +54,13 @@ int sandbox_capacity_try(struct sandbox *s, struct place *ret, struct err *err)
 	mutex_lock(&s->lock);
 	max = s->max;
 	mutex_unlock(&s->lock);
+	FAULT_POINT("capacity.reserved");
 	rc = count(s, &n, err);
 	if (rc == 0 && n + making <= max)
 		return 1;
 	sandbox_index_unreserve(&s->index, ret->token);
+	if (rc == 0 && n < max && sandbox_index_clear_places(&s->index) > 0)
+		return sandbox_capacity_try(s, ret, err);
 	return rc;
 }
 
@@ -78,6 +82,7 @@ static bool give_up(struct sandbox *s, const char *conversation)
 	if (record.container[0] && engine_remove(s->engine, record.container, &err) == 0) {
 		log_info("sandbox of an idle conversation removed to make room: %.12s",
 			 record.container);
+		FAULT_POINT("capacity.removed");
 		gone = true;
 	}
 	if (gone || !record.container[0]) {

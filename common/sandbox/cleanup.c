@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
@@ -151,6 +152,7 @@ static int remove_it(struct sweep *w, const struct engine_container *c, enum rea
 
 	if (rc < 0)
 		return rc;
+	FAULT_POINT("cleanup.removed");
 	sandbox_index_unsuspect(&w->s->index, c->id);
 	return done ? REMOVED : GONE;
 }
@@ -358,6 +360,7 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 		return err_wrap(err, "sweep");
 	for (size_t i = 0; i < w.count; i++)
 		sweep_one(&w, i);
+	sandbox_index_clear_places(&s->index);
 	sweep_engine(&w);
 	*ret = w.report;
 	return 0;

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "codec.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 
@@ -148,8 +149,10 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			return err_wrap(err, "image %s", s->settings->sandbox_image);
 		if (rc < 0)
 			return rc;
+		FAULT_POINT("container.created");
 		rc = engine_start(s->engine, id, err);
 		if (rc == 0) {
+			FAULT_POINT("container.started");
 			memcpy(ret_id, id, ENGINE_ID_SIZE);
 			return 0;
 		}

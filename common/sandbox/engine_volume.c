@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "codec.h"
 #include "docker_tar.h"
+#include "fault.h"
 
 #define DIGEST_IN_NAME 16 /* hex digits */
 #define AGENT_MODE     0555u
@@ -188,6 +189,7 @@ static int deliver(struct delivery *d, const char *image, struct err *err)
 		rc = take_lock(d, image, err);
 	if (rc < 0)
 		return rc;
+	FAULT_POINT("volume.helper");
 	rc = fill(d, err);
 	/* Left behind, it would be in the way of others until it is stale; no reason to fail here.
 	 */

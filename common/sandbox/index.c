@@ -120,8 +120,7 @@ static int try_acquire(struct index *ix, const struct index_lease *lease, const 
 	return 0;
 }
 
-/* A token begins with its maker. Trouble to find out means alive. */
-static bool holder_is_dead(struct index *ix, const char *token)
+bool sandbox_index_is_dead(struct index *ix, const char *token)
 {
 	char owner[PRESENCE_OWNER_SIZE];
 	struct err ignored;
@@ -145,7 +144,7 @@ int sandbox_index_acquire(struct index *ix, const char *conversation, usec_t dea
 		rc = try_acquire(ix, ret, replace, ret_record, &holder, err);
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
-		if (holder_is_dead(ix, holder)) {
+		if (sandbox_index_is_dead(ix, holder)) {
 			free(replace);
 			replace = TAKE(holder);
 			continue;

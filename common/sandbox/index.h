@@ -94,6 +94,13 @@ int sandbox_index_reserve(struct index *ix, char *ret_token, int64_t *ret_taken,
 			  struct err *err) must_check;
 void sandbox_index_unreserve(struct index *ix, const char *token);
 
+/* The places of those who died while they made one are free again; returns how many. */
+int64_t sandbox_index_clear_places(struct index *ix);
+
+/* Is the maker of a lease's or a place's token, with whose name it begins, dead? Trouble to find
+ * out means alive. */
+bool sandbox_index_is_dead(struct index *ix, const char *token);
+
 /* What the index says of many conversations, in one exchange; ret[i] zeroed when unknown. */
 int sandbox_index_read(struct index *ix, const char *const *conversations, size_t count,
 		       struct index_record *ret, struct err *err) must_check;

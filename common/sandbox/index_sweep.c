@@ -95,3 +95,24 @@ void sandbox_index_touch(struct index *ix, const char *conversation)
 	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
+
+int64_t sandbox_index_clear_places(struct index *ix)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err ignored;
+	int64_t cleared = 0;
+
+	if (redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, &ignored,
+			  "ZRANGE %splaces 0 -1", ix->base) < 0)
+		return 0;
+	for (size_t i = 0; i < redis_reply_count(reply); i++) {
+		struct slice token = redis_reply_str(redis_reply_at(reply, i));
+		_cleanup_free_ char *text = xstrndup(token.data, token.len);
+
+		if (!sandbox_index_is_dead(ix, text))
+			continue;
+		sandbox_index_unreserve(ix, text);
+		cleared++;
+	}
+	return cleared;
+}

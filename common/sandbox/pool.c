@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 
@@ -98,6 +99,7 @@ int sandbox_pool_take(struct sandbox *s, const char *name, char ret_id[ENGINE_ID
 			discard(s, p);
 			continue;
 		}
+		FAULT_POINT("pool.taken");
 		memcpy(ret_id, p->id, ENGINE_ID_SIZE);
 		*ret = TAKE(p->link);
 		free(p);
@@ -150,6 +152,7 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 	mutex_lock(&s->pool.lock);
 	memcpy(s->pool.making, p->id, sizeof(p->id));
 	mutex_unlock(&s->pool.lock);
+	FAULT_POINT("pool.made");
 	rc = agent_link_open(s->engine, p->id, 1, false, clock_deadline(SANDBOX_HELLO_TIME),
 			     &p->link, err);
 	if (rc < 0)

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "codec.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 #include "sandbox_internal.h"
@@ -88,9 +89,11 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 		rc = create(s, wish, id, err);
 	if (rc < 0)
 		return rc == -ERR_NOTFOUND ? err_wrap(err, "image %.100s", wish->image) : rc;
+	FAULT_POINT("server.created");
 	rc = engine_attach(s->engine, id, &stream, err);
 	if (rc == 0)
 		rc = engine_start(s->engine, id, err);
+	FAULT_POINT("server.started");
 	if (rc < 0) {
 		engine_stream_close(stream);
 		sandbox_container_drop(s, id);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 
@@ -192,6 +193,7 @@ static int attach_new(struct sandbox *s, struct session *se, const struct contai
 				 clock_deadline(SANDBOX_HELLO_TIME), &link, err);
 
 	if (rc == 0) {
+		FAULT_POINT("session.attached");
 		se->live = new_live(wish->conversation, wish->project, id, link);
 		return 0;
 	}
@@ -335,6 +337,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	if (se.live && !se.live->project_unknown &&
 	    (!se.reused || strcmp(se.record.owner, owner(s)) != 0))
 		note(s, &se);
+	FAULT_POINT("session.recorded");
 	*ret = se;
 	return 0;
 }
@@ -365,6 +368,7 @@ int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err)
 		rc = err_set(err, ERR_CONFLICT, "the conversation is another worker's now");
 	if (se->live && rc == 0)
 		rc = engine_remove(s->engine, se->live->container, err);
+	FAULT_POINT("session.removed");
 	sandbox_live_free(TAKE(se->live));
 	if (se->leased && rc == 0) {
 		se->record.container[0] = '\0';
