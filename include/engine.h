@@ -88,6 +88,10 @@ int engine_image_label(struct engine *e, const char *image, const char *name, ch
 int engine_image_volumes(struct engine *e, const char *image, char ***ret,
 			 struct err *err) must_check;
 
+/* The environment that the image declares, "K=V", in the same form. ERR_UNSUPPORTED: more than
+ * BOUND_ENV_VARS. */
+int engine_image_env(struct engine *e, const char *image, char ***ret, struct err *err) must_check;
+
 /*
  * What a container may be. The zero value is the strictest: no network, no capabilities, no new
  * privileges, read-only root, no log, no mounts, and finite limits (defaults below). Strings are

@@ -31,6 +31,8 @@ struct http_handler {
 	 * gone when this returns. */
 	void (*done)(void *arg, int status, const struct err *failed);
 	void *arg;
+	/* An abstract unix socket that is connected to in place of the URL's host, or NULL. */
+	const char *local;
 };
 
 /* `headers`: "Name: value", NULL-terminated; `body` (or NULL) and they are copied. `timeout` for

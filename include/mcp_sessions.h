@@ -3,8 +3,9 @@
  *
  * A conversation keeps its session with a server until it is idle for too long or ended; calls
  * without a conversation share what is free. A session is used by one call at a time. A server in a
- * container has one instance for each session with it, never more than MCP_MAX in all, and none is
- * left when its session ends.
+ * container has one instance for each session with it, and none is left when its session ends; one
+ * that is kept running and reached by HTTP has one for all of them, which goes when it was idle for
+ * too long. There are never more than MCP_MAX in all.
  */
 #ifndef CELERIAC_MCP_SESSIONS_H
 #define CELERIAC_MCP_SESSIONS_H
@@ -25,10 +26,13 @@ struct mcp_server {
 	const char *image;
 	const char *const *argv, *const *env;
 	const char *network; /* NULL = none */
-	/* external */
+	uint16_t port;	     /* by HTTP: where it listens */
+	const char *project; /* whose it is, NULL = everybody's */
+	/* external; of one in a container that is reached by HTTP with the loopback address */
 	const char *url;
 	const char *const *headers;
-	bool keep;	  /* its sessions outlive calls without a conversation */
+	bool keep;	  /* its sessions outlive calls without a conversation, and its one
+			     instance, if it is reached by HTTP, its sessions */
 	const char *hash; /* of its configuration: sessions of another one are not used again */
 };
 
@@ -55,18 +59,14 @@ struct mcp_session_wish {
 int mcp_session_get(struct mcp_sessions *s, const struct mcp_session_wish *wish,
 		    struct mcp_session **ret, struct err *err) must_check;
 struct mcp_client *mcp_session_client(const struct mcp_session *session);
-/* The container of its instance, "" if it has none; the end of what that wrote to stderr. */
-const char *mcp_session_container(const struct mcp_session *session);
-const char *mcp_session_stderr(const struct mcp_session *session);
 /* Gives it back; one that is not usable any more, or that nobody could ask for, ends. */
 void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session);
 
-/* Ends the sessions with a server: of one conversation, or all (NULL). Those in use end when they
- * are given back. How many. [any] */
+/* Ends the sessions with a server: of one conversation, or all (NULL) and with them what it has
+ * running. Those in use end when they are given back. How many sessions, and instances that no
+ * session used. [any] */
 int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation);
 /* Ends what was not used for too long. [one thread] */
 void mcp_sessions_sweep(struct mcp_sessions *s);
-/* Sessions that are open. [any] */
-size_t mcp_sessions_count(struct mcp_sessions *s);
 
 #endif

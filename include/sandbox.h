@@ -217,9 +217,10 @@ int sandbox_adopt(struct sandbox *s, int64_t *ret_adopted, struct err *err) must
 struct sandbox_server_wish {
 	const char *image;	 /* present on the engine */
 	const char *const *argv; /* NULL-terminated */
-	const char *const *env;	 /* NULL-terminated "K=V", or NULL; nothing else is there */
-	const char *network;	 /* NULL = none; made where it is absent */
-	const char *name;	 /* of the server, for its label */
+	uint16_t port;		/* of a service: where it listens, on its loopback address or all */
+	const char *const *env; /* NULL-terminated "K=V", or NULL; nothing else is there */
+	const char *network;	/* NULL = none; made where it is absent */
+	const char *name;	/* of the server, for its label */
 	const char *conversation, *project; /* or NULL */
 };
 struct sandbox_server;
@@ -239,5 +240,25 @@ const char *sandbox_server_container(const struct sandbox_server *v);
 /* Its input ends; it may go by itself for two seconds, or until `deadline`; then it is killed and
  * removed. What cannot be removed is left to a sweep. */
 void sandbox_server_end(struct sandbox_server *v, usec_t deadline);
+
+/* ---- servers that are reached by connections ---- */
+/* They are as strict; what carries their connections is their container's own stream, so that they
+ * need no network and may be on any engine. */
+struct sandbox_service;
+/* Returns once it takes connections. ERR_NOTFOUND: no such image; ERR_CLOSED: it ended instead,
+ * with its last words; ERR_TIMEOUT; ERR_CANCELLED by `cancelled` (or NULL). [any] */
+int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *wish,
+			  usec_t deadline, const atomic_bool *cancelled,
+			  struct sandbox_service **ret, struct err *err) must_check;
+/* The name of an abstract unix socket of this process: what connects to it from this process is
+ * connected to the server. Borrowed. [any] */
+const char *sandbox_service_socket(const struct sandbox_service *v);
+/* False once it is gone. [any] */
+bool sandbox_service_lives(struct sandbox_service *v);
+const char *sandbox_service_container(const struct sandbox_service *v);
+/* The end of what it wrote to stdout and stderr, cleaned, as far as there is room. [any] */
+void sandbox_service_said(struct sandbox_service *v, char *out, size_t size);
+/* Kills and removes it; what cannot be removed is left to a sweep. NULL is fine. */
+void sandbox_service_end(struct sandbox_service *v);
 
 #endif

@@ -133,6 +133,9 @@ int store_load_plugin_config(struct store *s, const char *plugin, const char *pr
 			     char **ret_sealed, char ret_place[STORE_PLACE_SIZE],
 			     struct err *err) must_check;
 
+/* The id of the row of mcp_servers of that id, or name, whoever may use it. ERR_NOTFOUND. */
+int store_find_mcp_server(struct store *s, const char *key, bool by_id, int64_t *ret_id,
+			  struct err *err) must_check;
 /* The enabled row of mcp_servers of that id, or name, that this project may use, as an object of
  * its columns and `hash`, which is another one as soon as anything of it is; given. ERR_NOTFOUND.
  */

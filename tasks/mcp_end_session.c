@@ -8,9 +8,9 @@
 static int end(struct task_ctx *ctx, const json_t *server, const char *conversation,
 	       json_t **ret_result, struct err *err)
 {
-	_cleanup_(mcp_target_done) struct mcp_target t = {0};
 	struct err why = {0};
-	int rc = mcp_target_load(ctx, server, NULL, &t, &why);
+	int64_t id;
+	int rc = mcp_target_find(ctx, server, &id, &why);
 
 	if (rc == -ERR_CANCELLED) {
 		*err = why;
@@ -18,9 +18,8 @@ static int end(struct task_ctx *ctx, const json_t *server, const char *conversat
 	}
 	if (rc < 0)
 		return raise_value_error(ctx, err, "%s", why.msg);
-	*ret_result = json_pack(
-		"{s:I}", "removed",
-		(json_int_t)mcp_sessions_end(task_ctx_mcp(ctx), t.server.id, conversation));
+	*ret_result = json_pack("{s:I}", "removed",
+				(json_int_t)mcp_sessions_end(task_ctx_mcp(ctx), id, conversation));
 	mcp_record(ctx, *ret_result, conversation, NULL);
 	return 0;
 }

@@ -12,26 +12,54 @@
 #include "mem.h"
 #include "tasks.h"
 
+/* What `server_id` may be. */
+struct server_key {
+	char number[32];
+	const char *text;
+	bool by_id;
+};
+
+static int read_key(const json_t *key, struct server_key *ret, struct err *err)
+{
+	struct server_key k = {.text = json_string_value(key), .by_id = json_is_integer(key)};
+
+	if (k.by_id)
+		snprintf(k.number, sizeof(k.number), "%lld", (long long)json_integer_value(key));
+	else if (k.text && *k.text && strlen(k.text) < 19 &&
+		 strspn(k.text, "0123456789") == strlen(k.text))
+		k.by_id = true;
+	if ((!k.text && !k.by_id) || json_is_python_number(key) ||
+	    (k.text && !k.by_id && strlen(k.text) != json_string_length(key)))
+		return err_set(err, ERR_NOTFOUND, "server_id must be the id or the name of one");
+	*ret = k;
+	if (!ret->text)
+		ret->text = ret->number;
+	return 0;
+}
+
 static int load_row(struct task_ctx *ctx, const json_t *key, const char *project, json_t **ret,
 		    struct err *err)
 {
-	char number[32];
-	bool by_id = json_is_integer(key);
-	const char *text = json_string_value(key);
+	struct server_key k;
+	int rc = read_key(key, &k, err);
 
-	if (by_id) {
-		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(key));
-		text = number;
-	} else if (text && *text && strlen(text) < 19 &&
-		   strspn(text, "0123456789") == strlen(text)) {
-		by_id = true;
-	}
-	if (!text || json_is_python_number(key) ||
-	    (!by_id && strlen(text) != json_string_length(key)))
-		return err_set(err, ERR_NOTFOUND, "server_id must be the id or the name of one");
-	int rc;
+	if (rc < 0)
+		return rc;
 	do
-		rc = store_load_mcp_server(task_ctx_store(ctx), text, by_id, project, ret, err);
+		rc = store_load_mcp_server(task_ctx_store(ctx), k.text, k.by_id, project, ret, err);
+	while (task_asks_again(ctx, &rc, err));
+	return rc;
+}
+
+int mcp_target_find(struct task_ctx *ctx, const json_t *key, int64_t *ret, struct err *err)
+{
+	struct server_key k;
+	int rc = read_key(key, &k, err);
+
+	if (rc < 0)
+		return rc;
+	do
+		rc = store_find_mcp_server(task_ctx_store(ctx), k.text, k.by_id, ret, err);
 	while (task_asks_again(ctx, &rc, err));
 	return rc;
 }
@@ -72,6 +100,19 @@ static enum mcp_transport_kind transport_of(const char *name)
 	return strcmp(name, "stdio") == 0 ? MCP_STDIO : MCP_STREAMABLE;
 }
 
+/* Where one in a container is reached, by the connections that its instance gives. */
+static void set_place(struct mcp_target *t)
+{
+	const json_t *row = t->row;
+	int64_t port = json_integer_value(json_object_get(row, "port"));
+
+	if (!t->server.docker || t->server.transport == MCP_STDIO)
+		return;
+	t->server.port = (uint16_t)port;
+	t->url = xasprintf("http://127.0.0.1:%u%s", (unsigned)port, text_of(row, "endpoint_path"));
+	t->server.url = t->url;
+}
+
 static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
 {
 	const json_t *row = t->row;
@@ -95,11 +136,13 @@ static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
 		.argv = (const char *const *)t->argv,
 		.env = (const char *const *)t->env,
 		.network = strcmp(network, "none") == 0 ? NULL : network,
+		.project = json_member_str(row, "project_id"),
 		.url = text_of(row, "url"),
 		.headers = (const char *const *)t->headers,
 		.keep = json_is_true(json_object_get(row, "keep_running")),
 		.hash = text_of(row, "hash"),
 	};
+	set_place(t);
 	if (t->server.docker && !t->argv[0])
 		return err_set(err, ERR_INVALID, "MCP server %.100s has no command",
 			       t->server.name);
@@ -158,6 +201,7 @@ void mcp_target_done(struct mcp_target *t)
 		wipe(t->environment_text, strlen(t->environment_text));
 	if (t->headers_text)
 		wipe(t->headers_text, strlen(t->headers_text));
+	free(t->url);
 	free(t->environment_text);
 	free(t->headers_text);
 	json_decref(t->row);

@@ -20,12 +20,17 @@ struct mcp_target {
 	json_t *row;
 	struct mcp_server server; /* borrows from the rest */
 	char **argv, **env, **headers;
+	char *url;			       /* of one in a container */
 	char *environment_text, *headers_text; /* open; wiped */
 };
 /* Loads the server that `key` (an id or a name) names for `project`. ERR_NOTFOUND; ERR_DENIED with
  * the policy's reason; what seal_open says. Waits while the database is away. */
 int mcp_target_load(struct task_ctx *ctx, const json_t *key, const char *project,
 		    struct mcp_target *ret, struct err *err) must_check;
+/* Its id alone: enough to end what runs, whatever the policy says of it, whoever's it is and
+ * whether its secrets can be opened. ERR_NOTFOUND. Waits while the database is away. */
+int mcp_target_find(struct task_ctx *ctx, const json_t *key, int64_t *ret,
+		    struct err *err) must_check;
 void mcp_target_done(struct mcp_target *t);
 /* The catalogue: as it is stored, or listed anew by `session` (then stored). Given. Waits while the
  * database is away. */

@@ -136,6 +136,9 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose unused_arg, struc
 
 	if (x->ended)
 		return CURL_SOCKET_BAD;
+	if (x->handler.local)
+		return to->family == AF_UNIX ? socket(AF_UNIX, to->socktype | SOCK_CLOEXEC, 0)
+					     : CURL_SOCKET_BAD;
 	if (to->family == AF_INET) {
 		const struct sockaddr_in *in = (const void *)&to->addr;
 		memcpy(a.bytes, &in->sin_addr, 4);
@@ -177,6 +180,8 @@ static void set_up(struct http_exchange *x, const char *method, const char *url,
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
+	if (x->handler.local)
+		curl_easy_setopt(curl, CURLOPT_ABSTRACT_UNIX_SOCKET, x->handler.local);
 }
 
 /* libcurl takes "Name:" for a header to leave out, and writes an empty one for "Name;". */

@@ -50,6 +50,7 @@ struct mcp_http {
 	char **headers;
 	struct outbound_origin origin; /* of `url`; `post` never has another */
 	struct outbound *outbound;
+	char *local; /* or NULL */
 	enum mcp_era era;
 	char version[MCP_VERSION_SIZE];
 	char session[MCP_SESSION_BYTES + 1];

@@ -269,7 +269,12 @@ static void start(struct mcp_exchange *x, const struct mcp_outgoing *m, usec_t t
 					      [MCP_DELETE] = "DELETE"};
 	struct mcp_http *h = x->http;
 	struct head head = {0};
-	struct http_handler handler = {on_judge, on_header, on_body, on_done, x};
+	struct http_handler handler = {.judge = on_judge,
+				       .header = on_header,
+				       .body = on_body,
+				       .done = on_done,
+				       .arg = x,
+				       .local = h->local};
 
 	make_head(x, m, &head);
 	x->events = x->json = false;

@@ -10,19 +10,13 @@
 #include <string.h>
 
 #include "clock.h"
+#include "instances.h"
 #include "log.h"
 #include "mem.h"
 #include "thread.h"
 
-#define END_TIME   (3 * USEC_PER_SEC)
-#define LOOK_AGAIN (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
-#define ERAS	   256			 /* servers whose generation is remembered */
-
-/* A server in a container, and its last words once it is gone. */
-struct instance {
-	struct sandbox_server *server;
-	char words[200];
-};
+#define END_TIME (3 * USEC_PER_SEC)
+#define ERAS	 256 /* servers whose generation is remembered */
 
 struct mcp_session {
 	struct mcp_session *next;
@@ -30,9 +24,7 @@ struct mcp_session {
 	char *conversation; /* "" = none */
 	char *hash;
 	struct mcp_client *client;
-	struct instance instance; /* server NULL: none, or ended by its pipe */
-	bool has_instance;
-	char container[ENGINE_ID_SIZE];
+	struct mcp_instance *instance; /* NULL: an external server */
 	bool busy, ending, keep;
 	usec_t used; /* monotonic */
 };
@@ -45,59 +37,15 @@ struct era_row {
 };
 
 struct mcp_sessions {
-	struct sandbox *sandbox;
+	struct mcp_instances instances;
 	struct outbound *outbound;
-	int64_t max_instances;
 	usec_t idle;
 	struct mutex lock;
 	/* guarded by lock */
 	struct mcp_session *first;
-	int64_t instances;
-	struct cond changed; /* a place or a session is free */
 	struct era_row eras[ERAS];
 	size_t next_era;
 };
-
-struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,
-				      int64_t max_instances, usec_t idle)
-{
-	struct mcp_sessions *s = xcalloc(1, sizeof(*s));
-
-	s->sandbox = sandbox;
-	s->outbound = outbound;
-	s->max_instances = max_instances;
-	s->idle = idle;
-	mutex_init(&s->lock);
-	cond_init(&s->changed);
-	return s;
-}
-
-/* ---- a server's container as a pipe ---- */
-static ssize_t pipe_read(void *arg, void *data, size_t size, usec_t deadline, struct err *err)
-{
-	struct instance *i = arg;
-
-	return sandbox_server_read(i->server, data, size, deadline, err);
-}
-
-static int pipe_write(void *arg, const void *data, size_t len, usec_t deadline, struct err *err)
-{
-	struct instance *i = arg;
-
-	return sandbox_server_write(i->server, data, len, deadline, err);
-}
-
-static void pipe_close(void *arg, usec_t deadline)
-{
-	struct instance *i = arg;
-	const char *words = sandbox_server_stderr(i->server);
-	size_t len = strlen(words);
-
-	if (len >= sizeof(i->words))
-		words += len - sizeof(i->words) + 1;
-	snprintf(i->words, sizeof(i->words), "%s", words);
-	sandbox_server_end(TAKE(i->server), deadline);
-}
 
 /* ---- the generation of a server ---- */
 static enum mcp_era known_era(struct mcp_sessions *s, const struct mcp_server *server)
@@ -129,23 +77,12 @@ static void remember_era(struct mcp_sessions *s, const struct mcp_server *server
 }
 
 /* ---- ends ---- */
-/* A place is free again. */
-static void leave_place(struct mcp_sessions *s)
-{
-	mutex_lock(&s->lock);
-	s->instances--;
-	cond_signal(&s->changed);
-	mutex_unlock(&s->lock);
-}
-
 /* Out of the list before. */
-static void destroy(struct mcp_sessions *s, struct mcp_session *session)
+static void destroy(struct mcp_session *session)
 {
-	bool instance = session->has_instance;
-
 	mcp_client_close(session->client, clock_deadline(END_TIME));
-	if (instance)
-		leave_place(s);
+	if (session->instance)
+		mcp_instance_put(session->instance);
 	free(session->conversation);
 	free(session->hash);
 	free(session);
@@ -189,8 +126,8 @@ void mcp_sessions_free(struct mcp_sessions *s)
 	if (!s)
 		return;
 	while ((session = take(s, anyone, NULL)))
-		destroy(s, session);
-	cond_done(&s->changed);
+		destroy(session);
+	mcp_instances_done(&s->instances);
 	mutex_done(&s->lock);
 	free(s);
 }
@@ -206,8 +143,9 @@ void mcp_sessions_sweep(struct mcp_sessions *s)
 
 	while ((session = take(s, is_idle, &s->idle))) {
 		log_info("MCP session with server %lld ends: idle", (long long)session->server);
-		destroy(s, session);
+		destroy(session);
 	}
+	mcp_instances_sweep(&s->instances, s->idle);
 }
 
 struct of {
@@ -237,21 +175,10 @@ int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *con
 		}
 	mutex_unlock(&s->lock);
 	while ((session = take(s, is_of, &of))) {
-		destroy(s, session);
+		destroy(session);
 		count++;
 	}
-	return count;
-}
-
-size_t mcp_sessions_count(struct mcp_sessions *s)
-{
-	size_t n = 0;
-
-	mutex_lock(&s->lock);
-	for (struct mcp_session *p = s->first; p; p = p->next)
-		n++;
-	mutex_unlock(&s->lock);
-	return n;
+	return conversation ? count : count + mcp_instances_end(&s->instances, server);
 }
 
 /* ---- beginnings ---- */
@@ -273,74 +200,31 @@ static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_server 
 	return found;
 }
 
+/* Its end makes room for another instance, or brings that nearer. */
 static bool has_instance(const struct mcp_session *session, const void *arg unused_arg)
 {
-	return session->has_instance;
+	return session->instance && mcp_instance_hangs_on_one(session->instance);
 }
 
-/* A place for one more instance. An idle one may have to go for it; while all are in use, one is
- * waited for. */
-static int take_place(struct mcp_sessions *s, const struct mcp_session_wish *w, struct err *err)
+static bool make_room(void *arg)
 {
-	for (;;) {
-		struct mcp_session *idle;
-		bool room;
+	struct mcp_session *session = take(arg, has_instance, NULL);
 
-		mutex_lock(&s->lock);
-		room = s->instances < s->max_instances;
-		s->instances += room;
-		mutex_unlock(&s->lock);
-		if (room)
-			return 0;
-		idle = take(s, has_instance, NULL);
-		if (idle) {
-			destroy(s, idle);
-			continue;
-		}
-		if (w->cancelled && atomic_load(w->cancelled))
-			return err_set(err, ERR_CANCELLED, "asked to stop");
-		if (clock_mono() >= w->deadline)
-			return err_set(err, ERR_UNAVAILABLE,
-				       "%lld MCP servers run already (MCP_MAX), all in use",
-				       (long long)s->max_instances);
-		mutex_lock(&s->lock);
-		if (s->instances >= s->max_instances)
-			cond_wait_until(&s->changed, &s->lock, clock_mono() + LOOK_AGAIN);
-		mutex_unlock(&s->lock);
-	}
+	if (session)
+		destroy(session);
+	return session != NULL;
 }
 
-static int start_instance(struct mcp_sessions *s, const struct mcp_session_wish *w,
-			  struct mcp_session *session, struct mcp_transport **ret, struct err *err)
+struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,
+				      int64_t max_instances, usec_t idle)
 {
-	const struct mcp_server *server = w->server;
-	const struct sandbox_server_wish wish = {
-		.image = server->image,
-		.argv = server->argv,
-		.env = server->env,
-		.network = server->network,
-		.name = server->name,
-		.conversation = w->conversation,
-		.project = w->project,
-	};
-	int rc;
+	struct mcp_sessions *s = xcalloc(1, sizeof(*s));
 
-	if (!s->sandbox)
-		return err_set(err, ERR_UNSUPPORTED, "this worker has no container engine");
-	rc = take_place(s, w, err);
-	if (rc < 0)
-		return rc;
-	rc = sandbox_server_start(s->sandbox, &wish, &session->instance.server, err);
-	if (rc < 0) {
-		leave_place(s);
-		return rc;
-	}
-	session->has_instance = true;
-	snprintf(session->container, sizeof(session->container), "%s",
-		 sandbox_server_container(session->instance.server));
-	*ret = mcp_stdio_new(
-		&(struct mcp_pipe){pipe_read, pipe_write, pipe_close, &session->instance});
-	return 0;
+	mcp_instances_init(&s->instances, sandbox, max_instances, make_room, s);
+	s->outbound = outbound;
+	s->idle = idle;
+	mutex_init(&s->lock);
+	return s;
 }
 
 static int reach(struct mcp_sessions *s, const struct mcp_session_wish *w,
@@ -351,23 +235,23 @@ static int reach(struct mcp_sessions *s, const struct mcp_session_wish *w,
 					     .headers = server->headers,
 					     .sse = server->transport == MCP_SSE,
 					     .outbound = s->outbound};
+	int rc;
 
 	if (!server->docker)
 		return mcp_http_new(&http, ret, err);
-	if (server->transport != MCP_STDIO)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "servers in containers are reached by stdio, not by HTTP");
-	return start_instance(s, w, session, ret, err);
+	rc = mcp_instance_get(&s->instances, w, &session->instance, err);
+	return rc < 0 ? rc : mcp_instance_transport(session->instance, server, ret, err);
 }
 
 /* The last words of a server that did not get so far. */
-static int explain(struct mcp_sessions *s, const struct mcp_session *session, struct err *err)
+static int explain(const struct mcp_session *session, struct err *err)
 {
-	const char *words = session->instance.words;
+	char words[200];
 
-	if (session->has_instance)
-		leave_place(s);
-	if (*words && err->code != ERR_CANCELLED) {
+	if (!session->instance || err->code == ERR_CANCELLED)
+		return -err->code;
+	mcp_instance_words(session->instance, words, sizeof(words));
+	if (*words) {
 		struct err why = *err;
 		err_set(err, (enum err_code)why.code, "%.120s; it wrote: %s", why.msg, words);
 		err->flags = why.flags;
@@ -383,13 +267,24 @@ static int open_session(struct mcp_sessions *s, const struct mcp_session_wish *w
 		.era = known_era(s, w->server), .cancelled = w->cancelled, .hooks = w->hooks};
 	int rc = reach(s, w, session, &t, err);
 
-	if (rc < 0)
+	if (rc == 0) {
+		rc = mcp_client_open(t, &config, w->deadline, &session->client, err);
+		if (rc < 0)
+			explain(session, err);
+	}
+	if (rc < 0) {
+		if (session->instance)
+			mcp_instance_put(session->instance);
 		return rc;
-	rc = mcp_client_open(t, &config, w->deadline, &session->client, err);
-	if (rc < 0)
-		return explain(s, session, err); /* the instance went with its transport */
+	}
 	remember_era(s, w->server, mcp_client_peer(session->client)->era);
 	return 0;
+}
+
+static bool is_usable(const struct mcp_session *session)
+{
+	return mcp_client_usable(session->client) &&
+	       (!session->instance || mcp_instance_lives(session->instance));
 }
 
 /* A free one that is still of use, or NULL. */
@@ -400,7 +295,7 @@ static struct mcp_session *find_usable(struct mcp_sessions *s, const struct mcp_
 	while ((session = find(s, w->server, w->conversation ? w->conversation : ""))) {
 		mcp_client_bind(session->client, w->cancelled, &w->hooks);
 		mcp_client_look(session->client);
-		if (mcp_client_usable(session->client))
+		if (is_usable(session))
 			break;
 		mcp_session_put(s, session);
 	}
@@ -440,16 +335,6 @@ struct mcp_client *mcp_session_client(const struct mcp_session *session)
 	return session->client;
 }
 
-const char *mcp_session_container(const struct mcp_session *session)
-{
-	return session->container;
-}
-
-const char *mcp_session_stderr(const struct mcp_session *session)
-{
-	return session->instance.server ? sandbox_server_stderr(session->instance.server) : "";
-}
-
 void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session)
 {
 	static const struct mcp_hooks nobody;
@@ -459,12 +344,13 @@ void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session)
 	mutex_lock(&s->lock);
 	session->busy = false;
 	session->used = clock_mono();
-	end = session->ending || !mcp_client_usable(session->client) ||
+	end = session->ending || !is_usable(session) ||
 	      (!session->conversation[0] && !session->keep);
 	if (end)
 		unlink_session(s, session);
-	cond_signal(&s->changed);
 	mutex_unlock(&s->lock);
 	if (end)
-		destroy(s, session);
+		destroy(session);
+	else
+		mcp_instances_wake(&s->instances);
 }

@@ -59,6 +59,13 @@ static size_t spaces(const struct settings *st, bool plugin, int64_t *ret_shm,
 	return plugin ? 3 : 2;
 }
 
+void sandbox_agent_volume(struct sandbox *s, char out[SANDBOX_VOLUME_SIZE])
+{
+	mutex_lock(&s->lock);
+	memcpy(out, s->agent_volume, SANDBOX_VOLUME_SIZE);
+	mutex_unlock(&s->lock);
+}
+
 static int create(struct sandbox *s, const struct container_wish *wish, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {
@@ -67,7 +74,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 	int64_t shm;
 	struct engine_tmpfs tmpfs[SPACES];
 	const size_t tmpfs_count = spaces(st, wish->plugin, &shm, tmpfs);
-	char created[CLOCK_ISO_SIZE], deadline[CLOCK_ISO_SIZE], volume[sizeof(s->agent_volume)];
+	char created[CLOCK_ISO_SIZE], deadline[CLOCK_ISO_SIZE], volume[SANDBOX_VOLUME_SIZE];
 	const struct engine_label labels[] = {
 		{"role", wish->role},
 		{"conversation", wish->conversation},
@@ -103,9 +110,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		return rc;
 	clock_iso(clock_wall(), created);
 	clock_iso(clock_wall() + st->sandbox_max_timeout + SANDBOX_LATE, deadline);
-	mutex_lock(&s->lock);
-	memcpy(volume, s->agent_volume, sizeof(volume));
-	mutex_unlock(&s->lock);
+	sandbox_agent_volume(s, volume);
 	return engine_create(s->engine, &spec, ret_id, ret_warnings, err);
 }
 
@@ -121,7 +126,7 @@ void sandbox_container_drop(struct sandbox *s, const char *id)
 }
 
 /* The volume may have been removed behind our back; the engine then makes an empty one. */
-static int deliver_again(struct sandbox *s, struct err *err)
+int sandbox_agent_deliver(struct sandbox *s, struct err *err)
 {
 	char volume[sizeof(s->agent_volume)];
 	int rc = engine_deliver_agent(s->engine, s->settings->sandbox_image, celeriac_agent_start,
@@ -157,7 +162,7 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			return 0;
 		}
 		sandbox_container_drop(s, id);
-		if (err_is_transient(err) || deliver_again(s, &second) < 0)
+		if (err_is_transient(err) || sandbox_agent_deliver(s, &second) < 0)
 			break;
 	}
 	return err_wrap(err, "starting a sandbox");

@@ -84,6 +84,36 @@ int engine_image_volumes(struct engine *e, const char *image, char ***ret, struc
 	return 0;
 }
 
+int engine_image_env(struct engine *e, const char *image, char ***ret, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	size_t bytes = 0, count = 0, i;
+	json_t *one;
+	int rc = look_at_image(e, image, &reply, err);
+
+	if (rc < 0)
+		return rc;
+	json_t *env = json_member(json_member(reply, "Config"), "Env");
+	json_array_foreach(env, i, one) bytes += json_string_length(one) + 1;
+	if (json_array_size(env) > BOUND_ENV_VARS)
+		return err_set(err, ERR_UNSUPPORTED, "the image %s declares more than %d variables",
+			       image, BOUND_ENV_VARS);
+	char **all = xcalloc(1, (json_array_size(env) + 1) * sizeof(char *) + bytes + 1);
+	char *text = (char *)(all + json_array_size(env) + 1);
+	json_array_foreach(env, i, one)
+	{
+		const char *entry = json_string_value(one);
+
+		if (!entry || !strchr(entry, '='))
+			continue;
+		size_t len = strlen(entry) + 1;
+		all[count++] = memcpy(text, entry, len);
+		text += len;
+	}
+	*ret = all;
+	return 0;
+}
+
 static char *join_warnings(const json_t *warnings)
 {
 	struct buf all = BUF_INIT(BOUND_ERROR_TEXT);

@@ -73,6 +73,7 @@ enum frame_type {
 	FRAME_CHANNEL_DATA = 16,  /* channel u32 · bytes for the client */
 	FRAME_CHANNEL_END = 17,	  /* channel u32 · enum frame_channel_end u32 */
 	FRAME_CHANNEL_TAKEN = 18, /* channel u32 · bytes u32 of SENT that are out of the way */
+	FRAME_CHANNEL_DIAL = 19,  /* channel u32 · port u32: connect to the run's server */
 	/* agent to worker */
 	FRAME_WELCOME = 32, /* nonce[16] · struct frame_welcome; answers HELLO, under the epoch of
 			       the HELLO */
@@ -106,7 +107,13 @@ enum frame_type {
  * more will come. A channel is over when both directions are, or with RESET; what still comes for
  * it afterwards is ignored.
  */
+/*
+ * Channels of a run with FRAME_RUN_SERVER go the other way: the worker DIALs, under numbers of its
+ * own that it uses once, a port of the run's loopback address, and the agent answers OPEN, or ENDED
+ * with RESET when nobody takes the connection. From there on they are the same.
+ */
 #define FRAME_CHANNELS	      32
+#define FRAME_DIALS	      256 /* channels of a server */
 #define FRAME_CHANNEL_WINDOW  (64u << 10)
 #define FRAME_PROXY_PORT      3128
 #define FRAME_PROXY_PORT_TEXT "3128"
@@ -142,6 +149,8 @@ enum frame_run_flag {
 				       that has the usual packages loaded may run it */
 	FRAME_RUN_STATEFUL = 1u << 3, /* and with PYTHON: in the interpreter that keeps variables */
 	FRAME_RUN_PLAIN = 1u << 4,    /* with PYTHON: it is not expected to load packages */
+	FRAME_RUN_SERVER = 1u << 5,   /* CHANNEL_DIAL, without PROXY; only for containers that
+					 nobody else takes over, whose agents are the worker's own */
 };
 
 enum frame_end {

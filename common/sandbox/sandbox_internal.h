@@ -21,6 +21,8 @@
 #define SANDBOX_LATE                                                                               \
 	(120 * USEC_PER_SEC) /* beyond a run's limit: until its container is surely of no use */
 
+#define SANDBOX_VOLUME_SIZE 80
+
 /* An agent link between two calls of its conversation. */
 struct live {
 	struct live *next;
@@ -67,7 +69,7 @@ struct sandbox {
 	struct mutex lock;
 	/* guarded by lock */
 	bool ready;
-	char agent_volume[80];
+	char agent_volume[SANDBOX_VOLUME_SIZE];
 	int64_t max;	 /* containers */
 	char *languages; /* of the image, with spaces between them; NULL = it does not say */
 	struct live_store live;
@@ -93,6 +95,10 @@ struct container_wish {
 	const char *name; /* or NULL */
 	bool plugin;	  /* with a /plugin */
 };
+/* The volume with the agent; and the agent into it once more, where it was removed behind our back.
+ */
+void sandbox_agent_volume(struct sandbox *s, char out[SANDBOX_VOLUME_SIZE]);
+int sandbox_agent_deliver(struct sandbox *s, struct err *err) must_check;
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
@@ -184,6 +190,18 @@ void sandbox_session_doubt(struct sandbox *s, struct session *se);
  * error means that the container may still be there. */
 int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err) must_check;
 void sandbox_session_renew(struct sandbox *s, struct session *se);
+
+/* ---- server_container.c: containers of servers ---- */
+/* Creates one, with `argv` or, in its place, our agent. */
+int sandbox_server_create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+			  char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
+/* The whole environment of a program that an agent starts in such a container: the image's, then
+ * ours, then the wish's; each name once. NULL-terminated, one block, given. */
+int sandbox_server_env(struct sandbox *s, const struct sandbox_server_wish *wish, char ***ret,
+		       struct err *err) must_check;
+/* Sends argument vector, environment and RUN with `flags` (FRAME_RUN_…). *ret_run: its number. */
+int sandbox_server_run(struct agent_link *l, const char *const *argv, const char *const *env,
+		       unsigned flags, usec_t limit, uint32_t *ret_run, struct err *err) must_check;
 
 /* ---- prepare.c ---- */
 /* Prepares unless that was done. */

@@ -8,16 +8,13 @@
 #include <string.h>
 
 #include "clock.h"
-#include "codec.h"
 #include "fault.h"
-#include "log.h"
 #include "mem.h"
+#include "said.h"
 #include "sandbox_internal.h"
 
-#define STDERR_BYTES 4096
-#define NOFILE	     4096
-#define GRACE	     (2 * USEC_PER_SEC)
-#define LOOK_MS	     20
+#define GRACE	(2 * USEC_PER_SEC)
+#define LOOK_MS 20
 
 struct sandbox_server {
 	struct sandbox *s;
@@ -25,55 +22,8 @@ struct sandbox_server {
 	char container[ENGINE_ID_SIZE];
 	const char *rest; /* of its stdout, read and not taken yet: borrowed from the stream */
 	size_t rest_len;
-	char said[STDERR_BYTES + 1]; /* of its stderr, the end */
-	size_t said_len;
+	struct said said; /* of its stderr, the end */
 };
-
-static int create(struct sandbox *s, const struct sandbox_server_wish *wish,
-		  char ret_id[ENGINE_ID_SIZE], struct err *err)
-{
-	const struct settings *st = s->settings;
-	const struct engine_tmpfs tmpfs[] = {
-		{.path = "/tmp", .size = st->sandbox_work_size, .mode = 01777, .exec = true}};
-	const char *env[BOUND_ENV_VARS + 3] = {"HOME=/tmp", "TMPDIR=/tmp"};
-	char created[CLOCK_ISO_SIZE];
-	const struct engine_label labels[] = {
-		{"role", SANDBOX_ROLE_SERVER},
-		{"server", wish->name},
-		{"conversation", wish->conversation ? wish->conversation : ""},
-		{"project", wish->project ? wish->project : ""},
-		{"owner", s->presence ? presence_owner(s->presence) : ""},
-		{"created", created},
-	};
-	_cleanup_free_ char **volumes = NULL;
-	size_t n = 2;
-	int rc = engine_image_volumes(s->engine, wish->image, &volumes, err);
-
-	if (rc < 0)
-		return rc;
-	for (const char *const *e = wish->env; e && *e && n < BOUND_ENV_VARS + 2; e++)
-		env[n++] = *e;
-	const struct engine_spec spec = {
-		.image = wish->image,
-		.argv = wish->argv,
-		.env = env,
-		.working_dir = "/tmp",
-		.stdin_once = true,
-		.network = wish->network,
-		.runtime = st->sandbox_runtime && *st->sandbox_runtime ? st->sandbox_runtime : NULL,
-		.memory = st->sandbox_memory + st->sandbox_work_size,
-		.cpus = st->sandbox_cpus,
-		.pids = st->sandbox_pids,
-		.nofile = NOFILE,
-		.tmpfs = tmpfs,
-		.tmpfs_count = ARRAY_LEN(tmpfs),
-		.image_volumes = (const char *const *)volumes,
-		.labels = labels,
-		.label_count = ARRAY_LEN(labels)};
-
-	clock_iso(clock_wall(), created);
-	return engine_create(s->engine, &spec, ret_id, NULL, err);
-}
 
 int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wish,
 			 struct sandbox_server **ret, struct err *err)
@@ -83,12 +33,10 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 	char id[ENGINE_ID_SIZE];
 	int rc = sandbox_need(s, err);
 
-	if (rc == 0 && wish->network)
-		rc = engine_network_need(s->engine, wish->network, err);
 	if (rc == 0)
-		rc = create(s, wish, id, err);
+		rc = sandbox_server_create(s, wish, false, id, err);
 	if (rc < 0)
-		return rc == -ERR_NOTFOUND ? err_wrap(err, "image %.100s", wish->image) : rc;
+		return rc;
 	FAULT_POINT("server.created");
 	rc = engine_attach(s->engine, id, &stream, err);
 	if (rc == 0)
@@ -107,25 +55,6 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 	return 0;
 }
 
-/* Keeps the last of it. */
-static void take_stderr(struct sandbox_server *v, const char *data, size_t len)
-{
-	if (len > STDERR_BYTES) {
-		data += len - STDERR_BYTES;
-		len = STDERR_BYTES;
-	}
-	if (v->said_len + len > STDERR_BYTES) {
-		size_t drop = v->said_len + len - STDERR_BYTES;
-		memmove(v->said, v->said + drop, v->said_len - drop);
-		v->said_len -= drop;
-	}
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)data[i];
-		v->said[v->said_len++] = c == '\n' || (c >= 0x20 && c < 0x7f) ? (char)c : '?';
-	}
-	v->said[v->said_len] = '\0';
-}
-
 ssize_t sandbox_server_read(struct sandbox_server *v, void *data, size_t size, usec_t deadline,
 			    struct err *err)
 {
@@ -137,7 +66,7 @@ ssize_t sandbox_server_read(struct sandbox_server *v, void *data, size_t size, u
 		if (rc <= 0)
 			return rc;
 		if (channel == ENGINE_STDERR) {
-			take_stderr(v, piece, len);
+			said_add(&v->said, piece, len);
 			/* one that writes there without end does not keep us beyond the time */
 			if (clock_mono() >= deadline)
 				return err_set(err, ERR_TIMEOUT, "nothing from the server");
@@ -161,7 +90,7 @@ int sandbox_server_write(struct sandbox_server *v, const void *data, size_t len,
 
 const char *sandbox_server_stderr(const struct sandbox_server *v)
 {
-	return v->said;
+	return v->said.text;
 }
 
 const char *sandbox_server_container(const struct sandbox_server *v)
@@ -180,7 +109,6 @@ static bool still_runs(struct sandbox_server *v)
 void sandbox_server_end(struct sandbox_server *v, usec_t deadline)
 {
 	usec_t grace = clock_deadline(GRACE);
-
 	if (!v)
 		return;
 	engine_stream_close(v->stream);

@@ -41,6 +41,34 @@ int store_load_mcp_server(struct store *s, const char *key, bool by_id, const ch
 	return session_end(s, c, load_server(c, key, by_id, project, ret, err), err);
 }
 
+static int find_server(struct pg *c, const char *key, bool by_id, int64_t *ret, struct err *err)
+{
+	_cleanup_pg_result_ struct pg_result *r = NULL;
+	const struct pg_param params[] = {PG_TEXT(key)};
+	int rc = pg_exec(c,
+			 by_id ? "SELECT id FROM celeriac.mcp_servers WHERE id = $1::bigint"
+			       : "SELECT id FROM celeriac.mcp_servers WHERE name = $1",
+			 params, ARRAY_LEN(params), &r, err);
+
+	if (rc < 0)
+		return rc;
+	if (pg_rows(r) == 0)
+		return err_set(err, ERR_NOTFOUND, "there is no MCP server '%.100s'", key);
+	*ret = strtoll(pg_text(r, 0, 0), NULL, 10);
+	return 0;
+}
+
+int store_find_mcp_server(struct store *s, const char *key, bool by_id, int64_t *ret_id,
+			  struct err *err)
+{
+	struct pg *c;
+	int rc = session_begin(s, &c, err);
+
+	if (rc < 0)
+		return rc;
+	return session_end(s, c, find_server(c, key, by_id, ret_id, err), err);
+}
+
 static int find_tool(struct pg *c, const char *name, const char *project, int64_t *ret_server,
 		     const char **ret_tool, struct err *err)
 {
@@ -112,6 +140,12 @@ static int save_tools(struct pg *c, int64_t server, const char *hash, const char
 	const struct pg_param params[] = {PG_TEXT(id.text), PG_TEXT(hash), PG_TEXT(tools)};
 	int rc = pg_script(c, "BEGIN", err);
 
+	/* several may have listed it at the same time */
+	if (rc == 0)
+		rc = pg_exec(c,
+			     "SELECT pg_advisory_xact_lock(hashtext('celeriac.mcp_tools'), "
+			     "hashtext($1))",
+			     params, 1, NULL, err);
 	if (rc == 0)
 		rc = pg_exec(c, "DELETE FROM celeriac.mcp_tools WHERE server_id = $1::bigint",
 			     params, 1, NULL, err);

@@ -8,6 +8,7 @@
     ask             remote control of the worker that was made with "-n", OURS
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
     headers         what modules of tasks are compiled against, installed
+    npm_modules, npm_image   MCP servers from npm, in a directory and in an image
     stack, make_stack   the stack of `make up`
 
 Everything that a test started is ended by its pid, and containers of its deployment are removed, also after a failure.
@@ -16,12 +17,14 @@ Everything that a test started is ended by its pid, and containers of its deploy
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import uuid
 
 import pytest
 
 import engines
+import npm_packages
 from building import Headers
 from clients import OURS, Broker, PythonWorker
 from sandboxes import Calls, remove_containers
@@ -121,6 +124,23 @@ def postgres(session_directory):
     server = created_postgres(path)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def npm_modules():
+    """Path of node_modules with Node, MCP servers and their referee."""
+    return npm_packages.installed()
+
+
+@pytest.fixture(scope="session")
+def npm_image(npm_modules):
+    """An image with them in /opt."""
+    tag = "celeriac-test-mcp:" + uuid.uuid4().hex[:12]
+    context = npm_modules.parent
+    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\n")
+    subprocess.run(["docker", "build", "-q", "-t", tag, str(context)], check=True, capture_output=True, timeout=240)
+    yield tag
+    subprocess.run(["docker", "rmi", "-f", tag], capture_output=True, timeout=120)
 
 
 @pytest.fixture

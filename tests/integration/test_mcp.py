@@ -1,94 +1,22 @@
 """MCP servers behind tasks: external ones over both HTTP transports, managed ones in containers; sessions, catalogue, policy, ends."""
 
-import base64
 import functools
 import json
-import subprocess
 import uuid
 
 import pytest
 import requests
 
-import npm_packages
+from mcp_servers import add_server, ask, COUNTER, instances, managed, served, servers
 from sandboxes import docker
 from services import free_port, launch, wait_until
 
 pytestmark = pytest.mark.docker
-
-# A server with a memory: what a session is.
-COUNTER = r'''
-import json, os, sys
-count = 0
-for line in sys.stdin:
-    request = json.loads(line)
-    if "id" not in request:
-        continue
-    def say(**answer):
-        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}), flush=True)
-    method = request["method"]
-    if method == "initialize":
-        print("stderr is free", file=sys.stderr, flush=True)
-        say(result={"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "counter", "version": "1"}})
-    elif method == "tools/list":
-        say(result={"tools": [{"name": "count", "description": "counts", "inputSchema": {"type": "object", "properties": {"by": {"type": "integer"}}}},
-                              {"name": "where", "inputSchema": {"type": "object"}}, {"name": "die", "inputSchema": {"type": "object"}},
-                              {"name": "hang", "inputSchema": {"type": "object"}}]})
-    elif method == "tools/call":
-        name = request["params"]["name"]
-        if name == "count":
-            count += request["params"]["arguments"].get("by", 1)
-            say(result={"content": [{"type": "text", "text": str(count)}], "structuredContent": {"count": count}})
-        elif name == "where":
-            writable = []
-            for path in ("/", "/tmp", "/etc", "/usr"):
-                try:
-                    open(os.path.join(path, "probe"), "w").close()
-                    writable.append(path)
-                except OSError:
-                    pass
-            text = json.dumps({"uid": os.getuid(), "env": dict(os.environ), "writable": writable, "pid": os.getpid(),
-                               "interfaces": sorted(os.listdir("/sys/class/net"))})
-            say(result={"content": [{"type": "text", "text": text}]})
-        elif name == "die":
-            print("gone for good", file=sys.stderr, flush=True)
-            sys.exit(3)
-    else:
-        say(error={"code": -32601, "message": "Method not found"})
-'''
-
-
-def add_server(postgres, **row):
-    names = list(row)
-    return postgres.sql(f"INSERT INTO celeriac.mcp_servers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
-                        *row.values())[0][0]
-
-
-@pytest.fixture
-def servers(postgres):
-    postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow')")
-    yield functools.partial(add_server, postgres)
-    postgres.sql("DELETE FROM celeriac.mcp_servers")
-    postgres.sql("DELETE FROM celeriac.policy_rules")
-
-
-@pytest.fixture
-def ask(app):
-    return lambda task, **kwargs: app.send_task(task, kwargs=kwargs).get(timeout=90)
-
+__all__ = ["ask", "servers"]
 
 @pytest.fixture
 def worker(make_full_worker):
     return make_full_worker(MCP_NETWORK="none", MCP_MAX="3")
-
-
-def managed(servers, name="counter", source=COUNTER, **row):
-    code = base64.b64encode(source.encode()).decode()
-    return servers(name=name, image="celeriac-sandbox:latest", command="""python3 -u -c "import base64, os; exec(base64.b64decode(os.environ['CODE']))" """,
-                   environment=f"CODE={code}\nTOKEN=s3cret-in-env\n", **row)
-
-
-def instances(broker):
-    return docker("ps", "-aq", "--filter=label=celeriac.role=mcp", f"--filter=label=celeriac.instance={broker.instance}").split()
 
 
 KEYS = {"status", "result", "content", "is_error", "error", "duration_ms"}
@@ -196,29 +124,42 @@ def test_policy_and_projects(worker, ask, servers, postgres):
         wait_until(lambda: ask("mcp.call_tool", server_id=server, tool="count", project_id="a")["status"] == "ok", 30)
 
 
+def test_what_may_not_be_called_any_more_can_be_ended(worker, ask, servers, postgres, broker):
+    """A rule, a project, a key that is gone: what runs is ended all the same."""
+    server = managed(servers, project_id="a")
+    for conversation in ("one", "two"):
+        assert ask("mcp.call_tool", server_id=server, tool="count", project_id="a", conversation_id=conversation)["status"] == "ok"
+    postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action, position) VALUES ('mcp_server', 'counter', 'deny', 1)")
+    wait_until(lambda: ask("mcp.call_tool", server_id=server, tool="count", project_id="a")["status"] == "denied", 30)
+    assert ask("mcp.end_session", server_id="counter", conversation_id="one") == {"removed": 1}
+    postgres.sql("UPDATE celeriac.mcp_servers SET environment = 'v1:nokey:AAAA', enabled = false WHERE id = %s", server)
+    assert ask("mcp.stop_server", server_id=server) == {"removed": 1}
+    assert instances(broker) == []
+    with pytest.raises(ValueError, match="there is no MCP server 'nobody'"):
+        ask("mcp.stop_server", server_id="nobody")
+
+
 def test_a_killed_workers_instances_go(make_full_worker, ask, servers, broker):
     first = make_full_worker(MCP_NETWORK="none", SANDBOX_ADOPT_GRACE="1")
     server = managed(servers)
     assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id="kept")["status"] == "ok"
-    (left,) = instances(broker)
+    assert ask("mcp.call_tool", server_id=served(servers, keep_running=True), tool="count")["status"] == "ok"
+    assert len(instances(broker)) == 2
     first.kill()
+    for left in instances(broker):
+        wait_until(lambda: docker("inspect", "--format={{.State.Running}}", left).strip() == "false", 30, "it goes on without anybody")
     make_full_worker(MCP_NETWORK="none", SANDBOX_ADOPT_GRACE="1")
-    wait_until(lambda: ask("sandbox.cleanup") and left not in instances(broker), 90, "its container is still there")
+    wait_until(lambda: ask("sandbox.cleanup") and instances(broker) == [], 90, "their containers are still there")
 
 
 # ---- external servers ----
-@pytest.fixture(scope="module")
-def npm():
-    return npm_packages.installed()
-
-
 @pytest.fixture
-def everything(npm, tmp_path):
+def everything(npm_modules, tmp_path):
     started = []
 
     def everything(transport):
         port = free_port()
-        started.append(launch([str(npm / "node/bin/node"), str(npm / "@modelcontextprotocol/server-everything/dist/index.js"), transport],
+        started.append(launch([str(npm_modules / "node/bin/node"), str(npm_modules / "@modelcontextprotocol/server-everything/dist/index.js"), transport],
                               tmp_path / "everything.log", env={"PATH": "/usr/bin:/bin", "PORT": str(port)}))
         wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/", timeout=5, stream=True) is not None, 60)
         return port
@@ -254,18 +195,8 @@ def test_external_addresses_are_judged(make_full_worker, ask, servers):
 
 
 # ---- a real server, managed ----
-@pytest.fixture(scope="module")
-def image(npm, tmp_path_factory):
-    tag = "celeriac-test-mcp:" + uuid.uuid4().hex[:12]
-    context = npm.parent
-    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\n")
-    subprocess.run(["docker", "build", "-q", "-t", tag, str(context)], check=True, capture_output=True, timeout=240)
-    yield tag
-    docker("rmi", "-f", tag)
-
-
-def test_a_managed_server_from_npm(worker, ask, servers, broker, image):
-    server = servers(name="files", image=image, command="node /opt/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js /tmp")
+def test_a_managed_server_from_npm(worker, ask, servers, broker, npm_image):
+    server = servers(name="files", image=npm_image, command="node /opt/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js /tmp")
     conversation = uuid.uuid4().hex
     assert ask("mcp.call_tool", server_id=server, tool="write_file", arguments={"path": "/tmp/a.txt", "content": "kept"},
                conversation_id=conversation)["status"] == "ok"

@@ -141,10 +141,12 @@ struct kept {
 	struct found found;
 };
 
-/* A connection of the run's to the proxy. */
+/* A connection of the run's to the proxy, or to the run's server. */
 struct channel {
 	int fd; /* -1 = free */
 	uint32_t id;
+	uint16_t port;	      /* of a dialled one: where it leads, … */
+	bool connecting, v6;  /* … whether it is there yet, and by which address */
 	size_t credit;	      /* bytes that may be sent to the worker */
 	unsigned char *bytes; /* on their way to the client */
 	size_t begin, len;
@@ -153,9 +155,11 @@ struct channel {
 };
 struct proxy {
 	int listener; /* -1 = the run has no way out */
+	bool dials;   /* the run is a server */
 	uint32_t last_id;
 	size_t first; /* whose turn it is */
-	struct channel channels[FRAME_CHANNELS];
+	size_t room;  /* channels that there may be */
+	struct channel channels[FRAME_DIALS];
 };
 
 struct agent {

@@ -208,6 +208,7 @@ static void obey(struct agent *a, const struct frame *f)
 	case FRAME_CHANNEL_DATA:
 	case FRAME_CHANNEL_END:
 	case FRAME_CHANNEL_TAKEN:
+	case FRAME_CHANNEL_DIAL:
 		return proxy_frame(a, f);
 	case FRAME_CANCEL:
 		if (a->run.leader && a->run.attached && f->run == a->run.id)

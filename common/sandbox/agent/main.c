@@ -103,7 +103,7 @@ static int wait_for(struct agent *a, struct pollfd *fds)
 
 static void loop(struct agent *a)
 {
-	struct pollfd fds[OWN_FDS + 1 + FRAME_CHANNELS];
+	struct pollfd fds[OWN_FDS + 1 + FRAME_DIALS];
 
 	while (a->control_in >= 0) {
 		if (wait_for(a, fds) < 0 && errno != EINTR)

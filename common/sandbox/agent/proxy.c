@@ -43,7 +43,8 @@ static void reset(struct agent *a, struct channel *c)
 void proxy_init(struct proxy *p)
 {
 	p->listener = -1;
-	for (size_t i = 0; i < FRAME_CHANNELS; i++)
+	p->room = FRAME_CHANNELS;
+	for (size_t i = 0; i < FRAME_DIALS; i++)
 		p->channels[i].fd = -1;
 }
 
@@ -65,12 +66,20 @@ int proxy_open(struct proxy *p)
 		return error;
 	}
 	p->listener = fd;
+	p->room = FRAME_CHANNELS;
 	return 0;
+}
+
+void proxy_serve(struct proxy *p)
+{
+	proxy_close(p);
+	p->dials = true;
+	p->room = FRAME_DIALS;
 }
 
 void proxy_reset(struct proxy *p)
 {
-	for (size_t i = 0; i < FRAME_CHANNELS; i++)
+	for (size_t i = 0; i < FRAME_DIALS; i++)
 		free_channel(&p->channels[i]);
 }
 
@@ -80,11 +89,12 @@ void proxy_close(struct proxy *p)
 	if (p->listener >= 0)
 		close(p->listener);
 	p->listener = -1;
+	p->dials = false;
 }
 
 static struct channel *find(struct proxy *p, uint32_t id)
 {
-	for (size_t i = 0; i < FRAME_CHANNELS; i++)
+	for (size_t i = 0; i < p->room; i++)
 		if (p->channels[i].fd >= 0 && p->channels[i].id == id)
 			return &p->channels[i];
 	return NULL;
@@ -92,7 +102,7 @@ static struct channel *find(struct proxy *p, uint32_t id)
 
 static struct channel *find_free(struct proxy *p)
 {
-	for (size_t i = 0; i < FRAME_CHANNELS; i++)
+	for (size_t i = 0; i < p->room; i++)
 		if (p->channels[i].fd < 0)
 			return &p->channels[i];
 	return NULL;
@@ -103,6 +113,8 @@ static short wanted(const struct channel *c)
 {
 	short events = 0;
 
+	if (c->connecting)
+		return POLLOUT;
 	if (!c->client_done && c->credit > 0)
 		events |= POLLIN;
 	if (c->len > 0)
@@ -110,13 +122,13 @@ static short wanted(const struct channel *c)
 	return events;
 }
 
-size_t proxy_poll(const struct agent *a, struct pollfd fds[1 + FRAME_CHANNELS])
+size_t proxy_poll(const struct agent *a, struct pollfd fds[1 + FRAME_DIALS])
 {
 	const struct proxy *p = &a->proxy;
 	/* while nobody is attached to the run, clients wait */
 	bool room = a->run.attached && control_has_room(a), full = true;
 
-	for (size_t i = 0; i < FRAME_CHANNELS; i++) {
+	for (size_t i = 0; i < p->room; i++) {
 		const struct channel *c = &p->channels[i];
 
 		full = full && c->fd >= 0;
@@ -125,7 +137,7 @@ size_t proxy_poll(const struct agent *a, struct pollfd fds[1 + FRAME_CHANNELS])
 			(struct pollfd){.fd = room && wanted(c) ? c->fd : -1, .events = wanted(c)};
 	}
 	fds[0] = (struct pollfd){.fd = room && !full ? p->listener : -1, .events = POLLIN};
-	return 1 + FRAME_CHANNELS;
+	return 1 + p->room;
 }
 
 /* ---- clients ---- */
@@ -199,12 +211,80 @@ static void write_client(struct agent *a, struct channel *c)
 	settle(c);
 }
 
-void proxy_work(struct agent *a, const struct pollfd fds[1 + FRAME_CHANNELS])
+/* ---- the run's server ---- */
+/* Begins to connect; -1 when that has failed already. */
+static int connect_to(uint16_t port, bool v6)
+{
+	const struct sockaddr_in four = {.sin_family = AF_INET,
+					 .sin_port = htons(port),
+					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct sockaddr_in6 six = {.sin6_family = AF_INET6,
+					 .sin6_port = htons(port),
+					 .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if ((v6 ? connect(fd, (const struct sockaddr *)&six, sizeof(six))
+		: connect(fd, (const struct sockaddr *)&four, sizeof(four))) == 0 ||
+	    errno == EINPROGRESS)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* The first of the two addresses, or the other: some listen on one alone. */
+static void connect_next(struct agent *a, struct channel *c)
+{
+	bool first = c->fd < 0;
+
+	if (!first)
+		close(c->fd);
+	c->fd = first ? connect_to(c->port, false) : -1;
+	if (c->fd < 0 && !c->v6) {
+		c->v6 = true;
+		c->fd = connect_to(c->port, true);
+	}
+	if (c->fd < 0)
+		reset(a, c);
+}
+
+static void connected(struct agent *a, struct channel *c)
+{
+	unsigned char bytes[4];
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error)
+		return connect_next(a, c);
+	c->connecting = false;
+	frame_put_u32(bytes, c->id);
+	control_send(a, FRAME_CHANNEL_OPEN, 0, a->run.id, bytes, sizeof(bytes));
+}
+
+static void dial(struct agent *a, uint32_t id, uint32_t port)
+{
+	struct channel *c = a->proxy.dials && !find(&a->proxy, id) ? find_free(&a->proxy) : NULL;
+
+	if (c == NULL || port == 0 || port > UINT16_MAX)
+		return send_number(a, FRAME_CHANNEL_ENDED, id, FRAME_CHANNEL_RESET);
+	*c = (struct channel){.fd = -1,
+			      .id = id,
+			      .credit = FRAME_CHANNEL_WINDOW,
+			      .port = (uint16_t)port,
+			      .connecting = true};
+	connect_next(a, c);
+}
+
+/* ---- both ---- */
+void proxy_work(struct agent *a, const struct pollfd fds[1 + FRAME_DIALS])
 {
 	struct proxy *p = &a->proxy;
 
-	for (size_t n = 0; n < FRAME_CHANNELS; n++) {
-		size_t i = (p->first + n) % FRAME_CHANNELS;
+	for (size_t n = 0; n < p->room; n++) {
+		size_t i = (p->first + n) % p->room;
 		struct channel *c = &p->channels[i];
 
 		/* the slot may have become another's since */
@@ -212,12 +292,17 @@ void proxy_work(struct agent *a, const struct pollfd fds[1 + FRAME_CHANNELS])
 			continue;
 		if (!control_has_room(a))
 			break;
+		if (c->connecting) {
+			connected(a, c);
+			continue;
+		}
 		if (c->len > 0)
 			write_client(a, c);
 		if (c->fd >= 0 && (fds[1 + i].events & POLLIN) && control_has_room(a))
 			read_client(a, c);
 	}
-	p->first = (p->first + 1) % FRAME_CHANNELS;
+	if (++p->first >= p->room)
+		p->first = 0;
 	if (fds[0].fd >= 0 && fds[0].revents && control_has_room(a))
 		accept_client(a);
 }
@@ -227,7 +312,8 @@ static void take_data(struct agent *a, struct channel *c, const unsigned char *d
 {
 	if (c->bytes == NULL)
 		c->bytes = malloc(FRAME_CHANNEL_WINDOW);
-	if (c->bytes == NULL || c->worker_done || c->len + len > FRAME_CHANNEL_WINDOW)
+	if (c->bytes == NULL || c->connecting || c->worker_done ||
+	    c->len + len > FRAME_CHANNEL_WINDOW)
 		return reset(a, c);
 	if (c->begin + c->len + len > FRAME_CHANNEL_WINDOW) {
 		memmove(c->bytes, c->bytes + c->begin, c->len);
@@ -241,7 +327,7 @@ static void take_data(struct agent *a, struct channel *c, const unsigned char *d
 
 static void take_end(struct channel *c, uint32_t how)
 {
-	if (how != FRAME_CHANNEL_HALF)
+	if (how != FRAME_CHANNEL_HALF || c->connecting)
 		return free_channel(c);
 	c->worker_done = true;
 	if (c->len == 0)
@@ -252,10 +338,13 @@ static void take_end(struct channel *c, uint32_t how)
 void proxy_frame(struct agent *a, const struct frame *f)
 {
 	struct frame_cursor cursor = {.data = f->data, .left = f->len};
-	struct channel *c = find(&a->proxy, frame_get_u32(&cursor));
+	uint32_t id = frame_get_u32(&cursor);
+	struct channel *c = find(&a->proxy, id);
 
 	if (cursor.bad)
 		return control_complain(a, "a short frame of a channel");
+	if (f->type == FRAME_CHANNEL_DIAL && f->run == a->run.id)
+		return dial(a, id, frame_get_u32(&cursor));
 	if (c == NULL || f->run != a->run.id)
 		return; /* it has ended meanwhile */
 	if (f->type == FRAME_CHANNEL_DATA)

@@ -143,6 +143,8 @@ void run_start(struct agent *a, const struct frame_run *spec)
 		error = proxy_open(&a->proxy);
 		if (error)
 			run_spoil(r, error, "the way out", "");
+	} else if (spec->flags & FRAME_RUN_SERVER) {
+		proxy_serve(&a->proxy);
 	}
 	if (r->start_errno == 0)
 		start(a, spec);

@@ -1,0 +1,161 @@
+/*
+ * server_container.c: what the container of a server is made of, whichever way it is reached.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "said.h"
+#include "sandbox_internal.h"
+
+#define NOFILE	   4096
+#define HOME_SHARE 4 /* of the work space, the agent's directory */
+
+static const char *const own_env[] = {"HOME=/tmp", "TMPDIR=/tmp", NULL};
+
+static int create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+		  char ret_id[ENGINE_ID_SIZE], struct err *err)
+{
+	static const char *const agent_argv[] = {"/celeriac/agent", NULL};
+	const struct settings *st = s->settings;
+	const int64_t home = agent ? st->sandbox_work_size / HOME_SHARE : 0;
+	const struct engine_tmpfs tmpfs[] = {
+		{.path = "/tmp", .size = st->sandbox_work_size - home, .mode = 01777, .exec = true},
+		{.path = "/sandbox", .size = home, .exec = true}};
+	const char *env[BOUND_ENV_VARS + 3] = {own_env[0], own_env[1]};
+	char created[CLOCK_ISO_SIZE], volume[SANDBOX_VOLUME_SIZE];
+	const struct engine_label labels[] = {
+		{"role", SANDBOX_ROLE_SERVER},
+		{"server", wish->name},
+		{"conversation", wish->conversation ? wish->conversation : ""},
+		{"project", wish->project ? wish->project : ""},
+		{"owner", s->presence ? presence_owner(s->presence) : ""},
+		{"created", created},
+	};
+	_cleanup_free_ char **volumes = NULL;
+	size_t n = 2;
+	int rc = engine_image_volumes(s->engine, wish->image, &volumes, err);
+
+	if (rc < 0)
+		return rc;
+	/* what an agent starts gets it from the agent */
+	for (const char *const *e = wish->env; !agent && e && *e && n < BOUND_ENV_VARS + 2; e++)
+		env[n++] = *e;
+	const struct engine_spec spec = {
+		.image = wish->image,
+		.argv = agent ? agent_argv : wish->argv,
+		.env = env,
+		.working_dir = "/tmp",
+		.stdin_once = true,
+		.network = wish->network,
+		.runtime = st->sandbox_runtime && *st->sandbox_runtime ? st->sandbox_runtime : NULL,
+		.memory = st->sandbox_memory + st->sandbox_work_size,
+		.cpus = st->sandbox_cpus,
+		.pids = st->sandbox_pids,
+		.nofile = NOFILE,
+		.tmpfs = tmpfs,
+		.tmpfs_count = agent ? 2 : 1,
+		.agent_volume = agent ? volume : NULL,
+		.image_volumes = (const char *const *)volumes,
+		.labels = labels,
+		.label_count = ARRAY_LEN(labels)};
+
+	clock_iso(clock_wall(), created);
+	sandbox_agent_volume(s, volume);
+	return engine_create(s->engine, &spec, ret_id, NULL, err);
+}
+
+int sandbox_server_create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+			  char ret_id[ENGINE_ID_SIZE], struct err *err)
+{
+	int rc = sandbox_need(s, err);
+
+	if (rc == 0 && wish->network)
+		rc = engine_network_need(s->engine, wish->network, err);
+	if (rc == 0)
+		rc = create(s, wish, agent, ret_id, err);
+	return rc == -ERR_NOTFOUND ? err_wrap(err, "image %.100s", wish->image) : rc;
+}
+
+/* ---- what an agent is told to start ---- */
+struct env_list {
+	const char *entries[3 * BOUND_ENV_VARS];
+	size_t count, bytes;
+};
+
+/* An entry of the same name gives way. */
+static void add(struct env_list *list, const char *const *entries)
+{
+	for (; entries && *entries && list->count < ARRAY_LEN(list->entries); entries++) {
+		size_t name = strcspn(*entries, "=") + 1, at = 0;
+
+		while (at < list->count && strncmp(list->entries[at], *entries, name) != 0)
+			at++;
+		list->entries[at] = *entries;
+		list->count += at == list->count;
+	}
+}
+
+int sandbox_server_env(struct sandbox *s, const struct sandbox_server_wish *wish, char ***ret,
+		       struct err *err)
+{
+	_cleanup_free_ char **image = NULL;
+	struct env_list list = {0};
+	int rc = engine_image_env(s->engine, wish->image, &image, err);
+
+	if (rc < 0)
+		return rc;
+	add(&list, (const char *const *)image);
+	add(&list, own_env);
+	add(&list, wish->env);
+	for (size_t i = 0; i < list.count; i++)
+		list.bytes += strlen(list.entries[i]) + 1;
+	char **all = xcalloc(1, (list.count + 1) * sizeof(*all) + list.bytes);
+	char *text = (char *)(all + list.count + 1);
+	for (size_t i = 0; i < list.count; i++) {
+		size_t len = strlen(list.entries[i]) + 1;
+		all[i] = memcpy(text, list.entries[i], len);
+		text += len;
+	}
+	*ret = all;
+	return 0;
+}
+
+static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
+			const char *const *strings, usec_t deadline, struct err *err)
+{
+	int rc = 0;
+
+	for (; rc == 0 && strings && *strings; strings++) {
+		if (strlen(*strings) >= FRAME_PAYLOAD)
+			return err_set(err, ERR_INVALID, "an argument or variable of %zu bytes",
+				       strlen(*strings));
+		rc = agent_link_send(l, type, 0, run, *strings, strlen(*strings) + 1, deadline,
+				     err);
+	}
+	return rc;
+}
+
+int sandbox_server_run(struct agent_link *l, const char *const *argv, const char *const *env,
+		       unsigned flags, usec_t limit, uint32_t *ret_run, struct err *err)
+{
+	const struct frame_run spec = {.timeout_ms = (uint32_t)(limit / USEC_PER_MSEC),
+				       .output_limit = SAID_BYTES * 4,
+				       .flags = flags};
+	usec_t deadline = clock_deadline(RUN_SEND_TIME);
+	unsigned char bytes[FRAME_STRUCT_MAX];
+	uint32_t run = agent_link_next_run(l);
+	int rc = send_strings(l, FRAME_ARGS, run, argv, deadline, err);
+
+	if (rc == 0)
+		rc = send_strings(l, FRAME_ENV, run, env, deadline, err);
+	if (rc == 0)
+		rc = agent_link_send(l, FRAME_RUN, 0, run, bytes, frame_run_encode(&spec, bytes),
+				     deadline, err);
+	if (rc == 0)
+		rc = agent_link_flush(l, deadline, err);
+	if (rc == 0)
+		*ret_run = run;
+	return rc;
+}
