@@ -257,7 +257,7 @@ static const struct conf_row g_rows[] = {
 	{ "SANDBOX_NETWORK", { NULL }, STRING(sandbox_network), .fallback = "egress", .flags = CONF_NOT_EMPTY,
 	  .help = "network of a sandbox: egress = none but a proxy for HTTP and TLS, whose connections the worker makes; none = nothing; else the name of a Docker bridge, made if absent, without traffic between containers" },
 	{ "SANDBOX_ALLOW_UNENFORCED", { NULL }, LIST(sandbox_allow_unenforced, 16), .fallback = "",
-	  .help = "limits that may go unenforced where the engine cannot: memory, pids, cpu, nofile, fsize, core, disk, seccomp, agent (its descriptors kept from runs)" },
+	  .help = "limits that may go unenforced where the engine cannot: memory, pids, cpu, nofile, fsize, core, disk, inodes, seccomp, agent (its descriptors kept from runs)" },
 	{ "SANDBOX_MEMORY", { NULL }, SIZE(sandbox_memory, 16 * MIB, 1024 * GIB), .fallback = "512MiB",
 	  .help = "memory per container, for its processes" },
 	{ "SANDBOX_CPUS", { NULL }, DOUBLE(sandbox_cpus, 0.01, 1024), .fallback = "1", .help = "CPUs per container" },

@@ -28,6 +28,14 @@ struct engine_config {
 	const char *instance;	 /* value of the label celeriac.instance: what is ours */
 };
 
+/* What an engine does otherwise than Docker, of which this is 0. */
+enum engine_trait {
+	ENGINE_TMPFS_BY_USER = 1 << 0, /* no tmpfs for a uid, only for the container's user */
+	ENGINE_NO_INODES = 1 << 1,     /* a tmpfs has no bound on its number of files */
+	ENGINE_ADDS_TMPFS = 1 << 2,    /* writable /run, /tmp, /var/tmp where root is read-only */
+	ENGINE_RAISES_NPROC = 1 << 3,  /* raises the limit of processes unless one is named */
+};
+
 /* What the engine is and which limits it can enforce. */
 struct engine_info {
 	char version[32];
@@ -40,6 +48,7 @@ struct engine_info {
 	int64_t cpus;
 	char default_runtime[32];
 	char runtimes[256]; /* names, space-separated */
+	unsigned traits;    /* of enum engine_trait */
 };
 
 /* Does not connect. [init] */
@@ -136,10 +145,10 @@ struct engine_spec {
 	size_t label_count;
 };
 
-/* The JSON body of POST /containers/create for `spec`: a pure function. `instance` becomes a label.
- * Given. ERR_INVALID names the field. */
-int engine_spec_body(const struct engine_spec *spec, const char *instance, char **ret,
-		     struct err *err) must_check;
+/* The JSON body of POST /containers/create for `spec`, on an engine with these traits: a pure
+ * function. `instance` becomes a label. Given. ERR_INVALID names the field. */
+int engine_spec_body(const struct engine_spec *spec, const char *instance, unsigned traits,
+		     char **ret, struct err *err) must_check;
 
 /* Creates, does not start. `ret_warnings` (may be NULL; given, "" if none) holds what the engine
  * will not enforce. ERR_NOTFOUND: no such image; ERR_CONFLICT: the name is taken. */

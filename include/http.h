@@ -36,7 +36,9 @@ struct http_request {
 struct http_response {
 	int status;
 	struct buf body;
-	char api_version[16]; /* the Api-Version header, "" if none */
+	/* Headers that engines answer a ping with, "" if none. */
+	char api_version[16];	 /* Api-Version */
+	char libpod_version[16]; /* Libpod-Api-Version: Podman's own */
 };
 
 /* A client keeps connections for reuse by one thread at a time. */

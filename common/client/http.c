@@ -46,28 +46,39 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	return body->failed ? 0 : size * count;
 }
 
+/* The value of a header line into `ret` of 16 bytes; what does not fit is none. */
+static void copy_value(const char *value, const char *end, char ret[16])
+{
+	while (value < end && *value == ' ')
+		value++;
+	while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
+		end--;
+	size_t n = (size_t)(end - value);
+	if (n < 16) {
+		memcpy(ret, value, n);
+		ret[n] = '\0';
+	}
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
-	static const char name[] = "api-version:";
 	struct transfer *t = arg;
 	size_t len = size * count;
+	const struct {
+		const char *name;
+		char *ret;
+	} wanted[] = {{"api-version:", t->response->api_version},
+		      {"libpod-api-version:", t->response->libpod_version}};
 
 	t->head_bytes += len;
 	if (t->head_bytes > BOUND_HTTP_HEAD) {
 		t->too_big = true;
 		return 0;
 	}
-	if (len < sizeof(name) || strncasecmp(data, name, sizeof(name) - 1) != 0)
-		return len;
-	const char *value = data + sizeof(name) - 1, *end = data + len;
-	while (value < end && *value == ' ')
-		value++;
-	while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
-		end--;
-	size_t n = (size_t)(end - value);
-	if (n < sizeof(t->response->api_version)) {
-		memcpy(t->response->api_version, value, n);
-		t->response->api_version[n] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		size_t n = strlen(wanted[i].name);
+		if (len > n && strncasecmp(data, wanted[i].name, n) == 0)
+			copy_value(data + n, data + len, wanted[i].ret);
 	}
 	return len;
 }
@@ -130,7 +141,7 @@ int http_do(struct http_client *c, const struct http_request *req, struct http_r
 	struct transfer t = {.response = ret};
 
 	ret->status = 0;
-	ret->api_version[0] = '\0';
+	ret->api_version[0] = ret->libpod_version[0] = '\0';
 	buf_reset(&ret->body);
 	ret->body.limit = req->max_body;
 	c->error_text[0] = '\0';

@@ -186,8 +186,10 @@ int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[
 				     .project = label_of(spec, "project"),
 				     .task = label_of(spec, "task")};
 
-	char name[ENGINE_NAME_SIZE];
-	int rc = engine_spec_body(spec, e->instance, &body, err);
+	char name[ENGINE_NAME_SIZE], api[8];
+	int rc = engine_negotiate(e, false, api, err);
+	if (rc == 0)
+		rc = engine_spec_body(spec, e->instance, engine_traits(e), &body, err);
 	if (rc == 0 && !spec->name)
 		engine_new_name(event.role, name);
 	else if (rc == 0 && !engine_is_own_name(spec->name))

@@ -51,7 +51,8 @@ struct engine {
 	struct mutex lock;
 	struct cond pause; /* never signalled: waits between tries */
 	/* guarded by lock */
-	char api[8]; /* negotiated, "" = not yet */
+	char api[8];	 /* negotiated, "" = not yet */
+	unsigned traits; /* of enum engine_trait */
 	struct http_client *idle[ENGINE_IDLE_CLIENTS];
 	size_t idle_count;
 };
@@ -91,11 +92,15 @@ int engine_call(struct engine *e, const char *method, const char *path, const ch
 /* A refusing answer as an error. Only a 404 in the engine's own words is ERR_NOTFOUND. Pure. */
 int engine_reply_error(int status, const char *body, size_t len, struct err *err);
 
-/* Asks the engine for its version unless that is known, or `again`. ret: "1.41". */
+/* Asks the engine for its version and traits unless that is known, or `again`. ret: "1.41". */
 int engine_negotiate(struct engine *e, bool again, char ret[8], struct err *err) must_check;
 /* The version to speak, from what the engine offers at most. Pure. ERR_UNSUPPORTED, ERR_PROTOCOL.
  */
 int engine_choose_api(const char *offered, char ret[8], struct err *err) must_check;
+/* Of enum engine_trait: what the answer to a ping tells. Pure. */
+unsigned engine_traits_of(const struct http_response *ping);
+/* As the engine answered when it was asked for its version. */
+unsigned engine_traits(struct engine *e);
 /* Fills `ret` from the answer of /info. Pure. */
 void engine_info_parse(const json_t *info, struct engine_info *ret);
 void engine_group_parse(const json_t *stats, struct engine_group *ret);
@@ -148,12 +153,12 @@ bool engine_is_path(const char *path);
 /* In the kernel's own trees, where a work directory or mount would mean more than files. */
 bool engine_is_kernel_path(const char *path);
 /* Adds HostConfig to `body`; `fill` makes the agent's volume writable. Pure. */
-int engine_spec_host(json_t *body, const struct engine_spec *spec, bool fill,
+int engine_spec_host(json_t *body, const struct engine_spec *spec, unsigned traits, bool fill,
 		     struct err *err) must_check;
 
 /* The body of the container that is created, never started, to fill `volume`: the strictest
  * container there is, but with that volume writable. Pure. Given. */
-int engine_spec_helper_body(const char *image, const char *volume, const char *instance, char **ret,
-			    struct err *err) must_check;
+int engine_spec_helper_body(const char *image, const char *volume, const char *instance,
+			    unsigned traits, char **ret, struct err *err) must_check;
 
 #endif

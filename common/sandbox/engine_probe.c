@@ -26,7 +26,7 @@ int engine_choose_api(const char *offered, char ret[8], struct err *err)
 	return 0;
 }
 
-static int ask_version(struct engine *e, char ret[8], struct err *err)
+static int ask_version(struct engine *e, char ret[8], unsigned *ret_traits, struct err *err)
 {
 	_cleanup_response_ struct http_response response = RESPONSE_INIT;
 	struct engine_request ping = {
@@ -38,24 +38,28 @@ static int ask_version(struct engine *e, char ret[8], struct err *err)
 	if (response.status != 200)
 		return engine_reply_error(response.status, response.body.data, response.body.len,
 					  err);
+	*ret_traits = engine_traits_of(&response);
 	return engine_choose_api(response.api_version, ret, err);
 }
 
 int engine_negotiate(struct engine *e, bool again, char ret[8], struct err *err)
 {
+	unsigned traits;
 	char api[8];
 
 	mutex_lock(&e->lock);
 	memcpy(api, e->api, sizeof(api));
+	traits = e->traits;
 	mutex_unlock(&e->lock);
 	if (!api[0] || again) {
-		int rc = ask_version(e, api, err);
+		int rc = ask_version(e, api, &traits, err);
 		if (rc < 0)
 			return rc;
 		if (e->pinned[0])
 			memcpy(api, e->pinned, sizeof(api));
 		mutex_lock(&e->lock);
 		memcpy(e->api, api, sizeof(api));
+		e->traits = traits;
 		mutex_unlock(&e->lock);
 	}
 	memcpy(ret, api, sizeof(api));
@@ -167,6 +171,7 @@ int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 	if (!json_is_object(info))
 		return err_set(err, ERR_PROTOCOL, "engine: /info is not an object");
 	engine_info_parse(info, ret);
+	ret->traits = engine_traits(e);
 	snprintf(ret->api_version, sizeof(ret->api_version), "%s", api);
 	return 0;
 }

@@ -130,8 +130,8 @@ static int set_process(json_t *body, const struct engine_spec *spec, struct err 
 	return 0;
 }
 
-static int make_body(const struct engine_spec *spec, const char *instance, bool fill, char **ret,
-		     struct err *err)
+static int make_body(const struct engine_spec *spec, const char *instance, unsigned traits,
+		     bool fill, char **ret, struct err *err)
 {
 	_cleanup_json_ json_t *body = json_object();
 
@@ -139,7 +139,7 @@ static int make_body(const struct engine_spec *spec, const char *instance, bool 
 	if (rc == 0)
 		rc = set_labels(body, spec, instance, err);
 	if (rc == 0)
-		rc = engine_spec_host(body, spec, fill, err);
+		rc = engine_spec_host(body, spec, traits, fill, err);
 	if (rc < 0)
 		return rc;
 	char *text = json_dumps(body, JSON_COMPACT);
@@ -149,16 +149,16 @@ static int make_body(const struct engine_spec *spec, const char *instance, bool 
 	return 0;
 }
 
-int engine_spec_body(const struct engine_spec *spec, const char *instance, char **ret,
-		     struct err *err)
+int engine_spec_body(const struct engine_spec *spec, const char *instance, unsigned traits,
+		     char **ret, struct err *err)
 {
-	int rc = make_body(spec, instance, false, ret, err);
+	int rc = make_body(spec, instance, traits, false, ret, err);
 
 	return rc < 0 ? err_wrap(err, "container specification") : 0;
 }
 
-int engine_spec_helper_body(const char *image, const char *volume, const char *instance, char **ret,
-			    struct err *err)
+int engine_spec_helper_body(const char *image, const char *volume, const char *instance,
+			    unsigned traits, char **ret, struct err *err)
 {
 	static const char *const argv[] = {ENGINE_AGENT_DIR "/" ENGINE_AGENT_FILE, NULL};
 	static const struct engine_label labels[] = {{"role", "helper"}};
@@ -170,5 +170,5 @@ int engine_spec_helper_body(const char *image, const char *volume, const char *i
 		.label_count = ARRAY_LEN(labels),
 	};
 
-	return make_body(&spec, instance, true, ret, err);
+	return make_body(&spec, instance, traits, true, ret, err);
 }

@@ -15,12 +15,14 @@
 #define DEFAULT_INODES	  65536
 #define DEFAULT_MODE	  0700u
 #define MEMLOCK_BYTES	  65536
-#define MIN_MEMORY	  (6LL << 20) /* Docker's own */
-#define MAX_BYTES	  (1LL << 46)
-#define MAX_PIDS	  (1LL << 20)
-#define MAX_NOFILE	  (1LL << 20)
-#define MAX_CPUS	  1024.0
-#define MAX_TMPFS	  16u
+/* Processes of the user, who is the same in all sandboxes of the host: not what bounds one. */
+#define NPROC_OF_ALL 32768
+#define MIN_MEMORY   (6LL << 20) /* Docker's own */
+#define MAX_BYTES    (1LL << 46)
+#define MAX_PIDS     (1LL << 20)
+#define MAX_NOFILE   (1LL << 20)
+#define MAX_CPUS     1024.0
+#define MAX_TMPFS    16u
 
 /* `value`, or `otherwise` where it is 0; -1 (unlimited, to an engine) and nonsense are refused by
  * name. */
@@ -69,7 +71,8 @@ static void add_ulimit(json_t *list, const char *name, int64_t value)
 					      (json_int_t)value, "Hard", (json_int_t)value));
 }
 
-static int set_limits(json_t *host, const struct engine_spec *spec, struct err *err)
+static int set_limits(json_t *host, const struct engine_spec *spec, unsigned traits,
+		      struct err *err)
 {
 	int64_t memory, pids, nofile, file_size, shm;
 	double cpus = spec->cpus == 0 ? 1 : spec->cpus;
@@ -99,16 +102,33 @@ static int set_limits(json_t *host, const struct engine_spec *spec, struct err *
 	add_ulimit(ulimits, "core", 0);
 	add_ulimit(ulimits, "fsize", file_size);
 	add_ulimit(ulimits, "memlock", MEMLOCK_BYTES);
+	if (traits & ENGINE_RAISES_NPROC)
+		add_ulimit(ulimits, "nproc", NPROC_OF_ALL);
 	json_object_set_new(host, "Ulimits", ulimits);
 	return 0;
 }
 
-static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
-			 const struct engine_tmpfs *t, struct err *err)
+/* What a tmpfs is mounted with, in words that the engine knows. "exec" must be said: engines add
+ * noexec of their own. */
+static void write_options(const struct engine_tmpfs *t, const struct engine_spec *spec,
+			  unsigned traits, int64_t inodes, struct buf *out)
 {
-	char options[200];
+	buf_appendf(out, "rw,nosuid,nodev,%s,size=%" PRId64, t->exec ? "exec" : "noexec", t->size);
+	if (!(traits & ENGINE_NO_INODES))
+		buf_appendf(out, ",nr_inodes=%" PRId64, inodes);
+	buf_appendf(out, ",mode=%04o", t->mode ? t->mode : DEFAULT_MODE);
+	if (traits & ENGINE_TMPFS_BY_USER)
+		buf_append_str(out, ",notmpcopyup,U");
+	else
+		buf_appendf(out, ",uid=%u,gid=%u", spec->uid ? spec->uid : ENGINE_DEFAULT_UID,
+			    spec->gid ? spec->gid : ENGINE_DEFAULT_UID);
+}
+
+static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
+			 const struct engine_tmpfs *t, unsigned traits, struct err *err)
+{
+	_cleanup_buf_ struct buf options = BUF_INIT(256);
 	int64_t inodes = number(t->inodes, DEFAULT_INODES, 1, 1LL << 30, "tmpfs inodes", err);
-	unsigned mode = t->mode ? t->mode : DEFAULT_MODE;
 
 	if (inodes < 0)
 		return (int)inodes;
@@ -117,19 +137,31 @@ static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
 		return err_set(err, ERR_INVALID, "tmpfs: path '%.100s'", t->path ? t->path : "");
 	if (t->size < 4096 || t->size > MAX_BYTES)
 		return err_set(err, ERR_INVALID, "tmpfs: size %" PRId64, t->size);
-	if (mode & ~01777u)
-		return err_set(err, ERR_INVALID, "tmpfs: mode %o", mode);
-	/* "exec" must be said: engines add noexec of their own. */
-	snprintf(options, sizeof(options),
-		 "rw,nosuid,nodev,%s,size=%" PRId64 ",nr_inodes=%" PRId64
-		 ",mode=%04o,uid=%u,gid=%u",
-		 t->exec ? "exec" : "noexec", t->size, inodes, mode,
-		 spec->uid ? spec->uid : ENGINE_DEFAULT_UID,
-		 spec->gid ? spec->gid : ENGINE_DEFAULT_UID);
-	json_t *text = json_string(options);
+	if (t->mode & ~01777u)
+		return err_set(err, ERR_INVALID, "tmpfs: mode %o", t->mode);
+	write_options(t, spec, traits, inodes, &options);
+	json_t *text = json_string(options.data);
 	if (json_object_set_new(tmpfs, t->path, text) != 0)
 		return err_set(err, ERR_INVALID, "tmpfs: path is not UTF-8");
 	return 0;
+}
+
+/* An empty read-only directory, so that there is no place to write. */
+static void add_empty(json_t *mounts, json_t *path)
+{
+	json_array_append_new(mounts, json_pack("{s:s, s:o, s:b, s:{s:i, s:i}}", "Type", "tmpfs",
+						"Target", path, "ReadOnly", 1, "TmpfsOptions",
+						"SizeBytes", 4096, "Mode", 0555));
+}
+
+static bool is_mounted(const json_t *mounts, const char *path)
+{
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		const char *target = json_member_str(json_array_get(mounts, i), "Target");
+		if (target && strcmp(target, path) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* An engine would make a volume there, writable and without a bound, on the host's disk; and it
@@ -158,15 +190,23 @@ static int set_image_volumes(json_t *tmpfs, json_t *mounts, const struct engine_
 		json_t *path = json_string(*v);
 		if (path == NULL)
 			return err_set(err, ERR_INVALID, "image's VOLUME is not UTF-8");
-		json_array_append_new(mounts,
-				      json_pack("{s:s, s:o, s:b, s:{s:i, s:i}}", "Type", "tmpfs",
-						"Target", path, "ReadOnly", 1, "TmpfsOptions",
-						"SizeBytes", 4096, "Mode", 0555));
+		add_empty(mounts, path);
 	}
 	return 0;
 }
 
-static int set_mounts(json_t *host, const struct engine_spec *spec, bool fill, struct err *err)
+/* What the engine would add, writable and without a bound. */
+static void set_added(json_t *tmpfs, json_t *mounts)
+{
+	static const char *const added[] = {"/run", "/tmp", "/var/tmp"};
+
+	for (size_t i = 0; i < ARRAY_LEN(added); i++)
+		if (!json_object_get(tmpfs, added[i]) && !is_mounted(mounts, added[i]))
+			add_empty(mounts, json_string(added[i]));
+}
+
+static int set_mounts(json_t *host, const struct engine_spec *spec, unsigned traits, bool fill,
+		      struct err *err)
 {
 	json_t *tmpfs = json_object(), *mounts = json_array();
 
@@ -175,11 +215,13 @@ static int set_mounts(json_t *host, const struct engine_spec *spec, bool fill, s
 	if (spec->tmpfs_count > MAX_TMPFS)
 		return err_set(err, ERR_INVALID, "tmpfs: more than %u", MAX_TMPFS);
 	for (size_t i = 0; i < spec->tmpfs_count; i++) {
-		int rc = set_one_tmpfs(tmpfs, spec, &spec->tmpfs[i], err);
+		int rc = set_one_tmpfs(tmpfs, spec, &spec->tmpfs[i], traits, err);
 		if (rc < 0)
 			return rc;
 	}
 	int rc = set_image_volumes(tmpfs, mounts, spec, err);
+	if (rc == 0 && traits & ENGINE_ADDS_TMPFS)
+		set_added(tmpfs, mounts);
 	if (rc < 0 || !spec->agent_volume)
 		return rc;
 	if (strncmp(spec->agent_volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) != 0 ||
@@ -218,7 +260,8 @@ static int set_network(json_t *host, const char *network, struct err *err)
 	return 0;
 }
 
-int engine_spec_host(json_t *body, const struct engine_spec *spec, bool fill, struct err *err)
+int engine_spec_host(json_t *body, const struct engine_spec *spec, unsigned traits, bool fill,
+		     struct err *err)
 {
 	json_t *host = json_object();
 
@@ -238,8 +281,8 @@ int engine_spec_host(json_t *body, const struct engine_spec *spec, bool fill, st
 		json_object_set_new(host, "Runtime", json_string(spec->runtime));
 	int rc = set_network(host, spec->network, err);
 	if (rc == 0)
-		rc = set_limits(host, spec, err);
+		rc = set_limits(host, spec, traits, err);
 	if (rc == 0)
-		rc = set_mounts(host, spec, fill, err);
+		rc = set_mounts(host, spec, traits, fill, err);
 	return rc;
 }

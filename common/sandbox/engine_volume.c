@@ -87,9 +87,12 @@ static int look_at_holder(struct delivery *d, const char *name, struct err *err)
 static int take_lock(struct delivery *d, const char *image, struct err *err)
 {
 	_cleanup_free_ char *body = NULL;
-	char name[80];
+	char name[80], api[8];
 
-	int rc = engine_spec_helper_body(image, d->volume, d->e->instance, &body, err);
+	int rc = engine_negotiate(d->e, false, api, err);
+	if (rc == 0)
+		rc = engine_spec_helper_body(image, d->volume, d->e->instance, engine_traits(d->e),
+					     &body, err);
 	if (rc < 0)
 		return rc;
 	snprintf(name, sizeof(name), "%.60s-helper", d->volume);

@@ -20,7 +20,8 @@ static int check_limits(const struct settings *settings, const struct engine_inf
 		bool enforced;
 	} limits[] = {{"memory", info->memory_limit},
 		      {"pids", info->pids_limit},
-		      {"cpu", info->cpu_limit}};
+		      {"cpu", info->cpu_limit},
+		      {"inodes", !(info->traits & ENGINE_NO_INODES)}};
 
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
 		buf_appendf(notes, "%s limit: %s\n", limits[i].name,

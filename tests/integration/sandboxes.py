@@ -1,6 +1,8 @@
 """Calls of sandbox.* tasks, and what the engine says of the containers they made."""
 
 import json
+import os
+import pathlib
 import subprocess
 import uuid
 
@@ -57,6 +59,20 @@ def exists(container):
     return subprocess.run(["docker", "inspect", container], capture_output=True).returncode == 0
 
 
+def command_lines(first):
+    """Of all processes that live where this one does."""
+    lines = []
+    place = os.readlink(f"/proc/{first}/ns/pid")
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "ns/pid") == place:
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                lines.append(words or f"[{(process / 'comm').read_text().strip()}]")  # as ps shows those that have ended
+        except OSError:
+            continue  # it has ended
+    return lines
+
+
 def processes(container):
     """Command lines of the agent and of runs: its fork servers, starting or started, and spares are none."""
     if engines.name() == "runsc":  # whose processes are no processes of the machine's
@@ -65,7 +81,7 @@ def processes(container):
         # A title that a process gives itself is only its short name there.
         lines = [line.split(None, 1)[1] for line in lines if not line.startswith("fork-server ")]
     else:
-        lines = [line.split(None, 1)[1] for line in docker("top", container, "-eo", "pid,args").splitlines()[1:]]
+        lines = command_lines(inspect(container)["State"]["Pid"])
     # "uname -p" is what a fork server asks while it loads its modules.
     lines = [line for line in lines if line != "uname -p"]
     return [line for line in lines if "celeriac: fork server" not in line and "'exec')) loaded" not in line and "'exec')) plain" not in line]

@@ -36,7 +36,8 @@ START_TEST(test_requests)
 		{"HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Length: 5\r\n\r\nhello", KEEP, 0},
 		{"HTTP/1.1 201 C\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", KEEP,
 		 0},
-		{"HTTP/1.1 204 N\r\napi-version:1.51\r\n\r\n", KEEP, 0},
+		{"HTTP/1.1 204 N\r\napi-version:1.51\r\nLibpod-API-Version: 4.3.1\r\n\r\n", KEEP,
+		 0},
 		{"HTTP/1.1 302 F\r\nLocation: http://localhost/evil\r\nContent-Length: 0\r\n\r\n",
 		 KEEP, 0});
 	struct http_client *c = http_client_new(http_fixture_target());
@@ -56,6 +57,7 @@ START_TEST(test_requests)
 	ck_assert_int_eq(response.status, 201);
 	ck_assert_str_eq(response.body.data, "abc");
 	ck_assert_str_eq(response.api_version, "");
+	ck_assert_str_eq(response.libpod_version, "");
 	ck_assert(http_fixture_asked("POST /a%20b?c=%7B%7D HTTP/1.1\r\n"));
 	ck_assert(http_fixture_asked("Content-Type: application/json\r\n"));
 	ck_assert(http_fixture_asked("Content-Length: 7\r\n"));
@@ -68,6 +70,7 @@ START_TEST(test_requests)
 	ck_assert_int_eq(response.status, 204);
 	ck_assert_uint_eq(response.body.len, 0);
 	ck_assert_str_eq(response.api_version, "1.51");
+	ck_assert_str_eq(response.libpod_version, "4.3.1");
 	ck_assert(!http_fixture_asked("Content-"));
 
 	post.body = NULL;

@@ -174,6 +174,27 @@ START_TEST(test_create)
 }
 END_TEST
 
+/* What an engine is shows in the answer that also tells its version: before the first container,
+ * and when it was exchanged for another. */
+START_TEST(test_create_for_another_engine)
+{
+	char id[ENGINE_ID_SIZE];
+
+	HTTP_RUN({"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nLibpod-API-Version: 4.3.1\r\n\r\nOK",
+		  CLOSE, 0},
+		 SAYS("201", "{\"Id\":\"" ID "\"}"), PING("1.41"),
+		 SAYS("201", "{\"Id\":\"" ID "\"}"));
+	connect_engine();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(engine_create(g_engine, &spec, id, NULL, &g_err), 0);
+		ck_assert(http_fixture_asked("\"nproc\"") == (i == 0));
+		ck_assert_int_eq(engine_traits(g_engine) != 0, i == 0);
+		if (i == 0)
+			ck_assert_int_eq(engine_ping(g_engine, &g_err), 0);
+	}
+}
+END_TEST
+
 START_TEST(test_start_and_kill)
 {
 	HTTP_RUN(PING("1.41"), SAYS("304", ""), MESSAGE("404", "network celeriac-x not found"),
@@ -253,6 +274,7 @@ int main(void)
 	tcase_add_test(t, test_remove_is_careful);
 	tcase_add_test(t, test_removed_by_one);
 	tcase_add_test(t, test_create);
+	tcase_add_test(t, test_create_for_another_engine);
 	tcase_add_test(t, test_start_and_kill);
 	tcase_add_test(t, test_monstrous_answers);
 	tcase_add_test(t, test_attach);

@@ -408,7 +408,7 @@ START_TEST(test_deliver_repairs)
 
 	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
 				volume, &g_err));
-	OK(engine_spec_helper_body(g_fixture.image, volume, g_fixture.instance, &body, &g_err));
+	OK(engine_spec_helper_body(g_fixture.image, volume, g_fixture.instance, 0, &body, &g_err));
 	engine_new_name("helper", name);
 	OK(engine_create_body(g_engine, name, body, id, NULL, &g_err));
 	docker_tar_write("agent", 0555, g_fixture.probe, g_fixture.probe_len / 2, &tar);
@@ -457,7 +457,7 @@ START_TEST(test_deliver_stale_lock)
 
 	OK(engine_deliver_agent(g_engine, g_fixture.image, g_fixture.probe, g_fixture.probe_len,
 				volume, &g_err));
-	OK(engine_spec_helper_body(g_fixture.image, volume, g_other, &body, &g_err));
+	OK(engine_spec_helper_body(g_fixture.image, volume, g_other, 0, &body, &g_err));
 	snprintf(name, sizeof(name), "%s-helper", volume);
 	OK(engine_create_body(g_engine, name, body, id, NULL, &g_err));
 	g_engine->stale = USEC_PER_SEC;

@@ -82,8 +82,28 @@ static char *body_of(const struct engine_spec *spec, const char *instance)
 	struct err err = {0};
 	char *body = NULL;
 
-	ck_assert_msg(engine_spec_body(spec, instance, &body, &err) == 0, "%s", err.msg);
+	ck_assert_msg(engine_spec_body(spec, instance, 0, &body, &err) == 0, "%s", err.msg);
 	return body;
+}
+
+/* `text` (given) with each `what` as `with` instead; it is there. Given. */
+static char *replaced(char *text, const char *what, const char *with)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(16384);
+	const char *rest = text;
+	char *ret = NULL;
+	struct err err;
+	size_t len;
+
+	ck_assert_ptr_nonnull(strstr(text, what));
+	for (const char *at; (at = strstr(rest, what)); rest = at + strlen(what)) {
+		buf_append(&out, rest, (size_t)(at - rest));
+		buf_append_str(&out, with);
+	}
+	buf_append_str(&out, rest);
+	ck_assert_int_eq(buf_take(&out, &ret, &len, &err), 0);
+	free(text);
+	return ret;
 }
 
 START_TEST(test_golden)
@@ -93,6 +113,63 @@ START_TEST(test_golden)
 
 	ck_assert_str_eq(zero, zero_golden);
 	ck_assert_str_eq(full, full_golden);
+}
+END_TEST
+
+/* On an engine that has its own ways, each trait changes what it is about, and nothing else. */
+START_TEST(test_traits)
+{
+	const struct {
+		unsigned trait;
+		const char *docker, *there; /* a part of the body, and what stands for it */
+	} rows[] = {
+		{ENGINE_TMPFS_BY_USER, ",uid=2000,gid=3000", ",notmpcopyup,U"},
+		{ENGINE_NO_INODES, ",nr_inodes=100", ""},
+		{ENGINE_NO_INODES, ",nr_inodes=65536", ""},
+		{ENGINE_RAISES_NPROC, "\"Soft\":65536,\"Hard\":65536}",
+		 "\"Soft\":65536,\"Hard\":65536},"
+		 "{\"Name\":\"nproc\",\"Soft\":32768,\"Hard\":32768}"},
+		{ENGINE_ADDS_TMPFS, "\"Mounts\":[",
+		 "\"Mounts\":[{\"Type\":\"tmpfs\",\"Target\":\"/run\",\"ReadOnly\":true,"
+		 "\"TmpfsOptions\":{\"SizeBytes\":4096,\"Mode\":365}},"
+		 "{\"Type\":\"tmpfs\",\"Target\":\"/var/tmp\",\"ReadOnly\":true,"
+		 "\"TmpfsOptions\":{\"SizeBytes\":4096,\"Mode\":365}},"},
+	};
+	struct err err = {0};
+
+	for (unsigned traits = 0; traits < 16; traits++) {
+		_cleanup_free_ char *expected = xstrdup(full_golden), *body = NULL;
+
+		for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+			if (traits & rows[i].trait)
+				expected = replaced(expected, rows[i].docker, rows[i].there);
+		ck_assert_int_eq(engine_spec_body(&full_spec, "prod", traits, &body, &err), 0);
+		ck_assert_str_eq(body, expected);
+	}
+}
+END_TEST
+
+/* What the engine would add is not in the way of what is there. */
+START_TEST(test_added_tmpfs)
+{
+	static const char *const volumes[] = {"/var/tmp", NULL};
+	const struct engine_tmpfs tmpfs[] = {{.path = "/run", .size = 1 << 20}};
+	struct engine_spec spec = zero_spec;
+	_cleanup_free_ char *text = NULL;
+	struct err err = {0};
+
+	spec.tmpfs = tmpfs;
+	spec.tmpfs_count = 1;
+	spec.image_volumes = volumes;
+	ck_assert_int_eq(engine_spec_body(&spec, "i", ENGINE_ADDS_TMPFS, &text, &err), 0);
+	_cleanup_json_ json_t *body = json_loads(text, 0, NULL);
+	const json_t *host = json_object_get(body, "HostConfig");
+	const json_t *mounts = json_object_get(host, "Mounts");
+
+	ck_assert_uint_eq(json_object_size(json_object_get(host, "Tmpfs")), 1);
+	ck_assert_uint_eq(json_array_size(mounts), 2);
+	ck_assert_str_eq(json_member_str(json_array_get(mounts, 0), "Target"), "/var/tmp");
+	ck_assert_str_eq(json_member_str(json_array_get(mounts, 1), "Target"), "/tmp");
 }
 END_TEST
 
@@ -126,7 +203,8 @@ START_TEST(test_helper)
 	char *text = NULL;
 
 	ck_assert_int_eq(
-		engine_spec_helper_body("img:1", "celeriac-agent-00", "default", &text, &err), 0);
+		engine_spec_helper_body("img:1", "celeriac-agent-00", "default", 0, &text, &err),
+		0);
 	_cleanup_json_ json_t *body = json_loads(text, 0, NULL);
 	_cleanup_json_ json_t *zero = json_loads(zero_golden, 0, NULL);
 	json_t *host = json_object_get(body, "HostConfig");
@@ -144,7 +222,7 @@ END_TEST
 static int try_spec(const struct engine_spec *spec, struct err *err)
 {
 	char *body = NULL;
-	int rc = engine_spec_body(spec, "default", &body, err);
+	int rc = engine_spec_body(spec, "default", 0, &body, err);
 
 	ck_assert(rc == 0 || body == NULL);
 	free(body);
@@ -183,7 +261,7 @@ START_TEST(test_image_volumes)
 	spec.tmpfs = tmpfs;
 	spec.tmpfs_count = ARRAY_LEN(tmpfs);
 	spec.image_volumes = fine;
-	ck_assert_msg(engine_spec_body(&spec, "i", &body, &err) == 0, "%s", err.msg);
+	ck_assert_msg(engine_spec_body(&spec, "i", 0, &body, &err) == 0, "%s", err.msg);
 	json = json_loads(body, 0, NULL);
 	json_t *mounts = json_member(json_member(json, "HostConfig"), "Mounts");
 	ck_assert_uint_eq(json_array_size(mounts), 2);
@@ -354,6 +432,8 @@ int main(void)
 	TCase *t = tcase_create("spec");
 
 	tcase_add_test(t, test_golden);
+	tcase_add_test(t, test_traits);
+	tcase_add_test(t, test_added_tmpfs);
 	tcase_add_test(t, test_never);
 	tcase_add_test(t, test_helper);
 	tcase_add_test(t, test_image_volumes);
