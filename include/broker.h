@@ -89,6 +89,44 @@ void broker_interrupt(struct broker *b);
 size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
 bool broker_consumes(const struct broker *b, const char *queue);
 
+/*
+ * ---- calls of conversations (route.c) ----
+ * Whichever node takes a call, the one that has its conversation gets it, in the order in which
+ * calls were taken from the queues. Nodes of one deployment find each other in the server that
+ * messages are taken from.
+ */
+/* From now on what is routed to our node is consumed before all else. After broker_join, before the
+ * consumer begins. [init] */
+int broker_route_begin(struct broker *b, const struct presence *p, struct err *err) must_check;
+/* The engine of that name, as the index of conversations has it, is within our reach, or not.
+ * [any] */
+void broker_route_reach(struct broker *b, const char *engine, bool reached);
+enum broker_routed {
+	BROKER_CALL_OURS,  /* to be run here; recorded as `ours` and `new_tag` from now on */
+	BROKER_CALL_MOVED, /* to `node`, which may be ourselves: it comes again */
+	BROKER_CALL_GONE   /* somebody put it back */
+};
+struct broker_call {
+	const char *tag, *conversation; /* borrowed; plain text of BOUND_CONVERSATION_ID_BYTES */
+	struct delivery_ref ref;
+	enum broker_routed routed;
+	struct delivery_ref ours;
+	char new_tag[BROKER_TAG_SIZE];
+	char node[128];
+};
+/* For everything that the last claim gave and that is a call of a conversation, in its order. False
+ * in *ret_routed: others have to route first what they took before; to be asked again. May be
+ * repeated after an error. Blocks until `deadline`. [consumer] */
+int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
+		 bool *ret_routed, struct err *err) must_check;
+/* There was none among them: others need not wait. Does not wait. [consumer] */
+void broker_route_pass(struct broker *b);
+/* Conversations are anybody's from now on, and what waits for us is the next to be taken by others,
+ * but for those that we are `busy` with. To be called again without them when that is over. Nothing
+ * is claimed any more. [main] */
+int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
+		       int64_t *ret_moved, struct err *err) must_check;
+
 /* ---- exchanges (exchange.c) ---- */
 enum exchange_type { EXCHANGE_DIRECT, EXCHANGE_TOPIC, EXCHANGE_FANOUT };
 const char *exchange_type_name(enum exchange_type type);

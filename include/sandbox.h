@@ -52,6 +52,9 @@ const char *sandbox_language_name(size_t i);
 /* Does it have an installer of packages? */
 bool sandbox_language_installs(const char *name);
 
+/* May a conversation be called that: 1 to BOUND_CONVERSATION_ID_BYTES of plain text? Pure. */
+bool sandbox_is_conversation(const char *id, size_t len);
+
 struct sandbox_file {
 	const char *name;
 	const char *data;

@@ -14,6 +14,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "route.h"
 #include "worker.h"
 
 #define IDLE_WAIT	(1 * USEC_PER_SEC)
@@ -98,14 +99,9 @@ void consumer_schedule(struct request *r)
 		consumer_dispatch(r);
 }
 
-static void receive(struct worker *w, struct delivery *d)
+/* It is to be run here. */
+static void arrive(struct request *r)
 {
-	struct request *r;
-
-	state_count(&w->state, COUNT_RECEIVED);
-	r = consumer_decode(w, d);
-	if (r == NULL)
-		return;
 	if (r->task == &discard_unregistered) {
 		log_error(
 			"Received unregistered task of type '%s'. The message has been ignored and "
@@ -119,6 +115,31 @@ static void receive(struct worker *w, struct delivery *d)
 		return;
 	events_task_received(r);
 	consumer_schedule(r);
+}
+
+/* The calls of conversations among them come last: whose they are is asked for all of them. */
+static void receive_all(struct worker *w, struct delivery *batch, size_t count)
+{
+	_cleanup_free_ struct request **calls = xcalloc(count + 1, sizeof(*calls));
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		char mark[BROKER_MARK_SIZE];
+		struct request *r;
+
+		memcpy(mark, batch[i].mark, sizeof(mark));
+		state_count(&w->state, COUNT_RECEIVED);
+		r = consumer_decode(w, &batch[i]);
+		if (r != NULL && route_wants(r))
+			calls[n++] = r;
+		else if (r != NULL)
+			arrive(r);
+		broker_received(w->broker, mark);
+	}
+	if (count > 0)
+		n = route_calls(w, calls, n);
+	for (size_t i = 0; i < n; i++)
+		arrive(calls[i]);
 }
 
 /* Until a slot is free, something changes, or the deadline. */
@@ -218,13 +239,8 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 	}
 	state_count(&w->state, COUNT_CLAIMS);
 	rc = broker_claim(w->broker, max - served, batch, &count, err);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		char mark[BROKER_MARK_SIZE];
-
-		memcpy(mark, batch[i].mark, sizeof(mark));
-		receive(w, &batch[i]);
-		broker_received(w->broker, mark);
-	}
+	if (rc == 0)
+		receive_all(w, batch, count);
 	if (rc < 0 || count > 0 || served > 0)
 		return rc;
 	return broker_wait(w->broker, w->state.wake_fd, until, err);

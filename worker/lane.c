@@ -111,3 +111,18 @@ struct request *lanes_drain(struct lanes *l)
 	mutex_unlock(&l->lock);
 	return all;
 }
+
+size_t lanes_busy(struct lanes *l, char **ret, size_t max)
+{
+	struct lane *lane, *following;
+	size_t n = 0;
+
+	mutex_lock(&l->lock);
+	HASH_ITER(hh, l->map, lane, following)
+	{
+		if (n < max)
+			ret[n++] = xstrdup(lane->name);
+	}
+	mutex_unlock(&l->lock);
+	return n;
+}

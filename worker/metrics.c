@@ -27,6 +27,8 @@ static const struct {
 	{COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back."},
 	{COUNT_FORGOTTEN, "celeriac_messages_forgotten_total",
 	 "Messages in celeriac:dead that made room for others."},
+	{COUNT_ROUTED, "celeriac_calls_routed_total",
+	 "Calls given to the node that has their conversation."},
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
 };
 

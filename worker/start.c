@@ -243,6 +243,9 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		if (rc < 0)
 			return rc;
 		sandbox_on_event(w->sandbox, gate_record_container, w);
+		rc = broker_route_begin(w->broker, w->presence, err);
+		if (rc < 0)
+			return rc;
 		w->mcp = mcp_sessions_new(w->sandbox, w->way_out.outbound, w->settings.mcp_max,
 					  w->settings.sandbox_idle_timeout);
 	}

@@ -75,6 +75,15 @@ void state_release(struct state *s, struct request *r)
 		state_wake_consumer(s);
 }
 
+void state_move(struct state *s, struct request *r, const char *tag, const struct delivery_ref *ref)
+{
+	mutex_lock(&s->lock);
+	memcpy(r->delivery.tag, tag, sizeof(r->delivery.tag));
+	r->delivery.ref = *ref;
+	r->delivery.queue = ref->queue;
+	mutex_unlock(&s->lock);
+}
+
 void state_count(struct state *s, enum counter c)
 {
 	atomic_fetch_add_explicit(&s->counters[c], 1, memory_order_relaxed);

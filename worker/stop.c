@@ -2,6 +2,7 @@
  * The parts of the worker are stopped in reverse. See shutdown.h.
  */
 #include <signal.h>
+#include <stdlib.h>
 #include <utlist.h>
 
 #include "audit.h"
@@ -10,6 +11,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "pages.h"
+#include "route.h"
 #include "settle.h"
 #include "shutdown.h"
 #include "quota.h"
@@ -55,6 +57,17 @@ static bool join_consumer(struct worker *w, int signals, struct shutdown *s)
 	}
 }
 
+/* Others need not wait until we have ended: only for what still runs. */
+static void hand_over(struct worker *w)
+{
+	char *busy[POOL_MAX];
+	size_t count = lanes_busy(&w->lanes, busy, POOL_MAX);
+
+	route_leave(w, (const char *const *)busy, count);
+	while (count > 0)
+		free(busy[--count]);
+}
+
 /* Nothing more is claimed; what has not begun goes back. */
 static void return_reserved(struct worker *w, usec_t deadline)
 {
@@ -68,6 +81,7 @@ static void return_reserved(struct worker *w, usec_t deadline)
 	/* before what was to run now, so that it comes behind it */
 	due_release_all(w, deadline);
 	release_all(queued);
+	hand_over(w);
 }
 
 static bool wants_soft(struct worker *w)
@@ -199,6 +213,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	pool_join(&w->pool);
 	modules_stop(&w->modules);
 	keeper_stop(w);
+	route_leave(w, NULL, 0);
 	mcp_sessions_free(w->mcp);
 	sandbox_close_all(w->sandbox);
 	way_out_close(&w->way_out);

@@ -66,6 +66,7 @@ enum counter {
 	COUNT_REQUEUED,
 	COUNT_RESTORED,
 	COUNT_FORGOTTEN,
+	COUNT_ROUTED,
 	COUNT_CLAIMS,
 	COUNTERS
 };
@@ -88,6 +89,9 @@ int state_init(struct state *s, struct err *err) must_check;
 void state_done(struct state *s);
 void state_hold(struct state *s, struct request *r);
 void state_release(struct state *s, struct request *r);
+/* It is recorded as another delivery from now on; `ref` is copied. */
+void state_move(struct state *s, struct request *r, const char *tag,
+		const struct delivery_ref *ref);
 void state_count(struct state *s, enum counter c);
 /* `r` becomes active. */
 void state_accept(struct state *s, struct request *r);
@@ -126,6 +130,8 @@ bool lanes_enter(struct lanes *l, struct request *r);
 struct request *lanes_leave(struct lanes *l, struct request *r);
 /* Takes everything that waits, as a list by `next`; from now on lanes_leave lets nobody on. */
 struct request *lanes_drain(struct lanes *l);
+/* The names of lanes that somebody is in, at most `max`; given. */
+size_t lanes_busy(struct lanes *l, char **ret, size_t max);
 
 /* ---- pool.c: threads that run tasks ---- */
 #define POOL_MAX 4096

@@ -24,13 +24,16 @@ extern const char script_claim[];
 #define CLAIM_BYTES	"268435456"	      /* of one batch: the script stops beyond */
 
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
-#define FIXED_ARGS    10
+#define FIXED_KEYS    5
+#define FIXED_ARGS    12
 
 static size_t wake_count(const struct broker *b)
 {
+	size_t first_steps = b->inner + b->consumed;
+
 	if (b->no_blmove)
 		return 0;
-	return b->consumed < BROKER_WAKE_MAX ? b->consumed : BROKER_WAKE_MAX;
+	return first_steps < BROKER_WAKE_MAX ? first_steps : BROKER_WAKE_MAX;
 }
 
 /* The only writer of the connections is the consumer thread; the lock is for broker_interrupt. */
@@ -94,16 +97,17 @@ void broker_interrupt(struct broker *b)
 	mutex_unlock(&b->connections);
 }
 
-/* The lists in the order of this claim: priority first, then queues beginning with `first_queue`.
- */
+/* The lists in the order of this claim: what was routed to us, else priority first, then queues
+ * beginning with `first_queue`. */
 static size_t ordered_lists(const struct broker *b, struct broker_list **out)
 {
 	size_t queues = b->consumed;
 
-	for (size_t i = 0; i < b->list_count; i++) {
+	memcpy(out, b->lists, b->inner * sizeof(struct broker_list *));
+	for (size_t i = 0; i < b->list_count - b->inner; i++) {
 		size_t step = i / queues, queue = (i % queues + b->first_queue) % queues;
 
-		out[i] = b->lists[step * queues + queue];
+		out[b->inner + i] = b->lists[b->inner + step * queues + queue];
 	}
 	return b->list_count;
 }
@@ -183,14 +187,14 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, si
 			return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
 		}
 		count++;
-		if (b->options.queue_order == QUEUE_ROUND_ROBIN)
+		if (b->options.queue_order == QUEUE_ROUND_ROBIN && !lists[list]->queue->inner)
 			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
 	}
 	*ret_count = count;
 	return 0;
 }
 
-/* keys: 3 and one per list; arguments: FIXED_ARGS and two per list */
+/* keys: FIXED_KEYS and one per list; arguments: FIXED_ARGS and two per list */
 static size_t claim_arguments(struct broker *b, struct broker_list *const *lists, size_t max,
 			      struct slice *args, char *text, const char *dead_line,
 			      const char *killer_line)
@@ -205,6 +209,8 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	args[n++] = (struct slice){b->unacked, strlen(b->unacked)};
 	args[n++] = (struct slice){b->unacked_index, strlen(b->unacked_index)};
 	args[n++] = (struct slice){b->dead, strlen(b->dead)};
+	args[n++] = (struct slice){b->route.places, strlen(b->route.places)};
+	args[n++] = (struct slice){b->route.counter, strlen(b->route.counter)};
 	for (size_t i = 0; i < b->list_count; i++) {
 		args[n++] = (struct slice){lists[i]->key, strlen(lists[i]->key)};
 	}
@@ -218,6 +224,8 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	args[n++] = (struct slice){killer_line, strlen(killer_line)};
 	args[n++] = (struct slice){b->taken_prefix, strlen(b->taken_prefix)};
 	args[n++] = (struct slice){TAKEN_SECONDS, strlen(TAKEN_SECONDS)};
+	args[n++] = (struct slice){b->route.place, strlen(b->route.place)};
+	args[n++] = (struct slice){b->route.left, strlen(b->route.left)};
 	for (size_t i = 0; i < b->list_count; i++) {
 		const char *ending = lists[i]->queue->ending;
 		char *step = text + 128 + at;
@@ -234,7 +242,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 {
 	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
 	_cleanup_free_ struct slice *args =
-		xcalloc(3 + FIXED_ARGS + 3 * b->list_count, sizeof(*args));
+		xcalloc(FIXED_KEYS + FIXED_ARGS + 3 * b->list_count, sizeof(*args));
 	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
 	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", ""),
 			    *killer_line = broker_dead_line(
@@ -251,11 +259,13 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	if (max > BOUND_CLAIM_BATCH)
 		max = BOUND_CLAIM_BATCH;
 	ordered_lists(b, lists);
+	broker_route_take_place(b);
 	count = claim_arguments(b, lists, max, args, text, dead_line, killer_line);
 	/* Spent whatever becomes of this claim: a server that made it and could not say so has used
 	 * them. */
 	b->next_number += max;
-	rc = redis_run_script(b->claiming, &b->claim, 3 + b->list_count, args, count, &reply, err);
+	rc = redis_run_script(b->claiming, &b->claim, FIXED_KEYS + b->list_count, args, count,
+			      &reply, err);
 	if (rc < 0)
 		return rc;
 	return take_deliveries(b, reply, max, lists, ret, ret_count, err);

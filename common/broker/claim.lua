@@ -1,8 +1,10 @@
 -- Takes messages and records them as unacked in one step, without parsing them.
--- KEYS: unacked, unacked_index, dead, then the lists in the order they are served.
+-- KEYS: unacked, unacked_index, dead, the places of those who have to route what they took, the last number of a place, then
+-- the lists in the order they are served.
 -- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, how often a message may be
 -- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
--- is forgotten, then per list the end of its unacked record and its priority step.
+-- is forgotten, our place ('' = nothing is routed) and the one before it, then per list the end of its unacked record and
+-- its priority step.
 -- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at and which of them
 -- (from 0) are none,
 -- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted).
@@ -14,6 +16,11 @@ local out = {0, 0, wrong}
 redis.call('HLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('LLEN', KEYS[3])
+local place, last = ARGV[11], 0
+if place ~= '' then
+	redis.call('ZREM', KEYS[4], ARGV[12])
+	last = tonumber(redis.call('GET', KEYS[5]) or '0') or 0
+end
 local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields, scores = {}, {}
 local limit = tonumber(ARGV[7])
@@ -27,19 +34,19 @@ local function taken(message)
 	local count = redis.pcall('GET', ARGV[9] .. mark)
 	return mark, type(count) == 'string' and tonumber(count) or 0
 end
-for i = 4, #KEYS do
+for i = 6, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
 	end
-	wrong[1] = i - 3
-	local at = 10 + 2 * (i - 4)
+	wrong[1] = i - 5
+	local at = 12 + 2 * (i - 6)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
 	if messages.err then
 		if #fields == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
 			return redis.error_reply(messages.err)
 		end
-		wrong[#wrong + 1] = i - 4
+		wrong[#wrong + 1] = i - 6
 		messages = {}
 	end
 	for n = 1, #messages do
@@ -69,7 +76,7 @@ for i = 4, #KEYS do
 			scores[#scores + 1] = ARGV[5]
 			scores[#scores + 1] = tag
 			out[#out + 1] = tag
-			out[#out + 1] = i - 4
+			out[#out + 1] = i - 6
 			out[#out + 1] = message
 			out[#out + 1] = mark
 			if mark ~= '' then
@@ -84,5 +91,10 @@ end
 if #fields > 0 then
 	redis.call('HSET', KEYS[1], unpack(fields))
 	redis.call('ZADD', KEYS[2], unpack(scores))
+	if place ~= '' then
+		local number = string.format('%.0f', last + 1)
+		redis.call('SET', KEYS[5], number)
+		redis.call('ZADD', KEYS[4], number, place)
+	end
 end
 return out

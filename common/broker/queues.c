@@ -93,7 +93,7 @@ static char *heard_channels(const struct broker *b, const char *name)
 	return xstrdup(pattern.data);
 }
 
-static int make_queue(struct broker *b, const char *name, struct broker_queue **ret,
+static int make_queue(struct broker *b, const char *name, size_t steps, struct broker_queue **ret,
 		      struct err *err)
 {
 	const struct transport_options *o = &b->options;
@@ -109,7 +109,7 @@ static int make_queue(struct broker *b, const char *name, struct broker_queue **
 	q->name = xstrdup(name);
 	if (is_fanout(b, name))
 		q->channels = heard_channels(b, name);
-	for (size_t s = 0; s < o->step_count; s++) {
+	for (size_t s = 0; s < steps; s++) {
 		struct broker_list *list = &q->lists[q->list_count++];
 
 		list->step = o->priority_steps[s];
@@ -136,7 +136,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*left)->name, (*right)->name);
 }
 
-/* The lists of what is consumed now: step-major, then queue. */
+/* The lists of what is consumed now. */
 static void order_lists(struct broker *b)
 {
 	size_t count = atomic_load(&b->queue_count);
@@ -144,11 +144,14 @@ static void order_lists(struct broker *b)
 
 	free(b->lists);
 	b->lists = xcalloc(count * b->options.step_count + 1, sizeof(*b->lists));
-	b->list_count = b->consumed = b->first_queue = 0;
+	b->list_count = b->inner = b->consumed = b->first_queue = 0;
 	for (size_t q = 0; q < count; q++) {
-		if (atomic_load(&b->queues[q]->consumed))
+		if (b->queues[q]->inner)
+			b->lists[b->inner++] = &b->queues[q]->lists[0];
+		else if (atomic_load(&b->queues[q]->consumed))
 			queues[b->consumed++] = b->queues[q];
 	}
+	b->list_count = b->inner;
 	if (b->options.queue_order == QUEUE_SORTED)
 		qsort(queues, b->consumed, sizeof(struct broker_queue *), by_name);
 	for (size_t s = 0; s < b->options.step_count; s++) {
@@ -159,15 +162,27 @@ static void order_lists(struct broker *b)
 	}
 }
 
+int broker_add_inner_queue(struct broker *b, const char *name, struct broker_queue **ret,
+			   struct err *err)
+{
+	int rc = make_queue(b, name, 1, ret, err);
+
+	if (rc < 0)
+		return rc;
+	(*ret)->inner = true;
+	order_lists(b);
+	return 0;
+}
+
 int broker_add_queue(struct broker *b, const char *name, struct err *err)
 {
 	struct broker_queue *q = broker_find_queue(b, name);
 	int rc;
 
-	if (q != NULL && atomic_load(&q->consumed))
+	if (q != NULL && (q->inner || atomic_load(&q->consumed)))
 		return 0;
 	if (q == NULL) {
-		rc = make_queue(b, name, &q, err);
+		rc = make_queue(b, name, b->options.step_count, &q, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -180,7 +195,7 @@ bool broker_cancel_queue(struct broker *b, const char *name)
 {
 	struct broker_queue *q = broker_find_queue(b, name);
 
-	if (q == NULL || !atomic_exchange(&q->consumed, false))
+	if (q == NULL || q->inner || !atomic_exchange(&q->consumed, false))
 		return false;
 	order_lists(b);
 	return true;
@@ -201,7 +216,7 @@ bool broker_consumes(const struct broker *b, const char *queue)
 {
 	const struct broker_queue *q = broker_find_queue(b, queue);
 
-	return q != NULL && atomic_load(&q->consumed);
+	return q != NULL && (q->inner || atomic_load(&q->consumed));
 }
 
 static bool is_excluded(const struct settings *s, const char *name)

@@ -87,6 +87,7 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	int rc = take_addresses(b, s, err);
 
 	mutex_init(&b->connections);
+	broker_route_init(b);
 	if (rc < 0)
 		goto fail;
 	rc = broker_take_queues(b, s, err);
@@ -120,6 +121,7 @@ int broker_check_queues(const struct settings *s, struct err *err)
 	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, NULL, err);
 
 	mutex_init(&b->connections);
+	broker_route_init(b);
 	if (rc == 0)
 		rc = queue_defs_read(s, &b->defs, err);
 	if (rc == 0)
@@ -148,6 +150,7 @@ void broker_close(struct broker *b, usec_t deadline)
 	free(b->tag_prefix);
 	free(b->taken_prefix);
 	mutex_done(&b->connections);
+	broker_route_done(b);
 	free(b->fanout_prefix);
 	free(b->heard_prefix);
 	queue_defs_done(&b->defs);

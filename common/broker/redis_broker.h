@@ -32,6 +32,7 @@ struct broker_queue {
 	char *ending;	/* `, "", "queue"]`, the end of its unacked record */
 	struct broker_list lists[PRIORITY_STEPS_MAX];
 	size_t list_count;
+	bool inner;	      /* of route.c: nobody sees it */
 	atomic_bool consumed; /* changed by the consumer thread */
 	size_t place;	      /* among those consumed; the consumer thread's */
 };
@@ -51,6 +52,22 @@ int queue_defs_read(const struct settings *s, struct queue_defs *ret, struct err
 void queue_defs_done(struct queue_defs *d);
 const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *name);
 
+#define ROUTE_PLACE_SIZE (PRESENCE_OWNER_SIZE + 24)
+
+/* route.c; all empty unless calls are routed. */
+struct broker_routing {
+	const struct presence *presence; /* NULL: nothing is routed */
+	struct broker_queue *own, *common;
+	char *base;			  /* "<prefix>celeriac:<instance>:" */
+	char *queues;			  /* of nodes: the names of their lists without the node */
+	char *places, *counter, *routers; /* keys */
+	struct mutex lock;
+	struct str_list engines; /* guarded by lock: within our reach */
+	/* the consumer thread's: "<owner>:<number>" of the last claim, and of the one before */
+	char place[ROUTE_PLACE_SIZE], left[ROUTE_PLACE_SIZE];
+	struct redis_script script, leave, release;
+};
+
 struct broker {
 	struct redis_address address;
 	struct transport_options options;
@@ -68,8 +85,9 @@ struct broker {
 	struct redis_script settle, restore, stale, begin, give_back, trim;
 
 	/* the consumer thread's */
-	struct broker_list **lists; /* of what is consumed: step-major, then queue */
-	size_t list_count, consumed;
+	struct broker_list **lists; /* of what is consumed: `inner` of route.c, then the others
+				       step-major, then queue */
+	size_t list_count, inner, consumed;
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;
@@ -82,6 +100,7 @@ struct broker {
 	int64_t redelivery_limit;
 	uint64_t next_number;
 	size_t first_queue; /* round robin */
+	struct broker_routing route;
 };
 
 /* ---- queues.c ---- */
@@ -91,6 +110,18 @@ void broker_free_queues(struct broker *b);
 /* NULL when it was never consumed. [any] */
 struct broker_queue *broker_find_queue(const struct broker *b, const char *name);
 const struct broker_list *broker_find_list(const struct broker_queue *q, int step);
+
+/* One that nobody else sees, of a single list, before all others. */
+int broker_add_inner_queue(struct broker *b, const char *name, struct broker_queue **ret,
+			   struct err *err) must_check;
+
+/* ---- route.c ---- */
+void broker_route_init(struct broker *b);
+void broker_route_done(struct broker *b);
+/* The next claim has a place of its own. [consumer] */
+void broker_route_take_place(struct broker *b);
+/* Of a dead owner everything was put back: its calls are anybody's. */
+int broker_route_release(struct broker *b, const char *owner, struct err *err) must_check;
 
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */

@@ -22,6 +22,11 @@ static bool is_text(const char *s, size_t limit)
 	return true;
 }
 
+bool sandbox_is_conversation(const char *id, size_t len)
+{
+	return len > 0 && strlen(id) == len && is_text(id, BOUND_CONVERSATION_ID_BYTES);
+}
+
 int sandbox_check_conversation(const char *conversation, struct err *err)
 {
 	if (conversation == NULL || !*conversation ||

@@ -25,6 +25,7 @@ class Broker:
         self.url = url
         self.instance = instance
         self.redis = redis.Redis.from_url(url)
+        self.handed_over = f"celeriac.node.{instance}:"  # calls of conversations that no node has
 
     def app(self, **conf):
         app = celery.Celery(broker=self.url, backend=asking(self.url), set_as_current=False)
@@ -69,8 +70,10 @@ class Broker:
     def wait_settled(self, seconds=30):
         """Nothing queued, nothing held."""
         keys = ["celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"]
-        wait_until(lambda: sum(map(self.redis.llen, keys)) == 0 and self.unacked() == (0, 0), seconds,
-                   lambda: f"{self.unacked()} (unacked, index) and {self.redis.llen('celery')} queued: not settled")
+        def settled():
+            return sum(map(self.redis.llen, keys)) == 0 and self.unacked() == (0, 0) and not self.redis.keys("celeriac.node.*")
+
+        wait_until(settled, seconds, lambda: f"{self.unacked()} (unacked, index) and {self.redis.llen('celery')} queued: not settled")
 
     def dead(self):
         """[(what is said about it, the message as it came)], the oldest first."""

@@ -248,7 +248,7 @@ def test_stopped_while_code_runs(make_full_worker, calls, broker, instance, conv
     result = calls.send(slow, conversation)
     wait_said(broker, result.id, "begun")
     assert worker.quit(seconds=20) == 0
-    assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
+    assert broker.redis.llen(broker.handed_over) == 1 and broker.unacked() == (0, 0)
     worker.start()
     assert result.get(timeout=60)["stdout"] == "begun\ndone\n"
     assert calls.row(result.id, "state", "attempt") == ("finished", 1)

@@ -1,0 +1,324 @@
+/*
+ * Calls of one conversation reach one node, in the order in which they were taken.
+ *
+ * A node that runs calls of conversations reads, before all queues, a list of its own,
+ * "celeriac.node.<instance>:<node>", and one that all share, the same without a node. What it takes
+ * from anywhere else it gives to the node that has the conversation, or keeps and becomes that
+ * node: route.lua, one step of ack and push. Several nodes take at the same time; each claim has a
+ * place, by its number, in a set of those that were not routed yet, and only the first may route.
+ *
+ * Keys, under <prefix>celeriac:<instance>: route:<conversation>, the owner that has it;
+ * routers, the owners whose lists are read or will be put back; claims and claim, the set above and
+ * the last number; engine:<name>, the owners that reach an engine. A route to an owner that is no
+ * router leads nowhere: whoever asks next becomes the owner. A router that leaves, or whose death
+ * was noticed and whose deliveries were put back into its list, moves that list to the front of the
+ * one that all share, which is one step with its end as a router: so nothing newer comes before.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "redis_broker.h"
+
+extern const char script_route[], script_route_leave[], script_route_release[];
+
+#define QUEUE	    "celeriac.node."
+#define ROUTE_TTL   "604800" /* seconds: as the entry of a conversation in the index */
+#define HOPS	    "16"
+#define CALL_FIXED  11
+#define CALL_EACH   5
+#define ENGINES_MAX 64
+#define PATIENCE    (5 * USEC_PER_SEC)
+
+void broker_route_init(struct broker *b)
+{
+	struct broker_routing *r = &b->route;
+
+	mutex_init(&r->lock);
+	r->base = xstrdup("");
+	r->queues = xstrdup("");
+	r->places = xstrdup("");
+	r->counter = xstrdup("");
+	r->routers = xstrdup("");
+}
+
+void broker_route_done(struct broker *b)
+{
+	struct broker_routing *r = &b->route;
+
+	for (size_t i = 0; i < r->engines.count; i++)
+		free(r->engines.items[i]);
+	free(r->engines.items);
+	free(r->base);
+	free(r->queues);
+	free(r->places);
+	free(r->counter);
+	free(r->routers);
+	mutex_done(&r->lock);
+}
+
+static char *queue_of(const struct presence *p, const char *node)
+{
+	return xasprintf(QUEUE "%s:%s", presence_instance(p), node);
+}
+
+static void load(struct broker *b, struct redis_script *s, const char *text)
+{
+	redis_script_init(s, text);
+	redis_link_add_script(b->link, s);
+}
+
+static void name_keys(struct broker *b)
+{
+	struct broker_routing *r = &b->route;
+	const char *prefix = b->options.global_keyprefix;
+	const char *instance = presence_instance(r->presence);
+
+	broker_route_done(b);
+	mutex_init(&r->lock);
+	r->engines = (struct str_list){0};
+	r->base = xasprintf("%sceleriac:%s:", prefix, instance);
+	r->queues = xasprintf("%s" QUEUE "%s:", prefix, instance);
+	r->places = xasprintf("%sclaims", r->base);
+	r->counter = xasprintf("%sclaim", r->base);
+	r->routers = xasprintf("%srouters", r->base);
+}
+
+int broker_route_begin(struct broker *b, const struct presence *p, struct err *err)
+{
+	_cleanup_free_ char *own = queue_of(p, presence_node(p)), *common = queue_of(p, "");
+	struct broker_routing *r = &b->route;
+	int rc;
+
+	r->presence = p;
+	name_keys(b);
+	load(b, &r->script, script_route);
+	load(b, &r->leave, script_route_leave);
+	load(b, &r->release, script_route_release);
+	rc = broker_add_inner_queue(b, own, &r->own, err);
+	if (rc == 0)
+		rc = broker_add_inner_queue(b, common, &r->common, err);
+	return rc < 0 ? err_wrap(err, "the queue of this node") : 0;
+}
+
+void broker_route_reach(struct broker *b, const char *engine, bool reached)
+{
+	struct str_list *list = &b->route.engines;
+	size_t i = 0;
+
+	mutex_lock(&b->route.lock);
+	while (i < list->count && strcmp(list->items[i], engine) != 0)
+		i++;
+	if (reached && i == list->count && i < ENGINES_MAX) {
+		list->items = xrealloc(list->items, (i + 1) * sizeof(*list->items));
+		list->items[list->count++] = xstrdup(engine);
+	} else if (!reached && i < list->count) {
+		free(list->items[i]);
+		list->items[i] = list->items[--list->count];
+	}
+	mutex_unlock(&b->route.lock);
+}
+
+/* ---- places ---- */
+
+void broker_route_take_place(struct broker *b)
+{
+	struct broker_routing *r = &b->route;
+
+	if (r->presence == NULL)
+		return;
+	memcpy(r->left, r->place, sizeof(r->left));
+	snprintf(r->place, sizeof(r->place), "%s:%llu", presence_owner(r->presence),
+		 (unsigned long long)b->next_number);
+}
+
+void broker_route_pass(struct broker *b)
+{
+	struct broker_routing *r = &b->route;
+	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
+
+	if (r->presence != NULL && r->place[0] != '\0') {
+		redis_command(&commands, "ZREM %s %s", r->places, r->place);
+		redis_link_submit(b->link, &commands, 1, 0, NULL, NULL);
+	}
+	buf_done(&commands);
+}
+
+/* ---- calls ---- */
+
+static struct slice text_slice(const char *text)
+{
+	return (struct slice){text, strlen(text)};
+}
+
+/* argv of one EVALSHA, and the texts it borrows. */
+struct routing {
+	struct slice *argv;
+	size_t argc;
+	char now[40], bytes[24], engines[24];
+	char (*tails)[24];
+};
+
+static void add(struct routing *g, const char *text)
+{
+	g->argv[g->argc++] = text_slice(text);
+}
+
+static void add_fixed(struct broker *b, struct routing *g)
+{
+	const struct broker_routing *r = &b->route;
+	const char *const keys[] = {"5",       b->unacked, b->unacked_index,
+				    r->places, r->routers, r->own->lists[0].key};
+
+	snprintf(g->now, sizeof(g->now), "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
+	snprintf(g->bytes, sizeof(g->bytes), "%u", BOUND_MESSAGE_BYTES);
+	snprintf(g->engines, sizeof(g->engines), "%zu", r->engines.count);
+	const char *const args[] = {r->place,
+				    presence_owner(r->presence),
+				    presence_node(r->presence),
+				    r->base,
+				    r->queues,
+				    r->own->ending,
+				    ROUTE_TTL,
+				    g->now,
+				    HOPS,
+				    g->bytes,
+				    g->engines};
+
+	add(g, "EVALSHA");
+	add(g, r->script.sha);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		add(g, keys[i]);
+	for (size_t i = 0; i < ARRAY_LEN(args); i++)
+		add(g, args[i]);
+	for (size_t i = 0; i < r->engines.count; i++)
+		add(g, r->engines.items[i]);
+}
+
+static void build(struct broker *b, struct broker_call *calls, size_t count, struct buf *out)
+{
+	struct broker_routing *r = &b->route;
+	_cleanup_free_ struct slice *argv =
+		xcalloc(8 + CALL_FIXED + ENGINES_MAX + CALL_EACH * count, sizeof(*argv));
+	_cleanup_free_ char(*tails)[24] = xcalloc(count, sizeof(*tails));
+	struct routing g = {.argv = argv, .tails = tails};
+
+	mutex_lock(&r->lock);
+	add_fixed(b, &g);
+	for (size_t i = 0; i < count; i++) {
+		const struct broker_queue *q = broker_find_queue(b, calls[i].ref.queue);
+
+		if (q == NULL)
+			BUG("delivery %s of a queue that was never consumed", calls[i].tag);
+		snprintf(tails[i], sizeof(tails[i]), "%zu", strlen(q->ending));
+		calls[i].ours = (struct delivery_ref){r->own->name, calls[i].ref.number,
+						      r->own->lists[0].step};
+		broker_tag(b, &calls[i].ours, calls[i].new_tag);
+		add(&g, calls[i].tag);
+		add(&g, tails[i]);
+		add(&g, calls[i].new_tag);
+		add(&g, q == r->own ? "1" : "0");
+		add(&g, calls[i].conversation);
+	}
+	redis_command_argv(out, g.argv, g.argc);
+	mutex_unlock(&r->lock);
+}
+
+static int take_answers(const struct redis_reply *reply, struct broker_call *calls, size_t count,
+			bool *ret_routed, struct err *err)
+{
+	if (redis_reply_type(reply) != REDIS_ARRAY)
+		return err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
+			       redis_reply_str(reply).data);
+	*ret_routed = redis_reply_int(redis_reply_at(reply, 0)) == 1;
+	if (!*ret_routed)
+		return 0;
+	if (redis_reply_count(reply) != count + 1)
+		return err_set(err, ERR_PROTOCOL, "route script answered %zu items",
+			       redis_reply_count(reply));
+	for (size_t i = 0; i < count; i++) {
+		const struct redis_reply *answer = redis_reply_at(reply, i + 1);
+		struct slice node = redis_reply_str(answer);
+
+		calls[i].routed = redis_reply_type(answer) == REDIS_STRING ? BROKER_CALL_MOVED
+				  : redis_reply_int(answer) == 1	   ? BROKER_CALL_OURS
+									   : BROKER_CALL_GONE;
+		snprintf(calls[i].node, sizeof(calls[i].node), "%.*s", (int)node.len,
+			 node.len > 0 ? node.data : "");
+	}
+	return 0;
+}
+
+int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
+		 bool *ret_routed, struct err *err)
+{
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc;
+
+	build(b, calls, count, &commands);
+	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	if (rc == 0)
+		rc = take_answers(reply, calls, count, ret_routed, err);
+	return rc < 0 ? err_wrap(err, "routing calls") : 0;
+}
+
+/* ---- the end of a router ---- */
+
+int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
+		       int64_t *ret_moved, struct err *err)
+{
+	struct broker_routing *r = &b->route;
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_free_ struct slice *argv = xcalloc(9 + count, sizeof(*argv));
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct routing g = {.argv = argv};
+	int rc;
+
+	*ret_moved = 0;
+	if (r->presence == NULL)
+		return 0;
+	const char *const fixed[] = {"EVALSHA",
+				     r->leave.sha,
+				     "3",
+				     r->routers,
+				     r->own->lists[0].key,
+				     r->common->lists[0].key,
+				     presence_owner(r->presence),
+				     r->base,
+				     ROUTE_TTL};
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+		add(&g, fixed[i]);
+	for (size_t i = 0; i < count; i++)
+		add(&g, busy[i]);
+	redis_command_argv(&commands, g.argv, g.argc);
+	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR)
+		rc = err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
+			     redis_reply_str(reply).data);
+	if (rc == 0)
+		*ret_moved = redis_reply_int(reply);
+	return rc < 0 ? err_wrap(err, "handing conversations over") : 0;
+}
+
+int broker_route_release(struct broker *b, const char *owner, struct err *err)
+{
+	struct broker_routing *r = &b->route;
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	char node[128];
+	int64_t epoch;
+	int rc;
+
+	if (r->presence == NULL || !presence_owner_parse(owner, node, &epoch))
+		return 0;
+	rc = redis_link_do(b->link, clock_deadline(PATIENCE), &reply, err,
+			   "EVALSHA %s 4 %s %s%s %s %snode:%s %s", r->release.sha, r->routers,
+			   r->queues, node, r->common->lists[0].key, r->base, node, owner);
+	if (rc == 0 && redis_reply_int(reply) > 0)
+		log_warning("%lld call(s) that waited for node %s are taken over",
+			    (long long)redis_reply_int(reply), node);
+	return rc;
+}

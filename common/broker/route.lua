@@ -1,0 +1,109 @@
+-- Gives calls that were just taken to the nodes that have their conversations. Messages are not parsed: who took them has
+-- read them.
+-- KEYS: unacked, unacked_index, places, routers, our list.
+-- ARGV: our place, our owner, our node, start of our keys, start of the lists of nodes, end of a record of our list, seconds a
+-- route lasts, now (score), most hops, most bytes of a message, how many engines we reach, these; then per call: tag, length
+-- of the end of its record, tag it has in our list, whether it comes from there (1 | 0), conversation.
+-- Answers {0} when others have to route first what they took before us, else 1 and for each: 1 = ours from now on, recorded as
+-- taken from our list; 0 = no longer ours; else the node whose list it is in now.
+local unacked, index, places, routers, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local place, me, node, base, lists, ending = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local ttl, now, most, bytes = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+-- The order in which messages were taken is the order in which they are routed. Who died before it did is passed over.
+while redis.call('ZSCORE', places, place) do
+	local first = redis.call('ZRANGE', places, 0, 0)[1]
+	if first == place then
+		break
+	end
+	local name, epoch = string.match(first, '^(.*)@(%d+):%d+$')
+	local lease = name and redis.call('GET', base .. 'node:' .. name)
+	if lease and string.sub(lease, 1, #epoch + 1) == epoch .. ' ' then
+		return {0}
+	end
+	redis.call('ZREM', places, first)
+end
+redis.call('SADD', routers, me)
+local count, reached = tonumber(ARGV[11]), {}
+for i = 12, 11 + count do
+	reached[ARGV[i]] = true
+	redis.call('SADD', base .. 'engine:' .. ARGV[i], me)
+end
+local function node_of(owner)
+	return string.match(owner, '^(.*)@')
+end
+-- A node that reaches the engine of a container which we do not reach.
+local function who_reaches(conversation)
+	local entry = redis.pcall('HMGET', base .. 'conversation:' .. conversation, 'container', 'engine')
+	local container, engine = entry[1], entry[2]
+	if entry.err or not container or container == '' or not engine or engine == '' or reached[engine] then
+		return nil
+	end
+	for _, router in ipairs(redis.call('SMEMBERS', base .. 'engine:' .. engine)) do
+		if redis.call('SISMEMBER', routers, router) == 1 then
+			return router
+		end
+		redis.call('SREM', base .. 'engine:' .. engine, router)
+	end
+end
+-- Who is to have the call: nil = we.
+local function owner_of(conversation)
+	local route = base .. 'route:' .. conversation
+	local owner = redis.call('GET', route)
+	if owner and node_of(owner) == node then
+		owner = me
+	elseif not owner or redis.call('SISMEMBER', routers, owner) == 0 then
+		owner = who_reaches(conversation) or me
+	end
+	if string.sub(owner, -1) ~= '!' then
+		redis.call('SET', route, owner, 'EX', ttl)
+	end
+	return owner ~= me and owner or nil
+end
+local function forget(tag)
+	redis.call('HDEL', unacked, tag)
+	redis.call('ZREM', index, tag)
+end
+-- With one hop more; nil when it has gone round for long enough.
+local function hop(message)
+	local hops, rest = string.match(message, '^{"celeriac_hops": (%d+), ()')
+	hops = tonumber(hops or 0) + 1
+	if hops > most then
+		return nil
+	end
+	local out = '{"celeriac_hops": ' .. string.format('%d', hops) .. ', ' .. string.sub(message, rest or 2)
+	return #out <= bytes and out or message
+end
+local out = {1}
+for i = 12 + count, #ARGV, 5 do
+	local tag, ours, conversation = ARGV[i], ARGV[i + 2], ARGV[i + 4]
+	local record, answer = redis.call('HGET', unacked, tag), 0
+	local tail = tonumber(ARGV[i + 1])
+	if record and string.sub(record, -#ending) == ending then
+		tail = #ending -- this was sent before
+	elseif not record and redis.call('HEXISTS', unacked, ours) == 1 then
+		answer = 1
+	end
+	if record then
+		local message = string.sub(record, 2, -(tail + 1))
+		local owner = owner_of(conversation)
+		local moved = owner and hop(message)
+		if moved then
+			answer = node_of(owner)
+			redis.call('LPUSH', lists .. answer, moved)
+			forget(tag)
+		elseif ARGV[i + 3] ~= '1' and redis.call('LLEN', own) > 0 then
+			-- what waits there may belong to the same conversation, and came before
+			answer = node
+			redis.call('LPUSH', own, message)
+			forget(tag)
+		else
+			answer = 1
+			forget(tag)
+			redis.call('HSET', unacked, ours, '[' .. message .. ending)
+			redis.call('ZADD', index, now, ours)
+		end
+	end
+	out[#out + 1] = answer
+end
+redis.call('ZREM', places, place)
+return out

@@ -1,0 +1,119 @@
+"""Many workers: a conversation's calls reach the one that has it, in their order, whichever of them took the message."""
+
+import uuid
+
+import pytest
+
+from sandboxes import containers, wait_running
+from services import wait_until
+
+pytestmark = pytest.mark.docker
+
+# Says which calls have run before in this container.
+NOTE = "open('/sandbox/log', 'a').write('{n} ')\nprint(open('/sandbox/log').read(), end='')"
+
+
+def ready(workers):
+    for worker in workers:
+        worker.wait_ready()
+    return workers
+
+
+@pytest.fixture
+def make_workers(make_full_worker):
+    def make(count, *args, **settings):
+        return ready([make_full_worker(*args, start=False, **settings).spawn() for _ in range(count)])
+
+    return make
+
+
+def names(count):
+    return [f"c-{uuid.uuid4()}" for _ in range(count)]
+
+
+def send_in_turn(calls, conversations, first, last, **kwargs):
+    """{conversation: its calls}, sent without waiting, one of each conversation after the other."""
+    sent = {conversation: [] for conversation in conversations}
+    for n in range(first, last):
+        for conversation in conversations:
+            sent[conversation].append(calls.send(NOTE.format(n=n), conversation, **kwargs))
+    return sent
+
+
+def check_order(results, first=0):
+    """In order, each call once; what they returned."""
+    values = [result.get(timeout=180) for result in results]
+    said = [value["stdout"] for value in values]
+    assert said == ["".join(f"{n} " for n in range(first + i + 1)) for i in range(len(said))], [
+        (value["stdout"], value["status"], value["reused"], value["restarted"]) for value in values]
+    return values
+
+
+def nodes_of(calls, results):
+    return [calls.row(result.id, "worker")[0] for result in results]
+
+
+def is_left_clean(broker, instance):
+    """No call is anywhere, and nobody waits for another to route."""
+    broker.wait_settled()
+    assert not broker.redis.zcard(f"celeriac:{instance}:claims")
+
+
+def test_conversations_stay_where_they_are(make_workers, calls, broker, instance):
+    workers = make_workers(3)
+    conversations = names(5)
+    sent = send_in_turn(calls, conversations, 0, 8)
+    seen = set()
+    for results in sent.values():
+        values = check_order(results)
+        assert len({value["sandbox"] for value in values}) == 1
+        assert [value["reused"] for value in values] == [False] + [True] * 7 and not any(value["restarted"] for value in values)
+        nodes = set(nodes_of(calls, results))
+        assert len(nodes) == 1
+        seen |= nodes
+    assert len(containers(instance)) == 5
+    assert len(seen) > 1, "one worker did everything"
+    assert sum(worker.metric("calls_routed_total") for worker in workers) > 0, "nothing was taken by another worker"
+    is_left_clean(broker, instance)
+
+
+def test_a_worker_that_ends_hands_its_conversations_over(make_workers, calls, broker, instance):
+    """TERM: what runs ends here, what waits for it comes after it, and all other conversations go on elsewhere at once."""
+    first, = make_workers(1)
+    busy, idle = names(2)
+    assert calls.run(NOTE.format(n=0), idle)["stdout"] == "0 "
+    calls.run(NOTE.format(n=0), busy)
+    running = calls.send("import time\ntime.sleep(8)\n" + NOTE.format(n=1), busy)
+    wait_running(instance)
+    waiting = [calls.send(NOTE.format(n=n), busy) for n in (2, 3)]
+    second, = make_workers(1)
+    first.process.terminate()
+    wait_until(lambda: first.log_lines("handed over|Warm shutdown"), 30, "it did not hear")
+    later = [calls.send(NOTE.format(n=n), idle) for n in (1, 2)]
+    assert [result.get(timeout=60)["stdout"] for result in later] == ["0 1 ", "0 1 2 "]
+    assert set(nodes_of(calls, later)) == {second.node}
+    assert first.alive(), "the other conversation's call was not waited for"
+    assert [result.get(timeout=60)["stdout"] for result in [running, *waiting]] == ["0 1 ", "0 1 2 ", "0 1 2 3 "]
+    assert nodes_of(calls, [running, *waiting]) == [first.node, second.node, second.node]
+    assert len(containers(instance)) == 2
+    assert first.process.wait(30) == 0
+    is_left_clean(broker, instance)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [0, 3], ids=["quiet", "killed"])
+def test_order_under_load(make_workers, make_full_worker, calls, broker, instance, kills):
+    """Twelve conversations of forty calls under four workers, of which three are killed one after the other and replaced."""
+    workers = make_workers(4, "-c", "4")
+    conversations = names(12)
+    sent = send_in_turn(calls, conversations, 0, 40)
+    for n in range(kills):
+        done = 100 * (n + 1)
+        wait_until(lambda: sum(worker.metric("tasks_succeeded_total") for worker in workers) >= done or broker.result_count() >= done, 180, "they do not go on")
+        workers[n].kill()
+        workers.append(make_full_worker("-c", "4"))
+    for results in sent.values():
+        values = check_order(results)
+        assert len({value["sandbox"] for value in values}) == 1 and not any(value["restarted"] for value in values)
+    assert len(containers(instance)) == 12
+    is_left_clean(broker, instance)
