@@ -56,10 +56,10 @@ int engine_open(const struct engine_config *config, struct engine **ret,
 		struct err *err) must_check;
 void engine_close(struct engine *e);
 
-/* A container was made or removed, or could not be: for a record of what was asked of the engine.
- * Strings borrowed; what is not known is NULL. */
+/* A container was made or removed, an image pulled, or could not be: for a record of what was asked
+ * of the engine. Strings borrowed; what is not known is NULL. */
 struct engine_event {
-	const char *action; /* create, remove */
+	const char *action; /* create, remove, pull */
 	const char *id, *image;
 	const char *why;				  /* it was removed by a sweep */
 	const char *role, *conversation, *project, *task; /* labels */
@@ -80,6 +80,19 @@ bool engine_info_has_runtime(const struct engine_info *info, const char *runtime
  * Pure. */
 void engine_info_apply_warnings(struct engine_info *info, const char *warnings);
 
+/*
+ * Has the engine fetch an image from its registry, as it is configured to, without credentials.
+ * `progress` (or NULL) is told a line from time to time; `give_up` (or NULL) is asked all the
+ * while. Half an hour at most. ERR_NOTFOUND: the registry has none, or not for everybody;
+ * ERR_FAILED: what the engine says; ERR_CANCELLED.
+ */
+struct engine_pull {
+	void (*progress)(void *arg, const char *line);
+	bool (*give_up)(void *arg);
+	void *arg;
+};
+int engine_image_pull(struct engine *e, const char *image, const struct engine_pull *how,
+		      struct err *err) must_check;
 /* The image's id; ERR_NOTFOUND. Never pulls. */
 int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
 		    struct err *err) must_check;

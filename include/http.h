@@ -8,6 +8,7 @@
 #ifndef CELERIAC_HTTP_H
 #define CELERIAC_HTTP_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "buf.h"
@@ -31,6 +32,11 @@ struct http_request {
 	size_t body_len;
 	usec_t timeout;	 /* for the whole exchange */
 	size_t max_body; /* bytes of answer, then ERR_TOOBIG */
+	/* Gets the pieces of an answer of status 200 in place of `ret->body`; or NULL. */
+	void (*piece)(void *arg, const char *data, size_t len);
+	/* Asked at least once a second: true ends the exchange, ERR_CANCELLED; or NULL. */
+	bool (*give_up)(void *arg);
+	void *arg;
 };
 
 struct http_response {

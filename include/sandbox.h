@@ -218,18 +218,21 @@ int sandbox_adopt(struct sandbox *s, int64_t *ret_adopted, struct err *err) must
 
 /* ---- servers in containers: MCP ---- */
 struct sandbox_server_wish {
-	const char *image;	 /* present on the engine */
+	const char *image;	 /* fetched where it is not on the engine */
 	const char *const *argv; /* NULL-terminated */
 	uint16_t port;		/* of a service: where it listens, on its loopback address or all */
 	const char *const *env; /* NULL-terminated "K=V", or NULL; nothing else is there */
 	const char *network;	/* NULL = none; made where it is absent */
 	const char *name;	/* of the server, for its label */
 	const char *conversation, *project; /* or NULL */
+	usec_t deadline;		    /* monotonic, of its start */
+	const atomic_bool *cancelled;	    /* true = give the start up; or NULL */
 };
 struct sandbox_server;
 /* Creates, attaches, then starts, so that nothing it says is lost. As strict as a sandbox: no
  * capabilities, another user, read-only root with /tmp (which is HOME) to write in, bounded memory,
- * CPU, processes and files. ERR_NOTFOUND: no such image. [any] */
+ * CPU, processes and files. ERR_NOTFOUND: no such image; ERR_UNAVAILABLE: it is being fetched, for
+ * longer than until the deadline; ERR_CANCELLED. [any] */
 int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wish,
 			 struct sandbox_server **ret, struct err *err) must_check;
 /* 1..size bytes of its stdout, 0 at its end, ERR_TIMEOUT. [owner] */
@@ -251,7 +254,6 @@ struct sandbox_service;
 /* Returns once it takes connections. ERR_NOTFOUND: no such image; ERR_CLOSED: it ended instead,
  * with its last words; ERR_TIMEOUT; ERR_CANCELLED by `cancelled` (or NULL). [any] */
 int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *wish,
-			  usec_t deadline, const atomic_bool *cancelled,
 			  struct sandbox_service **ret, struct err *err) must_check;
 /* The name of an abstract unix socket of this process: what connects to it from this process is
  * connected to the server. Borrowed. [any] */

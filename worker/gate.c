@@ -215,7 +215,7 @@ void gate_record_container(void *worker, const struct engine_event *e)
 			  or_null(e->role), "why", e->why);
 	const struct audit_event event = {.decision = e->error ? "error" : "allow",
 					  .kind = "container",
-					  .target = e->id,
+					  .target = e->id ? e->id : e->image,
 					  .conversation = or_null(e->conversation),
 					  .project = or_null(e->project),
 					  .task = or_null(e->task),

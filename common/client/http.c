@@ -19,6 +19,8 @@ struct http_client {
 
 /* One answer on its way in. */
 struct transfer {
+	const struct http_request *request;
+	CURL *curl;
 	struct http_response *response;
 	size_t head_bytes;
 	bool too_big;
@@ -37,7 +39,13 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *t = arg;
 	struct buf *body = &t->response->body;
+	long status = 0;
 
+	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (t->request->piece && status == 200) {
+		t->request->piece(t->request->arg, data, size * count);
+		return size * count;
+	}
 	if (size * count > body->limit - body->len) {
 		t->too_big = true;
 		return 0;
@@ -83,6 +91,14 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+static int on_progress(void *arg, curl_off_t a unused_arg, curl_off_t b unused_arg,
+		       curl_off_t c unused_arg, curl_off_t d unused_arg)
+{
+	const struct http_request *req = arg;
+
+	return req->give_up && req->give_up(req->arg);
+}
+
 struct http_client *http_client_new(const struct http_target *target)
 {
 	struct http_client *c = xcalloc(1, sizeof(*c));
@@ -91,6 +107,7 @@ struct http_client *http_client_new(const struct http_target *target)
 	c->curl = http_easy_new(target, c->error_text);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	return c;
 }
 
@@ -138,7 +155,7 @@ int http_do(struct http_client *c, const struct http_request *req, struct http_r
 {
 	_cleanup_free_ char *url = xasprintf("%s%s", c->base_url, req->path);
 	struct curl_slist *headers = make_headers(req);
-	struct transfer t = {.response = ret};
+	struct transfer t = {.request = req, .curl = c->curl, .response = ret};
 
 	ret->status = 0;
 	ret->api_version[0] = ret->libpod_version[0] = '\0';
@@ -151,12 +168,16 @@ int http_do(struct http_client *c, const struct http_request *req, struct http_r
 	curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &t);
 	set_method(c->curl, req);
 	http_easy_timeout(c->curl, req->timeout);
+	curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, req->give_up ? 0L : 1L);
+	curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, req);
 
 	CURLcode rc = curl_easy_perform(c->curl);
 	/* The handle outlives what it points to. */
 	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
 	curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, NULL);
 	curl_slist_free_all(headers);
+	if (rc == CURLE_ABORTED_BY_CALLBACK)
+		return err_set(err, ERR_CANCELLED, "given up");
 	if (t.too_big)
 		return err_set(err, ERR_TOOBIG, "answer beyond %zu bytes", req->max_body);
 	if (ret->body.failed)

@@ -240,15 +240,17 @@ static int start(struct mcp_instance *i, const struct mcp_session_wish *w, struc
 		.name = server->name,
 		.conversation = i->shared ? NULL : w->conversation,
 		.project = i->shared ? server->project : w->project,
+		.deadline = w->deadline,
+		.cancelled = w->cancelled,
 	};
 	struct sandbox *sandbox = i->all->sandbox;
 	int rc = take_place(i->all, w, err);
 
 	if (rc < 0)
 		return rc;
-	rc = server->transport == MCP_STDIO ? sandbox_server_start(sandbox, &wish, &i->stdio, err)
-					    : sandbox_service_start(sandbox, &wish, w->deadline,
-								    w->cancelled, &i->service, err);
+	rc = server->transport == MCP_STDIO
+		     ? sandbox_server_start(sandbox, &wish, &i->stdio, err)
+		     : sandbox_service_start(sandbox, &wish, &i->service, err);
 	if (rc < 0)
 		leave_place(i->all);
 	return rc;

@@ -62,6 +62,9 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 		.body_len = req->body_len,
 		.timeout = (usec_t)req->limit * USEC_PER_SEC,
 		.max_body = BOUND_ENGINE_BODY,
+		.piece = req->piece,
+		.give_up = req->give_up,
+		.arg = req->arg,
 	};
 	struct http_client *c = borrow_client(e);
 	usec_t began = clock_mono();

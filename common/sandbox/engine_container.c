@@ -157,7 +157,7 @@ int engine_create_body(struct engine *e, const char *name, const char *body,
 	return 0;
 }
 
-static void tell(const struct engine *e, struct engine_event *event, usec_t began, int rc,
+void engine_tell(const struct engine *e, struct engine_event *event, usec_t began, int rc,
 		 const struct err *err)
 {
 	event->error = rc < 0 ? err->msg : NULL;
@@ -198,7 +198,7 @@ int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[
 		rc = engine_create_body(e, spec->name ? spec->name : name, body, ret_id,
 					ret_warnings, err);
 	event.id = rc == 0 ? ret_id : NULL;
-	tell(e, &event, began, rc, err);
+	engine_tell(e, &event, began, rc, err);
 	return rc;
 }
 
@@ -314,15 +314,15 @@ int engine_reap(struct engine *e, const char *id, const char *why, bool *ret_don
 	else if (rc == -ERR_NOTFOUND)
 		rc = 0;
 	if (rc < 0 || done)
-		tell(e,
-		     &(struct engine_event){.action = "remove",
-					    .id = id,
-					    .why = why,
-					    .role = or_null(c.role),
-					    .conversation = or_null(c.conversation),
-					    .project = or_null(c.project),
-					    .task = or_null(c.task)},
-		     began, rc, err);
+		engine_tell(e,
+			    &(struct engine_event){.action = "remove",
+						   .id = id,
+						   .why = why,
+						   .role = or_null(c.role),
+						   .conversation = or_null(c.conversation),
+						   .project = or_null(c.project),
+						   .task = or_null(c.task)},
+			    began, rc, err);
 	if (rc == 0)
 		*ret_done = done;
 	return rc;

@@ -31,6 +31,7 @@ enum engine_limit {
 	ENGINE_LIMIT_REMOVE = 60,
 	ENGINE_LIMIT_ATTACH = 15,
 	ENGINE_LIMIT_ARCHIVE = 60,
+	ENGINE_LIMIT_PULL = 1800,   /* an image from its registry */
 	ENGINE_LIMIT_DELIVER = 120, /* the agent, with waiting for others who do the same */
 	ENGINE_LIMIT_STALE = 20,    /* whose helper container is in the way for longer is dead */
 };
@@ -65,6 +66,10 @@ struct engine_request {
 	size_t body_len;
 	enum engine_limit limit;
 	bool unversioned; /* no "/v1.41" before the path */
+	/* as of http_request */
+	void (*piece)(void *arg, const char *data, size_t len);
+	bool (*give_up)(void *arg);
+	void *arg;
 };
 
 #define RESPONSE_INIT                                                                              \
@@ -104,6 +109,12 @@ unsigned engine_traits(struct engine *e);
 /* Fills `ret` from the answer of /info. Pure. */
 void engine_info_parse(const json_t *info, struct engine_info *ret);
 void engine_group_parse(const json_t *stats, struct engine_group *ret);
+
+/* What goes into "fromImage=…&tag=…" for a reference; without a tag it is "latest". Pure. */
+void engine_pull_query(const char *image, struct buf *out);
+/* Tells whoever listens, if anybody does. */
+void engine_tell(const struct engine *e, struct engine_event *event, usec_t began, int rc,
+		 const struct err *err);
 
 /* Between two tries of something. */
 void engine_pause(struct engine *e, usec_t how_long);

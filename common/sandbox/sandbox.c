@@ -42,6 +42,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	mutex_init(&s->lock);
 	sandbox_live_init(&s->live);
 	sandbox_pool_init(&s->pool);
+	sandbox_images_init(&s->images);
 	sandbox_index_init(&s->index, link, key_prefix, settings->instance, presence);
 	sandbox_streams_init(&s->streams, link, key_prefix);
 	*ret = s;
@@ -58,6 +59,7 @@ void sandbox_close_all(struct sandbox *s)
 	if (s == NULL)
 		return;
 	sandbox_pool_done(s);
+	sandbox_images_done(&s->images);
 	sandbox_live_done(&s->live);
 	sandbox_index_done(&s->index);
 	sandbox_streams_done(&s->streams);

@@ -59,6 +59,17 @@ struct pool {
 	bool stopping;
 };
 
+/* Images that are being fetched. */
+struct image_pull;
+struct images {
+	struct mutex lock;
+	/* guarded by lock */
+	struct cond changed;
+	struct image_pull *first;
+	int count;
+	atomic_bool stopping;
+};
+
 struct sandbox {
 	const struct settings *settings;
 	struct engine *engine;
@@ -74,6 +85,7 @@ struct sandbox {
 	char *languages; /* of the image, with spaces between them; NULL = it does not say */
 	struct live_store live;
 	struct pool pool;
+	struct images images;
 	struct {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
@@ -190,6 +202,15 @@ void sandbox_session_doubt(struct sandbox *s, struct session *se);
  * error means that the container may still be there. */
 int sandbox_session_end(struct sandbox *s, struct session *se, struct err *err) must_check;
 void sandbox_session_renew(struct sandbox *s, struct session *se);
+
+/* ---- image.c ---- */
+void sandbox_images_init(struct images *all);
+/* Gives up what is going on; nobody waits. */
+void sandbox_images_done(struct images *all);
+/* Sees to an image on the engine. ERR_NOTFOUND: its registry has none either; ERR_UNAVAILABLE: it
+ * takes longer than until `deadline`, and goes on. */
+int sandbox_image_need(struct sandbox *s, const char *image, usec_t deadline,
+		       const atomic_bool *cancelled, struct err *err) must_check;
 
 /* ---- server_container.c: containers of servers ---- */
 /* Creates one, with `argv` or, in its place, our agent. */

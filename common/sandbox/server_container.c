@@ -74,8 +74,8 @@ int sandbox_server_create(struct sandbox *s, const struct sandbox_server_wish *w
 	if (rc == 0 && wish->network)
 		rc = engine_network_need(s->engine, wish->network, err);
 	if (rc == 0)
-		rc = create(s, wish, agent, ret_id, err);
-	return rc == -ERR_NOTFOUND ? err_wrap(err, "image %.100s", wish->image) : rc;
+		rc = sandbox_image_need(s, wish->image, wish->deadline, wish->cancelled, err);
+	return rc < 0 ? rc : create(s, wish, agent, ret_id, err);
 }
 
 /* ---- what an agent is told to start ---- */

@@ -179,10 +179,10 @@ static int explain(const struct start *b, struct err *err)
 }
 
 int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *wish,
-			  usec_t deadline, const atomic_bool *cancelled,
 			  struct sandbox_service **ret, struct err *err)
 {
-	struct start b = {.port = wish->port, .deadline = deadline, .cancelled = cancelled};
+	struct start b = {
+		.port = wish->port, .deadline = wish->deadline, .cancelled = wish->cancelled};
 	struct sandbox_service *v = xcalloc(1, sizeof(*v));
 	int rc = make(s, wish, v->container, err);
 

@@ -115,7 +115,8 @@ def add_server(postgres, **row):
 
 @pytest.fixture
 def servers(postgres):
-    postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow')")
+    postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow'), "
+                 "('image', '127.0.0.1:*', 'allow')")
     yield functools.partial(add_server, postgres)
     postgres.sql("DELETE FROM celeriac.mcp_servers")
     postgres.sql("DELETE FROM celeriac.policy_rules")

@@ -80,8 +80,8 @@ def test_what_goes_wrong(worker, ask, servers, broker):
     broken = managed(servers, name="broken", source="import sys; print('no config', file=sys.stderr); sys.exit(1)")
     failed = ask("mcp.call_tool", server_id=broken, tool="x")
     assert failed["status"] == "error" and "it wrote: no config" in failed["error"], failed
-    missing = servers(name="missing", image="celeriac-no-such-image:1", command="x")
-    assert "image celeriac-no-such-image:1" in ask("mcp.call_tool", server_id=missing, tool="x")["error"]
+    missing = servers(name="missing", image="127.0.0.1:1/no-such-image:1", command="x")
+    assert "image 127.0.0.1:1/no-such-image:1: engine: " in ask("mcp.call_tool", server_id=missing, tool="x")["error"]
     ask("mcp.stop_server", server_id=server)
     assert instances(broker) == []
 
