@@ -77,6 +77,18 @@ static bool read_name(struct slice s, int *ret)
 	return false;
 }
 
+/* Python's int() takes blanks around a number: "1, 13". */
+static struct slice trim(struct slice s)
+{
+	while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
+		s.data++;
+		s.len--;
+	}
+	while (s.len > 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
 static int read_number(struct reader *r, int *ret)
 {
 	struct slice s = word(r);
@@ -84,7 +96,7 @@ static int read_number(struct reader *r, int *ret)
 
 	if (s.len == 0)
 		return wrong(r, "a number is missing at", (struct slice){r->at, strlen(r->at)});
-	if (!read_digits(s, &value) && !read_name(s, &value))
+	if (!read_digits(trim(s), &value) && !read_name(s, &value))
 		return wrong(r, "neither a number nor a name:", s);
 	if (value < g_bounds[r->field].least || value > g_bounds[r->field].most)
 		return err_set(r->err, ERR_INVALID, "%s: %d is not in %d-%d",

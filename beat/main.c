@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "http.h"
+#include "import.h"
 #include "log.h"
 #include "options.h"
 #include "status.h"
@@ -92,11 +93,12 @@ static int act(const struct settings *s, const struct options *o, int parent)
 		return beat_check(s);
 	case ACTION_READY:
 		return ask_ready(s);
+	case ACTION_IMPORT:
+	case ACTION_IMPORT_APPLY:
+		return import_redbeat(s, o->action == ACTION_IMPORT_APPLY);
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:
 	case ACTION_RESEAL:
-	case ACTION_IMPORT:
-	case ACTION_IMPORT_APPLY:
 	case ACTION_RUN:
 		break;
 	}

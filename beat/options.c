@@ -30,6 +30,8 @@ static const struct option_row g_rows[] = {
 	{ 0, "config", true, OPTION_NOTED, "settings come from the environment", 0, "accepted and ignored" },
 	{ 0, "detach", false, OPTION_DETACH, NULL, 0, "go on in the background" },
 	{ 0, "check", false, OPTION_ACTION, NULL, ACTION_CHECK, "validate settings, reach every service, print a verdict each" },
+	{ 0, "import-redbeat", false, OPTION_ACTION, NULL, ACTION_IMPORT, "show which of RedBeat's entries can be taken" },
+	{ 0, "import-redbeat-apply", false, OPTION_ACTION, NULL, ACTION_IMPORT_APPLY, "take them" },
 	{ 0, "ready", false, OPTION_ACTION, NULL, ACTION_READY, "ask the beat that runs with these settings whether it is ready" },
 	{ 0, "settings", false, OPTION_ACTION, NULL, ACTION_SETTINGS, "print every setting and where it came from" },
 	{ 'h', "help", false, OPTION_ACTION, NULL, ACTION_HELP, "print this" },

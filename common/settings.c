@@ -222,6 +222,10 @@ static const struct conf_row g_rows[] = {
 	  .help = "a consumer that stands still for so long while Redis answers is rebuilt, then the worker ends; 0 = off" },
 	{ "CELERIAC_BEAT_SCHEDULE", { NULL }, STRING(beat_schedule), .fallback = "",
 	  .help = "beat: file of entries by their names, as Celery's beat_schedule, in JSON or INI" },
+	{ "CELERY_REDBEAT_REDIS_URL", { NULL }, URL(redbeat_redis_url), .fallback = "",
+	  .help = "beat --import-redbeat: where RedBeat's entries are; empty = the broker" },
+	{ "CELERY_REDBEAT_KEY_PREFIX", { NULL }, STRING(redbeat_key_prefix), .fallback = "redbeat:",
+	  .help = "beat --import-redbeat: what their keys begin with" },
 	{ "CELERY_BEAT_MAX_LOOP_INTERVAL", { "CELERYBEAT_MAX_LOOP_INTERVAL" }, SPAN(beat_max_loop_interval, 0.01 * SEC, DAY),
 	  .fallback = "300s", .help = "beat looks at its schedule at least this often" },
 

@@ -156,6 +156,10 @@ int store_save_mcp_tools(struct store *s, int64_t server, const char *hash, cons
 
 /* The enabled rows of periodic_tasks, an array of objects; given. */
 int store_load_periodic_tasks(struct store *s, json_t **ret, struct err *err) must_check;
+/* Adds rows, an array of objects of its columns, as the schema's owner; a name that is there
+ * already stays what it is. [init] */
+int store_import_periodic_tasks(const char *owner_url, const json_t *rows, int64_t *ret_added,
+				struct err *err) must_check;
 /* Writes what ran: an array of {name, last_run_at (ISO), total_run_count}, in one statement. Names
  * that have no row, and runs before the last that is written, are passed over. */
 int store_note_periodic_tasks(struct store *s, const json_t *runs, struct err *err) must_check;
