@@ -262,6 +262,9 @@ static const struct conf_row g_rows[] = {
 	  .help = "network of a sandbox: egress = none but a proxy for HTTP and TLS, whose connections the worker makes; none = nothing; else the name of a Docker bridge, made if absent, without traffic between containers" },
 	{ "SANDBOX_ALLOW_UNENFORCED", { NULL }, LIST(sandbox_allow_unenforced, 16), .fallback = "",
 	  .help = "limits that may go unenforced where the engine cannot: memory, pids, cpu, nofile, fsize, core, disk, inodes, seccomp, agent (its descriptors kept from runs)" },
+	{ "SANDBOX_MOUNT_ALLOW", { NULL }, LIST(sandbox_mount_allow, 256), .fallback = "",
+	  .help = "directories of the engine's host that sandbox_settings may mount, path:ro or path:rw, each exactly as it "
+		  "stands here and by its real path; empty = none: celeriac-worker(8)" },
 	{ "SANDBOX_MEMORY", { NULL }, SIZE(sandbox_memory, 16 * MIB, 1024 * GIB), .fallback = "512MiB",
 	  .help = "memory per container, for its processes" },
 	{ "SANDBOX_CPUS", { NULL }, DOUBLE(sandbox_cpus, 0.01, 1024), .fallback = "1", .help = "CPUs per container" },
@@ -405,6 +408,16 @@ int settings_load(char *const *env, struct settings *ret, struct err *err)
 	}
 	*ret = s;
 	return 0;
+}
+
+bool settings_read_size(const char *text, int64_t *ret)
+{
+	return conf_parse_size(text, ret);
+}
+
+bool settings_read_duration(const char *text, usec_t *ret)
+{
+	return conf_parse_duration(text, ret);
 }
 
 static bool has_name(const struct conf_row *row, const char *name)

@@ -13,10 +13,18 @@
 
 #include "base.h"
 #include "err.h"
+#include "settings.h"
 
 #define ENGINE_ID_SIZE 72 /* "sha256:" and 64 hex digits, or 64 hex digits */
 
 struct engine;
+
+/* A directory of the engine's host, seen at the same path inside. */
+struct engine_mount {
+	char *path;
+	bool writable;
+};
+#define ENGINE_MOUNTS 16 /* of one container */
 
 struct engine_config {
 	const char
@@ -24,8 +32,9 @@ struct engine_config {
 	bool tls_verify; /* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */
 	bool plain_tcp;	 /* tcp without TLS to other machines, too */
 	const char *cert_path;
-	const char *api_version; /* pins, or NULL */
-	const char *instance;	 /* value of the label celeriac.instance: what is ours */
+	const char *api_version;       /* pins, or NULL */
+	const char *instance;	       /* value of the label celeriac.instance: what is ours */
+	const struct str_list *mounts; /* path:mode, all that may be mounted; NULL = nothing */
 };
 
 /* What an engine does otherwise than Docker, of which this is 0. */
@@ -37,6 +46,7 @@ enum engine_trait {
 };
 
 /* What the engine is and which limits it can enforce. */
+#define ENGINE_ROOT_SIZE 256
 struct engine_info {
 	char version[32];
 	char api_version[16]; /* negotiated: min(ours, the engine's) */
@@ -46,12 +56,14 @@ struct engine_info {
 	bool seccomp, apparmor, userns;
 	int64_t memory_total; /* bytes */
 	int64_t cpus;
+	char root[ENGINE_ROOT_SIZE]; /* where it keeps its own, on its host; "" = it does not say */
 	char default_runtime[32];
 	char runtimes[256]; /* names, space-separated */
 	unsigned traits;    /* of enum engine_trait */
 };
 
-/* Does not connect. [init] */
+/* Does not connect. ERR_INVALID also names an entry of `mounts` that is not path:ro or path:rw, or
+ * lies below one that is writable. [init] */
 int engine_open(const struct engine_config *config, struct engine **ret,
 		struct err *err) must_check;
 void engine_close(struct engine *e);
@@ -154,6 +166,10 @@ struct engine_spec {
 	 * directory instead of a writable place on the host's disk. ERR_INVALID for one below a
 	 * tmpfs. */
 	const char *const *image_volumes;
+	/* Each one that engine_check_mount allows; none below, above or at a tmpfs or another
+	 * mount. What the host has mounted below it is not seen. */
+	const struct engine_mount *mounts;
+	size_t mount_count;
 	const struct engine_label *labels;
 	size_t label_count;
 };
@@ -163,8 +179,21 @@ struct engine_spec {
 int engine_spec_body(const struct engine_spec *spec, const char *instance, unsigned traits,
 		     char **ret, struct err *err) must_check;
 
-/* Creates, does not start. `ret_warnings` (may be NULL; given, "" if none) holds what the engine
- * will not enforce. ERR_NOTFOUND: no such image; ERR_CONFLICT: the name is taken. */
+/* "path:ro" or "path:rw" taken apart; the path is given. ERR_INVALID. Pure. */
+int engine_mount_parse(const char *text, struct engine_mount *ret, struct err *err) must_check;
+/* Why this path is never mounted, even if it is listed: the engine's socket, the host's own
+ * directories …; NULL = it may be. Pure. */
+const char *engine_mount_refusal(const char *path);
+/* Is one of the two paths the other, or in it? Pure. */
+bool engine_paths_overlap(const char *a, const char *b);
+void engine_mounts_free(struct engine_mount *mounts, size_t count);
+/* May a container have it? ERR_DENIED says why not: it is never mounted, or the engine's
+ * configuration does not list it with this mode. Asks nobody. */
+int engine_check_mount(struct engine *e, const struct engine_mount *m, struct err *err) must_check;
+
+/* Creates, does not start. ERR_DENIED: a mount, as engine_check_mount. `ret_warnings` (may be NULL;
+ * given, "" if none) holds what the engine will not enforce. ERR_NOTFOUND: no such image;
+ * ERR_CONFLICT: the name is taken. */
 int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err) must_check;
 int engine_start(struct engine *e, const char *id, struct err *err) must_check;

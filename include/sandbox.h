@@ -8,6 +8,7 @@
 #ifndef CELERIAC_SANDBOX_H
 #define CELERIAC_SANDBOX_H
 
+#include <jansson.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -103,7 +104,39 @@ struct sandbox_egress {
 	void *record_arg;
 };
 
+/* What one call may have. */
+struct sandbox_terms {
+	bool network; /* as SANDBOX_NETWORK says what that is */
+	int64_t memory, pids, work_size, output_limit, files_max, file_size, files_size;
+	double cpus;
+	usec_t timeout, max_timeout; /* of a call that says none; of any */
+	struct engine_mount *mounts; /* by path; owned */
+	size_t mount_count;
+};
+/* As the settings say. [any] */
+void sandbox_terms_init(const struct settings *settings, bool network, struct sandbox_terms *ret);
+/*
+ * Narrows them to what the object `limits` of a row of sandbox_settings says: memory, work_size,
+ * output_limit, file_size, files_size in bytes or "64m"; cpus, pids, files_max; timeout in seconds
+ * or "90s", for calls that say none and as the most that others may say. None may be above the
+ * setting of its name, nor below what a sandbox needs. ERR_INVALID names the member; `t` may then
+ * hold half of it. Pure.
+ */
+int sandbox_terms_limit(struct sandbox_terms *t, const struct settings *settings,
+			const json_t *limits, struct err *err) must_check;
+/*
+ * Adds a mount, "path:ro" or "path:rw". ERR_DENIED: it is never mounted, or SANDBOX_MOUNT_ALLOW
+ * does not list it so; ERR_INVALID: it is no mount, comes twice, holds another or lies in one;
+ * ERR_TOOBIG: ENGINE_MOUNTS. Asks nobody. [any]
+ */
+int sandbox_terms_mount(struct sandbox_terms *t, struct sandbox *s, const char *text,
+			struct err *err) must_check;
+void sandbox_terms_done(struct sandbox_terms *t);
+
 struct sandbox_run {
+	const struct sandbox_terms *terms; /* NULL = as the settings say, with a network. The
+					    * conversation's container is replaced by another where
+					    * it was made on other terms */
 	const char *task_id;	  /* names the run; "" or NULL = nobody will ever ask for it */
 	const char *conversation; /* required */
 	const char *project;	  /* or NULL */

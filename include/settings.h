@@ -118,7 +118,8 @@ struct settings {
 	const char *sandbox_runtime;
 	const char *sandbox_network;
 	struct str_list sandbox_allow_unenforced;
-	int64_t sandbox_memory; /* bytes */
+	struct str_list sandbox_mount_allow; /* path:ro, path:rw */
+	int64_t sandbox_memory;		     /* bytes */
 	double sandbox_cpus;
 	int64_t sandbox_pids;
 	int64_t sandbox_work_size; /* bytes */
@@ -163,6 +164,10 @@ int settings_load(char *const *env, struct settings *ret, struct err *err) must_
  * ERR_NOTFOUND. [init] */
 int settings_set(struct settings *s, const char *name, const char *value, const char *source,
 		 struct err *err) must_check;
+
+/* "512m", "1.5h", as in a setting: bytes, microseconds. False when it is none. [any] */
+bool settings_read_size(const char *text, int64_t *ret);
+bool settings_read_duration(const char *text, usec_t *ret);
 
 /* A file's name with %h %n %d %p %i %I of the node name put in, as Celery does. Given. ERR_INVALID.
  * [init] */

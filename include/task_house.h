@@ -71,8 +71,11 @@ struct task_record {
 	void *cleanup_arg;
 };
 struct task_record *task_ctx_record(struct task_ctx *ctx);
-/* Fills what a run owes to the worker around it: begun, cancel, leave and note, and its way
- * out. Conversation and project must be there already. */
+/* What sandbox_settings and the settings grant this call, as the gate has read them when it came.
+ * Borrowed, of the call. */
+const struct sandbox_terms *task_ctx_terms(const struct task_ctx *ctx);
+/* Fills what a run owes to the worker around it: its terms, begun, cancel, leave and note, and its
+ * way out. Conversation and project must be there already. */
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run);
 /* The identity of the row, for store_describe_files. */
 const struct store_task *task_ctx_row(const struct task_ctx *ctx);

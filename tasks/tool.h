@@ -7,7 +7,7 @@
 #include "task_house.h"
 
 /* ---- tool_result.c ---- */
-/* The argument `timeout` in seconds, else the setting. Raises ValueError. */
+/* The argument `timeout` in seconds, else that of the call's terms. Raises ValueError. */
 int tool_timeout(struct task_ctx *ctx, const json_t *value, usec_t *ret,
 		 struct err *err) must_check;
 

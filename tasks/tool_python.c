@@ -135,6 +135,7 @@ static json_t *no_answer(const struct sandbox_outcome *o)
 static int execute(struct task_ctx *ctx, const struct python_tool *t, const char *answer,
 		   struct slice request, json_t **ret_result, struct err *err)
 {
+	struct sandbox_terms terms;
 	struct sandbox_run run = {
 		.task_id = task_ctx_id(ctx),
 		.conversation = t->conversation ? t->conversation : task_ctx_id(ctx),
@@ -151,6 +152,10 @@ static int execute(struct task_ctx *ctx, const struct python_tool *t, const char
 	size_t len = 0;
 
 	task_ctx_bind_run(ctx, &run);
+	/* its answer is a file too */
+	terms = *run.terms;
+	terms.files_max++;
+	run.terms = &terms;
 	int rc = kept_run(ctx, &run, &k, err);
 	if (rc < 0)
 		return rc;

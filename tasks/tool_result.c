@@ -26,12 +26,13 @@ json_t *tool_result(const char *status, json_t *result, json_t *content, bool is
 
 int tool_timeout(struct task_ctx *ctx, const json_t *value, usec_t *ret, struct err *err)
 {
-	const struct settings *s = task_ctx_settings(ctx);
-	double longest = (double)s->sandbox_max_timeout / (double)USEC_PER_SEC, seconds = 0;
+	const struct sandbox_terms *t = task_ctx_terms(ctx);
+	bool narrowed = t->max_timeout < task_ctx_settings(ctx)->sandbox_max_timeout;
+	double longest = (double)t->max_timeout / (double)USEC_PER_SEC, seconds = 0;
 	_cleanup_(number_done) struct number n = {0};
 	struct err why = {0};
 
-	*ret = s->sandbox_timeout;
+	*ret = t->timeout;
 	if (value == NULL)
 		return 0;
 	if (number_read(value, &n, &why) < 0 || number_real(&n, &seconds, &why) < 0)
@@ -39,9 +40,9 @@ int tool_timeout(struct task_ctx *ctx, const json_t *value, usec_t *ret, struct 
 	if (!(seconds > 0))
 		return raise_value_error(ctx, err, "timeout must be more than 0 seconds");
 	if (seconds > longest)
-		return raise_value_error(ctx, err,
-					 "timeout must be at most %g seconds (SANDBOX_MAX_TIMEOUT)",
-					 longest);
+		return raise_value_error(ctx, err, "timeout must be at most %g seconds (%s)",
+					 longest,
+					 narrowed ? "sandbox_settings" : "SANDBOX_MAX_TIMEOUT");
 	*ret = (usec_t)(seconds * (double)USEC_PER_SEC);
 	if (*ret == 0)
 		*ret = 1;

@@ -212,12 +212,18 @@ static int note_run(void *arg, const char *container, bool again, struct err *er
 
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 {
+	run->terms = &ctx->terms;
 	run->cancel = &ctx->request->cancel;
 	run->leave = &ctx->worker->releasing;
 	run->begun = ctx->begun;
 	run->note = note_run;
 	run->note_arg = ctx;
 	way_out_bind(ctx, run);
+}
+
+const struct sandbox_terms *task_ctx_terms(const struct task_ctx *ctx)
+{
+	return &ctx->terms;
 }
 
 const struct store_task *task_ctx_row(const struct task_ctx *ctx)
@@ -251,6 +257,7 @@ void task_ctx_done(struct task_ctx *ctx)
 	if (ctx->record.cleanup != NULL)
 		ctx->record.cleanup(ctx->record.cleanup_arg);
 	policy_unref(ctx->policy);
+	sandbox_terms_done(&ctx->terms);
 	json_decref(ctx->denied);
 	json_decref(ctx->resolved);
 	json_decref(ctx->record.detail);

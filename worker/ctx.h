@@ -29,6 +29,7 @@ struct task_ctx {
 	char *entered, *entered_project;    /* id by which a quota counts it, or NULL; owned: they
 					       outlive the request */
 	usec_t ran;			    /* how long it did */
+	struct sandbox_terms terms;	    /* what sandbox_settings grant it */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "mem.h"
 #include "quota.h"
+#include "terms.h"
 
 #define QUOTA_PATIENCE (5 * USEC_PER_SEC)
 #define RETRY_MS       250
@@ -177,6 +178,23 @@ const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx)
 	return ctx->worker->plugins;
 }
 
+/* False: recorded and told. */
+static bool has_terms(struct task_ctx *ctx)
+{
+	struct err err;
+	int rc = terms_read(ctx, &err);
+
+	if (rc == 0)
+		return true;
+	if (rc == -ERR_DENIED) {
+		refuse(ctx, err.msg);
+		return false;
+	}
+	record(ctx, "error", err.msg, USEC_NEVER);
+	task_ctx_set_exception(ctx, "builtins", "RuntimeError", err.msg);
+	return false;
+}
+
 bool gate_pass(struct task_ctx *ctx, json_t *const *values)
 {
 	const struct task *t = ctx->task;
@@ -197,7 +215,8 @@ bool gate_pass(struct task_ctx *ctx, json_t *const *values)
 			   "%s: the policy is not known yet", t->name);
 		return false;
 	}
-	return is_allowed(ctx, t->name) && (!ctx->target || is_allowed(ctx, ctx->target));
+	return is_allowed(ctx, t->name) && (!ctx->target || is_allowed(ctx, ctx->target)) &&
+	       has_terms(ctx);
 }
 
 void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)

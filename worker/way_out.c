@@ -78,25 +78,12 @@ static bool allows(void *arg, const char *scheme, const struct outbound_host *ho
 	return answer.allow;
 }
 
-/* As the row of sandbox_settings of the tool or of the task says, else as is usual for it. */
-static bool has_network(const struct task_ctx *ctx)
-{
-	const struct task *t = ctx->task;
-	const struct sandbox_setting *s = NULL;
-
-	if (ctx->policy && ctx->target)
-		s = policy_setting(ctx->policy, ctx->target, ctx->project);
-	if (ctx->policy && !s)
-		s = policy_setting(ctx->policy, t->name, ctx->project);
-	return s ? s->network : (t->flags & TASK_NETWORK) != 0;
-}
-
 void way_out_bind(struct task_ctx *ctx, struct sandbox_run *run)
 {
 	const struct settings *s = &ctx->worker->settings;
 	const struct way_out *w = &ctx->worker->way_out;
 
-	if (strcmp(s->sandbox_network, "egress") != 0 || !has_network(ctx))
+	if (strcmp(s->sandbox_network, "egress") != 0 || !ctx->terms.network)
 		return;
 	ctx->egress = (struct sandbox_egress){
 		.outbound = w->outbound,

@@ -21,22 +21,13 @@ extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 #define PLUGIN_SPACE ((int64_t)(2 * BOUND_PLUGIN_BYTES))
 #define INODE_SIZE   4096 /* one inode per so many bytes of space */
 
-/* NULL = none, with or without the proxy. */
-static const char *network_of(const struct settings *settings)
-{
-	const char *network = settings->sandbox_network;
-
-	return strcmp(network, "none") == 0 || strcmp(network, "egress") == 0 ? NULL : network;
-}
-
 /* The parts of the work space: together they have its size. Returns how many. */
 #define SPACES 3
-static size_t spaces(const struct settings *st, bool plugin, int64_t *ret_shm,
+static size_t spaces(const struct sandbox_terms *t, bool plugin, int64_t *ret_shm,
 		     struct engine_tmpfs out[SPACES])
 {
-	const int64_t shm = st->sandbox_work_size / SHM_SHARE,
-		      tmp = st->sandbox_work_size / TMP_SHARE;
-	const int64_t most = st->sandbox_work_size - shm - tmp,
+	const int64_t shm = t->work_size / SHM_SHARE, tmp = t->work_size / TMP_SHARE;
+	const int64_t most = t->work_size - shm - tmp,
 		      files = most / 2 < PLUGIN_SPACE ? most / 2 : PLUGIN_SPACE;
 	const int64_t home = plugin ? most - files : most;
 
@@ -71,10 +62,12 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 {
 	static const char *const argv[] = {"/celeriac/agent", NULL};
 	const struct settings *st = s->settings;
+	const struct sandbox_terms *terms = wish->terms ? wish->terms : &s->terms;
 	int64_t shm;
 	struct engine_tmpfs tmpfs[SPACES];
-	const size_t tmpfs_count = spaces(st, wish->plugin, &shm, tmpfs);
-	char created[CLOCK_ISO_SIZE], deadline[CLOCK_ISO_SIZE], volume[SANDBOX_VOLUME_SIZE];
+	const size_t tmpfs_count = spaces(terms, wish->plugin, &shm, tmpfs);
+	char created[CLOCK_ISO_SIZE], deadline[CLOCK_ISO_SIZE], volume[SANDBOX_VOLUME_SIZE],
+		policy[SHA256_HEX_SIZE];
 	const struct engine_label labels[] = {
 		{"role", wish->role},
 		{"conversation", wish->conversation},
@@ -82,6 +75,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		{"task", wish->task},
 		{"owner", s->presence ? presence_owner(s->presence) : ""},
 		{"created", created},
+		{"policy", policy},
 		{"deadline", deadline},
 	};
 	_cleanup_free_ char **image_volumes = NULL;
@@ -91,18 +85,20 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 		.name = wish->name,
 		.argv = argv,
 		.working_dir = "/",
-		.network = network_of(st),
+		.network = sandbox_terms_network(st, terms),
 		.runtime = st->sandbox_runtime && *st->sandbox_runtime ? st->sandbox_runtime : NULL,
-		.memory = st->sandbox_memory + st->sandbox_work_size,
-		.cpus = st->sandbox_cpus,
-		.pids = st->sandbox_pids,
+		.memory = terms->memory + terms->work_size,
+		.cpus = terms->cpus,
+		.pids = terms->pids,
 		.nofile = SANDBOX_NOFILE,
-		.file_size = st->sandbox_work_size,
+		.file_size = terms->work_size,
 		.shm_size = shm,
 		.tmpfs = tmpfs,
 		.tmpfs_count = tmpfs_count,
 		.agent_volume = volume,
 		.image_volumes = (const char *const *)image_volumes,
+		.mounts = terms->mounts,
+		.mount_count = terms->mount_count,
 		.labels = labels,
 		.label_count = ARRAY_LEN(labels) - (strcmp(wish->role, SANDBOX_ROLE_RUN) != 0)};
 
@@ -111,6 +107,7 @@ static int create(struct sandbox *s, const struct container_wish *wish, char ret
 	clock_iso(clock_wall(), created);
 	clock_iso(clock_wall() + st->sandbox_max_timeout + SANDBOX_LATE, deadline);
 	sandbox_agent_volume(s, volume);
+	sandbox_terms_digest(st, terms, policy);
 	return engine_create(s->engine, &spec, ret_id, ret_warnings, err);
 }
 

@@ -150,6 +150,9 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 	rc = set_host(e, config, err);
 	if (rc == 0)
 		rc = set_pinned(e, config->api_version, err);
+	if (rc == 0 && config->mounts &&
+	    engine_mounts_read(config->mounts, &e->mounts, &e->mount_count, err) < 0)
+		rc = err_wrap(err, "SANDBOX_MOUNT_ALLOW");
 	if (rc < 0)
 		return rc;
 	*ret = TAKE(e);
@@ -171,6 +174,7 @@ void engine_close(struct engine *e)
 	free(e->key_file);
 	free(e->address);
 	free(e->instance);
+	engine_mounts_free(e->mounts, e->mount_count);
 	free(e);
 }
 

@@ -174,6 +174,15 @@ static const char *label_of(const struct engine_spec *spec, const char *name)
 	return NULL;
 }
 
+static int check_mounts(struct engine *e, const struct engine_spec *spec, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < spec->mount_count; i++)
+		rc = engine_check_mount(e, &spec->mounts[i], err);
+	return rc;
+}
+
 int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
 		  char **ret_warnings, struct err *err)
 {
@@ -187,7 +196,9 @@ int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[
 				     .task = label_of(spec, "task")};
 
 	char name[ENGINE_NAME_SIZE], api[8];
-	int rc = engine_negotiate(e, false, api, err);
+	int rc = check_mounts(e, spec, err);
+	if (rc == 0)
+		rc = engine_negotiate(e, false, api, err);
 	if (rc == 0)
 		rc = engine_spec_body(spec, e->instance, engine_traits(e), &body, err);
 	if (rc == 0 && !spec->name)

@@ -44,6 +44,8 @@ struct engine {
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
 	char *address; /* for messages: "unix:///path", "tcp://host:port" */
 	char *instance;
+	struct engine_mount *mounts; /* all that may be mounted */
+	size_t mount_count;
 	char pinned[8];		   /* "1.43", or "" */
 	usec_t stale;		   /* ENGINE_LIMIT_STALE; tests have less time */
 	engine_event_fn *on_event; /* or NULL */
@@ -54,6 +56,7 @@ struct engine {
 	/* guarded by lock */
 	char api[8];	 /* negotiated, "" = not yet */
 	unsigned traits; /* of enum engine_trait */
+	char root[ENGINE_ROOT_SIZE];
 	struct http_client *idle[ENGINE_IDLE_CLIENTS];
 	size_t idle_count;
 };
@@ -163,6 +166,17 @@ bool engine_is_ours(const char *instance, const char *name, const json_t *labels
 bool engine_is_path(const char *path);
 /* In the kernel's own trees, where a work directory or mount would mean more than files. */
 bool engine_is_kernel_path(const char *path);
+/* `path` or something below it. */
+bool engine_is_below(const char *path, const char *dir);
+
+/* ---- engine_mount.c ---- */
+/* A list of path:mode, given: engine_mounts_free. ERR_INVALID. Pure. */
+int engine_mounts_read(const struct str_list *list, struct engine_mount **ret, size_t *ret_count,
+		       struct err *err) must_check;
+/* Adds the specification's mounts to the array, beside what is there and in `tmpfs`. Pure. */
+int engine_spec_mounts(json_t *mounts, const json_t *tmpfs, const struct engine_spec *spec,
+		       struct err *err) must_check;
+
 /* Adds HostConfig to `body`; `fill` makes the agent's volume writable. Pure. */
 int engine_spec_host(json_t *body, const struct engine_spec *spec, unsigned traits, bool fill,
 		     struct err *err) must_check;

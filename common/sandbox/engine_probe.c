@@ -138,6 +138,7 @@ void engine_info_parse(const json_t *info, struct engine_info *ret)
 	copy_text(info, "OperatingSystem", ret->os, sizeof(ret->os));
 	copy_text(info, "KernelVersion", ret->kernel, sizeof(ret->kernel));
 	copy_text(info, "Driver", ret->driver, sizeof(ret->driver));
+	copy_text(info, "DockerRootDir", ret->root, sizeof(ret->root));
 	copy_text(info, "DefaultRuntime", ret->default_runtime, sizeof(ret->default_runtime));
 	ret->memory_limit = json_is_true(json_member(info, "MemoryLimit"));
 	ret->swap_limit = json_is_true(json_member(info, "SwapLimit"));
@@ -173,6 +174,9 @@ int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 	engine_info_parse(info, ret);
 	ret->traits = engine_traits(e);
 	snprintf(ret->api_version, sizeof(ret->api_version), "%s", api);
+	mutex_lock(&e->lock);
+	memcpy(e->root, ret->root, sizeof(e->root));
+	mutex_unlock(&e->lock);
 	return 0;
 }
 

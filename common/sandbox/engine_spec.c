@@ -3,8 +3,9 @@
  * zero value is the strictest. Pure, so that every byte of it can be tested.
  *
  * What is not written here cannot be asked of an engine: privileges, capabilities, devices, host
- * namespaces, binds, other volumes, sysctls, other users' groups. MaskedPaths and ReadonlyPaths
- * stay unset, since an empty list would take the engine's protection away.
+ * namespaces, binds of what is the host's or the engine's own, other volumes, sysctls, other users'
+ * groups. MaskedPaths and ReadonlyPaths stay unset, since an empty list would take the engine's
+ * protection away.
  */
 #include "engine_internal.h"
 

@@ -53,7 +53,7 @@ bool engine_is_path(const char *path)
 	return true;
 }
 
-static bool is_below(const char *path, const char *dir)
+bool engine_is_below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
 
@@ -62,7 +62,8 @@ static bool is_below(const char *path, const char *dir)
 
 bool engine_is_kernel_path(const char *path)
 {
-	return is_below(path, "/proc") || is_below(path, "/sys") || is_below(path, "/dev");
+	return engine_is_below(path, "/proc") || engine_is_below(path, "/sys") ||
+	       engine_is_below(path, "/dev");
 }
 
 static void add_ulimit(json_t *list, const char *name, int64_t value)
@@ -133,7 +134,7 @@ static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
 	if (inodes < 0)
 		return (int)inodes;
 	if (!t->path || !engine_is_path(t->path) || !t->path[1] || engine_is_kernel_path(t->path) ||
-	    is_below(t->path, ENGINE_AGENT_DIR) || json_object_get(tmpfs, t->path))
+	    engine_is_below(t->path, ENGINE_AGENT_DIR) || json_object_get(tmpfs, t->path))
 		return err_set(err, ERR_INVALID, "tmpfs: path '%.100s'", t->path ? t->path : "");
 	if (t->size < 4096 || t->size > MAX_BYTES)
 		return err_set(err, ERR_INVALID, "tmpfs: size %" PRId64, t->size);
@@ -174,14 +175,20 @@ static int set_image_volumes(json_t *tmpfs, json_t *mounts, const struct engine_
 	json_t *ignored;
 
 	for (const char *const *v = spec->image_volumes; v && *v; v++) {
-		if (json_object_get(tmpfs, *v))
+		if (json_object_get(tmpfs, *v) || is_mounted(mounts, *v))
 			continue;
 		if (!engine_is_path(*v) || !(*v)[1] || engine_is_kernel_path(*v) ||
-		    is_below(*v, ENGINE_AGENT_DIR) || ++count > ENGINE_IMAGE_VOLUMES)
+		    engine_is_below(*v, ENGINE_AGENT_DIR) || ++count > ENGINE_IMAGE_VOLUMES)
 			return err_set(err, ERR_INVALID, "image's VOLUME '%.100s'", *v);
+		for (size_t i = 0; i < spec->mount_count; i++)
+			if (engine_paths_overlap(*v, spec->mounts[i].path))
+				return err_set(err, ERR_INVALID,
+					       "image's VOLUME '%.100s': in one of the mounts, or "
+					       "around it",
+					       *v);
 		json_object_foreach(tmpfs, covered, ignored)
 		{
-			if (is_below(*v, covered))
+			if (engine_is_below(*v, covered))
 				return err_set(
 					err, ERR_INVALID,
 					"image's VOLUME '%.100s': below %s, which is writable", *v,
@@ -219,7 +226,9 @@ static int set_mounts(json_t *host, const struct engine_spec *spec, unsigned tra
 		if (rc < 0)
 			return rc;
 	}
-	int rc = set_image_volumes(tmpfs, mounts, spec, err);
+	int rc = engine_spec_mounts(mounts, tmpfs, spec, err);
+	if (rc == 0)
+		rc = set_image_volumes(tmpfs, mounts, spec, err);
 	if (rc == 0 && traits & ENGINE_ADDS_TMPFS)
 		set_added(tmpfs, mounts);
 	if (rc < 0 || !spec->agent_volume)

@@ -177,6 +177,24 @@ static int try_one(struct sandbox *s, const struct engine_info *info, struct buf
 				    err);
 }
 
+/* What is listed and given nevertheless to nobody. */
+static void look_at_mounts(struct sandbox *s, struct buf *notes)
+{
+	const struct str_list *list = &s->settings->sandbox_mount_allow;
+	struct engine_mount m;
+	struct err why;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (engine_mount_parse(list->items[i], &m, &why) < 0)
+			continue;
+		if (engine_check_mount(s->engine, &m, &why) < 0)
+			buf_appendf(notes, "SANDBOX_MOUNT_ALLOW in vain: %s\n", why.msg);
+		else
+			buf_appendf(notes, "may be mounted: %s\n", list->items[i]);
+		free(m.path);
+	}
+}
+
 static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
 {
 	struct engine_info info;
@@ -203,6 +221,7 @@ static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
 	max = s->settings->sandbox_max > 0 ? s->settings->sandbox_max
 					   : sandbox_capacity_default(s->settings, &info);
 	buf_appendf(notes, "containers: at most %lld\n", (long long)max);
+	look_at_mounts(s, notes);
 	mutex_lock(&s->lock);
 	s->max = max;
 	s->ready = true;

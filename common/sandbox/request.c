@@ -96,8 +96,7 @@ static int check_packages(const struct sandbox_run *run, const struct settings *
 	if (!sandbox_language_installs(run->language))
 		return err_set(err, ERR_INVALID, "packages: there is no installer for %s",
 			       run->language);
-	if (strcmp(settings->sandbox_network, "none") == 0 ||
-	    (strcmp(settings->sandbox_network, "egress") == 0 && run->egress == NULL))
+	if (run->egress == NULL && sandbox_terms_network(settings, run->terms) == NULL)
 		return err_set(err, ERR_INVALID,
 			       "packages: this sandbox has no network, so nothing can be "
 			       "installed; use what the image has");
@@ -121,9 +120,9 @@ int sandbox_check_run(const struct sandbox_run *run, const struct settings *sett
 		rc = err_set(err, ERR_TOOBIG, "code: more than %u bytes", BOUND_CODE_BYTES);
 	if (rc == 0 && run->stdin_data.len > BOUND_STDIN_BYTES)
 		rc = err_set(err, ERR_TOOBIG, "stdin: more than %u bytes", BOUND_STDIN_BYTES);
-	if (rc == 0 && (run->timeout <= 0 || run->timeout > settings->sandbox_max_timeout))
+	if (rc == 0 && (run->timeout <= 0 || run->timeout > run->terms->max_timeout))
 		rc = err_set(err, ERR_INVALID, "timeout: must be above 0 and at most %lld s",
-			     (long long)(settings->sandbox_max_timeout / USEC_PER_SEC));
+			     (long long)(run->terms->max_timeout / USEC_PER_SEC));
 	if (rc == 0)
 		rc = check_files(run, err);
 	return rc < 0 ? rc : check_env(run, err);

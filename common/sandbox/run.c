@@ -397,7 +397,7 @@ static int look_for(struct going *g, struct err *err)
 
 static void streams_init(struct going *g)
 {
-	size_t limit = (size_t)g->plan->settings->sandbox_output_limit;
+	size_t limit = (size_t)g->plan->terms->output_limit;
 
 	sandbox_outcome_stream_done(&g->out);
 	sandbox_outcome_stream_done(&g->err);

@@ -27,6 +27,7 @@ struct run_plan {
 	const struct sandbox_run *run;
 	const struct language *language;
 	const struct settings *settings;
+	const struct sandbox_terms *terms;
 	const char *container;
 	uint32_t note;			/* RUN_NOTE_* */
 	bool follow_only;		/* the code was begun by us: it is not begun once more */

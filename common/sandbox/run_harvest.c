@@ -14,7 +14,7 @@
 
 struct receiving {
 	struct sandbox_outcome *o;
-	const struct settings *settings;
+	const struct sandbox_terms *terms;
 	bool open; /* a file is being filled */
 	size_t got;
 	uint64_t total;
@@ -25,21 +25,19 @@ static int begin_file(struct receiving *r, const struct frame *f, struct err *er
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint64_t size = frame_get_u64(&c);
 	const char *name = (const char *)c.data;
-	const struct settings *s = r->settings;
+	const struct sandbox_terms *s = r->terms;
 	int rc;
 
 	if (c.bad || r->open || !frame_name_is_good(name, c.left, BOUND_OUTPUT_DEPTH + 1))
 		return err_set(err, ERR_PROTOCOL, "a file that cannot be");
-	if (r->o->file_count >= (size_t)s->sandbox_files_max ||
-	    size > (uint64_t)s->sandbox_file_size ||
-	    size > (uint64_t)s->sandbox_files_size - r->total)
+	if (r->o->file_count >= (size_t)s->files_max || size > (uint64_t)s->file_size ||
+	    size > (uint64_t)s->files_size - r->total)
 		return err_set(err, ERR_PROTOCOL, "more files than the agent was allowed");
 	for (size_t i = 0; i < r->o->file_count; i++)
 		if (strlen(r->o->files[i].name) == c.left &&
 		    memcmp(r->o->files[i].name, name, c.left) == 0)
 			return err_set(err, ERR_PROTOCOL, "a file that comes twice");
-	rc = sandbox_outcome_add_file(r->o, name, c.left, (size_t)size,
-				      (size_t)s->sandbox_file_size, err);
+	rc = sandbox_outcome_add_file(r->o, name, c.left, (size_t)size, (size_t)s->file_size, err);
 	if (rc < 0)
 		return rc;
 	r->open = true;
@@ -63,7 +61,7 @@ static int fill_file(struct receiving *r, const struct frame *f, struct err *err
 static int add_skipped(struct receiving *r, const char *name, size_t len, uint32_t reason,
 		       struct err *err)
 {
-	if (r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->settings->sandbox_files_max)
+	if (r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->terms->files_max)
 		return err_set(err, ERR_PROTOCOL, "too many skipped files");
 	sandbox_outcome_add_skipped(r->o, name, len, sandbox_verdict_skip_text(reason));
 	return 0;
@@ -113,13 +111,13 @@ static void finish(struct receiving *r, const struct frame *f)
 int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			    struct err *err)
 {
-	const struct settings *s = plan->settings;
-	struct frame_harvest limits = {.files = (uint32_t)s->sandbox_files_max,
+	const struct sandbox_terms *s = plan->terms;
+	struct frame_harvest limits = {.files = (uint32_t)s->files_max,
 				       .depth = BOUND_OUTPUT_DEPTH,
 				       .entries = BOUND_OUTPUT_WALK,
 				       .time_ms = HARVEST_TIME / USEC_PER_MSEC,
-				       .file_size = (uint64_t)s->sandbox_file_size,
-				       .total_size = (uint64_t)s->sandbox_files_size};
+				       .file_size = (uint64_t)s->file_size,
+				       .total_size = (uint64_t)s->files_size};
 	unsigned char bytes[FRAME_STRUCT_MAX];
 
 	return agent_link_send(l, FRAME_HARVEST, 0, run, bytes,
@@ -130,7 +128,7 @@ int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, u
 int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			struct sandbox_outcome *o, struct err *err)
 {
-	struct receiving r = {.o = o, .settings = plan->settings};
+	struct receiving r = {.o = o, .terms = plan->terms};
 	usec_t deadline = clock_deadline(HARVEST_TIME + RUN_GRACE);
 	struct frame f;
 	int rc = agent_link_flush(l, deadline, err);

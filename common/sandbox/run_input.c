@@ -174,7 +174,7 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	uint32_t run = agent_link_next_run(l);
 	struct frame_run spec = {
 		.timeout_ms = (uint32_t)((r->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC),
-		.output_limit = (uint32_t)plan->settings->sandbox_output_limit,
+		.output_limit = (uint32_t)plan->terms->output_limit,
 		.flags = (r->stdin_data.len > 0 ? FRAME_RUN_STDIN : 0) |
 			 (r->egress ? FRAME_RUN_PROXY : 0) |
 			 (plan->language->is_python ? FRAME_RUN_PYTHON : 0) |

@@ -28,7 +28,8 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 					     .plain_tcp = settings->docker_plain_tcp,
 					     .cert_path = settings->docker_cert_path,
 					     .api_version = settings->docker_api_version,
-					     .instance = settings->instance};
+					     .instance = settings->instance,
+					     .mounts = &settings->sandbox_mount_allow};
 	struct sandbox *s = xcalloc(1, sizeof(*s));
 	int rc = engine_open(&config, &s->engine, err);
 
@@ -37,6 +38,8 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 		return rc;
 	}
 	s->settings = settings;
+	sandbox_terms_init(settings, true, &s->terms);
+	sandbox_terms_digest(settings, &s->terms, s->policy);
 	s->presence = presence;
 	mutex_init(&s->preparing);
 	mutex_init(&s->lock);
@@ -199,6 +202,13 @@ static int settle(struct errand *e, enum run_fate fate, struct sandbox_outcome *
 		end(s, se, o);
 		return 0;
 	case RUN_MISSING:
+		if (!se->stale)
+			break;
+		/* It is nowhere, and its container was made on other terms. */
+		sandbox_outcome_done(o);
+		if (sandbox_session_end(s, se, err) < 0)
+			return -err->code;
+		return err_set(err, ERR_UNAVAILABLE, "the settings of the sandbox have changed");
 	case RUN_FINE:
 		break;
 	}
@@ -231,6 +241,7 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 	struct run_plan plan = {.run = e->run,
 				.language = sandbox_language_find(e->run->language),
 				.settings = s->settings,
+				.terms = e->run->terms,
 				.follow_only = e->begun,
 				.streams = &s->streams,
 				.stream = &e->stream,
@@ -249,6 +260,7 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 	if (e->se.live == NULL)
 		return lost(e, ret);
 	plan.container = e->se.live->container;
+	plan.follow_only = e->begun || e->se.stale;
 	plan.note =
 		(e->se.reused ? RUN_NOTE_REUSED : 0) | (e->se.restarted ? RUN_NOTE_RESTARTED : 0);
 	rc = sandbox_run_execute(e->se.live->link, &plan, ret, &fate, err);
@@ -278,8 +290,8 @@ static bool is_left(const struct sandbox_run *run)
 	return run->leave && atomic_load_explicit(run->leave, memory_order_acquire);
 }
 
-int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
-		    struct err *err)
+static int run_on_terms(struct sandbox *s, const struct sandbox_run *run,
+			struct sandbox_outcome *ret, struct err *err)
 {
 	_cleanup_(leave_stream) struct errand e = {.s = s, .run = run};
 	usec_t deadline = clock_deadline(SANDBOX_RETRY_TIME);
@@ -309,6 +321,16 @@ int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct san
 		poll(NULL, 0, pause);
 		pause = 2 * pause < PAUSE_LAST_MS ? 2 * pause : PAUSE_LAST_MS;
 	}
+}
+
+int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct sandbox_outcome *ret,
+		    struct err *err)
+{
+	struct sandbox_run on = *run;
+
+	if (on.terms == NULL)
+		on.terms = &s->terms;
+	return run_on_terms(s, &on, ret, err);
 }
 
 void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,

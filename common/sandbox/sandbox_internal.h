@@ -7,6 +7,7 @@
 #define CELERIAC_SANDBOX_INTERNAL_H
 
 #include "agent_link.h"
+#include "codec.h"
 #include "index.h"
 #include "reap.h"
 #include "run.h"
@@ -28,8 +29,9 @@ struct live {
 	struct live *next;
 	uint64_t serial;
 	char conversation[256], project[256], container[ENGINE_ID_SIZE];
-	bool pooled;	      /* its labels do not say whose it is */
-	bool project_unknown; /* nor does anything else */
+	char policy[SHA256_HEX_SIZE]; /* the terms it was made on */
+	bool pooled;		      /* its labels do not say whose it is */
+	bool project_unknown;	      /* nor does anything else */
 	struct agent_link *link;
 };
 struct live_store {
@@ -73,6 +75,8 @@ struct images {
 struct sandbox {
 	const struct settings *settings;
 	struct engine *engine;
+	struct sandbox_terms terms;   /* where a run says none; those of the pool */
+	char policy[SHA256_HEX_SIZE]; /* their digest */
 	struct index index;
 	struct stream_store streams;
 	const struct presence *presence;
@@ -101,11 +105,19 @@ struct live *sandbox_live_take(struct sandbox *s, const char *conversation);
 void sandbox_live_put(struct sandbox *s, struct live *l);
 void sandbox_live_free(struct live *l);
 
+/* ---- terms.c ---- */
+/* The network that a container on these terms is in, NULL = none. Pure. */
+const char *sandbox_terms_network(const struct settings *s, const struct sandbox_terms *t);
+/* Of all that a container is made of; it is the label celeriac.policy. Pure. */
+void sandbox_terms_digest(const struct settings *s, const struct sandbox_terms *t,
+			  char out[SHA256_HEX_SIZE]);
+
 /* ---- container.c: making containers ---- */
 struct container_wish {
 	const char *role, *conversation, *project, *task;
-	const char *name; /* or NULL */
-	bool plugin;	  /* with a /plugin */
+	const char *name;		   /* or NULL */
+	const struct sandbox_terms *terms; /* NULL = where a run says none */
+	bool plugin;			   /* with a /plugin */
 };
 /* The volume with the agent; and the agent into it once more, where it was removed behind our back.
  */
@@ -185,7 +197,9 @@ int64_t sandbox_capacity_default(const struct settings *settings, const struct e
 /* ---- session.c: from a conversation to an attached container ---- */
 struct session {
 	struct index_lease lease;
-	bool leased; /* one-shot runs are not */
+	bool leased;		      /* one-shot runs are not */
+	char policy[SHA256_HEX_SIZE]; /* the terms that are wanted, "" = whatever it has */
+	bool stale;		      /* its terms are others: nothing new is run in it */
 	struct index_record record;
 	struct live *live; /* NULL = no container */
 	bool reused, restarted;

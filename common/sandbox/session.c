@@ -22,16 +22,23 @@ static const char *owner(const struct sandbox *s)
 }
 
 static struct live *new_live(const char *conversation, const char *project, const char *container,
-			     struct agent_link *link)
+			     const char *policy, struct agent_link *link)
 {
 	struct live *l = xcalloc(1, sizeof(*l));
 
 	memcpy(l->conversation, conversation, strlen(conversation));
 	memcpy(l->project, project, strlen(project));
 	memcpy(l->container, container, strlen(container));
+	memcpy(l->policy, policy, strnlen(policy, sizeof(l->policy) - 1));
 	l->link = link;
 	return l;
 }
+
+/* Whose container is sought. */
+struct seeking {
+	const char *project; /* NULL = whatever it is bound to */
+	bool begun;	     /* a run may be going on in it already */
+};
 
 static int check_project(const char *bound, const char *project, struct err *err)
 {
@@ -54,6 +61,12 @@ static int check_container(struct sandbox *s, const struct session *se,
 		return 0;
 	*ret = project ? project : se->record.known ? se->record.project : NULL;
 	return 0;
+}
+
+/* Was it made on other terms than are wanted? */
+static bool is_of_other_terms(const struct session *se, const char *policy)
+{
+	return se->policy[0] && strcmp(policy, se->policy) != 0;
 }
 
 static bool is_trouble_of_the_agent(int rc)
@@ -95,7 +108,8 @@ static int find_by_task(struct sandbox *s, struct session *se, const struct sand
 			rc = agent_link_open(s->engine, c->id, 2, true,
 					     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
 		if (rc == 0) {
-			se->live = new_live(run->conversation, c->project, c->id, link);
+			se->live = new_live(run->conversation, c->project, c->id, c->policy, link);
+			se->stale = is_of_other_terms(se, c->policy);
 			return 1;
 		}
 		if (is_trouble_of_the_agent(rc))
@@ -104,9 +118,10 @@ static int find_by_task(struct sandbox *s, struct session *se, const struct sand
 	return rc;
 }
 
-/* Attaches to what was found. 1 = done, 0 = it was of no use and is gone. */
+/* Attaches to what was found. 1 = done, 0 = it was of no use and is gone: also where it was made on
+ * other terms, unless a run that has begun may be going on in it. */
 static int join(struct sandbox *s, struct session *se, const struct engine_container *c,
-		const char *project, struct err *err)
+		const struct seeking *seeking, struct err *err)
 {
 	struct agent_link *link;
 	const char *bound = NULL;
@@ -114,10 +129,11 @@ static int join(struct sandbox *s, struct session *se, const struct engine_conta
 
 	if (!sandbox_container_is_of(s->settings->instance, c, se->lease.conversation))
 		return 0;
-	rc = check_container(s, se, c, project, &bound, err);
+	rc = check_container(s, se, c, seeking->project, &bound, err);
 	if (rc < 0)
 		return rc;
-	if (!c->running || strcmp(c->status, "running") != 0)
+	if (!c->running || strcmp(c->status, "running") != 0 ||
+	    (is_of_other_terms(se, c->policy) && !seeking->begun))
 		return clear_away(s, se, c, err);
 	rc = agent_link_open(s->engine, c->id, se->record.epoch + 1, true,
 			     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
@@ -127,13 +143,14 @@ static int join(struct sandbox *s, struct session *se, const struct engine_conta
 	}
 	if (rc < 0)
 		return rc;
-	se->live = new_live(se->lease.conversation, bound ? bound : "", c->id, link);
+	se->live = new_live(se->lease.conversation, bound ? bound : "", c->id, c->policy, link);
+	se->stale = is_of_other_terms(se, c->policy);
 	se->live->pooled = sandbox_container_is_pooled(c);
 	se->live->project_unknown = bound == NULL;
 	return 1;
 }
 
-static int find_by_index(struct sandbox *s, struct session *se, const char *project,
+static int find_by_index(struct sandbox *s, struct session *se, const struct seeking *seeking,
 			 struct err *err)
 {
 	struct engine_container c;
@@ -143,11 +160,11 @@ static int find_by_index(struct sandbox *s, struct session *se, const char *proj
 		se->restarted = true;
 		return 0;
 	}
-	return rc < 0 ? rc : join(s, se, &c, project, err);
+	return rc < 0 ? rc : join(s, se, &c, seeking, err);
 }
 
 /* After Redis was emptied, or when the engine says that the name is taken. */
-static int find_by_label(struct sandbox *s, struct session *se, const char *project,
+static int find_by_label(struct sandbox *s, struct session *se, const struct seeking *seeking,
 			 struct err *err)
 {
 	_cleanup_free_ struct engine_container *list = NULL;
@@ -155,34 +172,53 @@ static int find_by_label(struct sandbox *s, struct session *se, const char *proj
 	int rc = engine_list(s->engine, &list, &n, err);
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = join(s, se, &list[i], project, err);
+		rc = join(s, se, &list[i], seeking, err);
 	return rc;
 }
 
+/* The link that we have: 1 it is good, 0 its container was made on other terms and is gone. */
+static int use_live(struct sandbox *s, struct session *se, struct live *live,
+		    const struct seeking *seeking, struct err *err)
+{
+	int rc = check_project(live->project, seeking->project, err);
+
+	if (rc < 0) {
+		sandbox_live_put(s, live);
+		return rc;
+	}
+	se->stale = is_of_other_terms(se, live->policy);
+	if (!se->stale || seeking->begun) {
+		se->live = live;
+		return 1;
+	}
+	rc = engine_remove(s->engine, live->container, err);
+	if (rc < 0) {
+		sandbox_live_put(s, live);
+		return rc;
+	}
+	sandbox_live_free(live);
+	se->stale = false;
+	se->restarted = true;
+	return 0;
+}
+
 /* 1 found, 0 there is none. */
-static int find(struct sandbox *s, struct session *se, const char *project, struct err *err)
+static int find(struct sandbox *s, struct session *se, const struct seeking *seeking,
+		struct err *err)
 {
 	struct live *live = sandbox_live_take(s, se->lease.conversation);
-	int rc;
 
 	/* Somebody who attached after us has a higher epoch, and the agent obeys only the highest.
 	 */
 	if (live && agent_link_is_quiet(live->link) &&
 	    (!se->record.known || (strcmp(se->record.container, live->container) == 0 &&
-				   se->record.epoch <= agent_link_epoch(live->link)))) {
-		rc = check_project(live->project, project, err);
-		if (rc < 0) {
-			sandbox_live_put(s, live);
-			return rc;
-		}
-		se->live = live;
-		return 1;
-	}
+				   se->record.epoch <= agent_link_epoch(live->link))))
+		return use_live(s, se, live, seeking, err);
 	sandbox_live_free(live);
 	if (se->record.container[0])
-		return find_by_index(s, se, project, err);
+		return find_by_index(s, se, seeking, err);
 	se->restarted = se->record.known;
-	return se->record.known ? 0 : find_by_label(s, se, project, err);
+	return se->record.known ? 0 : find_by_label(s, se, seeking, err);
 }
 
 static int attach_new(struct sandbox *s, struct session *se, const struct container_wish *wish,
@@ -194,7 +230,7 @@ static int attach_new(struct sandbox *s, struct session *se, const struct contai
 
 	if (rc == 0) {
 		FAULT_POINT("session.attached");
-		se->live = new_live(wish->conversation, wish->project, id, link);
+		se->live = new_live(wish->conversation, wish->project, id, se->policy, link);
 		return 0;
 	}
 	sandbox_container_drop(s, id);
@@ -210,6 +246,7 @@ static int make(struct sandbox *s, struct session *se, const struct sandbox_run 
 				      .project = run->project ? run->project : "",
 				      .task = run->one_shot && run->task_id ? run->task_id : "",
 				      .name = run->one_shot ? NULL : name,
+				      .terms = run->terms,
 				      .plugin = run->one_shot && run->plugin};
 	char id[ENGINE_ID_SIZE];
 	struct place place;
@@ -221,7 +258,9 @@ static int make(struct sandbox *s, struct session *se, const struct sandbox_run 
 	rc = sandbox_container_make(s, &wish, id, err);
 	if (rc == -ERR_CONFLICT && !run->one_shot) {
 		/* Half made by somebody who died, or made by one who lost the lease. */
-		rc = find_by_label(s, se, wish.project, err);
+		const struct seeking seeking = {.project = wish.project};
+
+		rc = find_by_label(s, se, &seeking, err);
 		if (rc == 0)
 			rc = sandbox_container_make(s, &wish, id, err);
 	}
@@ -241,15 +280,16 @@ static int get(struct sandbox *s, struct session *se, const struct sandbox_run *
 	int rc;
 
 	sandbox_container_name(s->settings->instance, run->conversation, project, name);
-	rc = sandbox_pool_take(s, name, id, &link, err);
+	/* Those that are ready were made on the terms of the settings. */
+	rc = strcmp(se->policy, s->policy) == 0 ? sandbox_pool_take(s, name, id, &link, err) : 0;
 	if (rc > 0) {
-		se->live = new_live(run->conversation, project, id, link);
+		se->live = new_live(run->conversation, project, id, s->policy, link);
 		se->live->pooled = true;
 		return 0;
 	}
 	/* Made by one who lost the lease. */
 	if (rc == -ERR_CONFLICT)
-		rc = find_by_label(s, se, project, err);
+		rc = find_by_label(s, se, &(struct seeking){.project = project}, err);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	return make(s, se, run, name, err);
@@ -273,11 +313,12 @@ static void note(struct sandbox *s, struct session *se)
 static int open_conversation(struct sandbox *s, const struct sandbox_run *run, bool create,
 			     struct session *se, struct err *err)
 {
-	const char *project = create ? run->project ? run->project : "" : NULL;
-	int rc = se->record.known ? check_project(se->record.project, project, err) : 0;
+	const struct seeking seeking = {.project = create ? run->project ? run->project : "" : NULL,
+					.begun = run->begun || !create};
+	int rc = se->record.known ? check_project(se->record.project, seeking.project, err) : 0;
 
 	if (rc == 0)
-		rc = find(s, se, project, err);
+		rc = find(s, se, &seeking, err);
 	se->reused = rc > 0;
 	if (rc == 0 && create) {
 		rc = get(s, se, run, err);
@@ -313,6 +354,8 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	struct session se = {.leased = !run->one_shot};
 	int rc;
 
+	if (run->terms)
+		sandbox_terms_digest(s->settings, run->terms, se.policy);
 	if (run->one_shot) {
 		rc = check_one_shot(s, run, err);
 		if (rc == 0 && (run->begun || !create) && run->task_id && *run->task_id)

@@ -21,6 +21,7 @@ struct task_ctx {
 	int64_t retries;
 	usec_t countdown;
 	struct settings settings;
+	struct sandbox_terms terms;
 	struct sandbox *sandbox;
 	struct task_record record;
 	struct store_task row;
@@ -137,8 +138,13 @@ struct task_record *task_ctx_record(struct task_ctx *ctx)
 {
 	return &ctx->record;
 }
+const struct sandbox_terms *task_ctx_terms(const struct task_ctx *ctx)
+{
+	return &ctx->terms;
+}
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 {
+	run->terms = &ctx->terms;
 	run->cancel = &ctx->cancel;
 }
 const struct store_task *task_ctx_row(const struct task_ctx *ctx)
@@ -202,7 +208,10 @@ static void fake_ctx_reset(void)
 		g_ctx.record.cleanup(g_ctx.record.cleanup_arg);
 	g_ctx = (struct task_ctx){.row = {.task_id = "task-1"},
 				  .settings = {.sandbox_timeout = 30 * USEC_PER_SEC,
-					       .sandbox_max_timeout = 300 * USEC_PER_SEC}};
+					       .sandbox_max_timeout = 300 * USEC_PER_SEC},
+				  .terms = {.network = true,
+					    .timeout = 30 * USEC_PER_SEC,
+					    .max_timeout = 300 * USEC_PER_SEC}};
 }
 
 static json_t *load(const char *text)

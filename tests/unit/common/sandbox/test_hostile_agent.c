@@ -118,9 +118,8 @@ END_TEST
 START_TEST(test_files_that_are_dropped_for_ever)
 {
 	struct agent_link *l = taken_over(DROPPED_FILES);
-	const struct settings settings = {
-		.sandbox_files_max = 4, .sandbox_file_size = 100, .sandbox_files_size = 100};
-	const struct run_plan plan = {.settings = &settings};
+	const struct sandbox_terms terms = {.files_max = 4, .file_size = 100, .files_size = 100};
+	const struct run_plan plan = {.terms = &terms};
 	struct sandbox_outcome o = {0};
 	struct err err;
 

@@ -170,10 +170,14 @@ static void execute(void)
 				  .language = "python",
 				  .code = {"x", 1},
 				  .timeout = USEC_PER_SEC};
-	struct run_plan plan = {
-		.run = &run, .language = sandbox_language_find("python"), .settings = &settings};
+	struct sandbox_terms terms;
+	struct run_plan plan = {.run = &run,
+				.language = sandbox_language_find("python"),
+				.settings = &settings,
+				.terms = &terms};
 	struct agent_link *l;
 
+	sandbox_terms_init(&settings, true, &terms);
 	ck_assert_msg(open_link(&l) == 0, "%s", err.msg);
 	ck_assert_int_eq(sandbox_run_execute(l, &plan, &o, &fate, &err), 0);
 	agent_link_close(l);
