@@ -110,4 +110,31 @@ void sandbox_server_end(unused_arg struct sandbox_server *v, unused_arg usec_t d
 {
 }
 
+int sandbox_service_start(unused_arg struct sandbox *s,
+			  unused_arg const struct sandbox_server_wish *wish,
+			  unused_arg struct sandbox_service **ret, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "there are no servers here");
+}
+const char *sandbox_service_socket(unused_arg const struct sandbox_service *v)
+{
+	return "";
+}
+bool sandbox_service_lives(unused_arg struct sandbox_service *v)
+{
+	return false;
+}
+const char *sandbox_service_container(unused_arg const struct sandbox_service *v)
+{
+	return "";
+}
+void sandbox_service_said(unused_arg struct sandbox_service *v, char *out, size_t size)
+{
+	if (size > 0)
+		out[0] = '\0';
+}
+void sandbox_service_end(unused_arg struct sandbox_service *v)
+{
+}
+
 #endif
