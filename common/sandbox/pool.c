@@ -67,15 +67,27 @@ static void push(struct sandbox *s, struct spare *p)
 	mutex_unlock(&s->pool.lock);
 }
 
+/* A proxy before the engine cuts streams that are idle. The container behind is as good as before:
+ * nothing ever ran in it. */
+static bool join_again(struct sandbox *s, struct spare *p)
+{
+	uint32_t epoch = agent_link_epoch(p->link) + 1;
+	struct err err;
+
+	agent_link_close(TAKE(p->link));
+	return agent_link_open(s->engine, p->id, epoch, true, clock_deadline(SANDBOX_HELLO_TIME),
+			       &p->link, &err) == 0;
+}
+
 /* Made by what is asked for now, and with nothing to say. */
-static bool is_good(struct sandbox *s, const struct spare *p)
+static bool is_good(struct sandbox *s, struct spare *p)
 {
 	char volume[sizeof(p->volume)];
 
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));
 	mutex_unlock(&s->lock);
-	return strcmp(p->volume, volume) == 0 && agent_link_is_quiet(p->link);
+	return strcmp(p->volume, volume) == 0 && (agent_link_is_quiet(p->link) || join_again(s, p));
 }
 
 int sandbox_pool_take(struct sandbox *s, const char *name, char ret_id[ENGINE_ID_SIZE],

@@ -36,6 +36,18 @@ class Forwarder:
         with self.lock:
             self.silenced |= {one for one, said in self.names.items() if name in said}
 
+    def named(self, name):
+        with self.lock:
+            return {one for one, said in self.names.items() if name in said and one in self.connections}
+
+    def cut(self, name):
+        """Present connections whose client said that end, as a proxy ends those that were idle."""
+        cut = self.named(name)
+        with self.lock:
+            self.connections -= cut
+        for connection in cut:
+            self._shut(connection)
+
     def close(self):
         listener, self.listener = self.listener, None
         if listener is None:

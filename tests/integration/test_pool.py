@@ -6,10 +6,12 @@ import uuid
 
 import pytest
 
+from forwarder import Forwarder
 from sandboxes import IMAGE, containers, docker, inspect
 from services import wait_until
 
 pytestmark = pytest.mark.docker
+DOCKER = "/var/run/docker.sock"
 
 
 def spares(instance):
@@ -35,6 +37,24 @@ def test_a_new_conversation_takes_one_and_another_is_made(make_full_worker, call
     assert calls.run("print('again')", conversation, project_id="mine")["sandbox"] == value["sandbox"]
     host = inspect(value["sandbox"])["HostConfig"]
     assert host["NetworkMode"] == "none" and host["CapDrop"] == ["ALL"] and host["ReadonlyRootfs"]
+
+
+def test_streams_that_a_proxy_cuts(make_full_worker, calls, instance, directory):
+    """As proxies before the engine do with those that are idle: neither the spares nor a conversation notice."""
+    door = Forwarder(DOCKER, path=directory / "docker.sock").open()
+    try:
+        make_full_worker(SANDBOX_POOL="2", DOCKER_HOST=f"unix://{door.path}")
+        waiting = wait_spares(instance, 2)
+        wait_until(lambda: all(door.named(f"{container}/attach".encode()) for container in waiting), 60, "they are not attached to")
+        door.cut(b"/attach")
+        value = calls.run("print('hello')", "cut")
+        assert value["sandbox"] in waiting and value["stdout"] == "hello\n"
+        door.cut(b"/attach")
+        again = calls.run("print('again')", "cut")
+        assert (again["sandbox"], again["reused"], again["restarted"], again["stdout"]) == (value["sandbox"], True, False, "again\n")
+        wait_until(lambda: len(spares(instance)) == 2 and spares(instance) & waiting, 60, "the other was thrown away")
+    finally:
+        door.close()
 
 
 def test_none_is_handed_to_two(make_full_worker, calls, instance):
