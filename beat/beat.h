@@ -6,7 +6,7 @@
  * the last run. Of several beats the one that has the lease sends. A run is made by one script that
  * checks the lease, compares that field, pushes the message and moves the field on, so however many
  * beats there are, whoever believes to lead, and however often a beat must try, a slot is sent
- * once. What is Redis' own is in lease.c and publish.c alone.
+ * once. What is Redis' own is in lease.c, publish.c and connect.c alone.
  */
 #ifndef CELERIAC_BEAT_H
 #define CELERIAC_BEAT_H
@@ -27,6 +27,7 @@ struct entry {
 	const json_t *schedule_value;		    /* as it was written; or NULL */
 	struct schedule schedule;
 	const struct timezone_info *zone;
+	usec_t deadline; /* after which a run by a crontab is not made up for; 0 = none */
 	int priority;
 	int ignore_result;	   /* 0: not said, 1: true, -1: false */
 	usec_t expires, countdown; /* after the run, 0 = none */
@@ -70,6 +71,7 @@ struct entries {
 	struct entry *list;
 	size_t count, size;
 	const struct timezone_info *zone;
+	usec_t deadline;   /* of all of them */
 	json_t *documents; /* what the entries borrow from */
 	json_t *names;	   /* their places */
 };
@@ -125,7 +127,11 @@ int lease_take(struct lease *l, usec_t deadline, bool *ret_ours, char holder[LEA
 /* Lets go of it, if it is ours, so that others need not wait. */
 void lease_leave(struct lease *l, usec_t deadline);
 
-/* ---- publish.c: entries to Redis ---- */
+/*
+ * ---- publish.c: leading, states and messages, in Redis ----
+ * All that service.c and leading.c ask of a broker. Another kind of broker (RabbitMQ) has the same
+ * functions in files of its own.
+ */
 struct publisher {
 	struct broker *broker;
 	struct lease lease;
@@ -135,6 +141,13 @@ struct publisher {
 };
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err) must_check;
 void publisher_close(struct publisher *p, usec_t deadline);
+/* The server answers; its address without secrets. */
+bool publisher_ready(const struct publisher *p);
+const char *publisher_where(const struct publisher *p);
+/* As lease_take and lease_leave. */
+int publisher_lead(struct publisher *p, usec_t deadline, bool *ret_ours, char leader[LEASE_HOLDER],
+		   struct err *err) must_check;
+void publisher_leave(struct publisher *p, usec_t deadline);
 /* Reads the states of at most PUBLISHER_LOAD entries, writing entry_first_state for those that
  * Redis does not know. */
 #define PUBLISHER_LOAD 512

@@ -133,6 +133,7 @@ int entries_add(struct entries *l, const char *name, const json_t *row, const ch
 		return err_set(err, ERR_TOOBIG, "more than %d entries", ENTRIES_MAX);
 	json_array_append(l->documents, (json_t *)(uintptr_t)row);
 	rc = fill(&e, name, row, queue, l->zone, err);
+	e.deadline = l->deadline;
 	if (rc < 0)
 		return err_wrap(err, "entry '%.100s'", name);
 	*place_of(l, name) = e;

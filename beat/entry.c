@@ -57,6 +57,8 @@ void entry_reckon(struct entry *e, usec_t wall, usec_t mono)
 	usec_t left;
 
 	e->slot = schedule_next(&e->schedule, e->zone, e->last_run_at, e->total_run_count > 0);
+	if (e->deadline > 0 && e->schedule.kind == SCHEDULE_CRONTAB && e->slot < wall - e->deadline)
+		e->slot = schedule_next(&e->schedule, e->zone, wall - e->deadline - 1, true);
 	if (e->slot == USEC_NEVER) {
 		e->due = USEC_NEVER;
 		return;

@@ -56,6 +56,27 @@ void publisher_close(struct publisher *p, usec_t deadline)
 	*p = (struct publisher){0};
 }
 
+bool publisher_ready(const struct publisher *p)
+{
+	return broker_ready(p->broker);
+}
+
+const char *publisher_where(const struct publisher *p)
+{
+	return broker_address(p->broker)->safe;
+}
+
+int publisher_lead(struct publisher *p, usec_t deadline, bool *ret_ours, char leader[LEASE_HOLDER],
+		   struct err *err)
+{
+	return lease_take(&p->lease, deadline, ret_ours, leader, err);
+}
+
+void publisher_leave(struct publisher *p, usec_t deadline)
+{
+	lease_leave(&p->lease, deadline);
+}
+
 static int check_reply(const struct redis_reply *r, enum redis_type type, struct err *err)
 {
 	struct slice text = redis_reply_str(r);

@@ -8,41 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "beat.h"
 #include "clock.h"
 #include "daemon.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
-#include "status.h"
-#include "table.h"
+#include "service.h"
 
 #define RETRY_MIN (50 * USEC_PER_MSEC) /* after a try that failed, doubled each time … */
 #define RETRY_MAX (2 * USEC_PER_SEC)   /* … up to this, so that an outage's end is noticed soon */
 #define PATIENCE  (1 * USEC_PER_SEC)   /* an outage shorter than this is nobody's business */
-#define ASKING	  (600 * USEC_PER_MSEC) /* for the lease: a signal ends us within a second */
 #define CLOSING	  (200 * USEC_PER_MSEC) /* for the link to end */
 
 /* A clock that was set is seen by how far the two are apart. */
 #define STEP (1 * USEC_PER_SEC)
-
-struct service {
-	const struct settings *settings;
-	const struct timezone_info *zone;
-	struct publisher publisher;
-	struct scheduler scheduler;
-	struct entries entries;
-	struct table *table; /* or NULL */
-	struct status status;
-	bool leads;		   /* as far as it is known */
-	char leader[LEASE_HOLDER]; /* "" when nothing is known yet */
-	usec_t lease_due;	   /* monotonic: when the lease is taken or renewed */
-	size_t loaded;		   /* entries whose state was read */
-	usec_t apart;		   /* wall minus monotonic, at the last tick */
-	usec_t trouble_since;	   /* monotonic, 0 = none */
-	bool trouble_said;
-	usec_t retry; /* the last pause after a failure, 0 = none */
-};
 
 int service_entries(const struct settings *s, const struct timezone_info *zone, struct entries *ret,
 		    struct err *err)
@@ -50,6 +29,7 @@ int service_entries(const struct settings *s, const struct timezone_info *zone, 
 	int rc;
 
 	entries_init(ret, zone);
+	ret->deadline = s->beat_cron_starting_deadline;
 	rc = entries_add_own(ret, s, err);
 	if (rc == 0 && s->beat_schedule && *s->beat_schedule)
 		rc = entries_add_file(ret, s->beat_schedule, s, err);
@@ -84,8 +64,7 @@ static void trouble(struct service *s, const struct err *err)
 
 	if (s->trouble_since == 0)
 		s->trouble_since = now;
-	if (s->trouble_said || now - s->trouble_since < PATIENCE ||
-	    !broker_ready(s->publisher.broker))
+	if (s->trouble_said || now - s->trouble_since < PATIENCE || !publisher_ready(&s->publisher))
 		return;
 	s->trouble_said = true;
 	log_error("beat: Connection error: %s; trying again until it works", err->msg);
@@ -94,142 +73,12 @@ static void trouble(struct service *s, const struct err *err)
 static void no_trouble(struct service *s)
 {
 	if (s->trouble_said)
-		log_info("beat: %s works again", broker_address(s->publisher.broker)->safe);
+		log_info("beat: %s works again", publisher_where(&s->publisher));
 	s->trouble_since = s->retry = 0;
 	s->trouble_said = false;
 }
 
-/* ---- leading ---- */
-
-static void stop_leading(struct service *s)
-{
-	scheduler_done(&s->scheduler);
-	s->loaded = 0;
-	s->leads = false;
-	s->status.failing = 0;
-}
-
-static void set_role(struct service *s, bool leads, const char *leader)
-{
-	if (leads && !s->leads)
-		log_info("beat: Leading%s%s", *s->leader ? ", after " : "", s->leader);
-	else if (!leads && s->leads)
-		log_warning("beat: The lease went to %s while this beat slept; standing by",
-			    leader);
-	else if (!leads && strcmp(s->leader, leader) != 0)
-		log_info("beat: Standing by: %s leads", leader);
-	if (!leads && s->leads)
-		stop_leading(s);
-	s->leads = leads;
-	status_role(&s->status, leads, leader);
-	snprintf(s->leader, sizeof(s->leader), "%s", leader);
-}
-
-/* Takes the lease, renews it, or sees whose it is. */
-static int lead(struct service *s, struct err *err)
-{
-	char leader[LEASE_HOLDER];
-	usec_t now = clock_mono();
-	bool ours;
-	int rc;
-
-	if (now < s->lease_due)
-		return 0;
-	rc = lease_take(&s->publisher.lease, clock_deadline(ASKING), &ours, leader, err);
-	if (rc < 0)
-		return rc;
-	s->lease_due = now + (ours ? LEASE_RENEW : LEASE_LOOK);
-	set_role(s, ours, leader);
-	return 0;
-}
-
 /* ---- the loop ---- */
-
-static void note(struct service *s, const struct entry *e)
-{
-	if (e->is_row)
-		table_note(s->table, e->name, e->last_run_at, e->total_run_count);
-}
-
-static void tell(struct service *s, struct sending *sending, usec_t slot)
-{
-	struct entry *e = sending->entry;
-
-	switch (sending->verdict) {
-	case SEND_OPEN:
-		return;
-	case SEND_DONE:
-		log_info("Scheduler: Sending due task %s (%s)", e->name, e->task);
-		log_debug("%s sent. id->%s", e->task, e->last_id);
-		status_sent(slot, clock_wall());
-		note(s, e);
-		break;
-	case SEND_ELSEWHERE:
-		log_debug("Scheduler: %s (%s) was sent already", e->name, e->task);
-		break;
-	case SEND_FAILED:
-		if (!e->failing)
-			log_error("beat: entry '%.100s': %s; trying again until it works", e->name,
-				  sending->err.msg);
-		s->status.failing += !e->failing;
-		e->failing = true;
-		e->due = clock_deadline(RETRY_MAX);
-		return;
-	}
-	s->status.failing -= e->failing;
-	if (e->failing)
-		log_info("beat: entry '%.100s' works again", e->name);
-	e->failing = false;
-}
-
-/* ERR_CONFLICT: we do not lead. */
-static int send_due(void *arg, struct entry **due, size_t count, struct err *err)
-{
-	struct sending list[SCHEDULER_BATCH];
-	usec_t slots[SCHEDULER_BATCH];
-	struct service *s = arg;
-	bool leads;
-	int rc;
-
-	for (size_t i = 0; i < count; i++) {
-		list[i] = (struct sending){.entry = due[i]};
-		slots[i] = due[i]->slot;
-	}
-	rc = publisher_send(&s->publisher, list, count, &leads, err);
-	for (size_t i = 0; i < count; i++)
-		tell(s, &list[i], slots[i]);
-	return rc < 0 || leads ? rc : err_set(err, ERR_CONFLICT, "another beat leads");
-}
-
-/* What ran and was not written down, because the database was away or beat ended. */
-static void note_what_is_known(struct service *s)
-{
-	for (size_t i = 0; i < s->entries.count; i++) {
-		const struct entry *e = &s->entries.list[i];
-
-		if (e->total_run_count > 0 && e->last_run_at > e->known_run_at)
-			note(s, e);
-	}
-}
-
-/* The states are read when Redis answers, and only then is anything due. */
-static int load(struct service *s, struct err *err)
-{
-	while (s->loaded < s->entries.count) {
-		size_t left = s->entries.count - s->loaded;
-		size_t n = left < PUBLISHER_LOAD ? left : PUBLISHER_LOAD;
-		int rc = publisher_load(&s->publisher, &s->entries.list[s->loaded], n, err);
-
-		if (rc < 0)
-			return rc;
-		s->loaded += n;
-	}
-	if (!s->scheduler.heap) {
-		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
-		note_what_is_known(s);
-	}
-	return 0;
-}
 
 /* The table was read anew: all entries are made again, and their states are looked up. */
 static void take_table(struct service *s)
@@ -245,11 +94,9 @@ static void take_table(struct service *s)
 		return;
 	}
 	entries_add_rows(&fresh, rows, s->settings);
-	scheduler_done(&s->scheduler);
+	leading_forget(s);
 	entries_done(&s->entries);
 	s->entries = fresh;
-	s->loaded = 0;
-	s->status.failing = 0;
 	s->status.entries = s->entries.count;
 	log_info("beat: Schedule changed: %zu entries", s->entries.count);
 }
@@ -270,21 +117,6 @@ static void look_at_clocks(struct service *s)
 		scheduler_init(&s->scheduler, s->entries.list, s->entries.count);
 	}
 	s->apart = wall - mono;
-}
-
-static int work(struct service *s, struct err *err)
-{
-	int rc = lead(s, err);
-
-	if (rc < 0 || !s->leads)
-		return rc;
-	rc = load(s, err);
-	if (rc == 0)
-		rc = scheduler_tick(&s->scheduler, clock_mono(), send_due, s, err);
-	if (rc != -ERR_CONFLICT)
-		return rc;
-	s->lease_due = 0; /* to see at once whose it is */
-	return 0;
 }
 
 /* Until something is to be done. */
@@ -308,7 +140,7 @@ static usec_t tick(struct service *s)
 
 	take_table(s);
 	look_at_clocks(s);
-	if (work(s, &err) < 0) {
+	if (leading_work(s, &err) < 0) {
 		s->status.ready = false;
 		trouble(s, &err);
 		s->retry = s->retry == 0	      ? RETRY_MIN
@@ -401,7 +233,7 @@ int service_run(const struct settings *settings, int signals)
 	status_close(&s.status);
 	table_close(s.table);
 	if (s.leads && s.trouble_since == 0)
-		lease_leave(&s.publisher.lease, clock_deadline(CLOSING));
+		publisher_leave(&s.publisher, clock_deadline(CLOSING));
 	publisher_close(&s.publisher, clock_deadline(CLOSING));
 	scheduler_done(&s.scheduler);
 	entries_done(&s.entries);

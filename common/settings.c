@@ -222,6 +222,8 @@ static const struct conf_row g_rows[] = {
 	  .help = "a consumer that stands still for so long while Redis answers is rebuilt, then the worker ends; 0 = off" },
 	{ "CELERIAC_BEAT_SCHEDULE", { NULL }, STRING(beat_schedule), .fallback = "",
 	  .help = "beat: file of entries by their names, as Celery's beat_schedule, in JSON or INI" },
+	{ "CELERY_BEAT_CRON_STARTING_DEADLINE", { NULL }, SPAN(beat_cron_starting_deadline, 0, 36500 * DAY), .fallback = "0s",
+	  .help = "a run by a crontab that was missed is sent only so long after its time; 0 = whenever" },
 	{ "CELERY_REDBEAT_REDIS_URL", { NULL }, URL(redbeat_redis_url), .fallback = "",
 	  .help = "beat --import-redbeat: where RedBeat's entries are; empty = the broker" },
 	{ "CELERY_REDBEAT_KEY_PREFIX", { NULL }, STRING(redbeat_key_prefix), .fallback = "redbeat:",

@@ -98,6 +98,7 @@ struct settings {
 	int64_t broker_connection_max_retries; /* 0 = for ever */
 	usec_t watchdog;		       /* 0 = off */
 	usec_t beat_max_loop_interval;
+	usec_t beat_cron_starting_deadline;		    /* 0 = none */
 	const char *beat_schedule;			    /* a file of entries, or "" */
 	const char *redbeat_redis_url, *redbeat_key_prefix; /* for the import of its entries */
 

@@ -48,6 +48,39 @@ START_TEST(test_due)
 }
 END_TEST
 
+/* A crontab at 8: last run two days ago, now it is 9. */
+START_TEST(test_deadline)
+{
+	struct entry e = {.name = "n"};
+	usec_t eight;
+	struct err err;
+
+	ck_assert_int_eq(crontab_parse_line("0 8 * * *", &e.schedule.crontab, &err), 0);
+	ck_assert_int_eq(clock_parse_iso("2026-11-18T08:00:00Z", &eight, &err), 0);
+	e.schedule.kind = SCHEDULE_CRONTAB;
+	/* none: made up for */
+	set_state(&e, eight - 48 * 3600 * SEC, 3, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.due, 0);
+	/* an hour is just enough for today's, and less is not */
+	e.deadline = 3600 * SEC;
+	set_state(&e, eight - 48 * 3600 * SEC, 3, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.slot, eight);
+	ck_assert_int_eq(e.due, 0);
+	e.deadline = 3599 * SEC;
+	set_state(&e, eight - 48 * 3600 * SEC, 3, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.slot, eight + 24 * 3600 * SEC);
+	ck_assert_int_eq(e.due, 23 * 3600 * SEC);
+	/* what was not missed stays */
+	set_state(&e, eight, 3, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.due, 23 * 3600 * SEC);
+	/* of intervals nothing is said */
+	e.schedule = (struct schedule){.period = 10 * SEC};
+	set_state(&e, eight - 48 * 3600 * SEC, 3, eight, 0);
+	ck_assert_int_eq(e.due, 0);
+	entry_done(&e);
+}
+END_TEST
+
 static const char *const g_garbage[] = {"",
 					"{",
 					"17",
@@ -190,6 +223,7 @@ int main(void)
 
 	tcase_add_test(t, test_state_text);
 	tcase_add_test(t, test_due);
+	tcase_add_test(t, test_deadline);
 	tcase_add_loop_test(t, test_garbage, 0, ARRAY_LEN(g_garbage));
 	tcase_add_test(t, test_slots);
 	tcase_add_test(t, test_heap);
