@@ -236,6 +236,22 @@ int engine_group(struct engine *e, const char *id, struct engine_group *ret,
 int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count,
 		struct err *err) must_check;
 
+/* ---- what the engine tells by itself ---- */
+/* A container of our instance has ended or was removed, by whomever. A hint: what is told while
+ * nobody listens is lost. */
+struct engine_notice {
+	char id[ENGINE_ID_SIZE];
+	char role[16], conversation[256]; /* labels */
+};
+struct engine_events;
+int engine_events_open(struct engine *e, struct engine_events **ret, struct err *err) must_check;
+/* 1 and a notice, 0 at the end of the connection, ERR_TIMEOUT at the monotonic deadline. [owner] */
+int engine_events_next(struct engine_events *ev, usec_t deadline, struct engine_notice *ret,
+		       struct err *err) must_check;
+/* Pollable, once engine_events_next has said ERR_TIMEOUT with a deadline in the past. */
+int engine_events_fd(const struct engine_events *ev);
+void engine_events_close(struct engine_events *ev);
+
 /*
  * Fills the named, read-only volume that carries the agent into containers, once per engine and
  * agent: a container that is never started takes the file in by the archive call, so neither a host

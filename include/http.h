@@ -37,6 +37,9 @@ struct http_request {
 	/* Asked at least once a second: true ends the exchange, ERR_CANCELLED; or NULL. */
 	bool (*give_up)(void *arg);
 	void *arg;
+	/* Of a stream: only the answer is one, and it is asked for in HTTP/1.0, so that it comes as
+	 * it is and not in chunks. */
+	bool until_close;
 };
 
 struct http_response {

@@ -47,6 +47,11 @@ void sandbox_look(struct sandbox *s);
  * it. Again is nothing. [one thread] */
 void sandbox_keep_ready(struct sandbox *s);
 
+/* Listens to the engine from now on, in a thread of its own: a container that ends or is removed
+ * behind our back is known to the index at once, not at the next sweep. Ends with
+ * sandbox_close_all. Again is nothing. [one thread] */
+void sandbox_watch(struct sandbox *s);
+
 /* The i-th language of the table, NULL behind the last; whether an image has it is another
  * question. [any] */
 const char *sandbox_language_name(size_t i);

@@ -96,6 +96,7 @@ static void look_at_engine(struct worker *w, struct engine_watch *watch)
 		log_notes(notes.data);
 		adopt(w);
 		sandbox_keep_ready(w->sandbox);
+		sandbox_watch(w->sandbox);
 		watch->adopted = true;
 	}
 	state_wake_consumer(&w->state);

@@ -158,9 +158,11 @@ static int send_head(struct http_stream *s, const struct http_target *target,
 	for (const char *p = req->path; *p; p++)
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
 			return err_set(err, ERR_INVALID, "path is not percent-encoded");
-	buf_appendf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: celeriac/%s\r\n", req->method,
-		    req->path, host ? host + 3 : target->base_url, CELERIAC_VERSION);
-	buf_append_str(&head, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
+	buf_appendf(&head, "%s %s HTTP/1.%d\r\nHost: %s\r\nUser-Agent: celeriac/%s\r\n",
+		    req->method, req->path, req->until_close ? 0 : 1,
+		    host ? host + 3 : target->base_url, CELERIAC_VERSION);
+	if (!req->until_close)
+		buf_append_str(&head, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
 	if (req->content_type)
 		buf_appendf(&head, "Content-Type: %s\r\n", req->content_type);
 	buf_appendf(&head, "Content-Length: %zu\r\n\r\n", req->body_len);

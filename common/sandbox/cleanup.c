@@ -356,6 +356,8 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 							   .run = st->sandbox_max_timeout}};
 	int rc = gather(&w, err);
 
+	if (rc == 0)
+		rc = sandbox_mend(s, w.list, w.count, err);
 	if (rc < 0)
 		return err_wrap(err, "sweep");
 	for (size_t i = 0; i < w.count; i++)

@@ -146,6 +146,10 @@ int engine_parse_inspect(const json_t *reply, struct engine_container *ret,
 int engine_parse_list(const json_t *rows, const char *instance, struct engine_container **ret,
 		      size_t *ret_count, struct err *err) must_check;
 
+/* One line of the engine's events; false: it tells nothing of a container of ours. Pure. */
+bool engine_parse_notice(const char *line, size_t len, const char *instance,
+			 struct engine_notice *ret);
+
 /* Removes whatever has this id, without a look at its labels, and waits until it is gone; it was
  * gone already, or somebody else was faster: *ret_done false. */
 int engine_remove_any(struct engine *e, const char *id, bool *ret_done, struct err *err) must_check;

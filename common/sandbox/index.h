@@ -104,6 +104,9 @@ bool sandbox_index_is_dead(struct index *ix, const char *token);
 /* What the index says of many conversations, in one exchange; ret[i] zeroed when unknown. */
 int sandbox_index_read(struct index *ix, const char *const *conversations, size_t count,
 		       struct index_record *ret, struct err *err) must_check;
+/* All conversations that should have a container; names and list given. */
+int sandbox_index_with_containers(struct index *ix, char ***ret, size_t *ret_count,
+				  struct err *err) must_check;
 /* The conversations that have been idle for longest, with their last use; at most `max`. Names
  * given. */
 struct index_idle {

@@ -116,3 +116,21 @@ int64_t sandbox_index_clear_places(struct index *ix)
 	}
 	return cleared;
 }
+
+int sandbox_index_with_containers(struct index *ix, char ***ret, size_t *ret_count, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
+			       "ZRANGE %sidle 0 -1", ix->base);
+
+	if (rc < 0)
+		return rc;
+	*ret_count = redis_reply_count(reply);
+	*ret = xcalloc(*ret_count + 1, sizeof(**ret));
+	for (size_t i = 0; i < *ret_count; i++) {
+		struct slice name = redis_reply_str(redis_reply_at(reply, i));
+
+		(*ret)[i] = xstrndup(name.data, name.len);
+	}
+	return 0;
+}

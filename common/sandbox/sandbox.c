@@ -61,6 +61,7 @@ void sandbox_close_all(struct sandbox *s)
 {
 	if (s == NULL)
 		return;
+	sandbox_watch_done(s);
 	sandbox_pool_done(s);
 	sandbox_images_done(&s->images);
 	sandbox_live_done(&s->live);

@@ -91,6 +91,11 @@ struct sandbox {
 	struct pool pool;
 	struct images images;
 	struct {
+		pthread_t thread;
+		bool running; /* the services' thread's */
+		int stop;     /* an eventfd */
+	} watch;
+	struct {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
 };
@@ -169,6 +174,18 @@ bool sandbox_container_is_project(const char *instance, const struct engine_cont
  * conversation and project. One that it does not know stays as it is. */
 int sandbox_container_resolve(struct sandbox *s, struct engine_container *list, size_t count,
 			      struct err *err) must_check;
+
+/* ---- mend.c ---- */
+/* Entries of the index whose container is not in the list of all, and gone indeed. */
+int sandbox_mend(struct sandbox *s, const struct engine_container *list, size_t count,
+		 struct err *err) must_check;
+/* The same by a look at the engine, and conversations' containers that have ended. */
+int sandbox_mend_all(struct sandbox *s, struct err *err) must_check;
+/* What a notice tells of. */
+int sandbox_heed(struct sandbox *s, const struct engine_notice *notice, struct err *err) must_check;
+
+/* ---- watch.c: the thread that listens to the engine ---- */
+void sandbox_watch_done(struct sandbox *s);
 
 /* ---- pool.c ---- */
 void sandbox_pool_init(struct pool *pool);

@@ -1,11 +1,13 @@
 """beat and worker together remove what is idle or orphaned, and nothing of anybody else's."""
 
+import os
 import subprocess
 import time
 import uuid
 
 import pytest
 
+from forwarder import Forwarder
 from sandboxes import IMAGE, container_of, containers, docker, exists
 from services import wait_until
 from test_beat import Beat
@@ -154,6 +156,36 @@ def test_a_restart_adopts_and_reaps_later(house, make_beat):
     wait_until(lambda: not exists(first["sandbox"]), 30, "the idle container was not removed")
     wait_until(lambda: sum(report["idle"] for report in reports(house)) == 1, 30, "no sweep says so")
     assert sum(report["orphans"] for report in reports(house)) == 0
+
+
+def test_what_others_do_to_containers_is_known_at_once(make_full_worker, calls, broker, directory, instance):
+    """By the engine's events; and what happened while the engine was away, as soon as it is back. No sweep is asked for."""
+    door = Forwarder(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"), path=directory / "docker.sock").open()
+    try:
+        worker = make_full_worker(DOCKER_HOST=f"unix://{door.path}")
+
+        def known(conversation):
+            return broker.redis.hget(f"celeriac:{instance}:conversation:{conversation}", "container").decode()
+
+        def wait_forgotten(conversation):
+            wait_until(lambda: known(conversation) == "", 30, f"the index still has the container of {conversation}")
+
+        for conversation, end in (("removed", ("rm", "-f")), ("killed", ("kill",))):
+            container = calls.run("print(1)", conversation)["sandbox"]
+            assert known(conversation) == container
+            docker(*end, container)
+            wait_forgotten(conversation)
+            assert not exists(container)
+        container = calls.run("print(1)", "meanwhile")["sandbox"]
+        door.close()
+        wait_until(lambda: worker.readiness().get("engine") == "away", 30, "the engine is not missed")
+        docker("rm", "-f", container)
+        assert known("meanwhile") == container
+        door.open()
+        wait_forgotten("meanwhile")
+        assert calls.run("print(1)", "meanwhile")["restarted"]
+    finally:
+        door.close()
 
 
 def test_redis_forgot_everything(house, broker, make_beat):

@@ -408,6 +408,84 @@ START_TEST(test_redis_emptied)
 }
 END_TEST
 
+static void expect_container(const char *conversation, const char *container)
+{
+	struct index_record r = {0};
+	usec_t deadline = clock_deadline(LONG);
+
+	do {
+		ck_assert_int_eq(
+			sandbox_index_read(&f.one.sandbox->index, &conversation, 1, &r, &err), 0);
+		usleep(10000);
+	} while (strcmp(r.container, container) != 0 && clock_mono() < deadline);
+	ck_assert_str_eq(r.container, container);
+}
+
+/* What somebody else does to our containers is known without a sweep; of one that is in use, only
+ * whoever uses it decides. */
+START_TEST(test_events)
+{
+	const struct engine_config config = {.host = getenv("DOCKER_HOST"), .instance = f.instance};
+	struct engine *somebody;
+	struct index_record record;
+	struct index_lease lease;
+	char id[ENGINE_ID_SIZE];
+
+	ck_assert_int_eq(engine_open(&config, &somebody, &err), 0);
+	run("before", note_it);
+	ck_assert_int_eq(engine_remove(somebody, o.container, &err), 0);
+	sandbox_watch(f.one.sandbox);
+	sandbox_watch(f.one.sandbox);
+	expect_container("before", "");
+	run("c", note_it);
+	memcpy(id, o.container, sizeof(id));
+	expect_container("c", id);
+	ck_assert_int_eq(engine_remove(somebody, id, &err), 0);
+	expect_container("c", "");
+	run("c", read_it);
+	ck_assert(o.restarted);
+	/* one that has ended goes altogether */
+	ck_assert_int_eq(engine_kill(somebody, o.container, &err), 0);
+	expect_container("c", "");
+	ck_assert(!exists(o.container));
+	ck_assert_int_eq(reaped(REAP_STOPPED), 1);
+	run("c", read_it);
+	settle(&f.one);
+	ck_assert_int_eq(sandbox_index_peek(&f.one.sandbox->index, "c", &lease, &record, &err), 0);
+	ck_assert_int_eq(engine_kill(somebody, o.container, &err), 0);
+	run("d", note_it);
+	ck_assert_int_eq(engine_kill(somebody, o.container, &err), 0);
+	expect_container("d", "");
+	expect_container("c", record.container);
+	sandbox_index_release(&f.one.sandbox->index, &lease);
+	engine_close(somebody);
+}
+END_TEST
+
+/* An entry whose container is gone is put right by a sweep, unless a live worker answers for it. */
+START_TEST(test_entries_without_container)
+{
+	struct sandbox_worker two;
+	char id[ENGINE_ID_SIZE];
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	run("mine", note_it);
+	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, o.container, &err), 0);
+	run_in(&two, "theirs", note_it);
+	memcpy(id, o.container, sizeof(id));
+	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, id, &err), 0);
+	settle(&two);
+	ck_assert_int_eq(sweep(&f.one).kept, 0);
+	expect_container("mine", "");
+	expect_container("theirs", id);
+	sandbox_worker_stop(&f, &two, true);
+	sweep(&f.one);
+	expect_container("theirs", "");
+	run("theirs", read_it);
+	ck_assert(o.restarted);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cleanup");
@@ -423,6 +501,8 @@ int main(void)
 	tcase_add_test(t, test_many_sweepers);
 	tcase_add_test(t, test_the_clock_is_set);
 	tcase_add_test(t, test_redis_emptied);
+	tcase_add_test(t, test_events);
+	tcase_add_test(t, test_entries_without_container);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	sandbox_fixture_begin();

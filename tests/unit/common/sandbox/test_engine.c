@@ -313,6 +313,39 @@ START_TEST(test_list)
 }
 END_TEST
 
+START_TEST(test_notices)
+{
+#define EVENT(action, id, instance, name)                                                          \
+	"{\"Type\":\"container\",\"Action\":\"" action "\",\"Actor\":{\"ID\":\"" id                \
+	"\",\"Attributes\":{\"celeriac.instance\":\"" instance "\",\"name\":\"" name               \
+	"\",\"celeriac.role\":\"conversation\",\"celeriac.conversation\":\"c\"}},\"time\":1}"
+	static const char *const nothing[] = {
+		"",
+		"{",
+		"7",
+		"{}",
+		"{\"Action\":\"die\",\"Actor\":7}",
+		EVENT("start", ID, "test", NAME),
+		EVENT("die", "../x", "test", NAME),
+		EVENT("die", ID, "test2", NAME),
+		EVENT("die", ID, "test", "web-1"),
+	};
+	static const char *const told[] = {EVENT("die", ID, "test", NAME),
+					   EVENT("destroy", ID, "test", NAME)};
+	struct engine_notice n;
+
+	for (size_t i = 0; i < ARRAY_LEN(nothing); i++)
+		ck_assert_msg(!engine_parse_notice(nothing[i], strlen(nothing[i]), "test", &n),
+			      "%s", nothing[i]);
+	for (size_t i = 0; i < ARRAY_LEN(told); i++) {
+		ck_assert(engine_parse_notice(told[i], strlen(told[i]), "test", &n));
+		ck_assert_str_eq(n.id, ID);
+		ck_assert_str_eq(n.role, "conversation");
+		ck_assert_str_eq(n.conversation, "c");
+	}
+}
+END_TEST
+
 START_TEST(test_inspect)
 {
 	struct engine_container c;
@@ -395,6 +428,7 @@ int main(void)
 	tcase_add_test(t, test_group);
 	tcase_add_test(t, test_names);
 	tcase_add_test(t, test_list);
+	tcase_add_test(t, test_notices);
 	tcase_add_test(t, test_inspect);
 	tcase_add_test(t, test_encode);
 	tcase_add_test(t, test_tar);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "common/sandbox/engine_internal.h"
 #include "tests/unit/http_fixture.h"
 
@@ -147,6 +148,52 @@ START_TEST(test_removed_by_one)
 }
 END_TEST
 
+/* Lines that come in any pieces, noise between them, and an end. */
+START_TEST(test_events)
+{
+	struct engine_events *events;
+	struct engine_notice n;
+
+#define DIES(id)                                                                                   \
+	"{\"Action\":\"die\",\"Actor\":{\"ID\":\"" id "\",\"Attributes\":{"                        \
+	"\"celeriac.instance\":\"mine\",\"name\":\"celeriac-run-0123456789abcdef\"}}}\n"
+	HTTP_RUN(PING("1.41"),
+		 SAYS("200", DIES(ID) "noise\n\n{}\n" DIES("0123456789ab") "{\"Action\":"),
+		 SAYS("403", "forbidden"));
+	connect_engine();
+	ck_assert_msg(engine_events_open(g_engine, &events, &g_err) == 0, "%s", g_err.msg);
+	ck_assert(http_fixture_asked("GET /v1.41/events?filters=%7B%22type%22"));
+	ck_assert(http_fixture_asked(" HTTP/1.0\r\n"));
+	ck_assert(!http_fixture_asked("Upgrade"));
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 1);
+	ck_assert_str_eq(n.id, ID);
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 1);
+	ck_assert_str_eq(n.id, "0123456789ab");
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 0);
+	engine_events_close(events);
+	ck_assert_int_lt(engine_events_open(g_engine, &events, &g_err), 0);
+}
+END_TEST
+
+/* One event is bounded. */
+START_TEST(test_endless_event)
+{
+	struct engine_events *events;
+	struct engine_notice n;
+
+	static char endless[300 << 10];
+
+	memset(endless, 'x', sizeof(endless) - 1);
+	memcpy(endless, "HTTP/1.1 200 OK\r\n\r\n", 19);
+	HTTP_RUN(PING("1.41"), {endless, CLOSE, 0});
+	connect_engine();
+	ck_assert_msg(engine_events_open(g_engine, &events, &g_err) == 0, "%s", g_err.msg);
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(5 * USEC_PER_SEC), &n, &g_err),
+			 -ERR_TOOBIG);
+	engine_events_close(events);
+}
+END_TEST
+
 START_TEST(test_create)
 {
 	char id[ENGINE_ID_SIZE] = "untouched", *warnings = NULL;
@@ -273,6 +320,8 @@ int main(void)
 	tcase_add_test(t, test_remove_is_patient);
 	tcase_add_test(t, test_remove_is_careful);
 	tcase_add_test(t, test_removed_by_one);
+	tcase_add_test(t, test_events);
+	tcase_add_test(t, test_endless_event);
 	tcase_add_test(t, test_create);
 	tcase_add_test(t, test_create_for_another_engine);
 	tcase_add_test(t, test_start_and_kill);
