@@ -39,7 +39,8 @@ struct pg_param {
 #define PG_NULL	       ((struct pg_param){0})
 
 /*
- * Runs one statement with $1… parameters. Each statement is bounded by the pool's statement
+ * Runs one statement with $1… parameters; what a connection is given again it has the server
+ * prepare, so the text should be the same each time. Each statement is bounded by the pool's statement
  * timeout. Lost connection, deadlock, serialisation failure, admin shutdown and full disk are
  * transient. `ret` may be NULL. [owner]
  */

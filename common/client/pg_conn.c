@@ -112,6 +112,7 @@ void pg_conn_close(struct pg *c)
 {
 	if (c->conn)
 		PQfinish(TAKE(c->conn));
+	pg_prepared_forget(c);
 }
 
 void pg_conn_clean(struct pg *c)
@@ -236,6 +237,10 @@ static int run(struct pg *c, bool sent, const char *script, PGresult **ret, stru
 		return lose(c, err);
 	if (!is_ok(r)) {
 		rc = pg_error_from_result(r, script, err);
+		if (pg_prepared_is_stale(r)) {
+			err_transient(err);
+			return lose(c, err);
+		}
 		/* Also for a server that has become a standby or is out of something: another may
 		 * answer. */
 		return PQstatus(c->conn) == CONNECTION_OK && rc != -ERR_UNAVAILABLE ? rc
@@ -251,11 +256,22 @@ static int check_connected(const struct pg *c, struct err *err)
 	return c->conn ? 0 : err_set(err, ERR_CLOSED, "the database connection was lost before");
 }
 
+static int prepare(struct pg *c, struct pg_prepared *p, const char *name, struct err *err)
+{
+	if (p->done)
+		return 0;
+	int rc = run(c, PQsendPrepare(c->conn, name, p->sql, 0, NULL) == 1, NULL, NULL, err);
+	if (rc == 0)
+		p->done = true;
+	return rc;
+}
+
 int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t count,
 	    struct pg_result **ret, struct err *err)
 {
 	const char *values[PG_PARAMS_MAX];
 	int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+	char name[PG_NAME_SIZE];
 	int rc = check_connected(c, err);
 
 	if (rc < 0)
@@ -279,9 +295,18 @@ int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t
 		lengths[i] = (int)p->len;
 		formats[i] = p->binary;
 	}
+	struct pg_prepared *p = pg_prepared_seen(c, sql);
+	if (!p)
+		return run(c,
+			   PQsendQueryParams(c->conn, sql, (int)count, NULL, values, lengths,
+					     formats, 0) == 1,
+			   NULL, ret, err);
+	pg_prepared_name(c, p, name);
+	rc = prepare(c, p, name, err);
+	if (rc < 0)
+		return rc;
 	return run(c,
-		   PQsendQueryParams(c->conn, sql, (int)count, NULL, values, lengths, formats, 0) ==
-			   1,
+		   PQsendQueryPrepared(c->conn, name, (int)count, values, lengths, formats, 0) == 1,
 		   NULL, ret, err);
 }
 

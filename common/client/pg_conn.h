@@ -3,6 +3,7 @@
  *
  *   pg.c       the pool: borrow, return, remake
  *   pg_conn.c  one connection: connect, run a statement with deadlines
+ *   pg_prepared.c  the statements it keeps prepared
  *   pg_error.c what SQLSTATEs and libpq's words mean for us
  *   pg_listen.c  notifications
  *   pg_url.c   URLs as SQLAlchemy writes them
@@ -20,12 +21,22 @@
 
 struct pg_conn; /* libpq's own tags: struct pg_conn is PGconn, struct pg_result is PGresult */
 
+/* A statement that was seen on a connection. */
+struct pg_prepared {
+	char *sql;
+	bool done; /* the server has it */
+};
+#define PG_PREPARED_MAX 48
+#define PG_NAME_SIZE	32
+
 struct pg {
 	struct pg_pool *pool;
 	struct pg *next_idle;
 	struct pg_conn *conn; /* NULL: none, or it failed */
 	usec_t patience;      /* with one statement */
 	usec_t lent_at;	      /* monotonic */
+	struct pg_prepared prepared[PG_PREPARED_MAX];
+	size_t prepared_count;
 };
 
 /* Connects until the monotonic `deadline`, at most PG_CONNECT_TIMEOUT. `url` is libpq's. */
@@ -36,6 +47,14 @@ bool pg_conn_is_quiet(const struct pg *c);
 /* Rolls back what is open; closes the connection when that does not work. */
 void pg_conn_clean(struct pg *c);
 void pg_conn_close(struct pg *c);
+
+/* NULL when the statement is seen for the first time, or there is no room to remember it. */
+struct pg_prepared *pg_prepared_seen(struct pg *c, const char *sql);
+void pg_prepared_name(const struct pg *c, const struct pg_prepared *p, char ret[PG_NAME_SIZE]);
+/* With the connection they are gone. */
+void pg_prepared_forget(struct pg *c);
+/* Did a prepared statement fail for being prepared? Pure. */
+bool pg_prepared_is_stale(const struct pg_result *r);
 
 /* Sets `err` from a failed result (sql: to name the line of a script, or NULL). Returns -code. */
 int pg_error_from_result(const struct pg_result *r, const char *sql, struct err *err);

@@ -539,6 +539,78 @@ START_TEST(test_many_threads)
 }
 END_TEST
 
+/* What is said twice is prepared, up to a bound, and everything else goes on as it is. */
+START_TEST(test_prepared)
+{
+	static const char *const count = "SELECT count(*) FROM pg_prepared_statements";
+	struct pg_pool *p = new_pool(1);
+	struct pg *c = get(p);
+	char sql[64], want[16];
+
+	expect(c, "SELECT 'once'", "once");
+	expect(c, count, "0");
+	for (int i = 0; i < 3; i++)
+		expect(c, "SELECT 'often'", "often");
+	expect(c, count, "2"); /* that one, and this one */
+	for (int i = 0; i < 3 * PG_PREPARED_MAX; i++) {
+		snprintf(sql, sizeof(sql), "SELECT %d", i / 2);
+		snprintf(want, sizeof(want), "%d", i / 2);
+		expect(c, sql, want);
+	}
+	snprintf(want, sizeof(want), "%d", PG_PREPARED_MAX - 1); /* not the one said once */
+	expect(c, count, want);
+	expect(c, "SELECT 'often'", "often");
+	pg_put(c);
+	pg_pool_free(p);
+}
+END_TEST
+
+/* A statement that fails, in preparation or later, fails as it would without. */
+START_TEST(test_prepared_failures)
+{
+	struct pg_pool *p = new_pool(1);
+	struct pg *c = get(p);
+
+	for (int i = 0; i < 3; i++) {
+		refuse(c, "SELECT * FROM missing", ERR_NOTFOUND, false);
+		refuse(c, "SELECT 1 / 0", ERR_INVALID, false);
+		expect(c, "SELECT 1", "1");
+	}
+	pg_put(c);
+	pg_pool_free(p);
+}
+END_TEST
+
+/* What the server has forgotten, or what does not fit any more, is for the next connection. */
+START_TEST(test_prepared_is_stale)
+{
+	static const char *const changes[] = {
+		"DEALLOCATE ALL", "ALTER TABLE changing ALTER COLUMN a TYPE text; SELECT 1"};
+	struct pg_pool *p = new_pool(1);
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+		struct pg *c = get(p);
+
+		ck_assert_int_eq(pg_script(c,
+					   "DROP TABLE IF EXISTS changing;"
+					   "CREATE TABLE changing AS SELECT 1 AS a",
+					   &err),
+				 0);
+		for (int k = 0; k < 3; k++)
+			expect(c, "SELECT a FROM changing", "1");
+		ck_assert_int_eq(pg_script(c, changes[i], &err), 0);
+		ck_assert_int_lt(pg_exec(c, "SELECT a FROM changing", NULL, 0, NULL, &err), 0);
+		ck_assert_msg(err_is_transient(&err), "%s", err.msg);
+		pg_put(c);
+		c = get(p);
+		expect(c, "SELECT a FROM changing", "1");
+		pg_put(c);
+	}
+	pg_pool_free(p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pg");
@@ -554,6 +626,9 @@ int main(void)
 	tcase_set_timeout(real, 120);
 	tcase_add_test(real, test_session);
 	tcase_add_test(real, test_parameters);
+	tcase_add_test(real, test_prepared);
+	tcase_add_test(real, test_prepared_failures);
+	tcase_add_test(real, test_prepared_is_stale);
 	tcase_add_test(real, test_large_values);
 	tcase_add_test(real, test_nul_in_text);
 	tcase_add_test(real, test_errors);
