@@ -263,7 +263,7 @@ static const struct conf_row g_rows[] = {
 	{ "SANDBOX_NETWORK", { NULL }, STRING(sandbox_network), .fallback = "egress", .flags = CONF_NOT_EMPTY,
 	  .help = "network of a sandbox: egress = none but a proxy for HTTP and TLS, whose connections the worker makes; none = nothing; else the name of a Docker bridge, made if absent, without traffic between containers" },
 	{ "SANDBOX_ALLOW_UNENFORCED", { NULL }, LIST(sandbox_allow_unenforced, 16), .fallback = "",
-	  .help = "limits that may go unenforced where the engine cannot: memory, pids, cpu, nofile, fsize, core, disk, inodes, seccomp, agent (its descriptors kept from runs)" },
+	  .help = "limits that may go unenforced where the engine cannot: memory, pids, cpu, nofile, fsize, core, disk, inodes, seccomp, agent (its descriptors kept from runs), reattach (sandboxes outlive their worker)" },
 	{ "SANDBOX_MOUNT_ALLOW", { NULL }, LIST(sandbox_mount_allow, 256), .fallback = "",
 	  .help = "directories of the engine's host that sandbox_settings may mount, path:ro or path:rw, each exactly as it "
 		  "stands here and by its real path; empty = none: celeriac-worker(8)" },

@@ -40,9 +40,9 @@ struct pg_param {
 
 /*
  * Runs one statement with $1… parameters; what a connection is given again it has the server
- * prepare, so the text should be the same each time. Each statement is bounded by the pool's statement
- * timeout. Lost connection, deadlock, serialisation failure, admin shutdown and full disk are
- * transient. `ret` may be NULL. [owner]
+ * prepare, so the text should be the same each time. Each statement is bounded by the pool's
+ * statement timeout. Lost connection, deadlock, serialisation failure, admin shutdown and full disk
+ * are transient. `ret` may be NULL. [owner]
  */
 int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t count,
 	    struct pg_result **ret, struct err *err) must_check;

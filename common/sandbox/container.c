@@ -165,6 +165,23 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 	return err_wrap(err, "starting a sandbox");
 }
 
+/* Podman closes a container's input when whoever is attached leaves, unless its conmon is told not
+ * to; then nobody adopts what a worker leaves behind. */
+static int attach_again(struct sandbox *s, const char *id, bool *ret, struct err *err)
+{
+	char kernel[SANDBOX_KERNEL_SIZE];
+	struct agent_link *link = NULL;
+	struct frame_bounds bounds;
+	int rc = agent_link_open(s->engine, id, 2, true, clock_deadline(SANDBOX_HELLO_TIME), &link,
+				 err);
+
+	if (rc == 0)
+		rc = sandbox_bounds_ask(link, &bounds, kernel, sizeof(kernel), err);
+	agent_link_close(link);
+	*ret = rc == 0;
+	return rc == -ERR_TIMEOUT || rc == -ERR_CLOSED ? 0 : rc;
+}
+
 static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *t, struct err *err)
 {
 	struct engine_group group;
@@ -178,6 +195,8 @@ static int look_inside(struct sandbox *s, const char *id, struct sandbox_trial *
 		return rc;
 	rc = sandbox_bounds_ask(link, &t->bounds, t->kernel, sizeof(t->kernel), err);
 	agent_link_close(link);
+	if (rc == 0)
+		rc = attach_again(s, id, &t->reattached, err);
 	if (rc < 0 || !sandbox_bounds_unseen(&t->bounds))
 		return rc;
 	rc = engine_group(s->engine, id, &group, err);

@@ -160,6 +160,19 @@ static int deliver(struct sandbox *s, struct buf *notes, struct err *err)
 	return 0;
 }
 
+static int check_reattached(const struct settings *settings, bool reattached, struct buf *notes,
+			    struct err *err)
+{
+	if (reattached)
+		return 0;
+	buf_append_str(notes, "reattach: a conversation ends with its worker's connection\n");
+	if (sandbox_may_go_unenforced(settings, "reattach"))
+		return 0;
+	return err_set(err, ERR_UNSUPPORTED,
+		       "the engine closes a container's input when its worker is gone, and no "
+		       "other can adopt it; SANDBOX_ALLOW_UNENFORCED=reattach accepts that");
+}
+
 /* What the engine says is one thing, what a sandbox sees another. */
 static int try_one(struct sandbox *s, const struct engine_info *info, struct buf *notes,
 		   struct err *err)
@@ -172,6 +185,9 @@ static int try_one(struct sandbox *s, const struct engine_info *info, struct buf
 	if (*t.warnings)
 		buf_appendf(notes, "the engine warns: %s\n", t.warnings);
 	free(t.warnings);
+	rc = check_reattached(s->settings, t.reattached, notes, err);
+	if (rc < 0)
+		return rc;
 	return sandbox_bounds_check(s->settings, &t.bounds,
 				    info->kernel[0] && strcmp(info->kernel, t.kernel) != 0, notes,
 				    err);

@@ -141,6 +141,7 @@ struct sandbox_trial {
 	char *warnings;
 	struct frame_bounds bounds;
 	char kernel[SANDBOX_KERNEL_SIZE]; /* its release, inside */
+	bool reattached; /* it was spoken with over a second stream when the first had ended */
 };
 int sandbox_container_try(struct sandbox *s, struct sandbox_trial *ret, struct err *err) must_check;
 

@@ -90,6 +90,18 @@ class Runsc(Private):
                 "--ip6tables=false"]
 
 
+# Without that word a container's input ends with whoever is attached first, and no worker adopts what another leaves.
+CONMON = """#!/bin/sh
+exec conmon --leave-stdin-open "$@"
+"""
+CONTAINERS = """[containers]
+base_hosts_file = "none"
+host_containers_internal_ip = "none"
+[engine]
+conmon_path = ["{conmon}"]
+"""
+
+
 class Podman(Private):
     """Podman's service, which speaks Docker's API."""
 
@@ -101,8 +113,13 @@ class Podman(Private):
         return {"DOCKER_HOST": self.host, "SANDBOX_ALLOW_UNENFORCED": ",".join(self.unenforced)}
 
     def command(self):
-        return ["podman", "--root", self.dir / "data", "--runroot", self.dir / "run", "--runtime", "runc",
-                "--cgroup-manager", "cgroupfs", "system", "service", "--time", "0", self.host]
+        conmon, config = self.dir / "conmon", self.dir / "containers.conf"
+        conmon.write_text(CONMON)
+        conmon.chmod(0o755)
+        config.write_text(CONTAINERS.format(conmon=conmon))
+        return ["env", f"CONTAINERS_CONF={config}", "podman", "--root", self.dir / "data", "--runroot", self.dir / "run",
+                "--tmpdir", self.dir / "tmp", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service",
+                "--time", "0", self.host]
 
 
 ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman)}
