@@ -11,7 +11,8 @@ if epoch < now then
 	epoch = now
 end
 local text = string.format('%d', epoch)
-redis.call('SET', KEYS[2], text)
+-- A counter that is not needed any more expires: a later life begins above it by the clock.
+redis.call('SET', KEYS[2], text, 'EX', 2592000)
 redis.call('SET', KEYS[1], text .. ' ' .. ARGV[1], 'PX', ARGV[2])
 redis.call('SADD', KEYS[3], ARGV[5] .. '@' .. text)
 return {1, text}

@@ -91,6 +91,19 @@ static int ask_owner(struct sweep *w, const char *name, const struct owner **ret
 	return 0;
 }
 
+/* Whoever answers for it now; of a run whose maker is dead somebody else may be waiting. */
+static int ask_for(struct sweep *w, const struct engine_container *c, const struct index_record *r,
+		   const struct owner **ret, struct err *err)
+{
+	char holder[PRESENCE_OWNER_SIZE];
+	int rc = ask_owner(w, owner_of(c, r), ret, err);
+
+	if (rc < 0 || (*ret)->alive || strcmp(c->role, SANDBOX_ROLE_RUN) != 0)
+		return rc;
+	rc = sandbox_index_holder(&w->s->index, c->id, holder, err);
+	return rc < 0 || !holder[0] ? rc : ask_owner(w, holder, ret, err);
+}
+
 static const struct index_suspect *note_of(const struct sweep *w, const char *container)
 {
 	struct suspect *found;
@@ -103,14 +116,13 @@ static int judge(struct sweep *w, const struct engine_container *c, const struct
 		 enum reap *ret, usec_t *ret_limit, struct err *err)
 {
 	const struct index_suspect *note = note_of(w, c->id);
-	const char *name = owner_of(c, r);
 	const struct owner *owner;
 	struct reap_case facts = {.c = c,
 				  .record = r,
 				  .now = w->now,
 				  .spare = sandbox_container_is_spare(c),
 				  .ours = strcmp(c->owner, presence_owner(w->s->presence)) == 0};
-	int rc = ask_owner(w, name, &owner, err);
+	int rc = ask_for(w, c, r, &owner, err);
 
 	if (rc < 0)
 		return rc;

@@ -6,10 +6,11 @@
  * epoch, used}; idle, a set of conversations that have a container, scored by their last
  * use (ms); lease:<id>, the token of who uses the conversation; suspects, a hash of containers with
  * which something is wrong, "<what> <since when it is seen (ms)>"; taken:<container>,
- * "<conversation>\n<project>" of a container that came out of a pool; places, tokens of those who
- * are making a container, scored by when they are given up (ms). Times are by Redis' own clock. All
- * of it can be lost: labels tell the rest. A conversation whose container was removed keeps its
- * entry, without container, so that the next call can say `restarted`.
+ * "<conversation>\n<project>" of a container that came out of a pool; holder:<container>, who has
+ * taken a run of its own over from a dead worker; places, tokens of those who are making a
+ * container, scored by when they are given up (ms). Times are by Redis' own clock. All of it can be
+ * lost: labels tell the rest. A conversation whose container was removed keeps its entry, without
+ * container, so that the next call can say `restarted`.
  */
 #ifndef CELERIAC_SANDBOX_INDEX_H
 #define CELERIAC_SANDBOX_INDEX_H
@@ -128,7 +129,11 @@ struct index_suspect {
 /* All of them (given: free), and what time it is for Redis. */
 int sandbox_index_suspects(struct index *ix, struct index_suspect **ret, size_t *ret_count,
 			   usec_t *ret_now, struct err *err) must_check;
+/* Who has taken over a container of one run, "" = nobody. */
+int sandbox_index_holder(struct index *ix, const char *container, char ret[PRESENCE_OWNER_SIZE],
+			 struct err *err) must_check;
 /* These do not wait. */
+void sandbox_index_hold(struct index *ix, const char *container, usec_t ttl);
 void sandbox_index_suspect(struct index *ix, const char *container, const char *what, usec_t since);
 void sandbox_index_unsuspect(struct index *ix, const char *container);
 /* The conversation is idle from now on, if it is there at all: nobody knows since when it was. */

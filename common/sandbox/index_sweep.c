@@ -65,6 +65,34 @@ int sandbox_index_suspects(struct index *ix, struct index_suspect **ret, size_t 
 	return 0;
 }
 
+int sandbox_index_holder(struct index *ix, const char *container, char ret[PRESENCE_OWNER_SIZE],
+			 struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct slice text;
+	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err, "GET %sholder:%s",
+			       ix->base, container);
+
+	if (rc < 0)
+		return rc;
+	text = redis_reply_str(reply);
+	if (text.len >= PRESENCE_OWNER_SIZE)
+		text.len = 0;
+	memcpy(ret, text.len > 0 ? text.data : "", text.len);
+	ret[text.len] = '\0';
+	return 0;
+}
+
+void sandbox_index_hold(struct index *ix, const char *container, usec_t ttl)
+{
+	struct buf b = BUF_INIT(COMMAND_BYTES);
+
+	redis_command(&b, "SET %sholder:%s %s PX %lld", ix->base, container,
+		      presence_owner(ix->presence), ms(ttl));
+	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
+	buf_done(&b);
+}
+
 void sandbox_index_suspect(struct index *ix, const char *container, const char *what, usec_t since)
 {
 	struct buf b = BUF_INIT(COMMAND_BYTES);

@@ -110,6 +110,8 @@ static int find_by_task(struct sandbox *s, struct session *se, const struct sand
 		if (rc == 0) {
 			se->live = new_live(run->conversation, c->project, c->id, c->policy, link);
 			se->stale = is_of_other_terms(se, c->policy);
+			sandbox_index_hold(&s->index, c->id,
+					   s->settings->sandbox_max_timeout + SANDBOX_LATE);
 			return 1;
 		}
 		if (is_trouble_of_the_agent(rc))

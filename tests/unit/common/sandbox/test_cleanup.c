@@ -307,6 +307,37 @@ START_TEST(test_every_kind)
 }
 END_TEST
 
+/* Of a run of its own that somebody else waits for by now, its maker's death is no end. */
+START_TEST(test_run_that_was_taken_over)
+{
+	static const char code[] = "print(1)";
+	struct sandbox_run r = {.task_id = "t",
+				.conversation = "c",
+				.language = "python",
+				.code = {code, sizeof(code) - 1},
+				.timeout = LONG,
+				.one_shot = true};
+	struct sandbox_report report;
+	struct sandbox_worker two;
+	char alone[ENGINE_ID_SIZE];
+	const struct container_wish wish = {
+		.role = SANDBOX_ROLE_RUN, .conversation = "c", .project = "", .task = "other"};
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	ck_assert_msg(sandbox_execute(two.sandbox, &r, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sandbox_container_make(two.sandbox, &wish, alone, &err), 0);
+	sandbox_worker_stop(&f, &two, true);
+	sandbox_outcome_done(&o);
+	r.begun = true;
+	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
+	sweep_until(&f.one, &report);
+	ck_assert(report.orphans == 1 && report.kept == 1);
+	ck_assert(!exists(alone) && exists(o.container));
+	sandbox_acknowledge(f.one.sandbox, &r, &o);
+	ck_assert(!exists(o.container));
+}
+END_TEST
+
 struct sweeper {
 	struct sandbox_worker worker;
 	struct sandbox_report report;
@@ -498,6 +529,7 @@ int main(void)
 	tcase_add_test(t, test_orphans);
 	tcase_add_test(t, test_unwanted);
 	tcase_add_test(t, test_every_kind);
+	tcase_add_test(t, test_run_that_was_taken_over);
 	tcase_add_test(t, test_many_sweepers);
 	tcase_add_test(t, test_the_clock_is_set);
 	tcase_add_test(t, test_redis_emptied);
