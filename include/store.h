@@ -106,6 +106,10 @@ void store_describe_files(const struct store_task *t, struct store_file *files, 
 int store_finish_task(struct store *s, const struct store_task *t, const struct store_finish *f,
 		      const json_t *result, struct err *err) must_check;
 
+/* Removes what writers of files that died a day ago have left in MEDIA_DIR; how many, 0 without
+ * one. Asks no database. [any] */
+int store_sweep_media(struct store *s, int64_t *ret_removed, struct err *err) must_check;
+
 /* True if the database answered last time. For /readyz. */
 bool store_ready(const struct store *s);
 

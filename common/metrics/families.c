@@ -25,7 +25,7 @@ const struct metric_family metric_families[METRICS] = {
 	[METRIC_BEAT_LATE] = { "celeriac_beat_late_seconds", METRIC_HISTOGRAM, { NULL },
 			       "From the time of a slot to when its message was on its queue." },
 	[METRIC_REAPED] = { "celeriac_reaped_total", METRIC_COUNTER, { "kind" },
-			    "What sweeps of this worker have removed: containers by what was wrong with them, volumes, networks." },
+			    "What sweeps of this worker have removed: containers by what was wrong with them, volumes, networks, files." },
 };
 /* clang-format on */
 

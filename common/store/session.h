@@ -43,6 +43,9 @@ int task_check(const struct store_task *t, struct err *err) must_check;
 int media_keep(const char *dir, const char *sha256, const void *data, size_t len, char **ret_path,
 	       struct err *err) must_check;
 
+/* Removes what was begun to be written before `before` (wall, the machine's) and never ended. */
+int media_sweep(const char *dir, usec_t before, int64_t *ret_removed, struct err *err) must_check;
+
 /* ---- migrate.c ---- */
 /* What store_migrate does with g_migrations. */
 int migrate_run(struct pg *c, const struct migration_text *list, size_t count, int *ret_applied,

@@ -17,7 +17,8 @@
 #include "metrics.h"
 
 #define STORE_CONNECT	  (10 * USEC_PER_SEC)
-#define STORE_CONNECTIONS 2 /* when the settings do not say */
+#define STORE_CONNECTIONS 2			     /* when the settings do not say */
+#define MEDIA_AGE	  (24 * 3600 * USEC_PER_SEC) /* nobody writes one file for so long */
 
 struct decimal decimal(int64_t value)
 {
@@ -119,6 +120,14 @@ void store_close(struct store *s)
 	wipe(s->url, strlen(s->url));
 	free(s->url);
 	free(s);
+}
+
+int store_sweep_media(struct store *s, int64_t *ret_removed, struct err *err)
+{
+	*ret_removed = 0;
+	return s->media_dir
+		       ? media_sweep(s->media_dir, clock_machine() - MEDIA_AGE, ret_removed, err)
+		       : 0;
 }
 
 bool store_ready(const struct store *s)

@@ -5,6 +5,7 @@ The points are those of the source (tests/fault-points); `POINTS` says how each 
 
 import os
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -178,6 +179,23 @@ def server_starts(case):
     case.wait_left()
 
 
+def file_is_kept(case):
+    media = case.request.getfixturevalue("directory") / "media"
+    media.mkdir()
+    case.ready(MEDIA_DIR=media)
+    result = case.run("open('/sandbox/output/f', 'w').write('x')\nprint('done')")
+    case.wait_killed()
+    (left,) = (media / ".staging").iterdir()
+    case.succeed()
+    value = case.finished(result)
+    sha256 = value["files"][0]["sha256"]
+    assert (media / sha256[:2] / sha256[2:4] / sha256).read_text() == "x"
+    assert left.exists(), "it may still be written to"
+    os.utime(left, (time.time() - 2 * 86400,) * 2)
+    case.sweep()
+    assert list((media / ".staging").iterdir()) == []
+
+
 def helper_fills(case):
     case.start()
     case.wait_killed()
@@ -193,6 +211,7 @@ POINTS = {
     "cleanup.removed": (idle_one_is_swept, False),
     "container.created": (code_runs, True),
     "container.started": (code_runs, True),
+    "media.written": (file_is_kept, True),
     "pool.made": (spare_is_made, False),
     "pool.taken": (spare_is_taken, False),
     "server.created": (server_starts, False),

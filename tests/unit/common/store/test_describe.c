@@ -9,10 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "codec.h"
 #include "common/store/session.h"
+#include "mem.h"
 #include "tests/unit/store_fixture.h"
 
 static struct store_file describe(const char *name, const void *data, size_t len)
@@ -123,6 +126,43 @@ START_TEST(test_media_once)
 }
 END_TEST
 
+static void stage(const char *name, int days_ago)
+{
+	_cleanup_free_ char *path = xasprintf("%s/.staging/%s", g_dir, name);
+	const struct timespec times[] = {{.tv_sec = time(NULL) - days_ago * 86400},
+					 {.tv_sec = time(NULL) - days_ago * 86400}};
+	int fd = open(path, O_WRONLY | O_CREAT, 0644);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(futimens(fd, times), 0);
+	close(fd);
+}
+
+/* What is being written is left alone, what nobody will end is removed, once. */
+START_TEST(test_media_sweep)
+{
+	_cleanup_free_ char *path = keep("hello"), *old = NULL, *beside = NULL;
+	struct err err = {0};
+	int64_t removed = -1;
+
+	stage("old", 2);
+	stage("young", 0);
+	old = xasprintf("%s/.staging/old", g_dir);
+	beside = xasprintf("%s/.staging/link", g_dir);
+	ck_assert_int_eq(symlink(path, beside), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_msg(media_sweep(g_dir, clock_wall() - 86400 * USEC_PER_SEC, &removed,
+					  &err) == 0,
+			      "%s", err.msg);
+		ck_assert_int_eq(removed, i == 0);
+	}
+	ck_assert_int_eq(entries(old), 2);
+	ck_assert_int_lt(access(old, F_OK), 0);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_lt(media_sweep("/nonexistent", 0, &removed, &err), 0);
+}
+END_TEST
+
 START_TEST(test_media_mends)
 {
 	/* Something of that name which cannot be the content: cut short, or a link planted there.
@@ -190,6 +230,7 @@ int main(void)
 	suite_add_tcase(suite, c);
 	tcase_add_checked_fixture(media, make, unmake);
 	tcase_add_test(media, test_media_once);
+	tcase_add_test(media, test_media_sweep);
 	tcase_add_test(media, test_media_mends);
 	tcase_add_test(media, test_media_follows_no_link);
 	tcase_add_test(media, test_media_open);
