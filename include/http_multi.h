@@ -46,6 +46,13 @@ void http_exchange_decode(struct http_exchange *x);
 /* Closes it at once, and its connection where it has begun. */
 void http_exchange_end(struct http_exchange *x);
 
+/*
+ * Whether `line` is one header, "Name: value", and nothing else. ERR_INVALID names the header,
+ * never its value: it may be a secret. Those that frame a message or belong to one connection are
+ * nobody's to say; nor are `reserved` (NULL-terminated, or NULL). Pure. [any]
+ */
+int http_header_check(const char *line, const char *const *reserved, struct err *err) must_check;
+
 /* Lets exchanges go on and calls their handlers; returns once one was called, at `deadline`, or
  * from time to time: it is for a loop. */
 void http_multi_run(struct http_multi *m, usec_t deadline);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "bounds.h"
+#include "http_multi.h"
 #include "http_tool.h"
 #include "json.h"
 #include "mem.h"
@@ -173,32 +174,6 @@ static int fill_body(const json_t *tool, const json_t *params, const json_t *kno
 }
 
 /* ---- the headers ---- */
-static const char *const reserved[] = {"Host",	     "Content-Length", "Transfer-Encoding",
-				       "Connection", "Upgrade",	       "TE",
-				       "Trailer",    "Expect",	       "Proxy-Authorization"};
-
-/* A line that is one header and nothing else; the message never holds its value. */
-static int check_header(const char *line, struct err *err)
-{
-	const char *colon = strchr(line, ':');
-	size_t name = colon ? (size_t)(colon - line) : 0;
-
-	if (name == 0 || name > 128)
-		return err_set(err, ERR_INVALID, "headers: a line is not of the form Name: value");
-	for (size_t i = 0; i < name; i++)
-		if (line[i] <= ' ' || line[i] >= 0x7f || strchr("()<>@,;\\\"/[]?={}", line[i]))
-			return err_set(err, ERR_INVALID, "headers: a name that is none");
-	for (const char *s = colon; *s; s++)
-		if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
-			return err_set(err, ERR_INVALID, "headers: %.*s: a control character",
-				       (int)name, line);
-	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
-		if (strlen(reserved[i]) == name && strncasecmp(reserved[i], line, name) == 0)
-			return err_set(err, ERR_INVALID, "headers: %s is not for tools to say",
-				       reserved[i]);
-	return 0;
-}
-
 struct lines {
 	char **list;
 	size_t count;
@@ -207,11 +182,11 @@ struct lines {
 /* Takes `line`. */
 static int add_line(struct lines *l, char *line, struct err *err)
 {
-	int rc = l->count == HEADERS_MAX
-			 ? err_set(err, ERR_TOOBIG, "headers: more than %d", HEADERS_MAX)
-			 : check_header(line, err);
+	int rc = l->count == HEADERS_MAX ? err_set(err, ERR_TOOBIG, "more than %d", HEADERS_MAX)
+					 : http_header_check(line, NULL, err);
 
 	if (rc < 0) {
+		rc = err_wrap(err, "headers");
 		wipe(line, strlen(line));
 		free(line);
 		return rc;

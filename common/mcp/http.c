@@ -197,41 +197,21 @@ static const struct mcp_transport_ops http_ops = {
 	.free = http_free,
 };
 
-/* The protocol's own headers, and those that say how a message is framed, are not for operators. */
-static const char *const reserved[] = {"Content-Type",	    "Accept",	  "Content-Length",
-				       "Transfer-Encoding", "Connection", "Mcp-Session-Id",
-				       "Last-Event-ID",	    "Host",	  "MCP-Protocol-Version",
-				       "Mcp-Method",	    "Mcp-Name",	  "Expect",
-				       "Upgrade",	    "TE"};
-
-static int check_header(const char *line, struct err *err)
-{
-	const char *colon = strchr(line, ':');
-	size_t name = colon ? (size_t)(colon - line) : 0;
-
-	if (name == 0 || strcspn(line, " \t\r\n") < name)
-		return err_set(err, ERR_INVALID, "a header is not of the form Name: value");
-	for (const char *s = line; *s; s++)
-		if ((*s < 0x20 && *s != '\t') || *s == 0x7f)
-			return err_set(err, ERR_INVALID, "header %.*s: a control character",
-				       (int)name, line);
-	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
-		if (strlen(reserved[i]) == name && strncasecmp(reserved[i], line, name) == 0)
-			return err_set(err, ERR_INVALID, "header %s: the protocol's own",
-				       reserved[i]);
-	return 0;
-}
+/* The protocol's own headers are not for operators. */
+static const char *const reserved[] = {
+	"Content-Type",		"Accept",     "Mcp-Session-Id", "Last-Event-ID",
+	"MCP-Protocol-Version", "Mcp-Method", "Mcp-Name",	NULL};
 
 static int copy_headers(const char *const *lines, char ***ret, struct err *err)
 {
 	size_t count = 0;
 
 	while (lines && lines[count]) {
-		int r = check_header(lines[count++], err);
+		int r = http_header_check(lines[count++], reserved, err);
 		if (r < 0)
-			return r;
+			return err_wrap(err, "headers");
 		if (count > 64)
-			return err_set(err, ERR_TOOBIG, "more than 64 headers");
+			return err_set(err, ERR_TOOBIG, "headers: more than 64");
 	}
 	char **copy = xcalloc(count + 1, sizeof(*copy));
 	for (size_t i = 0; i < count; i++)
