@@ -43,6 +43,9 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 					  const struct http_handler *handler);
 /* Answers may be compressed: the body's pieces are what they hold. Before it runs. */
 void http_exchange_decode(struct http_exchange *x);
+/* Its URL's host and port stand for these addresses, and for no others. Before it runs. */
+void http_exchange_pin(struct http_exchange *x, const struct outbound_host *host, uint16_t port,
+		       const struct ip_address *addresses, size_t count);
 /* Closes it at once, and its connection where it has begun. */
 void http_exchange_end(struct http_exchange *x);
 

@@ -70,6 +70,11 @@ int outbound_origin_parse(const char *url, struct outbound_origin *ret, struct e
 /* Scheme, host and port (RFC 6454 section 5). */
 bool outbound_origin_equal(const struct outbound_origin *a, const struct outbound_origin *b);
 
+/* What `reference` means at `base`, a URL that outbound_origin_parse takes (RFC 3986 section 5.3,
+ * but dots in a path are left as they are); given. A reference with a scheme is what it says.
+ * Whatever comes out has to be parsed like any other. [any] */
+char *outbound_url_join(const char *base, const char *reference);
+
 /* ---- what the operator and the worker itself say ---- */
 enum outbound_scope {
 	OUTBOUND_SANDBOX = 1u << 0,

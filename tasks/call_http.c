@@ -4,10 +4,8 @@
  * The worker itself is the client. A request is made once per attempt of the task, so that one that
  * was lost with its worker is made again: as with any other client of HTTP.
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
 #include "http_tool.h"
 #include "json.h"
 #include "mem.h"
@@ -17,7 +15,6 @@
 enum param { TOOL, PARAMS, PROJECT, CONVERSATION, COUNT };
 
 #define INLINE_NAME "http_inline" /* what the policy calls a tool that the message brings along */
-#define TIMEOUT	    30.0
 
 /* The row of `name`, with or without the prefix that the product gives it. Waits while the database
  * is away. */
@@ -84,87 +81,6 @@ static int find_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_t
 	return rc;
 }
 
-static usec_t time_limit(const json_t *tool)
-{
-	const json_t *timeout = json_object_get(tool, "timeout");
-	double seconds = json_is_number(timeout) ? json_number_value(timeout) : TIMEOUT;
-
-	if (!(seconds > 0))
-		seconds = TIMEOUT;
-	return (usec_t)((seconds < 3600 ? seconds : 3600) * (double)USEC_PER_SEC);
-}
-
-static json_t *answer_result(const json_t *tool, const struct http_tool_answer *a, size_t limit,
-			     usec_t duration)
-{
-	const char *path = json_member_str(tool, "response_path");
-	bool good = a->status >= 200 && a->status < 300;
-	_cleanup_json_ json_t *value = NULL;
-	struct err why;
-	char text[64];
-
-	if (http_answer_value(a, good && path ? path : "", limit, &value, &why) < 0)
-		return tool_result("error", NULL, NULL, true, why.msg, duration);
-	snprintf(text, sizeof(text), "HTTP status %d%s", a->status,
-		 a->status >= 300 && a->status < 400 ? ", redirects are not followed" : "");
-	return tool_result(good ? "ok" : "error", TAKE(value), NULL, !good, good ? NULL : text,
-			   duration);
-}
-
-static void note(struct task_ctx *ctx, const struct http_tool_request *r,
-		 const struct http_tool_answer *a, const struct err *failed, usec_t duration)
-{
-	_cleanup_free_ char *target =
-		xasprintf("%s %s://%s:%u%.200s", r->method, r->tls ? "https" : "http", r->host.name,
-			  r->port, r->path);
-	_cleanup_json_ json_t *detail = json_pack("{s:i, s:I, s:s}", "status", a->status, "bytes",
-						  (json_int_t)a->body.len, "address", a->address);
-
-	task_ctx_audit(ctx,
-		       !failed			    ? "allow"
-		       : failed->code == ERR_DENIED ? "deny"
-						    : "error",
-		       "http", target, failed ? failed->msg : NULL, duration, detail);
-}
-
-/* What went wrong on the way, as a result. */
-static json_t *failure(const struct err *err, usec_t duration)
-{
-	const char *status = err->code == ERR_TIMEOUT  ? "timeout"
-			     : err->code == ERR_DENIED ? "denied"
-						       : "error";
-
-	return tool_result(status, NULL, NULL, true, err->msg, duration);
-}
-
-static int ask(struct task_ctx *ctx, const json_t *tool, const struct http_tool_request *r,
-	       json_t **ret_result, struct err *err)
-{
-	struct http_tool_answer a = {.body = BUF_INIT(0)};
-	usec_t began = clock_mono();
-	struct err why = {0};
-	char reason[TASK_REASON_SIZE];
-
-	if (!task_ctx_may_reach(ctx, r->tls, &r->host, r->port, r->path, reason)) {
-		*ret_result = refused("denied", reason);
-		return 0;
-	}
-	int rc = http_tool_exchange(r, task_ctx_outbound(ctx), began + time_limit(tool),
-				    task_cancel_flag(ctx), &a, &why);
-	usec_t duration = clock_mono() - began;
-	note(ctx, r, &a, rc < 0 ? &why : NULL, duration);
-	if (rc == -ERR_CANCELLED) {
-		*err = why;
-		return rc;
-	}
-	*ret_result = rc < 0 ? failure(&why, duration)
-			     : answer_result(tool, &a,
-					     (size_t)task_ctx_settings(ctx)->sandbox_output_limit,
-					     duration);
-	buf_done(&a.body);
-	return 0;
-}
-
 static void wipe_member(const json_t *auth, const char *name)
 {
 	json_t *text = json_object_get(auth, name);
@@ -206,7 +122,7 @@ static int call(struct task_ctx *ctx, json_t *const *values, json_t **ret_result
 		*ret_result = refused("error", why.msg);
 		return 0;
 	}
-	return ask(ctx, tool, &request, ret_result, err);
+	return http_tool_ask(ctx, tool, &request, ret_result, err);
 }
 
 static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)

@@ -1,13 +1,16 @@
 /*
  * http_exchange.c: the request of a tool, made.
  */
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "clock.h"
 #include "http_multi.h"
 #include "http_tool.h"
+#include "mem.h"
 
 #define LOOK_AGAIN (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
 
@@ -18,6 +21,11 @@ struct exchange {
 	bool done;
 	struct err failed; /* code 0 = it did not */
 };
+
+static void lookup_freep(struct lookup **l)
+{
+	lookup_free(*l);
+}
 
 static int on_judge(void *arg, const struct ip_address *a, uint16_t port, struct err *err)
 {
@@ -30,12 +38,21 @@ static int on_judge(void *arg, const struct ip_address *a, uint16_t port, struct
 	return rc;
 }
 
+/* What servers send twice is not for us to choose from: the first counts. */
+static void on_location(struct http_tool_answer *a, const char *value)
+{
+	if (!a->location)
+		a->location = xstrdup(value);
+}
+
 static void on_header(void *arg, const char *name, const char *value)
 {
 	struct exchange *x = arg;
 
 	if (strcasecmp(name, "Content-Type") == 0)
 		snprintf(x->answer->content_type, sizeof(x->answer->content_type), "%s", value);
+	else if (strcasecmp(name, "Location") == 0)
+		on_location(x->answer, value);
 }
 
 static int on_body(void *arg, int status unused_arg, const char *data, size_t len, struct err *err)
@@ -59,6 +76,12 @@ static void on_done(void *arg, int status, const struct err *failed)
 		x->failed = *failed;
 }
 
+void http_tool_answer_done(struct http_tool_answer *a)
+{
+	buf_done(&a->body);
+	free(TAKE(a->location));
+}
+
 static int run(struct http_multi *m, struct exchange *x, usec_t deadline,
 	       const atomic_bool *cancelled, struct err *err)
 {
@@ -75,18 +98,49 @@ static int run(struct http_multi *m, struct exchange *x, usec_t deadline,
 	return -x->failed.code;
 }
 
+/* The addresses that the request's host stands for, looked up once, judged all of them: one that is
+ * forbidden is enough, since nobody mixes them by mistake. 0 of a host that is one itself. */
+static int look_up(const struct http_tool_request *r, struct outbound *outbound, usec_t deadline,
+		   const atomic_bool *cancelled, struct ip_address ret[OUTBOUND_ADDRESSES],
+		   size_t *ret_count, struct err *err)
+{
+	_cleanup_(lookup_freep) struct lookup *l = NULL;
+	int rc;
+
+	*ret_count = 0;
+	if (r->host.is_address)
+		return 0;
+	rc = lookup_begin(r->host.name, &l, err);
+	for (bool over = false; rc == 0 && !over;) {
+		struct pollfd fd = {.fd = lookup_fd(l), .events = POLLIN};
+		if (cancelled && atomic_load(cancelled))
+			return err_set(err, ERR_CANCELLED, "asked to stop");
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "no answer within the time");
+		over = poll(&fd, 1, (int)(LOOK_AGAIN / USEC_PER_MSEC)) > 0;
+	}
+	if (rc == 0)
+		rc = lookup_result(l, ret, ret_count, err);
+	if (rc < 0)
+		return err_wrap(err, "looking up %s", r->host.name);
+	for (size_t i = 0; rc == 0 && i < *ret_count; i++)
+		rc = outbound_check_address(outbound, OUTBOUND_HTTP, &r->host, &ret[i], r->port,
+					    err);
+	return rc;
+}
+
 int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbound,
 		       usec_t deadline, const atomic_bool *cancelled, struct http_tool_answer *ret,
 		       struct err *err)
 {
 	struct exchange x = {.request = r, .outbound = outbound, .answer = ret};
-	const struct http_handler handler = {.judge = on_judge,
-					     .header = on_header,
-					     .body = on_body,
-					     .done = on_done,
-					     .arg = &x};
+	const struct http_handler handler = {on_judge, on_header, on_body, on_done, &x, NULL};
+	struct ip_address addresses[OUTBOUND_ADDRESSES];
+	size_t count;
 	int rc = outbound_check_host(outbound, OUTBOUND_HTTP, &r->host, r->port, err);
 
+	if (rc == 0)
+		rc = look_up(r, outbound, deadline, cancelled, addresses, &count, err);
 	if (rc < 0)
 		return rc;
 	*ret = (struct http_tool_answer){.body = BUF_INIT(HTTP_TOOL_BODY)};
@@ -94,10 +148,12 @@ int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbo
 	struct http_exchange *e =
 		http_exchange_begin(m, r->method, r->url, (const char *const *)r->headers, r->body,
 				    r->body_len, deadline - clock_mono(), &handler);
+	if (count > 0)
+		http_exchange_pin(e, &r->host, r->port, addresses, count);
 	http_exchange_decode(e);
 	rc = run(m, &x, deadline, cancelled, err);
 	http_multi_free(m);
 	if (rc < 0)
-		buf_done(&ret->body);
+		http_tool_answer_done(ret);
 	return rc;
 }

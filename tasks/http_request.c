@@ -83,6 +83,28 @@ static bool climbs(const char *path)
 	return false;
 }
 
+int http_tool_set_url(struct http_tool_request *r, const char *url, struct err *err)
+{
+	struct outbound_origin origin;
+	int rc = outbound_origin_parse(url, &origin, err);
+
+	if (rc < 0)
+		return rc;
+	const char *at = url + origin.length;
+	size_t path = strcspn(at, "?#"), query = strcspn(at + path, "#");
+	_cleanup_free_ char *text = path > 0 ? xstrndup(at, path) : xstrdup("/");
+	if (climbs(text))
+		return err_set(err, ERR_INVALID, "a segment of its path is . or ..");
+	free(r->url);
+	free(r->path);
+	r->url = xasprintf("%.*s%s%.*s", (int)origin.length, url, text, (int)query, at + path);
+	r->path = TAKE(text);
+	r->tls = origin.tls;
+	r->host = origin.host;
+	r->port = origin.port;
+	return 0;
+}
+
 static int make_url(const json_t *tool, const json_t *params, const json_t *known, json_t *used,
 		    bool rest_in_query, struct http_tool_request *r, struct err *err)
 {

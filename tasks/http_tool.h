@@ -1,6 +1,6 @@
 /*
  * http_tool.h: custom HTTP tools: a row of http_tools and parameters become one request, its answer
- * becomes a result. All pure but the exchange itself.
+ * becomes a result. All pure but the exchange itself and what is around it.
  */
 #ifndef CELERIAC_HTTP_TOOL_H
 #define CELERIAC_HTTP_TOOL_H
@@ -50,6 +50,22 @@ struct http_tool_request {
 int http_tool_request(const json_t *tool, const json_t *params, struct http_tool_request *ret,
 		      struct err *err) must_check;
 void http_tool_request_done(struct http_tool_request *r);
+/* Sets what the URL, another one than the template's, says: url (without fragment), path, host,
+ * port and tls. ERR_INVALID, and nothing is changed. */
+int http_tool_set_url(struct http_tool_request *r, const char *url, struct err *err) must_check;
+
+/* ---- http_redirect.c ---- */
+#define HTTP_TOOL_REDIRECTS 5
+/* How many redirects the tool follows. ERR_INVALID: more than HTTP_TOOL_REDIRECTS, or no number. */
+int http_tool_redirects(const json_t *tool, int *ret, struct err *err) must_check;
+/*
+ * 1 and `r` is what an answer of `status` with this Location (or NULL) asks for instead; 0 when it
+ * asks for nothing. What the tool's row says in headers goes to the tool's own origin only.
+ * ERR_INVALID: no URL that may be asked for; ERR_DENIED: from https to http, or a body that would
+ * go to another origin. Whoever asks judges the new URL like the first. Pure.
+ */
+int http_tool_redirect(struct http_tool_request *r, int status, const char *location,
+		       struct err *err) must_check;
 
 /* ---- http_auth.c ---- */
 /* A copy of `tool` whose sealed secrets are open; given, to be wiped with http_tool_wipe. `id` is
@@ -64,12 +80,15 @@ struct http_tool_answer {
 	int status;
 	char content_type[160];
 	char address[IP_ADDRESS_TEXT]; /* that was connected to, "" = none */
+	char *location;		       /* or NULL */
 	struct buf body;
 };
 #define HTTP_TOOL_BODY (16u << 20) /* bytes of an answer, decompressed */
-/* Makes the request. Every address is judged before it is connected to; redirects are answers.
- * `cancelled` (or NULL) ends it: ERR_CANCELLED. ERR_DENIED, ERR_TIMEOUT, ERR_UNAVAILABLE,
- * ERR_PROTOCOL, ERR_TOOBIG, without any secret of the request. */
+void http_tool_answer_done(struct http_tool_answer *a);
+/* Makes the request. Every address that the host stands for is judged before any is connected to,
+ * and no other one is: a name is looked up once. Redirects are answers. `cancelled` (or NULL) ends
+ * it: ERR_CANCELLED. ERR_DENIED, ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_PROTOCOL, ERR_TOOBIG, without
+ * any secret of the request. */
 int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbound,
 		       usec_t deadline, const atomic_bool *cancelled, struct http_tool_answer *ret,
 		       struct err *err) must_check;
@@ -79,5 +98,12 @@ int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbo
  * `limit` bytes with a mark. Given. ERR_INVALID: there is nothing at `path`. */
 int http_answer_value(const struct http_tool_answer *a, const char *path, size_t limit,
 		      json_t **ret, struct err *err) must_check;
+
+/* ---- http_ask.c ---- */
+struct task_ctx;
+/* Makes the request, each through the gate and recorded, and what its answers ask for instead.
+ * Whatever goes wrong on the way is a result; ERR_CANCELLED. */
+int http_tool_ask(struct task_ctx *ctx, const json_t *tool, struct http_tool_request *r,
+		  json_t **ret_result, struct err *err) must_check;
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bounds.h"
+#include "buf.h"
 #include "clock.h"
 #include "http_easy.h"
 #include "mem.h"
@@ -24,7 +25,7 @@ struct http_exchange {
 	struct http_multi *multi;
 	struct http_exchange *next;
 	CURL *curl;
-	struct curl_slist *headers;
+	struct curl_slist *headers, *pins;
 	char *body;
 	struct http_handler handler;
 	struct err failed; /* what a handler said */
@@ -62,6 +63,7 @@ static void destroy(struct http_exchange *x)
 	curl_multi_remove_handle(m->curl, x->curl);
 	curl_easy_cleanup(x->curl);
 	curl_slist_free_all(x->headers);
+	curl_slist_free_all(x->pins);
 	free(x->body);
 	free(x);
 }
@@ -224,6 +226,21 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 void http_exchange_decode(struct http_exchange *x)
 {
 	curl_easy_setopt(x->curl, CURLOPT_ACCEPT_ENCODING, "");
+}
+
+void http_exchange_pin(struct http_exchange *x, const struct outbound_host *host, uint16_t port,
+		       const struct ip_address *addresses, size_t count)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT(4096);
+	char text[IP_ADDRESS_TEXT];
+
+	buf_appendf(&line, "%s:%u:", host->name, port);
+	for (size_t i = 0; i < count; i++) {
+		ip_address_format(&addresses[i], text);
+		buf_appendf(&line, addresses[i].v6 ? "%s[%s]" : "%s%s", i > 0 ? "," : "", text);
+	}
+	x->pins = curl_slist_append(x->pins, line.data);
+	curl_easy_setopt(x->curl, CURLOPT_RESOLVE, x->pins);
 }
 
 void http_exchange_end(struct http_exchange *x)

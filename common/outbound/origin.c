@@ -1,10 +1,12 @@
 /*
  * The origin of an http or https URL, read once for check and connection.
  */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
 #include "bounds.h"
+#include "mem.h"
 #include "outbound.h"
 
 static int read_port(const char *text, size_t len, uint16_t *ret, struct err *err)
@@ -69,4 +71,42 @@ bool outbound_origin_equal(const struct outbound_origin *a, const struct outboun
 {
 	return a->tls == b->tls && a->port == b->port && a->host.is_address == b->host.is_address &&
 	       strcmp(a->host.name, b->host.name) == 0;
+}
+
+/* RFC 3986 section 3.1. */
+static bool has_scheme(const char *reference)
+{
+	size_t len = strcspn(reference, ":/?#");
+
+	if (reference[len] != ':' || !isalpha((unsigned char)*reference))
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)reference[i]) && !strchr("+-.", reference[i]))
+			return false;
+	return true;
+}
+
+char *outbound_url_join(const char *base, const char *reference)
+{
+	size_t scheme = (size_t)(strstr(base, "://") - base);
+	size_t authority = scheme + 3 + strcspn(base + scheme + 3, "/?#");
+	size_t path = authority + strcspn(base + authority, "?#");
+	size_t keep;
+
+	if (has_scheme(reference))
+		return xstrdup(reference);
+	if (strncmp(reference, "//", 2) == 0)
+		keep = scheme + 1;
+	else if (*reference == '/')
+		keep = authority;
+	else if (*reference == '?')
+		keep = path;
+	else if (*reference == '#' || *reference == '\0')
+		keep = path + strcspn(base + path, "#");
+	else
+		for (keep = path; keep > authority && base[keep - 1] != '/';)
+			keep--;
+	return xasprintf("%.*s%s%s", (int)keep, base,
+			 keep == authority && *reference && !strchr("/?#", *reference) ? "/" : "",
+			 reference);
 }

@@ -224,6 +224,117 @@ START_TEST(test_sealed_auth)
 }
 END_TEST
 
+/* tool; status, Location; "METHOD url|body|header…" of what is asked next, NULL for nothing, or
+ * what is wrong. */
+#define POST_TO(url)                                                                               \
+	"{'url':'" url "','method':'POST','body':'{}','headers':'X-Own: s3cret',"                  \
+	"'auth':{'type':'bearer','token':'s3cret'}}"
+#define GET_FROM(url)                                                                              \
+	"{'url':'" url "','headers':'Accept: a/b\\nX-Own: s3cret','auth':{'type':'api_key',"       \
+	"'header':'X-Key','value':'s3cret'}}"
+#define OWN "|X-Own: s3cret|Authorization: Bearer s3cret"
+static const struct {
+	const char *tool;
+	int status;
+	const char *location, *next;
+} redirects[] = {
+	{GET_FROM("http://h/a/b?c"), 200, "/x", NULL},
+	{GET_FROM("http://h/a/b?c"), 304, "/x", NULL},
+	{GET_FROM("http://h/a/b?c"), 300, "/x", NULL},
+	{GET_FROM("http://h/a/b?c"), 302, NULL, NULL},
+	{GET_FROM("http://h/a/b?c"), 301, "/x?y#z",
+	 "GET http://h/x?y||Accept: a/b|X-Own: s3cret|X-Key: s3cret"},
+	{GET_FROM("http://h/a/b?c"), 307, "d",
+	 "GET http://h/a/d||Accept: a/b|X-Own: s3cret|X-Key: s3cret"},
+	/* another origin: host, port, scheme */
+	{GET_FROM("http://h/"), 302, "http://i/x", "GET http://i/x||Accept: a/b"},
+	{GET_FROM("http://h/"), 302, "//i/x", "GET http://i/x||Accept: a/b"},
+	{GET_FROM("http://h/"), 308, "http://h:81/", "GET http://h:81/||Accept: a/b"},
+	{GET_FROM("http://h/"), 302, "https://h/", "GET https://h/||Accept: a/b"},
+	{GET_FROM("http://h/"), 302, "http://H:80/x",
+	 "GET http://H:80/x||Accept: a/b|X-Own: s3cret|X-Key: s3cret"},
+	/* methods */
+	{POST_TO("http://h/"), 301, "/x", "GET http://h/x|" OWN "|Accept: *"},
+	{POST_TO("http://h/"), 302, "/x", "GET http://h/x|" OWN "|Accept: *"},
+	{POST_TO("http://h/"), 303, "/x", "GET http://h/x|" OWN "|Accept: *"},
+	{POST_TO("http://h/"), 307, "/x",
+	 "POST http://h/x|{}" OWN "|Content-Type: application/json|Accept: *"},
+	{POST_TO("http://h/"), 308, "/x",
+	 "POST http://h/x|{}" OWN "|Content-Type: application/json|Accept: *"},
+	{POST_TO("http://h/"), 303, "http://i/x", "GET http://i/x||Accept: *"},
+	{POST_TO("http://h/"), 307, "http://i/x", "redirect: a body does not go to another origin"},
+	{"{'url':'http://h/','method':'DELETE'}", 302, "/x", "DELETE http://h/x||Accept: *"},
+	{"{'url':'http://h/','method':'DELETE'}", 303, "/x", "GET http://h/x||Accept: *"},
+	/* what is no place to go */
+	{GET_FROM("https://h/"), 302, "http://h/", "redirect: from https to http"},
+	{GET_FROM("http://h/"), 302, "file:///etc/passwd", "redirect: only http:// and https://"},
+	{GET_FROM("http://h/"), 302, "gopher://h/", "redirect: only http:// and https://"},
+	{GET_FROM("http://h/"), 302, "http://u:p@h/", "redirect: no user or password"},
+	{GET_FROM("http://h/"), 302, "//h@i/", "redirect: no user or password"},
+	{GET_FROM("http://h/"), 302, "http://2130706433/", "redirect: "},
+	{GET_FROM("http://h/"), 302, "http://0177.1/", "redirect: "},
+	{GET_FROM("http://h/"), 302, "http://h.:80/", "redirect: "},
+	{GET_FROM("http://h/"), 302, "http://[fe80::1%25eth0]/", "redirect: "},
+	{GET_FROM("http://h/"), 302, "\\\\i/x", "redirect: a character that may not"},
+	{GET_FROM("http://h/"), 302, "/a b", "redirect: a character that may not"},
+	{GET_FROM("http://h/a/b"), 302, "../c", "redirect: a segment of its path"},
+	{GET_FROM("http://h/a/b"), 302, "/%2e%2E/c", "redirect: a segment of its path"},
+};
+
+START_TEST(test_redirect)
+{
+	_cleanup_json_ json_t *tool = parse(redirects[_i].tool), *none = json_object();
+	_cleanup_(http_tool_request_done) struct http_tool_request r = {0};
+	_cleanup_buf_ struct buf said = BUF_INIT(10000);
+	const char *next = redirects[_i].next;
+	struct err err = {0};
+
+	ck_assert_int_eq(http_tool_request(tool, none, &r, &err), 0);
+	int rc = http_tool_redirect(&r, redirects[_i].status, redirects[_i].location, &err);
+	if (next == NULL) {
+		ck_assert_int_eq(rc, 0);
+		return;
+	}
+	if (rc < 0) {
+		ck_assert_msg(strncmp(err.msg, next, strlen(next)) == 0, "%s", err.msg);
+		return;
+	}
+	ck_assert_int_eq(rc, 1);
+	buf_appendf(&said, "%s %s|%s", r.method, r.url, r.body ? r.body : "");
+	for (char **line = r.headers; *line; line++)
+		buf_appendf(&said, "|%s",
+			    strncmp(*line, "Accept: app", 11) == 0 ? "Accept: *" : *line);
+	ck_assert_str_eq(said.data, next);
+	const char *path = strchr(r.url + strlen("https://"), '/');
+	ck_assert(path && strncmp(path, r.path, strlen(r.path)) == 0);
+}
+END_TEST
+
+START_TEST(test_how_many_redirects)
+{
+	static const struct {
+		const char *tool;
+		int count; /* -1: refused */
+	} tools[] = {{"{}", 0},
+		     {"{'redirects':null}", 0},
+		     {"{'redirects':0}", 0},
+		     {"{'redirects':5}", 5},
+		     {"{'redirects':6}", -1},
+		     {"{'redirects':-1}", -1},
+		     {"{'redirects':'1'}", -1},
+		     {"{'redirects':true}", -1}};
+
+	for (size_t i = 0; i < ARRAY_LEN(tools); i++) {
+		_cleanup_json_ json_t *tool = parse(tools[i].tool);
+		int count = -1;
+		struct err err;
+		int rc = http_tool_redirects(tool, &count, &err);
+		ck_assert_int_eq(rc, tools[i].count < 0 ? -ERR_INVALID : 0);
+		ck_assert_int_eq(count, tools[i].count);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("http tools");
@@ -232,5 +343,7 @@ int main(void)
 	tcase_add_loop_test(t, test_request, 0, ARRAY_LEN(requests));
 	tcase_add_loop_test(t, test_answer, 0, ARRAY_LEN(answers));
 	tcase_add_test(t, test_sealed_auth);
+	tcase_add_loop_test(t, test_redirect, 0, ARRAY_LEN(redirects));
+	tcase_add_test(t, test_how_many_redirects);
 	return suite_run("http_tool", t);
 }

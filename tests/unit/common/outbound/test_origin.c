@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "mem.h"
 #include "outbound.h"
 #include "tests/unit/suite.h"
 
@@ -110,6 +111,34 @@ START_TEST(test_equal)
 }
 END_TEST
 
+static const struct {
+	const char *base, *reference, *url;
+} joins[] = {
+	{"http://h/a/b?c#d", "e", "http://h/a/e"},
+	{"http://h/a/b?c#d", "/e?f", "http://h/e?f"},
+	{"http://h/a/b?c#d", "?e", "http://h/a/b?e"},
+	{"http://h/a/b?c#d", "#e", "http://h/a/b?c#e"},
+	{"http://h/a/b?c#d", "", "http://h/a/b?c"},
+	{"https://h:1/a/b", "//i/c", "https://i/c"},
+	{"http://h", "e", "http://h/e"},
+	{"http://h?q=/x/", "e", "http://h/e"},
+	{"http://h", "?e", "http://h?e"},
+	{"http://h/a", "https://i/b", "https://i/b"},
+	{"http://h/a", "file:///etc/passwd", "file:///etc/passwd"},
+	{"http://h/a", "javascript:x", "javascript:x"},
+	{"http://h/a/", "../b", "http://h/a/../b"},
+	{"http://h/a/", "1:2", "http://h/a/1:2"},
+	{"http://h/a/", "b/c:d", "http://h/a/b/c:d"},
+};
+
+START_TEST(test_join)
+{
+	_cleanup_free_ char *url = outbound_url_join(joins[_i].base, joins[_i].reference);
+
+	ck_assert_str_eq(url, joins[_i].url);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("origin");
@@ -118,5 +147,6 @@ int main(void)
 	tcase_add_loop_test(t, test_bad, 0, ARRAY_LEN(bad));
 	tcase_add_test(t, test_length);
 	tcase_add_loop_test(t, test_equal, 0, ARRAY_LEN(pairs));
+	tcase_add_loop_test(t, test_join, 0, ARRAY_LEN(joins));
 	return suite_run("outbound_origin", t);
 }
