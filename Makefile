@@ -38,6 +38,9 @@ BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share
 MANDIR     ?= $(DATADIR)/man
 SYSCONFDIR ?= $(PREFIX)/etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 INCLUDEDIR ?= $(PREFIX)/include
 RUN_DIR    ?= .run
 PYTHON     ?= .run/venv/bin/python
@@ -240,7 +243,8 @@ MAN5 := $(wildcard worker/*.5 beat/*.5)
 MAN7 := $(wildcard worker/*.7)
 MAN8 := $(wildcard worker/*.8 beat/*.8)
 CONF := $(wildcard deploy/conf/*.conf)
-install: all   ## install programs, manuals, headers of modules, roles.sql and the sample settings (DESTDIR PREFIX BINDIR DATADIR …)
+UNITS := $(wildcard deploy/systemd/*.service)
+install: all   ## install programs, manuals, units, headers of modules, roles.sql and the sample settings (DESTDIR PREFIX BINDIR …)
 	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
 	install -m 644 deploy/sql/roles.sql $(DESTDIR)$(DATADIR)/celeriac
@@ -252,6 +256,10 @@ install: all   ## install programs, manuals, headers of modules, roles.sql and t
 	install -m 644 $(MODULE_EXAMPLES) $(DESTDIR)$(DATADIR)/celeriac/modules
 	sed 's|@PREFIX@|$(PREFIX)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' deploy/celeriac.pc.in \
 		>$(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
+	for f in $(UNITS); do sed 's|/usr/bin/|$(BINDIR)/|; s|/etc/celeriac|$(SYSCONFDIR)/celeriac|' $$f >$(DESTDIR)$(UNITDIR)/$${f##*/}; done
+	install -m 644 deploy/systemd/celeriac.sysusers $(DESTDIR)$(SYSUSERSDIR)/celeriac.conf
+	sed 's|/etc/celeriac|$(SYSCONFDIR)/celeriac|' deploy/systemd/celeriac.tmpfiles >$(DESTDIR)$(TMPFILESDIR)/celeriac.conf
 	for f in $(CONF); do t=$(DESTDIR)$(SYSCONFDIR)/celeriac/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t; done
 uninstall:   ## remove them again (settings stay)
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
@@ -259,6 +267,7 @@ uninstall:   ## remove them again (settings stay)
 		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8))) $(DESTDIR)$(DATADIR)/celeriac/roles.sql
 	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/celeriac/,$(notdir $(MODULE_HEADERS))) $(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc \
 		$(addprefix $(DESTDIR)$(DATADIR)/celeriac/modules/,$(notdir $(MODULE_EXAMPLES)))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(SYSUSERSDIR)/celeriac.conf $(DESTDIR)$(TMPFILESDIR)/celeriac.conf
 	rmdir $(DESTDIR)$(INCLUDEDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac/modules $(DESTDIR)$(DATADIR)/celeriac 2>/dev/null || :
 clean:   ## remove build/ (the stack's state in .run/ stays)
 	rm -rf build compile_commands.json

@@ -189,11 +189,16 @@ static bool wait_for(int signals, int table, usec_t span)
 
 static void loop(struct service *s, int signals)
 {
+	usec_t watchdog = daemon_watchdog();
 	char human[HUMAN_SIZE];
 	usec_t span;
 
 	do {
 		span = tick(s);
+		if (watchdog > 0) {
+			daemon_notify("WATCHDOG=1");
+			span = span < watchdog ? span : watchdog;
+		}
 		service_human(span, human);
 		if (s->trouble_since == 0 && s->leads)
 			log_debug("beat: Waking up in %s.", human);
@@ -228,7 +233,9 @@ int service_run(const struct settings *settings, int signals)
 	log_info("beat: Starting...");
 	service_human(settings->beat_max_loop_interval, human);
 	log_debug("beat: Ticking with max interval->%s", human);
+	daemon_notify("READY=1");
 	loop(&s, signals);
+	daemon_notify("STOPPING=1");
 	log_info("beat: Shutting down...");
 	status_close(&s.status);
 	table_close(s.table);

@@ -16,6 +16,12 @@ int daemon_next_signal(int fd);
 /* Raises the descriptor limit to its ceiling; no core files with secrets in them. */
 void daemon_limits(void);
 
+/* ---- notify.c: a service manager of systemd's kind; without one nothing happens ---- */
+/* "READY=1", "STOPPING=1", "WATCHDOG=1" … to NOTIFY_SOCKET. Never waits. [any] */
+void daemon_notify(const char *what);
+/* How often WATCHDOG=1 is to be said at least: half of WATCHDOG_USEC; 0 = never. [any] */
+usec_t daemon_watchdog(void);
+
 /* ---- pidfile.c ---- */
 /* Writes our pid, refusing (ERR_CONFLICT) when the process that the file names is alive and is a
  * Celery program; stale files are replaced, whoever has their pid now. */

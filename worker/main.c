@@ -65,6 +65,8 @@ static int meant_by(struct worker *w, struct shutdown *end, int signum)
 static void wait_for_end(struct worker *w, const struct options *o, int signals,
 			 struct shutdown *end)
 {
+	bool watched = daemon_watchdog() > 0;
+
 	while (end->stage == SHUTDOWN_NONE) {
 		struct pollfd fd = {.fd = signals, .events = POLLIN};
 		int signum;
@@ -76,6 +78,8 @@ static void wait_for_end(struct worker *w, const struct options *o, int signals,
 		else if (signum != 0)
 			shutdown_signal(end, meant_by(w, end, signum));
 		watch(w, o);
+		if (watched) /* reached only by a consumer that moves */
+			daemon_notify("WATCHDOG=1");
 	}
 }
 
@@ -106,7 +110,9 @@ static int run(struct worker *w, const struct options *o, int parent)
 		log_critical("%s", err.msg);
 		quit(w, o->pidfile, err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
+	daemon_notify("READY=1");
 	wait_for_end(w, o, signals, &end);
+	daemon_notify("STOPPING=1");
 	whole = worker_stop(w, signals, &end);
 	if (atomic_load(&w->gave_up))
 		end.status = EXIT_FAILURE;

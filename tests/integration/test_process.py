@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pathlib
+import socket
 import stat
 import threading
 
@@ -229,3 +230,17 @@ def test_a_stopped_worker_is_not_stuck(make_worker, app):
     assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
     threading.Event().wait(1.5)
     assert worker.alive() and not worker.log_lines("still stands still")
+
+
+def test_what_a_service_manager_hears(make_worker, directory):
+    """Type=notify with a watchdog: ready, alive, stopping."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(30)
+        worker = make_worker(NOTIFY_SOCKET=directory / "notify", WATCHDOG_USEC="20000000")
+        assert [manager.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        worker.term()
+        heard = b"WATCHDOG=1"
+        while heard == b"WATCHDOG=1":
+            heard = manager.recv(100)
+        assert heard == b"STOPPING=1"
