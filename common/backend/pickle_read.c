@@ -1,0 +1,541 @@
+/*
+ * pickle_read.c: the part of pickle's machine (Lib/pickletools.py) that makes plain data. Opcodes
+ * that name or call anything, and those for what JSON has not (bytes, sets), are not in the table.
+ *
+ * Nothing it makes is deeper than BOUND_JSON_DEPTH. A container that the memo gives a second time
+ * may hold itself, or stand for gigabytes: what has such is copied in the end, so deep and so many
+ * values at most, and the containers of the memo are emptied, whoever holds whom.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "json.h"
+#include "mem.h"
+#include "pickle.h"
+
+#define SHARED_VALUES (1u << 20) /* in a value of which parts are in it more than once */
+
+struct item {
+	json_t *value; /* NULL: a mark */
+	size_t depth;  /* of containers in it, those of the memo not counted */
+	bool is_tuple; /* which cannot be filled any more */
+};
+
+struct reader {
+	const unsigned char *p, *end;
+	struct item *stack, *memo;
+	size_t count, size, memo_count, memo_size;
+	bool shared; /* a container came from the memo */
+	bool stopped;
+	struct err *err;
+};
+
+static int damaged(struct reader *r)
+{
+	return err_set(r->err, ERR_INVALID, "a damaged pickle");
+}
+
+static int holds_itself(struct err *err)
+{
+	return err_set(err, ERR_TOOBIG, "a pickle that holds itself, or more than it may");
+}
+
+static struct item *grow(struct item **items, size_t count, size_t *size)
+{
+	if (count == *size) {
+		*size = *size ? *size * 2 : 32;
+		*items = xrealloc(*items, *size * sizeof(**items));
+	}
+	return &(*items)[count];
+}
+
+/* Takes `value` (NULL: a mark). */
+static int push(struct reader *r, json_t *value, size_t depth)
+{
+	if (depth > BOUND_JSON_DEPTH) {
+		json_decref(value);
+		return err_set(r->err, ERR_TOOBIG, "a pickle nested deeper than %d",
+			       BOUND_JSON_DEPTH);
+	}
+	*grow(&r->stack, r->count, &r->size) = (struct item){.value = value, .depth = depth};
+	r->count++;
+	return 0;
+}
+
+/* ---- arguments of opcodes ---- */
+
+/* `size` bytes of the pickle; NULL when there are fewer. */
+static const unsigned char *bytes(struct reader *r, size_t size)
+{
+	const unsigned char *p = r->p;
+
+	if ((size_t)(r->end - p) < size)
+		return NULL;
+	r->p += size;
+	return p;
+}
+
+/* The next `size` (at most 8) bytes, the lowest first. */
+static bool number(struct reader *r, size_t size, uint64_t *ret)
+{
+	const unsigned char *p = bytes(r, size);
+	uint64_t value = 0;
+
+	for (size_t i = 0; p != NULL && i < size; i++)
+		value |= (uint64_t)p[i] << (8 * i);
+	*ret = value;
+	return p != NULL;
+}
+
+/* ---- opcodes: `size` is of the argument, or of the number that says how long it is ---- */
+
+static int op_skip(struct reader *r, size_t size)
+{
+	return bytes(r, size) != NULL ? 0 : damaged(r);
+}
+
+static int op_stop(struct reader *r, unused_arg size_t size)
+{
+	r->stopped = true;
+	return 0;
+}
+
+static int op_mark(struct reader *r, unused_arg size_t size)
+{
+	return push(r, NULL, 0);
+}
+
+static int op_none(struct reader *r, unused_arg size_t size)
+{
+	return push(r, json_null(), 0);
+}
+
+static int op_true(struct reader *r, unused_arg size_t size)
+{
+	return push(r, json_true(), 0);
+}
+
+static int op_false(struct reader *r, unused_arg size_t size)
+{
+	return push(r, json_false(), 0);
+}
+
+static int op_int(struct reader *r, size_t size)
+{
+	uint64_t value;
+
+	if (!number(r, size, &value))
+		return damaged(r);
+	return push(r, json_integer(size == 4 ? (int32_t)(uint32_t)value : (json_int_t)value), 0);
+}
+
+/* An integer of `size` bytes, the lowest first, with its sign. */
+static int push_long(struct reader *r, const unsigned char *p, size_t size)
+{
+	uint64_t value = size > 0 && (p[size - 1] & 0x80) != 0 ? UINT64_MAX : 0;
+
+	if (size > 8)
+		return err_set(r->err, ERR_UNSUPPORTED, "a pickled integer of %zu bytes", size);
+	for (size_t i = 0; i < size; i++) {
+		value &= ~((uint64_t)0xff << (8 * i));
+		value |= (uint64_t)p[i] << (8 * i);
+	}
+	return push(r, json_integer((json_int_t)value), 0);
+}
+
+static int op_long(struct reader *r, size_t size)
+{
+	uint64_t len;
+	const unsigned char *p = number(r, size, &len) ? bytes(r, len) : NULL;
+
+	return p != NULL ? push_long(r, p, len) : damaged(r);
+}
+
+static int op_float(struct reader *r, size_t size)
+{
+	const unsigned char *p = bytes(r, size);
+	uint64_t bits = 0;
+	json_t *value;
+	double real;
+	int rc = 0;
+
+	for (size_t i = 0; p != NULL && i < size; i++)
+		bits = bits << 8 | p[i];
+	memcpy(&real, &bits, sizeof(real));
+	if (p == NULL)
+		return damaged(r);
+	if (__builtin_isfinite(real))
+		value = json_real(real);
+	else
+		rc = json_make_number(__builtin_isnan(real) ? "NaN"
+				      : real < 0	    ? "-Infinity"
+							    : "Infinity",
+				      &value, r->err);
+	return rc < 0 ? rc : push(r, value, 0);
+}
+
+static int op_text(struct reader *r, size_t size)
+{
+	uint64_t len;
+	const unsigned char *p = number(r, size, &len) ? bytes(r, len) : NULL;
+
+	if (p == NULL)
+		return damaged(r);
+	return push(r, json_text((const char *)p, len, false), 0);
+}
+
+static int op_list(struct reader *r, unused_arg size_t size)
+{
+	return push(r, json_array(), 1);
+}
+
+static int op_dict(struct reader *r, unused_arg size_t size)
+{
+	return push(r, json_object(), 1);
+}
+
+/* The place after the last mark; false when there is none. */
+static bool find_mark(const struct reader *r, size_t *ret_first)
+{
+	size_t at = r->count;
+
+	while (at > 0 && r->stack[at - 1].value != NULL)
+		at--;
+	*ret_first = at;
+	return at > 0;
+}
+
+static void drop(struct reader *r, size_t count)
+{
+	while (r->count > count)
+		json_decref(r->stack[--r->count].value);
+}
+
+/* A tuple of everything from `first` on, which goes from the stack down to `left`. */
+static int push_tuple(struct reader *r, size_t first, size_t left)
+{
+	json_t *list = json_array();
+	size_t depth = 0;
+	int rc;
+
+	for (size_t i = first; i < r->count; i++) {
+		depth = r->stack[i].depth > depth ? r->stack[i].depth : depth;
+		json_array_append(list, r->stack[i].value);
+	}
+	drop(r, left);
+	rc = push(r, list, depth + 1);
+	if (rc == 0)
+		r->stack[r->count - 1].is_tuple = true;
+	return rc;
+}
+
+static int op_tuple_marked(struct reader *r, unused_arg size_t size)
+{
+	size_t first;
+
+	return find_mark(r, &first) ? push_tuple(r, first, first - 1) : damaged(r);
+}
+
+/* Are there `count` values at the top, and no mark among them? */
+static bool has_values(const struct reader *r, size_t count)
+{
+	if (r->count < count)
+		return false;
+	for (size_t i = r->count - count; i < r->count; i++) {
+		if (r->stack[i].value == NULL)
+			return false;
+	}
+	return true;
+}
+
+static int op_tuple(struct reader *r, size_t count)
+{
+	return has_values(r, count) ? push_tuple(r, r->count - count, r->count - count)
+				    : damaged(r);
+}
+
+/* The container below `first`, which what is above it goes into. */
+static struct item *container_below(struct reader *r, size_t first, json_type type)
+{
+	struct item *at = first > 0 ? &r->stack[first - 1] : NULL;
+
+	return at != NULL && at->value != NULL && json_typeof(at->value) == type && !at->is_tuple
+		       ? at
+		       : NULL;
+}
+
+/* What holds `inner` is that much deeper. */
+static int deepen(struct reader *r, struct item *outer, const struct item *inner)
+{
+	if (inner->depth + 1 > outer->depth)
+		outer->depth = inner->depth + 1;
+	return outer->depth <= BOUND_JSON_DEPTH
+		       ? 0
+		       : err_set(r->err, ERR_TOOBIG, "a pickle nested deeper than %d",
+				 BOUND_JSON_DEPTH);
+}
+
+static int fill_list(struct reader *r, size_t first, size_t left)
+{
+	struct item *list = container_below(r, left, JSON_ARRAY);
+
+	if (list == NULL)
+		return damaged(r);
+	for (size_t i = first; i < r->count; i++) {
+		int rc = deepen(r, list, &r->stack[i]);
+
+		if (rc == 0 && json_array_append(list->value, r->stack[i].value) < 0)
+			rc = holds_itself(r->err);
+		if (rc < 0)
+			return rc;
+	}
+	drop(r, left);
+	return 0;
+}
+
+static int op_append(struct reader *r, unused_arg size_t size)
+{
+	return has_values(r, 2) ? fill_list(r, r->count - 1, r->count - 1) : damaged(r);
+}
+
+static int op_appends(struct reader *r, unused_arg size_t size)
+{
+	size_t first;
+
+	return find_mark(r, &first) ? fill_list(r, first, first - 1) : damaged(r);
+}
+
+/* As JSON says what is no text: Python's json.dumps. */
+static json_t *key_of(const json_t *value)
+{
+	char text[24];
+
+	if (json_is_string(value) && !json_is_python_number(value))
+		return json_incref((json_t *)(uintptr_t)value);
+	if (!json_is_integer(value))
+		return NULL;
+	snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+	return json_string(text);
+}
+
+static int set_item(struct reader *r, struct item *dict, size_t at)
+{
+	_cleanup_json_ json_t *key = key_of(r->stack[at].value);
+	const char *name = json_string_value(key);
+	int rc;
+
+	if (name == NULL || strlen(name) != json_string_length(key))
+		return err_set(r->err, ERR_UNSUPPORTED,
+			       "a pickled dict with a key that is no text");
+	rc = deepen(r, dict, &r->stack[at + 1]);
+	if (rc == 0 && json_object_set_nocheck(dict->value, name, r->stack[at + 1].value) < 0)
+		rc = holds_itself(r->err);
+	return rc;
+}
+
+static int fill_dict(struct reader *r, size_t first, size_t left)
+{
+	struct item *dict = container_below(r, left, JSON_OBJECT);
+	int rc = 0;
+
+	if (dict == NULL || (r->count - first) % 2 != 0)
+		return damaged(r);
+	for (size_t i = first; rc == 0 && i < r->count; i += 2)
+		rc = set_item(r, dict, i);
+	drop(r, left);
+	return rc;
+}
+
+static int op_set_item(struct reader *r, unused_arg size_t size)
+{
+	return has_values(r, 3) ? fill_dict(r, r->count - 2, r->count - 2) : damaged(r);
+}
+
+static int op_set_items(struct reader *r, unused_arg size_t size)
+{
+	size_t first;
+
+	return find_mark(r, &first) ? fill_dict(r, first, first - 1) : damaged(r);
+}
+
+/* ---- the memo: Python's pickler numbers what it keeps from 0 on ---- */
+
+static int keep(struct reader *r, uint64_t number)
+{
+	struct item *at;
+
+	if (!has_values(r, 1) || number != r->memo_count)
+		return damaged(r);
+	at = grow(&r->memo, r->memo_count, &r->memo_size);
+	r->memo_count++;
+	*at = r->stack[r->count - 1];
+	json_incref(at->value);
+	return 0;
+}
+
+static int op_memoize(struct reader *r, unused_arg size_t size)
+{
+	return keep(r, r->memo_count);
+}
+
+static int op_put(struct reader *r, size_t size)
+{
+	uint64_t at;
+
+	return number(r, size, &at) ? keep(r, at) : damaged(r);
+}
+
+static int op_get(struct reader *r, size_t size)
+{
+	uint64_t at;
+	const struct item *kept;
+
+	if (!number(r, size, &at) || at >= r->memo_count)
+		return damaged(r);
+	kept = &r->memo[at];
+	r->shared |= json_is_array(kept->value) || json_is_object(kept->value);
+	if (push(r, json_incref(kept->value), 0) < 0)
+		return -ERR_TOOBIG;
+	r->stack[r->count - 1].is_tuple = kept->is_tuple;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static const struct {
+	int (*run)(struct reader *r, size_t size);
+	size_t size;
+} g_ops[256] = {
+	[0x80] = {op_skip, 1}, /* PROTO */
+	[0x95] = {op_skip, 8}, /* FRAME */
+	['.'] = {op_stop, 0},	   ['('] = {op_mark, 0},     ['N'] = {op_none, 0},
+	[0x88] = {op_true, 0},	   [0x89] = {op_false, 0},   ['K'] = {op_int, 1},
+	['M'] = {op_int, 2},	   ['J'] = {op_int, 4},	     [0x8a] = {op_long, 1},
+	[0x8b] = {op_long, 4},	   ['G'] = {op_float, 8},    [0x8c] = {op_text, 1},
+	['X'] = {op_text, 4},	   [0x8d] = {op_text, 8},    [']'] = {op_list, 0},
+	['}'] = {op_dict, 0},	   [')'] = {op_tuple, 0},    [0x85] = {op_tuple, 1},
+	[0x86] = {op_tuple, 2},	   [0x87] = {op_tuple, 3},   ['t'] = {op_tuple_marked, 0},
+	['a'] = {op_append, 0},	   ['e'] = {op_appends, 0},  ['s'] = {op_set_item, 0},
+	['u'] = {op_set_items, 0}, [0x94] = {op_memoize, 0}, ['q'] = {op_put, 1},
+	['r'] = {op_put, 4},	   ['h'] = {op_get, 1},	     ['j'] = {op_get, 4},
+};
+
+static int run(struct reader *r)
+{
+	int rc = 0;
+
+	while (rc == 0 && !r->stopped) {
+		const unsigned char *op = bytes(r, 1);
+
+		if (op == NULL)
+			return damaged(r);
+		if (g_ops[*op].run == NULL)
+			return err_set(r->err, ERR_UNSUPPORTED,
+				       "a pickle of more than plain data (opcode 0x%02x)", *op);
+		rc = g_ops[*op].run(r, g_ops[*op].size);
+	}
+	return rc;
+}
+
+/* ---- the value as a tree ---- */
+
+struct copying {
+	size_t left; /* values */
+	struct err *err;
+};
+
+static int copy(struct copying *c, json_t *value, size_t depth, json_t **ret);
+
+static int copy_array(struct copying *c, json_t *array, size_t depth, json_t **ret)
+{
+	_cleanup_json_ json_t *made = json_array();
+	json_t *each;
+	size_t i;
+
+	json_array_foreach(array, i, each)
+	{
+		json_t *one = NULL;
+		int rc = copy(c, each, depth, &one);
+
+		if (rc < 0)
+			return rc;
+		json_array_append_new(made, one);
+	}
+	*ret = TAKE(made);
+	return 0;
+}
+
+static int copy_object(struct copying *c, json_t *object, size_t depth, json_t **ret)
+{
+	_cleanup_json_ json_t *made = json_object();
+	const char *key;
+	json_t *each;
+
+	json_object_foreach(object, key, each)
+	{
+		json_t *one = NULL;
+		int rc = copy(c, each, depth, &one);
+
+		if (rc < 0)
+			return rc;
+		json_object_set_new_nocheck(made, key, one);
+	}
+	*ret = TAKE(made);
+	return 0;
+}
+
+static int copy(struct copying *c, json_t *value, size_t depth, json_t **ret)
+{
+	if (depth >= BOUND_JSON_DEPTH || c->left == 0)
+		return holds_itself(c->err);
+	c->left--;
+	if (json_is_array(value))
+		return copy_array(c, value, depth + 1, ret);
+	if (json_is_object(value))
+		return copy_object(c, value, depth + 1, ret);
+	*ret = json_incref(value);
+	return 0;
+}
+
+static int take_value(struct reader *r, json_t **ret)
+{
+	struct copying c = {SHARED_VALUES, r->err};
+
+	if (r->count != 1 || r->stack[0].value == NULL)
+		return damaged(r);
+	if (r->shared)
+		return copy(&c, r->stack[0].value, 0, ret);
+	*ret = json_incref(r->stack[0].value);
+	return 0;
+}
+
+static void release(struct reader *r)
+{
+	for (size_t i = 0; r->shared && i < r->memo_count; i++) {
+		json_array_clear(r->memo[i].value);
+		json_object_clear(r->memo[i].value);
+	}
+	drop(r, 0);
+	for (size_t i = 0; i < r->memo_count; i++)
+		json_decref(r->memo[i].value);
+	free(r->stack);
+	free(r->memo);
+}
+
+int pickle_read(struct slice text, json_t **ret, struct err *err)
+{
+	struct reader r = {.p = (const unsigned char *)text.data, .err = err};
+	int rc;
+
+	if (text.len > BOUND_RESULT_BYTES)
+		return err_set(err, ERR_TOOBIG, "a pickle of %zu bytes", text.len);
+	if (text.len < 2 || r.p[0] != PICKLE_MARK)
+		return err_set(err, ERR_INVALID, "no pickle");
+	r.end = r.p + text.len;
+	rc = run(&r);
+	if (rc == 0)
+		rc = take_value(&r, ret);
+	release(&r);
+	return rc;
+}

@@ -1,0 +1,272 @@
+/* Pickles: what Python makes of plain data is read, whole; everything else is refused. */
+#include <string.h>
+
+#include "bounds.h"
+#include "common/backend/pickle.h"
+#include "json.h"
+#include "mem.h"
+#include "tests/unit/suite.h"
+
+static struct err g_err;
+
+static json_t *parse(const char *text)
+{
+	json_t *value = NULL;
+
+	ck_assert_msg(json_load_python(text, strlen(text), &value, &g_err) == 0, "%s", g_err.msg);
+	return value;
+}
+
+static int read_bytes(const char *data, size_t len, json_t **ret)
+{
+	g_err = (struct err){0};
+	return pickle_read((struct slice){data, len}, ret, &g_err);
+}
+
+static char *dump(const json_t *value)
+{
+	struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
+	char *text;
+	size_t len;
+
+	json_dump_python(value, &out);
+	ck_assert_int_eq(buf_take(&out, &text, &len, &g_err), 0);
+	return text;
+}
+
+static const char *const g_values[] = {
+	"null",
+	"true",
+	"false",
+	"0",
+	"-1",
+	"2147483647",
+	"-2147483648",
+	"2147483648",
+	"-9223372036854775808",
+	"9223372036854775807",
+	"1.5",
+	"-0.1",
+	"NaN",
+	"Infinity",
+	"-Infinity",
+	"\"\"",
+	"\"\\u00e9\\ud83d\\ude00 \\u0000 \\u0001n12\"",
+	"[]",
+	"{}",
+	"[1, [2.5, [null, \"x\"]], {\"a\": {\"b\": [true]}, \"\": \"\", \"\\u00e9\": 1}]",
+};
+
+START_TEST(test_round)
+{
+	_cleanup_json_ json_t *value = parse(g_values[_i]), *again = NULL;
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_RESULT_BYTES);
+	_cleanup_free_ char *text = NULL;
+
+	ck_assert_int_eq(pickle_write(value, &out, &g_err), 0);
+	ck_assert_msg(read_bytes(out.data, out.len, &again) == 0, "%s", g_err.msg);
+	text = dump(again);
+	ck_assert_str_eq(text, g_values[_i]);
+	/* cut short at every place */
+	for (size_t len = 0; len < out.len; len++) {
+		json_t *part = NULL;
+		_cleanup_free_ char *copy = xmalloc(len + 1);
+
+		memcpy(copy, out.data, len);
+		ck_assert_int_lt(read_bytes(copy, len, &part), 0);
+	}
+}
+END_TEST
+
+/* As Python 3.11 pickles it by default. */
+#define P(text) text, sizeof(text) - 1
+static const struct {
+	const char *data;
+	size_t len;
+	const char *json;
+} g_python[] = {
+	/* protocol 4: pickle.dumps({"a": (1, 2), "b": [300, 70000, -1, 2**40, 1.5, True, None]}) */
+	{P("\x80\x04\x95\x3c\0\0\0\0\0\0\0}\x94(\x8c\x01"
+	   "a\x94K\x01K\x02\x86\x94\x8c\x01"
+	   "b\x94]\x94(M,\x01Jp\x11\x01\0J\xff\xff\xff\xff\x8a\x06\0\0\0\0\0\x01G?"
+	   "\xf8\0\0\0\0\0\0\x88N"
+	   "eu."),
+	 "{\"a\": [1, 2], \"b\": [300, 70000, -1, 1099511627776, 1.5, true, null]}"},
+	/* protocol 2: x = [1]; [x, x, "s", "s"] with one "s" */
+	{P("\x80\x02]q\0(]q\x01K\x01"
+	   "ah\x01X\x01\0\0\0sq\x02h\x02"
+	   "e."),
+	 "[[1], [1], \"s\", \"s\"]"},
+	{P("\x80\x02}q\0(K\x01K\x02X\x01\0\0\0aNu."), "{\"1\": 2, \"a\": null}"},
+	{P("\x80\x02}X\x01\0\0\0kK\x05s."), "{\"k\": 5}"},
+	{P("\x80\x02(K\x01K\x02K\x03K\x04t."), "[1, 2, 3, 4]"},
+	{P("\x80\x02)."), "[]"},
+};
+
+START_TEST(test_python)
+{
+	_cleanup_json_ json_t *value = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	ck_assert_msg(read_bytes(g_python[_i].data, g_python[_i].len, &value) == 0, "%s",
+		      g_err.msg);
+	text = dump(value);
+	ck_assert_str_eq(text, g_python[_i].json);
+}
+END_TEST
+
+static const struct {
+	const char *data;
+	size_t len;
+	enum err_code code;
+} g_refused[] = {
+	{P("\x80\x02"
+	   "cos\nsystem\n(X\x02\0\0\0idtR."),
+	 ERR_UNSUPPORTED},					       /* GLOBAL, REDUCE */
+	{P("\x80\x04\x8c\x02os\x8c\x06system\x93."), ERR_UNSUPPORTED}, /* STACK_GLOBAL */
+	{P("\x80\x02\x82\x01."), ERR_UNSUPPORTED},		       /* EXT1 */
+	{P("\x80\x02Q."), ERR_UNSUPPORTED},			       /* BINPERSID */
+	{P("\x80\x03"
+	   "C\x01x."),
+	 ERR_UNSUPPORTED},		      /* bytes */
+	{P("\x80\x02]q\0h\0a."), ERR_TOOBIG}, /* a list in itself */
+	{P("\x80\x02}q\0X\x01\0\0\0aq\1]q\2h\0ash\2a."), ERR_INVALID},
+	{P("\x80\x02}q\0X\x01\0\0\0a]q\1h\0as."), ERR_TOOBIG},	       /* a dict in a list in it */
+	{P("\x80\x02}NK\x01s."), ERR_UNSUPPORTED},		       /* a key that is None */
+	{P("\x80\x02}X\x02\0\0\0a\0NsN."), ERR_UNSUPPORTED},	       /* a key with a NUL */
+	{P("\x80\x02\x8a\x09\0\0\0\0\0\0\0\0\x01."), ERR_UNSUPPORTED}, /* 2**64 */
+	{P("\x80\x02."), ERR_INVALID},				       /* nothing */
+	{P("\x80\x02NN."), ERR_INVALID},			       /* two things */
+	{P("\x80\x02(."), ERR_INVALID},				       /* a mark */
+	{P("\x80\x02N(e."), ERR_INVALID},			       /* into no list */
+	{P("\x80\x02)Na."), ERR_INVALID},			       /* into a tuple */
+	{P("\x80\x02"
+	   "e."),
+	 ERR_INVALID},
+	{P("\x80\x02}(Nu."), ERR_INVALID}, /* a key without a value */
+	{P("\x80\x02h\0."), ERR_INVALID},
+	{P("\x80\x02Nq\x07."), ERR_INVALID}, /* beyond the memo */
+	{P("\x80\x02X\xff\xff\xff\xff."), ERR_INVALID},
+	{P("\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff."), ERR_INVALID},
+	{P("(dp0\n."), ERR_INVALID}, /* protocol 0 */
+};
+
+START_TEST(test_refused)
+{
+	json_t *value = NULL;
+
+	ck_assert_msg(read_bytes(g_refused[_i].data, g_refused[_i].len, &value) ==
+			      -(int)g_refused[_i].code,
+		      "%s", g_err.msg);
+	ck_assert_ptr_null(value);
+}
+END_TEST
+
+/* A list of two of the last list, and so on: a few bytes that would be gigabytes. */
+START_TEST(test_bomb)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(1 << 20);
+	json_t *value = NULL;
+
+	buf_append(&out, "\x80\x02(]q\0", 6);
+	for (unsigned char i = 0; i < 60; i++) {
+		buf_append(&out, "](h", 3);
+		buf_append(&out, &i, 1);
+		buf_append_char(&out, 'h');
+		buf_append(&out, &i, 1);
+		buf_append(&out, "eq", 2);
+		buf_append(&out, &(unsigned char){i + 1}, 1);
+	}
+	buf_append(&out, "t.", 2);
+	ck_assert_int_eq(read_bytes(out.data, out.len, &value), -ERR_TOOBIG);
+}
+END_TEST
+
+/* A chain of lists of the memo, each put into the one before when all are there. */
+START_TEST(test_chain)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(8 << 20);
+	json_t *value = NULL;
+
+	buf_append(&out, "\x80\x02(", 3);
+	for (unsigned i = 0; i < 100000; i++) {
+		buf_append(&out, "]r", 2);
+		buf_append(&out, &i, 4);
+	}
+	for (unsigned i = 0; i + 1 < 100000; i++) {
+		buf_append_char(&out, 'j');
+		buf_append(&out, &i, 4);
+		buf_append_char(&out, 'j');
+		buf_append(&out, &(unsigned){i + 1}, 4);
+		buf_append_char(&out, 'a');
+	}
+	buf_append(&out, "t.", 2);
+	ck_assert_int_eq(read_bytes(out.data, out.len, &value), -ERR_TOOBIG);
+}
+END_TEST
+
+START_TEST(test_deep)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(1 << 20);
+	_cleanup_json_ json_t *value = NULL;
+
+	for (size_t depth = BOUND_JSON_DEPTH; depth <= BOUND_JSON_DEPTH + 1; depth++) {
+		buf_reset(&out);
+		buf_append(&out, "\x80\x02", 2);
+		for (size_t i = 0; i < depth; i++)
+			buf_append_char(&out, ']');
+		for (size_t i = 1; i < depth; i++)
+			buf_append_char(&out, 'a');
+		buf_append_char(&out, '.');
+		ck_assert_int_eq(read_bytes(out.data, out.len, &value),
+				 depth > BOUND_JSON_DEPTH ? -ERR_TOOBIG : 0);
+	}
+}
+END_TEST
+
+/* Bytes of every kind behind the first two: none of it is more than an error. */
+START_TEST(test_noise)
+{
+	unsigned seed = 7;
+
+	for (int round = 0; round < 20000; round++) {
+		char data[64] = "\x80\x04";
+		static const char ops[] = "().NK]}aesuhqX\x8c\x94\x85\x86\x87t\x95MJG\x88";
+		_cleanup_json_ json_t *value = NULL;
+
+		for (size_t i = 2; i < sizeof(data); i++) {
+			seed = seed * 1103515245u + 12345u;
+			data[i] = (seed >> 20) % 4 ? ops[(seed >> 16) % (sizeof(ops) - 1)]
+						   : (char)(seed >> 24) % 4;
+		}
+		if (read_bytes(data, sizeof(data), &value) < 0)
+			ck_assert_int_ne(g_err.code, 0);
+	}
+}
+END_TEST
+
+START_TEST(test_unwritable)
+{
+	_cleanup_json_ json_t *value = parse("[\"\\ud800\"]");
+	_cleanup_buf_ struct buf out = BUF_INIT(100), small = BUF_INIT(10);
+	_cleanup_json_ json_t *large = parse("\"0123456789\"");
+
+	ck_assert_int_eq(pickle_write(value, &out, &g_err), -ERR_UNSUPPORTED);
+	ck_assert_int_eq(pickle_write(large, &small, &g_err), -ERR_TOOBIG);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = tcase_create("pickle");
+
+	tcase_add_loop_test(c, test_round, 0, (int)ARRAY_LEN(g_values));
+	tcase_add_loop_test(c, test_python, 0, (int)ARRAY_LEN(g_python));
+	tcase_add_loop_test(c, test_refused, 0, (int)ARRAY_LEN(g_refused));
+	tcase_add_test(c, test_bomb);
+	tcase_add_test(c, test_chain);
+	tcase_add_test(c, test_deep);
+	tcase_add_test(c, test_noise);
+	tcase_add_test(c, test_unwritable);
+	return suite_run("pickle", c);
+}
