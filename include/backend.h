@@ -1,5 +1,5 @@
 /*
- * backend.h: where results go: Redis, or nowhere (disabled://). One table of drivers
+ * backend.h: where results go: Redis, a database, or nowhere (disabled://). One table of drivers
  * (common/backend/) is behind it.
  */
 #ifndef CELERIAC_BACKEND_H
@@ -30,18 +30,26 @@ struct task_meta {
 	const json_t *stamped_headers, *stamps; /* array of names and object, or NULL */
 };
 
-/* A meta as one key to be written: the same whichever connection writes it. */
+/* A meta to be written: a key in Redis, the same whichever connection writes it, or a row. */
 struct backend_write {
 	char *key;
 	char *value;
 	size_t len;
-	int64_t ttl; /* seconds, 0 = for ever */
+	int64_t ttl;		  /* seconds, 0 = for ever */
+	struct database_row *row; /* of the database, instead of key and value */
 };
+/* NULL is fine. */
+void database_row_free(struct database_row *row);
 void backend_write_done(struct backend_write *w);
 
 struct backend;
 /* Whether results can be written as the settings say; no server is asked. [init] */
 int backend_check(const struct settings *s, struct err *err) must_check;
+enum backend_kind { BACKEND_NOWHERE, BACKEND_REDIS, BACKEND_DATABASE };
+/* Of settings that backend_check takes. [any] */
+enum backend_kind backend_kind(const struct settings *s);
+/* Whether a BACKEND_DATABASE answers; nothing is made there. Blocks. [init] */
+int backend_reach(const struct settings *s, struct err *err) must_check;
 /* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same
  * Redis. [init] */
 int backend_open(const struct settings *s, const struct redis_address *broker,
@@ -78,7 +86,8 @@ bool backend_compresses(const struct backend *b);
 /* Python's repr of a stored exception: "RuntimeError('boo')". Given. [any] */
 char *backend_exception_repr(const json_t *exception);
 /* The metas of `count` tasks: an array of objects, null where nothing is stored. Given. What is
- * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a backend. Blocks. [any] */
+ * stored but no meta is ERR_PROTOCOL. ERR_UNSUPPORTED without a backend. One of a
+ * database whose result cannot be read has none. Blocks. [any] */
 int backend_get_many(struct backend *b, const char *const *task_ids, size_t count, usec_t deadline,
 		     json_t **ret, struct err *err) must_check;
 

@@ -1,5 +1,6 @@
 /*
- * pg.h: PostgreSQL connections for common/store; nobody else writes SQL.
+ * pg.h: PostgreSQL connections for common/store and the database backend of results; nobody else
+ * writes SQL.
  *
  * A pool of a few connections, each used by one thread at a time between pg_get and pg_put; made on
  * demand, checked and remade after an outage. All values travel as text parameters, never inside

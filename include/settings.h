@@ -63,6 +63,8 @@ struct settings {
 	bool result_extended;
 	const char *result_serializer, *result_compression; /* compression: "" = none */
 	struct str_list result_accept_content; /* empty: whatever result_serializer says */
+	bool result_pickle; /* of a database backend: as Celery up to 5.6 reads it */
+	const char *database_table_names, *database_table_schemas; /* JSON objects, "" = none */
 	usec_t result_chord_retry_interval;
 	bool result_backend_always_retry;
 	bool task_inherit_parent_priority;

@@ -57,8 +57,9 @@ int task_fail_chord(struct task_ctx *ctx, const json_t *body, const char *text, 
 		    struct err *err) must_check;
 /* The backend, for those who read results. */
 struct backend *task_ctx_backend(struct task_ctx *ctx);
-/* What the worker looks after in the backend is looked at soon (celery.backend_cleanup). */
-void task_cleanup_backend(struct task_ctx *ctx);
+/* celery.backend_cleanup: what the worker looks after in the backend is looked at soon; what does
+ * not expire by itself is forgotten. Blocks. */
+int task_cleanup_backend(struct task_ctx *ctx, struct err *err) must_check;
 
 /* The row of a TASK_STORED task, filled by the task before it returns, written by the worker after.
  * Pointers must stay valid until the cleanup, which the worker calls once everything is stored. */

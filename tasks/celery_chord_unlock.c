@@ -79,8 +79,11 @@ static int read_some(struct task_ctx *ctx, const json_t *ids, size_t first, json
 		*ret_ready = is_ready(json_member_str(meta, "status"));
 		if (!*ret_ready)
 			return 0;
+		if (result == NULL)
+			return err_set(err, ERR_PROTOCOL, "the result of %.80s cannot be read",
+				       some[i]);
 		json_array_append_new(parts,
-				      json_pack("[i, s, s, O?, s]", 1, some[i],
+				      json_pack("[i, s, s, O, s]", 1, some[i],
 						json_member_str(meta, "status"), result, ""));
 	}
 	return 0;
@@ -147,18 +150,18 @@ static int run_unlock(struct task_ctx *ctx, json_t *const *values, json_t **ret_
 		      struct err *err)
 {
 	_cleanup_json_ json_t *ids = json_array(), *parts = json_array();
+	struct err why = {0};
 	bool ready = true;
 	int rc = collect_ids(ctx, values[UNLOCK_RESULT], 1, ids, err);
 
-	for (size_t at = 0; rc == 0 && ready && at < json_array_size(ids); at += READ_AT_ONCE)
-		rc = read_some(ctx, ids, at, parts, &ready, err);
-	if (rc < 0 && err_is_transient(err))
-		return look_again(ctx, values, err);
 	if (rc < 0)
 		return rc;
-	if (!ready)
+	for (size_t at = 0; rc == 0 && ready && at < json_array_size(ids); at += READ_AT_ONCE)
+		rc = read_some(ctx, ids, at, parts, &ready, &why);
+	if (!ready || (rc < 0 && err_is_transient(&why)))
 		return look_again(ctx, values, err);
-	rc = unlock(ctx, values, parts, err);
+	rc = rc < 0 ? task_fail_chord(ctx, values[UNLOCK_BODY], why.msg, NULL, err)
+		    : unlock(ctx, values, parts, err);
 	if (rc == 0)
 		*ret_result = json_null();
 	return rc;

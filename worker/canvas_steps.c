@@ -14,6 +14,7 @@
 struct follower canvas_follower(const struct request *r, struct settle_steps *steps)
 {
 	const struct settings *s = &r->worker->settings;
+	const struct backend *b = r->worker->backend;
 
 	return (struct follower){
 		.worker = r->worker,
@@ -23,7 +24,8 @@ struct follower canvas_follower(const struct request *r, struct settle_steps *st
 			    .default_queue = s->task_default_queue,
 			    .reply_to = r->message->reply_to,
 			    .priority = s->task_inherit_parent_priority ? r->message->priority : -1,
-			    .errbacks_on_header = s->task_allow_error_cb_on_chord_header}};
+			    .errbacks_on_header = s->task_allow_error_cb_on_chord_header,
+			    .polls_chords = !backend_counts_chords(b) && !backend_is_disabled(b)}};
 }
 
 void canvas_truncate(struct settle_steps *steps, size_t count)
@@ -99,7 +101,7 @@ static int add_chord(const struct follower *f, const struct signature_chord *cho
 	int rc;
 
 	if (!backend_counts_chords(f->worker->backend))
-		return 0; /* the parts find that out */
+		return 0; /* celery.chord_unlock was sent, or the parts find it out */
 	rc = chord->size > 0 ? add_size(f, chord, err) : 0;
 	if (rc == 0 && chord->results != NULL) {
 		rc = backend_group_encode(f->worker->backend, chord->group_id, chord->results, &w,

@@ -83,6 +83,19 @@ static void check_brokers(const struct settings *s, int *failures)
 	}
 }
 
+static void check_backend(const struct settings *s, int *failures)
+{
+	struct err err = {0};
+	int rc = backend_check(s, &err);
+
+	if (rc < 0)
+		return; /* that was said */
+	if (backend_kind(s) == BACKEND_REDIS)
+		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, failures);
+	else if (backend_kind(s) == BACKEND_DATABASE)
+		verdict("backend", backend_reach(s, &err) < 0 ? &err : NULL, "answers", failures);
+}
+
 static void check_store(const struct settings *s, int *failures)
 {
 	struct store *store = NULL;
@@ -254,9 +267,7 @@ int check_run(const struct settings *s)
 	int failures = 0;
 
 	check_brokers(s, &failures);
-	if (s->result_backend != NULL && s->result_backend[0] != '\0' &&
-	    strncmp(s->result_backend, "disabled", 8) != 0)
-		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, &failures);
+	check_backend(s, &failures);
 	check_store(s, &failures);
 	check_way_out(s, &failures);
 	check_engine(s, &failures);

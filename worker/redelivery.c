@@ -82,8 +82,9 @@ static bool is_done(struct request *r)
 	if (!ask(r, load_meta, &meta))
 		return true;
 	status = json_member_str(meta, "status");
-	if (status == NULL || strcmp(status, "SUCCESS") != 0)
-		return false;
+	if (status == NULL || strcmp(status, "SUCCESS") != 0 ||
+	    json_object_get(meta, "result") == NULL)
+		return false; /* nor when nobody can say what it returned */
 	settle_again(r, meta);
 	return true;
 }

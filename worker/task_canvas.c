@@ -109,7 +109,8 @@ int task_fail_chord(struct task_ctx *ctx, const json_t *body, const char *text, 
 	return rc;
 }
 
-void task_cleanup_backend(struct task_ctx *ctx)
+int task_cleanup_backend(struct task_ctx *ctx, struct err *err)
 {
 	chord_sweep_hurry(ctx->worker);
+	return backend_cleanup(ctx->worker->backend, err);
 }

@@ -11,9 +11,10 @@
 #include "serial.h"
 
 static const char *const g_nowhere[] = {"disabled", NULL};
-static const struct backend_driver g_disabled = {.name = "disabled", .schemes = g_nowhere};
+static const struct backend_driver g_disabled = {.kind = BACKEND_NOWHERE, .schemes = g_nowhere};
 
-static const struct backend_driver *const g_drivers[] = {&g_disabled, &backend_redis};
+static const struct backend_driver *const g_drivers[] = {&g_disabled, &backend_redis,
+							 &backend_database};
 
 /* Names that Celery has, and why they are nothing here. */
 static const struct {
@@ -26,6 +27,7 @@ void backend_write_done(struct backend_write *w)
 {
 	free(w->key);
 	free(w->value);
+	database_row_free(w->row);
 	*w = (struct backend_write){0};
 }
 
@@ -41,7 +43,8 @@ static int refuse(const char *url, struct err *err)
 			return err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s: %s",
 				       (int)strcspn(url, ":"), url, g_refused[i].why);
 	}
-	return err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s is not built in; redis:// is",
+	return err_set(err, ERR_UNSUPPORTED,
+		       "result_backend: %.*s is not built in; redis:// and db+postgresql:// are",
 		       (int)strcspn(url, ":"), url);
 }
 
@@ -131,6 +134,14 @@ void backend_close(struct backend *b, usec_t deadline)
 		b->driver->close(b, deadline);
 	timezone_close(b->zone);
 	free(b);
+}
+
+enum backend_kind backend_kind(const struct settings *s)
+{
+	const struct backend_driver *driver = NULL;
+	struct err err;
+
+	return find_driver(s->result_backend, &driver, &err) == 0 ? driver->kind : BACKEND_NOWHERE;
 }
 
 bool backend_ready(const struct backend *b)

@@ -174,6 +174,8 @@ static int join_stored(struct join *j, const char *id, json_t **ret)
 	if (state == NULL || strcmp(state, "SUCCESS") != 0)
 		return err_set(j->err, state && is_failure(state) ? ERR_CONFLICT : ERR_NOTFOUND,
 			       "the result of %.80s is %.20s", id, state ? state : "not there");
+	if (json_object_get(meta, "result") == NULL)
+		return err_set(j->err, ERR_PROTOCOL, "the result of %.80s cannot be read", id);
 	*ret = json_incref(json_object_get(meta, "result"));
 	return 0;
 }

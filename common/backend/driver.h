@@ -12,7 +12,7 @@ enum backend_cap { BACKEND_COUNTS_CHORDS = 1u << 0 };
 enum backend_store_when { STORE_UNLESS_SUCCESS, STORE_UNLESS_BEGUN };
 
 struct backend_driver {
-	const char *name;
+	enum backend_kind kind;
 	const char *const *schemes; /* with what follows them: "redis://", "db+"; up to NULL */
 	unsigned caps;		    /* of enum backend_cap */
 	/* What only this kind cannot do; no server is asked. NULL: it can all. */
@@ -44,7 +44,7 @@ struct backend {
 	const struct timezone_info *zone; /* of date_done; NULL = UTC */
 };
 
-extern const struct backend_driver backend_redis;
+extern const struct backend_driver backend_redis, backend_database;
 
 /* ---- meta.c ---- */
 /* A meta as Celery's backends build it. Given. */

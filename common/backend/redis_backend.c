@@ -217,7 +217,7 @@ static const char *const g_schemes[] = {"redis://",  "rediss://",   "redis+socke
 					"socket://", "sentinel://", NULL};
 
 const struct backend_driver backend_redis = {
-	.name = "redis",
+	.kind = BACKEND_REDIS,
 	.schemes = g_schemes,
 	.caps = BACKEND_COUNTS_CHORDS,
 	.open = open_redis,

@@ -215,19 +215,29 @@ static void note_listener(struct outbound *o, const char *text)
 		note_service(o, host, atoi(colon + 1));
 }
 
-static int amqp_or_redis_port(const char *url)
+/* Of brokers and result backends, by how their URLs begin; else Redis'. */
+static int service_port(const char *url)
 {
-	if (strncmp(url, "amqps", 5) == 0)
-		return 5671;
-	if (strncmp(url, "amqp", 4) == 0)
-		return 5672;
-	return strncmp(url, "sentinel", 8) == 0 ? 26379 : 6379;
+	static const struct {
+		const char *begins;
+		int port;
+	} ports[] = {{"amqps", 5671},
+		     {"amqp", 5672},
+		     {"sentinel", 26379},
+		     {"db+postgres", 5432},
+		     {"database+postgres", 5432}};
+
+	for (size_t i = 0; url != NULL && i < ARRAY_LEN(ports); i++) {
+		if (strncmp(url, ports[i].begins, strlen(ports[i].begins)) == 0)
+			return ports[i].port;
+	}
+	return 6379;
 }
 
 static void collect_services(struct outbound *o, const struct settings *s)
 {
-	note_url(o, s->broker_url, amqp_or_redis_port(s->broker_url));
-	note_url(o, s->result_backend, amqp_or_redis_port(s->result_backend));
+	note_url(o, s->broker_url, service_port(s->broker_url));
+	note_url(o, s->result_backend, service_port(s->result_backend));
 	note_url(o, s->database_url, 5432);
 	note_url(o, s->owner_database_url, 5432);
 	note_url(o, s->docker_host, s->docker_tls_verify ? 2376 : 2375);

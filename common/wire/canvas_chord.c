@@ -40,12 +40,38 @@ static int save_results(struct canvas *v, json_t *result, struct err *err)
 	return 0;
 }
 
+/* fallback_chord_unlock in celery/backends/base.py: who looks for the parts of `result`, and when
+ * again, goes to the body's queue. */
+static int send_unlock(struct canvas *v, json_t *body, json_t *result, const json_t *said,
+		       struct err *err)
+{
+	static const char *const as_the_body[] = {"queue", "priority", "exchange", "routing_key"};
+	const json_t *interval = json_object_get(said, "interval"),
+		     *retries = json_object_get(said, "max_retries");
+	_cleanup_json_ json_t *sig = json_pack("{s:s}", "task", "celery.chord_unlock");
+	_cleanup_json_ json_t *args =
+		json_pack("[O, O]", json_array_get(json_array_get(result, 0), 0), body);
+	_cleanup_json_ json_t *kwargs =
+		json_pack("{s:O?, s:O?, s:O}", "interval", interval, "max_retries", retries,
+			  "result", json_array_get(result, 1));
+	_cleanup_json_ json_t *options = json_pack("{s:i}", "countdown", 1);
+
+	for (size_t i = 0; i < ARRAY_LEN(as_the_body); i++) {
+		json_t *value = json_member(canvas_options(body), as_the_body[i]);
+
+		if (value != NULL)
+			canvas_set(v, options, as_the_body[i], value);
+	}
+	return canvas_publish(v, sig, args, kwargs, options, err);
+}
+
 struct run {
 	json_t *header; /* group */
 	json_t *body;
 	json_t *options; /* for header and body; changed */
 	json_t *delay;	 /* countdown and eta of the header */
 	json_t *task_id; /* of the body, or NULL */
+	json_t *said;	 /* options as they were given: interval, max_retries */
 };
 
 /* The result of the chord that was applied first, which the others are in: its body's, with the
@@ -102,7 +128,8 @@ static int run(struct canvas *v, struct run *r, const json_t *args, const json_t
 		no_results = json_pack("[[]]");
 		return canvas_apply(v, r->body, no_results, NULL, NULL, err);
 	}
-	rc = save_results(v, result, err);
+	rc = v->context->polls_chords ? send_unlock(v, r->body, result, r->said, err)
+				      : save_results(v, result, err);
 	if (rc < 0)
 		return rc;
 	canvas_update(v, r->options, r->delay);
@@ -147,7 +174,7 @@ int canvas_apply_chord(struct canvas *v, json_t *chord, const json_t *args, cons
 		call_options ? json_copy((json_t *)(uintptr_t)call_options) : json_object();
 	_cleanup_json_ json_t *for_body = options_of_body(said), *delay = json_object();
 	_cleanup_json_ json_t *header = NULL, *body = NULL, *all_args = NULL, *task_id = NULL;
-	_cleanup_json_ json_t *all_kwargs = json_object(), *options = NULL;
+	_cleanup_json_ json_t *all_kwargs = json_object(), *options = NULL, *as_given = NULL;
 	struct run r;
 
 	all_args = canvas_immutable(chord) ? json_incref(json_object_get(chord, "args"))
@@ -163,8 +190,9 @@ int canvas_apply_chord(struct canvas *v, json_t *chord, const json_t *args, cons
 	canvas_update(v, options, said);
 	move_delay(v, options, "countdown", delay);
 	move_delay(v, options, "eta", delay);
+	as_given = json_copy(options);
 	drop(options, g_run_options, ARRAY_LEN(g_run_options));
 	task_id = json_incref(json_member(options, "task_id"));
-	r = (struct run){header, body, options, delay, task_id};
+	r = (struct run){header, body, options, delay, task_id, as_given};
 	return run(v, &r, all_args, all_kwargs, err);
 }

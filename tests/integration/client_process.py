@@ -8,7 +8,7 @@ import celery
 from asking import asking
 
 request = json.load(sys.stdin)
-app = celery.Celery(broker=request["url"], backend=asking(request["url"]))
+app = celery.Celery(broker=request["url"], backend=asking(request.get("backend") or request["url"]))
 app.conf.update(request.get("conf", {}))
 results = [
     app.send_task(name, args=args, kwargs=kwargs, **options) for name, args, kwargs, options in request["requests"]

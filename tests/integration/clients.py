@@ -107,7 +107,7 @@ class Client:
 
     def call(self, requests, seconds=120, **more):
         """Sends [(name, args, kwargs, options)] one after the other, then `canvases` (signatures as dicts), with `conf` as
-        further settings; waits for each result, in order. Returns
+        further settings and `backend` where results are not where messages are; waits for each result, in order. Returns
         [{"id", "state", "value"} or {"id", "state", "error", "message"}]."""
         request = {"url": self.broker.url, "requests": requests, "seconds": seconds, **more}
         done = subprocess.run(

@@ -9,7 +9,7 @@ from kombu import Queue
 from kombu.common import Broadcast
 
 URL = os.environ["TEST_REDIS_URL"]
-app = celery.Celery("python_app", broker=URL, backend=URL)
+app = celery.Celery("python_app", broker=URL, backend=os.environ.get("TEST_BACKEND", URL))
 conf = {
     "broker_connection_retry_on_startup": True, "worker_prefetch_multiplier": 1,
     "task_acks_late": os.environ.get("TEST_ACKS_EARLY") != "1",

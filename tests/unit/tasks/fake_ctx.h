@@ -130,9 +130,10 @@ struct backend *task_ctx_backend(unused_arg struct task_ctx *ctx)
 {
 	return NULL;
 }
-void task_cleanup_backend(struct task_ctx *ctx)
+int task_cleanup_backend(struct task_ctx *ctx, unused_arg struct err *err)
 {
 	ctx->cleaned = true;
+	return 0;
 }
 struct task_record *task_ctx_record(struct task_ctx *ctx)
 {

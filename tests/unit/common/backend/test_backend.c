@@ -8,7 +8,8 @@ static const char g_none[] = "";
 
 static int check(const char *url, struct err *err)
 {
-	struct settings s = {.result_backend = url, .result_serializer = "json"};
+	struct settings s = {
+		.result_backend = url, .result_serializer = "json", .result_pickle = true};
 
 	*err = (struct err){0};
 	return backend_check(&s, err);
@@ -36,6 +37,9 @@ START_TEST(test_refused)
 		{"cache+memory://", "result_backend: cache+memory: results in the memory of this "
 				    "process can be read by nobody else"},
 		{"mongodb://u:secret@h/", "result_backend: mongodb is not built in"},
+		{"db+mysql://u:secret@h/d", "result_backend: db+mysql is not built in"},
+		{"db+sqlite:///secret.db", "result_backend: db+sqlite is not built in"},
+		{"postgresql://u:secret@h/d", "result_backend: postgresql is not built in"},
 		{"redis", "result_backend: redis is not built in"},
 	};
 	struct err err;
@@ -45,6 +49,43 @@ START_TEST(test_refused)
 		ck_assert_msg(strncmp(err.msg, rows[i].text, strlen(rows[i].text)) == 0, "%s",
 			      err.msg);
 		ck_assert_ptr_null(strstr(err.msg, "secret"));
+	}
+}
+END_TEST
+
+START_TEST(test_database_settings)
+{
+	static const struct {
+		const char *names, *compression, *url;
+		bool pickle;
+		const char *text;
+	} rows[] = {
+		{"{\"task\": \"t\", \"group\": \"g\"}", "", "db+postgresql://h", true, NULL},
+		{g_none, "gzip", "db+postgresql://h", false, NULL},
+		{g_none, "gzip", "db+postgresql://h", true, "result_compression: results in a"},
+		{"[]", "", "db+postgresql://h", true, "database_table_names: a list"},
+		{"{", "", "db+postgresql://h", true, "database_table_names: "},
+		{"{\"tasks\": \"t\"}", "", "db+postgresql://h", true,
+		 "database_table_names: there"},
+		{"{\"task\": 1}", "", "db+postgresql://h", true, "database_table_names: task"},
+		{"{\"task\": \"\"}", "", "db+postgresql://h", true, "database_table_names: task"},
+		{g_none, "", "db+postgresql://u:secret@h/d?bogus=1", true, "result_backend: "},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct settings s = {.result_backend = rows[i].url,
+				     .result_serializer = "json",
+				     .result_compression = rows[i].compression,
+				     .result_pickle = rows[i].pickle,
+				     .database_table_names = rows[i].names};
+		struct err err = {0};
+		int rc = backend_check(&s, &err);
+
+		ck_assert_msg((rc == 0) == (rows[i].text == NULL), "%zu: %s", i, err.msg);
+		if (rows[i].text != NULL)
+			ck_assert_msg(strncmp(err.msg, rows[i].text, strlen(rows[i].text)) == 0 &&
+					      strstr(err.msg, "secret") == NULL,
+				      "%zu: %s", i, err.msg);
 	}
 }
 END_TEST
@@ -77,6 +118,7 @@ int main(void)
 
 	tcase_add_test(c, test_known);
 	tcase_add_test(c, test_refused);
+	tcase_add_test(c, test_database_settings);
 	tcase_add_test(c, test_disabled);
 	return suite_run("backend", c);
 }

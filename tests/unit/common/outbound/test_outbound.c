@@ -284,6 +284,32 @@ START_TEST(test_own_services_stay_closed)
 }
 END_TEST
 
+/* Results in a database: PostgreSQL's own port where the URL has none. */
+START_TEST(test_database_of_results_stays_closed)
+{
+	static const char *const urls[] = {"db+postgresql://u:secret@127.0.0.2/d",
+					   "database+postgresql+psycopg2://127.0.0.2/d"};
+
+	for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+		struct settings s;
+		struct outbound *o;
+		struct err err;
+		char *setting;
+
+		ck_assert_int_ge(asprintf(&setting, "CELERY_RESULT_BACKEND=%s", urls[i]), 0);
+		char *env[] = {setting, (char *)(uintptr_t) "EGRESS_ALLOW=all:127.0.0.0/8:5432",
+			       NULL};
+		ck_assert_int_eq(settings_load(env, &s, &err), 0);
+		ck_assert_int_eq(outbound_open(&s, &o, &err), 0);
+		ck_assert(!open_for(o, OUTBOUND_SANDBOX, "127.0.0.2", "127.0.0.2", 5432));
+		ck_assert(open_for(o, OUTBOUND_SANDBOX, "127.0.0.3", "127.0.0.3", 5432));
+		outbound_close(o);
+		settings_done(&s);
+		free(setting);
+	}
+}
+END_TEST
+
 START_TEST(test_bad_holes)
 {
 	static const char *const bad[] = {
@@ -353,6 +379,7 @@ int main(void)
 	tcase_add_test(t, test_defaults);
 	tcase_add_test(t, test_holes);
 	tcase_add_test(t, test_own_services_stay_closed);
+	tcase_add_test(t, test_database_of_results_stays_closed);
 	tcase_add_test(t, test_bad_holes);
 	tcase_add_test(t, test_lookup);
 	return suite_run("outbound", t);
