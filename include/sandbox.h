@@ -184,6 +184,7 @@ const char *sandbox_status_text(enum sandbox_status status);
 enum sandbox_ended {
 	SANDBOX_ENDED_ALONE,	/* everything had ended when the run had */
 	SANDBOX_ENDED_KILLED,	/* what it had left behind was killed inside, in rounds */
+	SANDBOX_ENDED_SWEPT,	/* the same was of no use: all of its user's was killed inside */
 	SANDBOX_ENDED_CONTAINER /* only the end of the container has ended it */
 };
 

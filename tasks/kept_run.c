@@ -29,6 +29,23 @@ static void kept_free(void *arg)
 	free(k);
 }
 
+/* What it took to have nothing of it left, for row and audit; not said of what ended by itself. */
+static void record_end(struct task_record *record, const struct sandbox_outcome *o)
+{
+	static const char *const ended[] = {
+		[SANDBOX_ENDED_KILLED] = "killed",
+		[SANDBOX_ENDED_SWEPT] = "swept",
+		[SANDBOX_ENDED_CONTAINER] = "container",
+	};
+
+	if (o->ended == SANDBOX_ENDED_ALONE)
+		return;
+	if (!record->detail)
+		record->detail = json_object();
+	json_object_set_new(record->detail, "ended", json_string(ended[o->ended]));
+	json_object_set_new(record->detail, "killed", json_integer(o->killed));
+}
+
 void kept_run_record(struct task_ctx *ctx, const struct sandbox_run *run, struct kept_run *k)
 {
 	struct task_record *record = task_ctx_record(ctx);
@@ -42,6 +59,7 @@ void kept_run_record(struct task_ctx *ctx, const struct sandbox_run *run, struct
 		k->files[i].len = o->files[i].len;
 	}
 	store_describe_files(task_ctx_row(ctx), k->files, o->file_count);
+	record_end(record, o);
 	record->conversation = run->conversation;
 	record->project = run->project;
 	record->finish = (struct store_finish){.status = sandbox_status_text(o->status),
@@ -59,6 +77,7 @@ static void log_end(const struct sandbox_outcome *o)
 	static const char *const ended[] = {
 		[SANDBOX_ENDED_ALONE] = "nothing was left",
 		[SANDBOX_ENDED_KILLED] = "its processes were killed",
+		[SANDBOX_ENDED_SWEPT] = "everything of its user was killed",
 		[SANDBOX_ENDED_CONTAINER] = "its container was removed",
 	};
 

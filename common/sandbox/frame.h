@@ -164,6 +164,8 @@ enum frame_exit_flag {
 	FRAME_EXIT_TAMPERED =
 		1u << 0, /* the agent's own limits were changed: use no more of this container */
 	FRAME_EXIT_STATE_LOST = 1u << 1, /* the interpreter that kept variables is gone */
+	FRAME_EXIT_SWEPT =
+		1u << 2,     /* rounds were not enough: all of its user's was killed at once */
 	FRAME_EXIT_STEP = 8, /* from this bit on, eight of them: the step that was last */
 };
 struct frame_exit {

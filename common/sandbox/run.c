@@ -271,9 +271,10 @@ static void judge(struct going *g, struct sandbox_outcome *o)
 	o->cpu_time = (usec_t)(e->cpu_us < INT64_MAX ? e->cpu_us : INT64_MAX);
 	o->peak_memory = (int64_t)(e->peak_memory < INT64_MAX ? e->peak_memory : INT64_MAX);
 	o->killed = e->left;
-	o->ended = e->remaining > 0 ? SANDBOX_ENDED_CONTAINER
-		   : e->left > 0    ? SANDBOX_ENDED_KILLED
-				    : SANDBOX_ENDED_ALONE;
+	o->ended = e->remaining > 0		 ? SANDBOX_ENDED_CONTAINER
+		   : e->flags & FRAME_EXIT_SWEPT ? SANDBOX_ENDED_SWEPT
+		   : e->left > 0		 ? SANDBOX_ENDED_KILLED
+						 : SANDBOX_ENDED_ALONE;
 	o->stdout_dropped = e->stdout_dropped;
 	o->stderr_dropped = e->stderr_dropped;
 	judge_packages(g, o);

@@ -38,10 +38,16 @@ def survivors(container, mark):
 def test_nothing_of_a_run_survives_it(house, ending, status, exit_code):
     conversation, mark = f"c-{uuid.uuid4()}", f"mark{uuid.uuid4().hex}"
     first = house.calls.run("open('/sandbox/kept', 'w').write('here')", conversation)
-    value = house.calls.run(SURVIVORS % (mark, ending), conversation, timeout=2)
+    call = house.calls.send(SURVIVORS % (mark, ending), conversation, timeout=4)
+    value = call.get(timeout=90)
     assert (value["status"], value["exit_code"]) == (status, exit_code), value
     assert value["stdout"] == "left\n"
-    assert house.worker.log_lines(rf"Run in {value['sandbox'][:12]}: {status}, .* (its processes were killed|its container was removed)")
+    assert house.worker.log_lines(rf"Run in {value['sandbox'][:12]}: {status}, .* (its processes were killed|everything of its user was killed|its container was removed)")
+    (detail,) = house.calls.row(call.id, "detail")
+    assert detail["ended"] in ("killed", "swept", "container") and detail["killed"] >= (5 if detail["ended"] == "killed" else 0), detail
+    told = wait_until(lambda: house.postgres.sql("SELECT detail ->> 'ended' FROM celeriac.activity_events WHERE task_id = %s AND kind = 'sandbox'",
+                                                 call.id), 30, "the audit has no row of it")
+    assert told == [(detail["ended"],)]
     assert mark not in docker("ps", "-a", "--no-trunc")
     running = containers(house.instance, "--filter", "status=running")
     assert running or status == "timeout", "the container had to go, and its run had not timed out"

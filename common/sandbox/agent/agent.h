@@ -285,8 +285,8 @@ void kept_free_all(struct agent *a);
 /* reap.c: processes that end */
 void reap(struct agent *a);
 /* Ends everything else that is still alive here after `grace`. How many that were, and how many
- * there still are. */
-void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining);
+ * there still are. True: it took the end of everything, the fork servers too. */
+bool reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining);
 
 /* state.c: what the kernel says about this sandbox */
 uint32_t state_oom_kills(void);

@@ -157,7 +157,7 @@ int main(void)
 	loop(a);
 	/* The stream is at its end: nobody can ever come back. */
 	python_end(a);
-	reap_everything(a, 0, &left, &remaining);
+	(void)reap_everything(a, 0, &left, &remaining);
 	kept_free_all(a);
 	free(a->queue);
 	free(a);

@@ -65,10 +65,11 @@ static uint32_t count_others(struct agent *a, int signal)
 	return n;
 }
 
-void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining)
+bool reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t *ret_remaining)
 {
 	usec_t deadline = now_mono() + AGENT_KILL_MS * USEC_PER_MSEC;
 	struct pollfd fd = {.fd = a->signals, .events = POLLIN};
+	bool spare = true, swept = false;
 	uint32_t before;
 
 	grace += now_mono();
@@ -80,17 +81,18 @@ void reap_everything(struct agent *a, usec_t grace, uint32_t *ret_left, uint32_t
 		poll(&fd, 1, 1);
 	}
 	grace = now_mono() + AGENT_SPARE_MS * USEC_PER_MSEC;
-	for (bool spare = true; *ret_remaining > 0 && now_mono() < deadline;) {
+	while (*ret_remaining > 0 && now_mono() < deadline) {
 		before = *ret_remaining;
 		/* One by one, sparing what is ours. What forks faster than that is reached by one
 		 * call for all of them: a fork with a signal pending fails. */
 		if (spare)
 			count_others(a, SIGKILL);
 		else
-			kill(-1, SIGKILL);
+			swept = kill(-1, SIGKILL) == 0 || swept;
 		poll(&fd, 1, 2);
 		reap(a);
 		*ret_remaining = count_others(a, 0);
 		spare = spare && *ret_remaining <= before && now_mono() < grace;
 	}
+	return swept;
 }

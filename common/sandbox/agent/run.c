@@ -190,8 +190,9 @@ void run_end(struct agent *a, enum frame_end end)
 	state_space(AGENT_HOME, &e.free_bytes, &e.free_inodes);
 	state_space("/tmp", &e.tmp_free_bytes, &ignored);
 	python_run_over(a, end == FRAME_END_EXITED);
-	reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
-			&e.remaining);
+	if (reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
+			    &e.remaining))
+		e.flags |= FRAME_EXIT_SWEPT;
 	proxy_close(&a->proxy);
 	capture_close(&r->out);
 	capture_close(&r->err);
