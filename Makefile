@@ -113,7 +113,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all cppcheck setup image check check-unit check-integration check-long demo up down lint bench format format-check hdr-check \
+.PHONY: all cppcheck setup image check check-unit check-integration check-long check-podman check-runsc demo up down lint bench format format-check hdr-check \
 	tidy install uninstall clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -196,6 +196,15 @@ check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker   #
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle
+# An engine of its own is started for the suite, and removed with all it has (tests/integration/engines.py).
+SANDBOX_SUITE := attacks $(addprefix test_,$(addsuffix .py,engines execute_code sandbox_life sandbox_limits sandbox_meddling \
+	sandbox_takeover pool reap live_output egress redelivery python plugins languages egress_languages))
+check-runsc: all   ## the sandbox suite under gVisor
+check-podman: all   ## the sandbox suite on Podman's service
+check-runsc check-podman:
+	deploy/setup --long
+	deploy/images/sandbox/build python full
+	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
 bench: all

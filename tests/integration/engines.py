@@ -13,6 +13,7 @@ import tempfile
 from services import launch, wait_until
 
 IMAGE = "celeriac-sandbox:latest"
+MACHINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 class Engine:
@@ -27,6 +28,9 @@ class Engine:
 
     def stop(self):
         pass
+
+    def load(self, image):
+        """Sees to it that the engine has this image of the machine's Docker."""
 
 
 class Private(Engine):
@@ -43,14 +47,16 @@ class Private(Engine):
         assert self.process.poll() is None, (self.dir / "log").read_text()[-3000:]
         return subprocess.run(["docker", "-H", self.host, "version"], capture_output=True).returncode == 0
 
-    def load(self):
-        with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saved:
+    def load(self, image):
+        if subprocess.run(["docker", "-H", self.host, "image", "inspect", image], capture_output=True).returncode == 0:
+            return
+        with subprocess.Popen(["docker", "-H", MACHINE, "save", image], stdout=subprocess.PIPE) as saved:
             self.docker("load", stdin=saved.stdout)
 
     def start(self):
         self.process = launch(self.command(), self.dir / "log")
         wait_until(self.answers, 60, "the engine does not answer")
-        self.load()
+        self.load(IMAGE)
         return self
 
     def stop(self):

@@ -59,18 +59,29 @@ def exists(container):
     return subprocess.run(["docker", "inspect", container], capture_output=True).returncode == 0
 
 
-def command_lines(first):
-    """Of all processes that live where this one does."""
-    lines = []
-    place = os.readlink(f"/proc/{first}/ns/pid")
+def living(container):
+    """[command line, seconds of processor] of all processes where the first one is, as this machine sees them."""
+    found = []
+    place = os.readlink(f"/proc/{inspect(container)['State']['Pid']}/ns/pid")
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(process / "ns/pid") == place:
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                lines.append(words or f"[{(process / 'comm').read_text().strip()}]")  # as ps shows those that have ended
+                times = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+                # Those that have ended have a name, as ps shows it.
+                words = words or f"[{(process / 'comm').read_text().strip()}]"
+                found.append([words, sum(map(int, times)) / os.sysconf("SC_CLK_TCK")])
         except OSError:
-            continue  # it has ended
-    return lines
+            continue  # it is gone
+    return found
+
+
+def capabilities(seen):
+    """Of the first process of an inspected container, all that it can ever get."""
+    if engines.name() == "runsc":
+        return 0 if seen["HostConfig"]["CapDrop"] == ["ALL"] else -1
+    status = pathlib.Path(f"/proc/{seen['State']['Pid']}/status").read_text()
+    return int(status.split("CapBnd:")[1].split()[0], 16)
 
 
 def processes(container):
@@ -81,7 +92,7 @@ def processes(container):
         # A title that a process gives itself is only its short name there.
         lines = [line.split(None, 1)[1] for line in lines if not line.startswith("fork-server ")]
     else:
-        lines = command_lines(inspect(container)["State"]["Pid"])
+        lines = [line for line, _ in living(container) if line != "[fork-server]"]
     # "uname -p" is what a fork server asks while it loads its modules.
     lines = [line for line in lines if line != "uname -p"]
     return [line for line in lines if "celeriac: fork server" not in line and "'exec')) loaded" not in line and "'exec')) plain" not in line]

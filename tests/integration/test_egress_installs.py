@@ -50,7 +50,8 @@ def host_of(url):
 
 
 @pytest.fixture(scope="module")
-def house_installing(make_house):
+def house_installing(make_house, engine):
+    engine.load("celeriac-sandbox:full")
     # Their addresses may lie in ranges that are closed otherwise; files may come from a host beside the index.
     addresses = {info[4][0] for url, _ in registries().values() for info in socket.getaddrinfo(host_of(url), 443, socket.AF_INET)}
     ranges = {".".join(address.split(".")[:3]) + ".0/24" for address in addresses}

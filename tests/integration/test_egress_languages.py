@@ -92,8 +92,9 @@ def webs(certificate):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def house_outside(make_house, webs):
+def house_outside(make_house, webs, engine):
     plain, secure = webs
+    engine.load(IMAGE)
     return make_house(SANDBOX_IMAGE=IMAGE, EGRESS_ALLOW=f"sandbox:{NAME}:{plain.port},sandbox:{NAME}:{secure.port}")
 
 

@@ -51,7 +51,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def full(make_house):
+def full(make_house, engine):
+    engine.load(IMAGE)
     return make_house(SANDBOX_IMAGE=IMAGE)
 
 

@@ -13,6 +13,8 @@ from services import wait_until
 from test_beat import Beat
 
 pytestmark = pytest.mark.docker
+# Podman would raise these limits, which not everybody may.
+RUN = ("--network=none", "--ulimit=nproc=32768", "--ulimit=nofile=1024")
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def stranger():
         words = [f"--label=celeriac.{name}={value}" for name, value in labels.items()]
         if ours:
             words.append(f"--name=celeriac-{labels['role']}-{uuid.uuid4().hex[:16]}")
-        made.append(docker("run", "-d", "--network=none", *words, image, "sleep", "600"))
+        made.append(docker("run", "-d", *RUN, *words, image, "sleep", "600"))
         return made[-1]
 
     yield make
@@ -118,7 +120,7 @@ def test_orphans_go_and_strangers_stay(make_full_worker, calls, make_beat, forge
         stranger(), stranger(instance=f"{instance}-2", role="conversation", owner="dead-node@1", conversation="theirs"),
         stranger(role="conversation", owner="dead-node@1"), stranger(instance="", role="run"), stranger(image=forged),
     ]
-    unlabelled = docker("run", "-d", "--network=none", IMAGE, "sleep", "600")
+    unlabelled = docker("run", "-d", *RUN, IMAGE, "sleep", "600")
     strangers.append(unlabelled)
     try:
         own = calls.run("print(1)", "in-use")
