@@ -113,6 +113,7 @@ int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, vo
 struct lease {
 	struct redis_link *link; /* borrowed */
 	char *key, *value;	 /* what the key holds when this beat leads */
+	char ttl[16];		 /* LEASE_TTL in ms, for scripts that renew it by the way */
 	struct redis_script script;
 };
 void lease_init(struct lease *l, struct broker *broker, const struct settings *s);

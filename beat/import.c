@@ -182,23 +182,33 @@ static int add_to_table(struct import *m, struct err *err)
 	return rc;
 }
 
+static int write_document(const char *path, const json_t *document, int fd, struct err *err)
+{
+	if (json_dumpfd(document, fd, JSON_INDENT(1)) < 0 || write(fd, "\n", 1) != 1 ||
+	    fsync(fd) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "%s cannot be written", path);
+	return 0;
+}
+
 static int write_file(struct import *m, struct err *err)
 {
 	_cleanup_json_ json_t *document = json_object();
 	const char *path = m->settings->beat_schedule;
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), rc;
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	json_t *row;
 	size_t i;
+	int rc;
 
 	if (fd < 0)
 		return err_set_errno(err, ERR_CONFLICT, errno, "%s cannot be made", path);
 	json_array_foreach(m->rows, i, row)
 		json_object_set(document, json_member_str(row, "name"), row);
-	rc = json_dumpfd(document, fd, JSON_INDENT(1));
-	if (rc < 0 || write(fd, "\n", 1) != 1 || fsync(fd) < 0 || close(fd) < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "%s cannot be written", path);
-	printf("%zu written to %s\n", json_array_size(m->rows), path);
-	return 0;
+	rc = write_document(path, document, fd, err);
+	if (rc < 0)
+		unlink(path);
+	else
+		printf("%zu written to %s\n", json_array_size(m->rows), path);
+	return rc;
 }
 
 static int apply_all(struct import *m, struct err *err)

@@ -25,7 +25,8 @@ static void set_role(struct service *s, bool leads, const char *leader)
 	if (leads && !s->leads)
 		log_info("beat: Leading%s%s", *s->leader ? ", after " : "", s->leader);
 	else if (!leads && s->leads)
-		log_warning("beat: The lease went to %s while this beat slept; standing by",
+		log_warning("beat: The lease went to %s while this beat slept or was cut off; "
+			    "standing by",
 			    leader);
 	else if (!leads && strcmp(s->leader, leader) != 0)
 		log_info("beat: Standing by: %s leads", leader);

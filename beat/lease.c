@@ -31,6 +31,7 @@ void lease_init(struct lease *l, struct broker *broker, const struct settings *s
 		.key = lease_key(broker_address(broker), s->instance),
 		.value = xasprintf("%.*s %d %s", NODE_MAX, node, (int)getpid(), id),
 	};
+	snprintf(l->ttl, sizeof(l->ttl), "%lld", (long long)(LEASE_TTL / USEC_PER_MSEC));
 	redis_script_init(&l->script, script_lease);
 	redis_link_add_script(l->link, &l->script);
 }
@@ -64,11 +65,11 @@ void lease_holder(struct slice value, char out[LEASE_HOLDER])
 			*c = '?';
 }
 
-static int ask(struct lease *l, usec_t ttl, usec_t deadline, struct redis_reply **ret,
+static int ask(struct lease *l, const char *ttl, usec_t deadline, struct redis_reply **ret,
 	       struct err *err)
 {
-	int rc = redis_link_do(l->link, deadline, ret, err, "EVALSHA %s 1 %s %s %lld",
-			       l->script.sha, l->key, l->value, (long long)(ttl / USEC_PER_MSEC));
+	int rc = redis_link_do(l->link, deadline, ret, err, "EVALSHA %s 1 %s %s %s", l->script.sha,
+			       l->key, l->value, ttl);
 
 	if (rc == 0 && redis_reply_type(*ret) != REDIS_STRING) {
 		redis_reply_free(TAKE(*ret));
@@ -81,7 +82,7 @@ int lease_take(struct lease *l, usec_t deadline, bool *ret_ours, char holder[LEA
 	       struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	int rc = ask(l, LEASE_TTL, deadline, &reply, err);
+	int rc = ask(l, l->ttl, deadline, &reply, err);
 	struct slice value;
 
 	if (rc < 0)
@@ -98,6 +99,6 @@ void lease_leave(struct lease *l, usec_t deadline)
 	struct err err;
 
 	/* it expires all the same */
-	if (ask(l, 0, deadline, &reply, &err) < 0)
+	if (ask(l, "0", deadline, &reply, &err) < 0)
 		return;
 }

@@ -102,19 +102,23 @@ static int one_command(struct publisher *p, struct buf *commands, struct redis_r
 	return rc < 0 ? rc : check_reply(*ret, REDIS_ARRAY, err);
 }
 
+#define LOAD_HEAD 7 /* words before the entries */
+
 static void load_command(const struct publisher *p, const struct entry *list, size_t count,
 			 struct buf *out)
 {
-	struct slice argv[4 + 2 * PUBLISHER_LOAD] = {as_slice("EVALSHA"), as_slice(p->load.sha),
-						     as_slice("1"), as_slice(p->state_key)};
-	size_t n = 4;
+	struct slice argv[LOAD_HEAD + 2 * PUBLISHER_LOAD] = {
+		as_slice("EVALSHA"),	as_slice(p->load.sha),	as_slice("2"),
+		as_slice(p->state_key), as_slice(p->lease.key), as_slice(p->lease.value),
+		as_slice(p->lease.ttl)};
+	size_t n = LOAD_HEAD;
 
 	for (size_t i = 0; i < count; i++) {
 		argv[n++] = as_slice(list[i].name);
 		argv[n++] = as_slice(entry_first_state(&list[i], clock_wall()));
 	}
 	redis_command_argv(out, argv, n);
-	while (n > 4) {
+	while (n > LOAD_HEAD) {
 		free((char *)(uintptr_t)argv[n - 1].data);
 		n -= 2;
 	}
@@ -233,7 +237,7 @@ static size_t batch_fill(struct publisher *p, struct batch *b, struct sending *l
 
 static void slot_command(const struct publisher *p, const struct batch *b, struct buf *out)
 {
-	struct slice argv[6 + 5 * SCHEDULER_BATCH] = {as_slice("EVALSHA"), as_slice(p->slot.sha)};
+	struct slice argv[7 + 5 * SCHEDULER_BATCH] = {as_slice("EVALSHA"), as_slice(p->slot.sha)};
 	char keys[24];
 	size_t n = 2;
 
@@ -244,6 +248,7 @@ static void slot_command(const struct publisher *p, const struct batch *b, struc
 	for (size_t i = 0; i < b->count; i++)
 		argv[n++] = (struct slice){b->parcels[i].list.data, b->parcels[i].list.len};
 	argv[n++] = as_slice(p->lease.value);
+	argv[n++] = as_slice(p->lease.ttl);
 	for (size_t i = 0; i < b->count; i++) {
 		const struct parcel *parcel = &b->parcels[i];
 

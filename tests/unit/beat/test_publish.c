@@ -258,6 +258,39 @@ START_TEST(test_lease)
 }
 END_TEST
 
+static long left(void)
+{
+	_cleanup_free_ char *text = redis_server_tell(g_server, "PTTL celeriac:test:beat:leader");
+
+	return strtol(text + 1, NULL, 10);
+}
+
+/* Whoever is at work keeps it: what takes longer than the lease is not taken up by another in the
+ * middle. */
+START_TEST(test_work_renews)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+
+	open_publisher(&p);
+	lead(&p);
+	ask("PEXPIRE celeriac:test:beat:leader 1000", ":1");
+	must(publisher_load(&p, &e, 1, &err), &err);
+	ck_assert_int_gt(left(), 1000);
+	ask("PEXPIRE celeriac:test:beat:leader 1000", ":1");
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
+	ck_assert_int_gt(left(), 1000);
+	/* but not for somebody else */
+	ask("SET celeriac:test:beat:leader other", "+OK");
+	ask("PEXPIRE celeriac:test:beat:leader 1000", ":1");
+	must(publisher_load(&p, &e, 1, &err), &err);
+	ck_assert_int_le(left(), 1000);
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
 static const struct {
 	const char *value, *holder;
 } holders[] = {{"", "nobody"},
@@ -451,6 +484,7 @@ int main(void)
 	tcase_add_test(t, test_two_beats);
 	tcase_add_test(t, test_batch);
 	tcase_add_test(t, test_lease);
+	tcase_add_test(t, test_work_renews);
 	tcase_add_loop_test(t, test_holder, 0, ARRAY_LEN(holders));
 	tcase_add_test(t, test_outage);
 	tcase_add_test(t, test_lost_answer);
