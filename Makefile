@@ -191,7 +191,7 @@ tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
 check-integration: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
-	tests/run pytest $(PYTHON) -m 'not long' tests/integration
+	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
 check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration

@@ -1,0 +1,53 @@
+"""What is shipped for Prometheus and Grafana, against promtool and against the pages of programs that run."""
+
+import json
+import re
+import subprocess
+
+import pytest
+import requests
+
+from services import ROOT, free_port, wait_until
+from test_beat import make_beat
+
+__all__ = ["make_beat"]
+
+FILES = ROOT / "deploy/monitoring"
+NAME = re.compile(r"\bceleriac_[a-z_]+")
+
+
+def used():
+    """Names in expressions of rules and dashboard, without a histogram's endings."""
+    board = json.loads((FILES / "dashboard.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    expressions += re.findall(r"expr: (.*)", (FILES / "alerts.yaml").read_text())
+    return {re.sub("(_seconds)_(bucket|sum|count)$", r"\1", name) for text in expressions for name in NAME.findall(text)}
+
+
+def test_the_dashboard_is_what_its_rows_make(directory):
+    made = directory / "dashboard"
+    made.write_text((FILES / "dashboard").read_text())
+    subprocess.run(["python3", made], check=True)
+    assert (directory / "dashboard.json").read_text() == (FILES / "dashboard.json").read_text()
+
+
+def test_every_name_is_told_by_a_program():
+    """A panel or a rule about what nobody counts would be empty for ever."""
+    sources = [*ROOT.glob("common/metrics/*.c"), *ROOT.glob("worker/*.c"), *ROOT.glob("beat/*.c")]
+    told = {name for path in sources for name in re.findall(r'"(celeriac_[a-z_]+)"', path.read_text())}
+    assert used() <= told, used() - told
+
+
+@pytest.mark.long
+def test_promtool_accepts_them(house, make_beat):
+    house.calls.run("print(1)")
+    port = free_port()
+    make_beat(CELERIAC_BEAT_METRICS=f"127.0.0.1:{port}")
+    ask = requests.Session()
+    beat = wait_until(lambda: ask.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text, 30)
+    for words in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"]):
+        done = subprocess.run(["promtool", *words], cwd=FILES, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for page in (house.worker.http("/metrics")[1], beat):
+        done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
