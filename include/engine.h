@@ -162,6 +162,9 @@ struct engine_spec {
 	size_t tmpfs_count;
 	const char *agent_volume; /* named volume with the agent, mounted read-only at /celeriac; or
 				     NULL */
+	const char *package_volume; /* named volume of a package, mounted at ENGINE_PACKAGE_DIR,
+				       read-only but for who fills it; or NULL */
+	bool package_fill;
 	/* What the image declares as VOLUME, NULL-terminated, or NULL: there is an empty read-only
 	 * directory instead of a writable place on the host's disk. ERR_INVALID for one below a
 	 * tmpfs. */
@@ -199,6 +202,8 @@ int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[
 int engine_start(struct engine *e, const char *id, struct err *err) must_check;
 /* Another name for it, running or not. ERR_CONFLICT: the name is taken. */
 int engine_rename(struct engine *e, const char *id, const char *name, struct err *err) must_check;
+/* Has a container this name, whoever's it is? False also when the engine does not answer. */
+bool engine_name_is_taken(struct engine *e, const char *name);
 /* SIGKILL. Not running is success. */
 int engine_kill(struct engine *e, const char *id, struct err *err) must_check;
 /* Removes by force with its anonymous volumes, after a look that label and name say it is ours
@@ -262,10 +267,29 @@ void engine_events_close(struct engine_events *ev);
 int engine_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len,
 			 char ret_volume[80], struct err *err) must_check;
 
+/* ---- packages of servers ---- */
+#define ENGINE_PACKAGE_DIR    "/package"
+#define ENGINE_PACKAGE_PLACE  "/package/p" /* what who fills it may write */
+#define ENGINE_PACKAGE_PREFIX "celeriac-package-"
+/* Sees to the volume; *ret_made: it was not there. */
+int engine_package_volume(struct engine *e, const char *volume, bool *ret_made,
+			  struct err *err) must_check;
+bool engine_package_exists(struct engine *e, const char *volume);
+/* Away with it, unless a container has it. */
+int engine_package_remove(struct engine *e, const char *volume, struct err *err) must_check;
+/* `container` has it, to fill it, and does not run. Gives it the place that may be written, owned
+ * by the container's user. */
+int engine_package_open(struct engine *e, const char *container, struct err *err) must_check;
+/* Says in it, where nothing in a container can write, that it is whole; and whether that was said.
+ */
+int engine_package_seal(struct engine *e, const char *container, struct err *err) must_check;
+int engine_package_is_whole(struct engine *e, const char *container, bool *ret,
+			    struct err *err) must_check;
+
 /*
- * Removes volumes of agents, and networks, that our instance has made before `before` (wall) and
- * that no container uses, but those named in `keep` (NULL-terminated). What is wanted again after
- * all is made again. *ret_removed also after an error.
+ * Removes volumes of agents and packages, and networks, that our instance has made before `before`
+ * (wall) and that no container uses, but those named in `keep` (NULL-terminated). What is wanted
+ * again after all is made again. *ret_removed also after an error.
  */
 int engine_sweep_volumes(struct engine *e, const char *const *keep, usec_t before,
 			 int64_t *ret_removed, struct err *err) must_check;

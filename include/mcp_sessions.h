@@ -25,9 +25,11 @@ struct mcp_server {
 	/* docker */
 	const char *image;
 	const char *const *argv, *const *env;
-	const char *network; /* NULL = none */
-	uint16_t port;	     /* by HTTP: where it listens */
-	const char *project; /* whose it is, NULL = everybody's */
+	const struct sandbox_package *package; /* or NULL */
+	const struct sandbox_egress *egress;   /* of its installation */
+	const char *network;		       /* NULL = none */
+	uint16_t port;			       /* by HTTP: where it listens */
+	const char *project;		       /* whose it is, NULL = everybody's */
 	/* external; of one in a container that is reached by HTTP with the loopback address */
 	const char *url;
 	const char *const *headers;

@@ -15,6 +15,7 @@
 #include "buf.h"
 #include "engine.h"
 #include "err.h"
+#include "outbound.h"
 #include "presence.h"
 #include "redis.h"
 #include "settings.h"
@@ -77,8 +78,6 @@ typedef int sandbox_note_fn(void *arg, const char *container, bool again, struct
 /* Strings borrowed for the call. */
 /* One connection out of a sandbox, when it has ended or was refused. Borrowed; strings that came
  * from the sandbox are a method and a checked host. */
-struct outbound;
-struct outbound_host;
 struct callback;
 struct sandbox_egress_event {
 	const char *decision;	   /* allow, deny, error */
@@ -93,6 +92,7 @@ struct sandbox_egress_event {
  * 127.0.0.1. Borrowed for the run. */
 struct sandbox_egress {
 	struct outbound *outbound;
+	enum outbound_scope scope; /* whose holes of EGRESS_ALLOW are open */
 	/* Asked before a name is looked up; NULL = every name. `path` NULL = inside TLS.
 	 * *ret_reason: why not, borrowed until the run has ended. */
 	bool (*allows)(void *arg, const char *scheme, const struct outbound_host *host,
@@ -257,8 +257,10 @@ int sandbox_adopt(struct sandbox *s, int64_t *ret_adopted, struct err *err) must
 
 /* ---- servers in containers: MCP ---- */
 struct sandbox_server_wish {
-	const char *image;	 /* fetched where it is not on the engine */
-	const char *const *argv; /* NULL-terminated */
+	const char *image;		       /* fetched where it is not on the engine */
+	const char *const *argv;	       /* NULL-terminated */
+	const struct sandbox_package *package; /* or NULL */
+	const struct sandbox_egress *egress;   /* of its installation */
 	uint16_t port;		/* of a service: where it listens, on its loopback address or all */
 	const char *const *env; /* NULL-terminated "K=V", or NULL; nothing else is there */
 	const char *network;	/* NULL = none; made where it is absent */
@@ -266,6 +268,20 @@ struct sandbox_server_wish {
 	const char *conversation, *project; /* or NULL */
 	usec_t deadline;		    /* monotonic, of its start */
 	const atomic_bool *cancelled;	    /* true = give the start up; or NULL */
+};
+/*
+ * A package that a server needs, installed before into a volume of its own, which is then at
+ * ENGINE_PACKAGE_DIR, read-only: a volume for each package, image and environment of its
+ * installation, filled once however many ask, on any worker. It is installed as strictly as a
+ * server runs, without its environment, in a container without a network whose only way out is
+ * `egress`. Volumes of a day ago that nobody uses go with a sweep.
+ */
+#define SANDBOX_INSTALL_STEPS 3
+struct sandbox_package {
+	const char *id;					 /* "npm:@scope/name@1.2": what it is */
+	const char *const *steps[SANDBOX_INSTALL_STEPS]; /* argument vectors, NULL = no more; they
+							    write below ENGINE_PACKAGE_PLACE */
+	const char *const *env;				 /* "K=V", NULL-terminated, or NULL */
 };
 struct sandbox_server;
 /* Creates, attaches, then starts, so that nothing it says is lost. As strict as a sandbox: no

@@ -86,6 +86,8 @@ const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 struct store *task_ctx_store(struct task_ctx *ctx);
 struct outbound *task_ctx_outbound(struct task_ctx *ctx);
 struct mcp_sessions *task_ctx_mcp(struct task_ctx *ctx);
+/* What may be reached while a package of an MCP server is installed; as long as `ctx` lasts. */
+const struct sandbox_egress *task_ctx_way_out(struct task_ctx *ctx, const char *project);
 const struct seal_keys *task_ctx_seal_keys(const struct task_ctx *ctx);
 /* Tools of plugins by name. */
 const struct plugin_index *task_ctx_plugins(const struct task_ctx *ctx);

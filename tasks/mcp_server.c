@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "bounds.h"
 #include "clock.h"
@@ -113,6 +114,43 @@ static void set_place(struct mcp_target *t)
 	t->server.url = t->url;
 }
 
+/* Settings of installers; nothing else of the server's is theirs. */
+static bool is_for_installer(const char *entry)
+{
+	static const char *const prefixes[] = {"npm_config_", "pip_"};
+
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (strncasecmp(entry, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* A command that stands for a package: it is installed, and the server is what it holds. */
+static int set_package(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
+{
+	size_t count = 0, installing = 0;
+	int rc = mcp_package_read(t->server.argv, &t->package, err);
+
+	if (rc <= 0)
+		return rc;
+	while (t->env[count])
+		count++;
+	t->install_env = xcalloc(count + 1, sizeof(*t->install_env));
+	t->server_env = xcalloc(count + 2, sizeof(*t->server_env));
+	for (size_t i = 0; i < count; i++) {
+		t->server_env[i] = t->env[i];
+		if (is_for_installer(t->env[i]))
+			t->install_env[installing++] = t->env[i];
+	}
+	t->server_env[count] = t->package.path;
+	t->package.package.env = t->install_env;
+	t->server.package = &t->package.package;
+	t->server.egress = task_ctx_way_out(ctx, t->server.project);
+	t->server.argv = t->package.argv;
+	t->server.env = t->server_env;
+	return 0;
+}
+
 static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
 {
 	const json_t *row = t->row;
@@ -150,8 +188,10 @@ static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
 }
 
 /* Server, and of one in a container its image and command. */
-static int ask_policy(struct task_ctx *ctx, const struct mcp_server *s, struct err *err)
+static int ask_policy(struct task_ctx *ctx, const struct mcp_target *t, struct err *err)
 {
+	const struct mcp_server *s = &t->server;
+	const char *const *words = (const char *const *)t->argv;
 	_cleanup_buf_ struct buf command = BUF_INIT(BOUND_ENV_BYTES);
 	char reason[TASK_REASON_SIZE];
 	bool ours = strcmp(s->image, task_ctx_settings(ctx)->sandbox_image) == 0;
@@ -162,7 +202,8 @@ static int ask_policy(struct task_ctx *ctx, const struct mcp_server *s, struct e
 		return 0;
 	if (!task_ctx_may(ctx, POLICY_IMAGE, s->image, ours, reason))
 		return err_set(err, ERR_DENIED, "%s", reason);
-	if (!task_ctx_may_run(ctx, s->argv, reason))
+	if (!task_ctx_may_run(ctx, words, reason) ||
+	    (t->package.long_form && !task_ctx_may_run(ctx, t->package.long_form, reason)))
 		return err_set(err, ERR_DENIED, "%s", reason);
 	return 0;
 }
@@ -170,19 +211,20 @@ static int ask_policy(struct task_ctx *ctx, const struct mcp_server *s, struct e
 int mcp_target_load(struct task_ctx *ctx, const json_t *key, const char *project,
 		    struct mcp_target *ret, struct err *err)
 {
-	struct mcp_target t = {0};
-	int rc = load_row(ctx, key, project, &t.row, err);
+	struct mcp_target *t = ret; /* parts of it point to others */
+	int rc;
 
+	*t = (struct mcp_target){0};
+	rc = load_row(ctx, key, project, &t->row, err);
 	if (rc == 0)
-		rc = fill(ctx, &t, err);
+		rc = fill(ctx, t, err);
+	if (rc == 0 && t->server.docker)
+		rc = set_package(ctx, t, err);
 	if (rc == 0)
-		rc = ask_policy(ctx, &t.server, err);
-	if (rc < 0) {
-		mcp_target_done(&t);
-		return rc;
-	}
-	*ret = t;
-	return 0;
+		rc = ask_policy(ctx, t, err);
+	if (rc < 0)
+		mcp_target_done(t);
+	return rc;
 }
 
 static void wipe_vector(char **list)
@@ -201,6 +243,9 @@ void mcp_target_done(struct mcp_target *t)
 		wipe(t->environment_text, strlen(t->environment_text));
 	if (t->headers_text)
 		wipe(t->headers_text, strlen(t->headers_text));
+	mcp_package_done(&t->package);
+	free(t->install_env);
+	free(t->server_env);
 	free(t->url);
 	free(t->environment_text);
 	free(t->headers_text);

@@ -15,12 +15,33 @@ int mcp_command_split(const char *text, char ***ret, struct err *err) must_check
  */
 char **mcp_lines(const char *text);
 
+/* ---- mcp_package.c ---- */
+struct mcp_package {
+	struct sandbox_package package; /* without its environment; borrows from the rest */
+	const char **argv;	/* of the server, once it is installed; its words borrowed */
+	const char **long_form; /* "npx -y …", where the command is the package alone; or NULL */
+	const char *path;	/* a variable that the server needs, or NULL */
+	char *id, *spec, *name, *program;
+	const char *install[16], *link[5];
+};
+/*
+ * Whether the words of a command stand for a package: 1, and what to do about it; 0: they are a
+ * program of the image. Packages are "@scope/name", "name@version", with or without `npx -y` before
+ * them, which any other name of npm's needs, and what follows `uvx`. ERR_INVALID: an option of
+ * those two that is not known, a name that is none. `words` are borrowed. [any]
+ */
+int mcp_package_read(const char *const *words, struct mcp_package *ret, struct err *err) must_check;
+void mcp_package_done(struct mcp_package *p);
+
 /* ---- mcp_server.c ---- */
 struct mcp_target {
 	json_t *row;
 	struct mcp_server server; /* borrows from the rest */
 	char **argv, **env, **headers;
-	char *url;			       /* of one in a container */
+	char *url; /* of one in a container */
+	struct mcp_package package;
+	const char **install_env;	       /* those of `env` that its installer gets */
+	const char **server_env;	       /* all, and what the package needs */
 	char *environment_text, *headers_text; /* open; wiped */
 };
 /* Loads the server that `key` (an id or a name) names for `project`. ERR_NOTFOUND; ERR_DENIED with

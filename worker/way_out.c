@@ -10,6 +10,7 @@
 #include "ctx.h"
 #include "json.h"
 #include "mem.h"
+#include "task_house.h"
 
 int way_out_open(const struct settings *s, struct way_out *ret, struct err *err)
 {
@@ -78,6 +79,28 @@ static bool allows(void *arg, const char *scheme, const struct outbound_host *ho
 	return answer.allow;
 }
 
+static void bind(struct task_ctx *ctx, enum outbound_scope scope, const char *conversation,
+		 const char *project)
+{
+	const struct settings *s = &ctx->worker->settings;
+
+	ctx->egress = (struct sandbox_egress){
+		.outbound = ctx->worker->way_out.outbound,
+		.scope = scope,
+		.max_bytes = s->egress_max_bytes,
+		.max_connections = s->egress_max_connections,
+		.rate = s->egress_rate,
+		.allows = ctx->policy ? allows : NULL,
+		.allows_arg = ctx,
+		.names_count = ctx->policy && policy_has_url_rules(ctx->policy, project),
+		.task = ctx->request->id,
+		.conversation = conversation,
+		.project = project,
+		.record = record,
+		.record_arg = ctx,
+	};
+}
+
 void way_out_bind(struct task_ctx *ctx, struct sandbox_run *run)
 {
 	const struct settings *s = &ctx->worker->settings;
@@ -85,20 +108,13 @@ void way_out_bind(struct task_ctx *ctx, struct sandbox_run *run)
 
 	if (strcmp(s->sandbox_network, "egress") != 0 || !ctx->terms.network)
 		return;
-	ctx->egress = (struct sandbox_egress){
-		.outbound = w->outbound,
-		.max_bytes = s->egress_max_bytes,
-		.max_connections = s->egress_max_connections,
-		.rate = s->egress_rate,
-		.allows = ctx->policy ? allows : NULL,
-		.allows_arg = ctx,
-		.names_count = ctx->policy && policy_has_url_rules(ctx->policy, run->project),
-		.callback = w->has_callback ? &w->callback : NULL,
-		.task = ctx->request->id,
-		.conversation = run->conversation,
-		.project = run->project,
-		.record = record,
-		.record_arg = ctx,
-	};
+	bind(ctx, OUTBOUND_SANDBOX, run->conversation, run->project);
+	ctx->egress.callback = w->has_callback ? &w->callback : NULL;
 	run->egress = &ctx->egress;
+}
+
+const struct sandbox_egress *task_ctx_way_out(struct task_ctx *ctx, const char *project)
+{
+	bind(ctx, OUTBOUND_MCP, NULL, project);
+	return &ctx->egress;
 }

@@ -234,6 +234,8 @@ static int start(struct mcp_instance *i, const struct mcp_session_wish *w, struc
 	const struct sandbox_server_wish wish = {
 		.image = server->image,
 		.argv = server->argv,
+		.package = server->package,
+		.egress = server->egress,
 		.port = server->port,
 		.env = server->env,
 		.network = server->network,

@@ -54,18 +54,18 @@ static unsigned header_sum(const struct tar_header *h)
 	return sum;
 }
 
-void docker_tar_write(const char *name, unsigned mode, const void *data, size_t len,
-		      struct buf *out)
+static void write_member(char type, const char *name, unsigned mode, unsigned owner,
+			 const void *data, size_t len, struct buf *out)
 {
 	static const char zeros[2 * TAR_BLOCK];
-	struct tar_header h = {.type = '0', .magic = "ustar", .version = {'0', '0'}};
+	struct tar_header h = {.type = type, .magic = "ustar", .version = {'0', '0'}};
 
 	if (strlen(name) >= sizeof(h.name) || strchr(name, '/'))
 		BUG("docker_tar_write: name '%s'", name);
 	memcpy(h.name, name, strlen(name));
 	put_octal(h.mode, sizeof(h.mode), mode);
-	put_octal(h.uid, sizeof(h.uid), 0);
-	put_octal(h.gid, sizeof(h.gid), 0);
+	put_octal(h.uid, sizeof(h.uid), owner);
+	put_octal(h.gid, sizeof(h.gid), owner);
 	put_octal(h.size, sizeof(h.size), len);
 	put_octal(h.mtime, sizeof(h.mtime), 0);
 	put_octal(h.checksum, 7, header_sum(&h));
@@ -74,6 +74,17 @@ void docker_tar_write(const char *name, unsigned mode, const void *data, size_t 
 	buf_append(out, data, len);
 	buf_append(out, zeros, (TAR_BLOCK - len % TAR_BLOCK) % TAR_BLOCK);
 	buf_append(out, zeros, sizeof(zeros));
+}
+
+void docker_tar_write(const char *name, unsigned mode, const void *data, size_t len,
+		      struct buf *out)
+{
+	write_member('0', name, mode, 0, data, len, out);
+}
+
+void docker_tar_write_directory(const char *name, unsigned mode, unsigned owner, struct buf *out)
+{
+	write_member('5', name, mode, owner, "", 0, out);
 }
 
 bool docker_tar_holds(const char *tar, size_t tar_len, const char *name, unsigned mode,

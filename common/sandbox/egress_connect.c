@@ -57,7 +57,7 @@ static int check_name(struct egress_channel *c, struct err *why)
 	if (w->allows && !w->allows(w->allows_arg, r->connect ? "https" : "http", &r->host, r->port,
 				    path, &reason))
 		return err_set(why, ERR_DENIED, "%s", reason);
-	return outbound_check_host(w->outbound, OUTBOUND_SANDBOX, &r->host, r->port, why);
+	return outbound_check_host(w->outbound, w->scope, &r->host, r->port, why);
 }
 
 int channel_route(struct egress_channel *c, struct err *err)
@@ -93,7 +93,7 @@ int channel_looked_up(struct egress_channel *c, struct err *err)
 				      err);
 	/* one bad address is enough: nobody mixes them by mistake */
 	for (size_t i = 0; !c->callback && i < c->address_count; i++)
-		if (outbound_check_address(c->egress->wish->outbound, OUTBOUND_SANDBOX,
+		if (outbound_check_address(c->egress->wish->outbound, c->egress->wish->scope,
 					   &c->request.host, &c->addresses[i], c->request.port,
 					   &why) < 0)
 			return deny(c, why.msg, err);

@@ -134,7 +134,9 @@ static int set_one_tmpfs(json_t *tmpfs, const struct engine_spec *spec,
 	if (inodes < 0)
 		return (int)inodes;
 	if (!t->path || !engine_is_path(t->path) || !t->path[1] || engine_is_kernel_path(t->path) ||
-	    engine_is_below(t->path, ENGINE_AGENT_DIR) || json_object_get(tmpfs, t->path))
+	    engine_is_below(t->path, ENGINE_AGENT_DIR) ||
+	    (spec->package_volume && engine_is_below(t->path, ENGINE_PACKAGE_DIR)) ||
+	    json_object_get(tmpfs, t->path))
 		return err_set(err, ERR_INVALID, "tmpfs: path '%.100s'", t->path ? t->path : "");
 	if (t->size < 4096 || t->size > MAX_BYTES)
 		return err_set(err, ERR_INVALID, "tmpfs: size %" PRId64, t->size);
@@ -178,7 +180,9 @@ static int set_image_volumes(json_t *tmpfs, json_t *mounts, const struct engine_
 		if (json_object_get(tmpfs, *v) || is_mounted(mounts, *v))
 			continue;
 		if (!engine_is_path(*v) || !(*v)[1] || engine_is_kernel_path(*v) ||
-		    engine_is_below(*v, ENGINE_AGENT_DIR) || ++count > ENGINE_IMAGE_VOLUMES)
+		    engine_is_below(*v, ENGINE_AGENT_DIR) ||
+		    (spec->package_volume && engine_is_below(*v, ENGINE_PACKAGE_DIR)) ||
+		    ++count > ENGINE_IMAGE_VOLUMES)
 			return err_set(err, ERR_INVALID, "image's VOLUME '%.100s'", *v);
 		for (size_t i = 0; i < spec->mount_count; i++)
 			if (engine_paths_overlap(*v, spec->mounts[i].path))
@@ -212,6 +216,18 @@ static void set_added(json_t *tmpfs, json_t *mounts)
 			add_empty(mounts, json_string(added[i]));
 }
 
+/* Of those that we make ourselves. */
+static int add_volume(json_t *mounts, const char *field, const char *volume, const char *prefix,
+		      const char *target, bool writable, struct err *err)
+{
+	if (strncmp(volume, prefix, strlen(prefix)) != 0 || !engine_is_name(volume, 79))
+		return err_set(err, ERR_INVALID, "%s: '%.80s'", field, volume);
+	json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:b, s:{s:b}}", "Type", "volume",
+						"Source", volume, "Target", target, "ReadOnly",
+						!writable, "VolumeOptions", "NoCopy", 1));
+	return 0;
+}
+
 static int set_mounts(json_t *host, const struct engine_spec *spec, unsigned traits, bool fill,
 		      struct err *err)
 {
@@ -231,16 +247,13 @@ static int set_mounts(json_t *host, const struct engine_spec *spec, unsigned tra
 		rc = set_image_volumes(tmpfs, mounts, spec, err);
 	if (rc == 0 && traits & ENGINE_ADDS_TMPFS)
 		set_added(tmpfs, mounts);
-	if (rc < 0 || !spec->agent_volume)
-		return rc;
-	if (strncmp(spec->agent_volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) != 0 ||
-	    !engine_is_name(spec->agent_volume, 79))
-		return err_set(err, ERR_INVALID, "agent_volume: '%.80s'", spec->agent_volume);
-	json_array_append_new(mounts,
-			      json_pack("{s:s, s:s, s:s, s:b, s:{s:b}}", "Type", "volume", "Source",
-					spec->agent_volume, "Target", ENGINE_AGENT_DIR, "ReadOnly",
-					!fill, "VolumeOptions", "NoCopy", 1));
-	return 0;
+	if (rc == 0 && spec->package_volume)
+		rc = add_volume(mounts, "package_volume", spec->package_volume,
+				ENGINE_PACKAGE_PREFIX, ENGINE_PACKAGE_DIR, spec->package_fill, err);
+	if (rc == 0 && spec->agent_volume)
+		rc = add_volume(mounts, "agent_volume", spec->agent_volume, ENGINE_VOLUME_PREFIX,
+				ENGINE_AGENT_DIR, fill, err);
+	return rc;
 }
 
 /*

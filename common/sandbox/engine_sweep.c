@@ -1,6 +1,6 @@
 /*
  * engine_sweep.c: what workers of other days have left on the engine besides containers: volumes of
- * agents that nobody has any more, and networks that no setting names any more.
+ * agents and packages that nobody has any more, and networks that no setting names any more.
  *
  * What is in use the engine does not remove. A volume that somebody still wanted after all is
  * filled anew by who starts a container with it.
@@ -16,18 +16,19 @@
 /* How the engine lists one kind of things. */
 struct kind {
 	const char *path, *created, *dangling;
-	const char *role; /* the label, NULL = any */
+	const char *const *roles; /* the label, NULL = any */
 };
+static const char *const volume_roles[] = {"agent", "package", NULL};
 static const struct kind volumes = {.path = "/volumes",
 				    .created = "CreatedAt",
 				    .dangling = "\"dangling\":[\"true\"],",
-				    .role = "agent"};
+				    .roles = volume_roles};
 static const struct kind networks = {.path = "/networks", .created = "Created", .dangling = ""};
 
-static bool is_kept(const char *name, const char *const *keep)
+static bool is_among(const char *name, const char *const *list)
 {
-	for (; *keep; keep++)
-		if (strcmp(*keep, name) == 0)
+	for (; *list; list++)
+		if (strcmp(*list, name) == 0)
 			return true;
 	return false;
 }
@@ -44,9 +45,9 @@ static bool is_leftover(const struct engine *e, const struct kind *kind, const j
 
 	/* The filter is the engine's, or a proxy's; what is ours we decide ourselves. */
 	if (strcmp(engine_label(labels, "instance"), e->instance) != 0 ||
-	    (kind->role && strcmp(engine_label(labels, "role"), kind->role) != 0))
+	    (kind->roles && !is_among(engine_label(labels, "role"), kind->roles)))
 		return false;
-	return name && created && engine_is_name(name, 128) && !is_kept(name, keep) &&
+	return name && created && engine_is_name(name, 128) && !is_among(name, keep) &&
 	       clock_parse_iso(created, &at, &ignored) == 0 && at < before;
 }
 

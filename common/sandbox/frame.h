@@ -151,7 +151,12 @@ enum frame_run_flag {
 	FRAME_RUN_PLAIN = 1u << 4,    /* with PYTHON: it is not expected to load packages */
 	FRAME_RUN_SERVER = 1u << 5,   /* CHANNEL_DIAL, without PROXY; only for containers that
 					 nobody else takes over, whose agents are the worker's own */
+	FRAME_RUN_INSTALL =
+		1u << 6, /* what it makes below FRAME_INSTALL_DIR is bounded; likewise */
 };
+
+#define FRAME_INSTALL_DIR "/package/p"
+#define FRAME_INSTALL_MAX (1ull << 30) /* bytes */
 
 enum frame_end {
 	FRAME_END_EXITED,
@@ -159,6 +164,7 @@ enum frame_end {
 	FRAME_END_CANCELLED,
 	FRAME_END_SUPERSEDED, /* a HELLO of a higher epoch came */
 	FRAME_END_NOT_STARTED,
+	FRAME_END_TOO_LARGE, /* only with RUN_INSTALL */
 };
 enum frame_exit_flag {
 	FRAME_EXIT_TAMPERED =

@@ -77,6 +77,8 @@ void sandbox_run_acknowledge(struct agent_link *l, const char *key);
 /* run_input.c: all up to and including RUN. `ret_run`: its id. */
 int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t *ret_run,
 		     struct err *err) must_check;
+/* What makes programs find the proxy; NULL-terminated. */
+extern const char *const sandbox_run_proxy_env[];
 /* Standard input within the window. */
 struct run_input {
 	struct slice data;

@@ -119,7 +119,7 @@ static bool is_overridden(const char *entry, const char *const *later)
 }
 
 /* Both spellings: programs read one or the other. */
-static const char *const proxy_env[] = {
+const char *const sandbox_run_proxy_env[] = {
 	"http_proxy=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
 	"https_proxy=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
 	"HTTP_PROXY=http://127.0.0.1:" FRAME_PROXY_PORT_TEXT,
@@ -150,7 +150,7 @@ static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t 
 		    usec_t deadline, struct err *err)
 {
 	const char *const *const sets[] = {sandbox_language_env, plan->language->env,
-					   plan->run->egress ? proxy_env : NULL};
+					   plan->run->egress ? sandbox_run_proxy_env : NULL};
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {

@@ -20,7 +20,7 @@ void said_add(struct said *s, const void *data, size_t len)
 	}
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = bytes[i];
-		s->text[s->len++] = c == '\n' || (c >= 0x20 && c < 0x7f) ? (char)c : '?';
+		s->text[s->len++] = c == '\n' ? ' ' : c >= 0x20 && c < 0x7f ? (char)c : '?';
 	}
 	s->text[s->len] = '\0';
 }

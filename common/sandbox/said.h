@@ -8,7 +8,7 @@
 
 #define SAID_BYTES 4096
 struct said {
-	char text[SAID_BYTES + 1]; /* visible ASCII and line ends */
+	char text[SAID_BYTES + 1]; /* visible ASCII; a line ends with a space */
 	size_t len;
 };
 void said_add(struct said *s, const void *data, size_t len);

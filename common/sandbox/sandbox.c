@@ -46,6 +46,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	sandbox_live_init(&s->live);
 	sandbox_pool_init(&s->pool);
 	sandbox_images_init(&s->images);
+	sandbox_packages_init(&s->packages);
 	sandbox_index_init(&s->index, link, key_prefix, settings->instance, presence);
 	sandbox_streams_init(&s->streams, link, key_prefix);
 	*ret = s;
@@ -64,6 +65,7 @@ void sandbox_close_all(struct sandbox *s)
 	sandbox_watch_done(s);
 	sandbox_pool_done(s);
 	sandbox_images_done(&s->images);
+	sandbox_packages_done(&s->packages);
 	sandbox_live_done(&s->live);
 	sandbox_index_done(&s->index);
 	sandbox_streams_done(&s->streams);

@@ -72,6 +72,15 @@ struct images {
 	atomic_bool stopping;
 };
 
+/* Packages that are known to be there. */
+#define PACKAGES_KNOWN 64
+struct packages {
+	struct mutex lock;
+	/* guarded by lock */
+	char known[PACKAGES_KNOWN][SANDBOX_VOLUME_SIZE];
+	size_t next;
+};
+
 struct sandbox {
 	const struct settings *settings;
 	struct engine *engine;
@@ -90,6 +99,7 @@ struct sandbox {
 	struct live_store live;
 	struct pool pool;
 	struct images images;
+	struct packages packages;
 	struct {
 		pthread_t thread;
 		bool running; /* the services' thread's */
@@ -245,16 +255,34 @@ int sandbox_image_need(struct sandbox *s, const char *image, usec_t deadline,
 		       const atomic_bool *cancelled, struct err *err) must_check;
 
 /* ---- server_container.c: containers of servers ---- */
-/* Creates one, with `argv` or, in its place, our agent. */
-int sandbox_server_create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+struct server_container {
+	const struct sandbox_server_wish *wish;
+	bool agent;	     /* our agent in place of its arguments */
+	const char *name;    /* or NULL */
+	const char *package; /* the volume of its package, or NULL: seen to, if it has one */
+	bool fill;	     /* that may be written, and there is no network */
+};
+int sandbox_server_create(struct sandbox *s, const struct server_container *how,
 			  char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
+/* Creates and starts one with an agent. */
+int sandbox_server_make(struct sandbox *s, const struct server_container *how,
+			char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
 /* The whole environment of a program that an agent starts in such a container: the image's, then
- * ours, then the wish's; each name once. NULL-terminated, one block, given. */
-int sandbox_server_env(struct sandbox *s, const struct sandbox_server_wish *wish, char ***ret,
+ * ours, then these; each name once. NULL-terminated, one block, given. */
+int sandbox_server_env(struct sandbox *s, const char *image, const char *const *before,
+		       const char *const *after, char ***ret, struct err *err) must_check;
+/* Sends argument vectors (NULL-terminated), environment and RUN with `flags` (FRAME_RUN_…).
+ * *ret_run: its number. */
+int sandbox_server_run(struct agent_link *l, const char *const *const *steps,
+		       const char *const *env, unsigned flags, usec_t limit, uint32_t *ret_run,
 		       struct err *err) must_check;
-/* Sends argument vector, environment and RUN with `flags` (FRAME_RUN_…). *ret_run: its number. */
-int sandbox_server_run(struct agent_link *l, const char *const *argv, const char *const *env,
-		       unsigned flags, usec_t limit, uint32_t *ret_run, struct err *err) must_check;
+
+/* ---- package.c ---- */
+void sandbox_packages_init(struct packages *all);
+void sandbox_packages_done(struct packages *all);
+/* Sees to the volume of the wish's package. What its installer said is part of an error. */
+int sandbox_package_need(struct sandbox *s, const struct sandbox_server_wish *wish,
+			 char ret_volume[SANDBOX_VOLUME_SIZE], struct err *err) must_check;
 
 /* ---- prepare.c ---- */
 /* Prepares unless that was done. */

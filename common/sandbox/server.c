@@ -29,12 +29,13 @@ int sandbox_server_start(struct sandbox *s, const struct sandbox_server_wish *wi
 			 struct sandbox_server **ret, struct err *err)
 {
 	struct sandbox_server *v;
+	const struct server_container how = {.wish = wish};
 	struct engine_stream *stream = NULL;
 	char id[ENGINE_ID_SIZE];
 	int rc = sandbox_need(s, err);
 
 	if (rc == 0)
-		rc = sandbox_server_create(s, wish, false, id, err);
+		rc = sandbox_server_create(s, &how, id, err);
 	if (rc < 0)
 		return rc;
 	FAULT_POINT("server.created");

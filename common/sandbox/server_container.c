@@ -14,9 +14,11 @@
 
 static const char *const own_env[] = {"HOME=/tmp", "TMPDIR=/tmp", NULL};
 
-static int create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+static int create(struct sandbox *s, const struct server_container *how,
 		  char ret_id[ENGINE_ID_SIZE], struct err *err)
 {
+	const struct sandbox_server_wish *wish = how->wish;
+	const bool agent = how->agent;
 	static const char *const agent_argv[] = {"/celeriac/agent", NULL};
 	const struct settings *st = s->settings;
 	const int64_t home = agent ? st->sandbox_work_size / HOME_SHARE : 0;
@@ -44,11 +46,14 @@ static int create(struct sandbox *s, const struct sandbox_server_wish *wish, boo
 		env[n++] = *e;
 	const struct engine_spec spec = {
 		.image = wish->image,
+		.name = how->name,
 		.argv = agent ? agent_argv : wish->argv,
 		.env = env,
 		.working_dir = "/tmp",
 		.stdin_once = true,
-		.network = wish->network,
+		.network = how->fill ? NULL : wish->network,
+		.package_volume = how->package,
+		.package_fill = how->fill,
 		.runtime = st->sandbox_runtime && *st->sandbox_runtime ? st->sandbox_runtime : NULL,
 		.memory = st->sandbox_memory + st->sandbox_work_size,
 		.cpus = st->sandbox_cpus,
@@ -66,16 +71,44 @@ static int create(struct sandbox *s, const struct sandbox_server_wish *wish, boo
 	return engine_create(s->engine, &spec, ret_id, NULL, err);
 }
 
-int sandbox_server_create(struct sandbox *s, const struct sandbox_server_wish *wish, bool agent,
+int sandbox_server_create(struct sandbox *s, const struct server_container *how,
 			  char ret_id[ENGINE_ID_SIZE], struct err *err)
 {
+	const struct sandbox_server_wish *wish = how->wish;
+	struct server_container c = *how;
+	char package[SANDBOX_VOLUME_SIZE];
 	int rc = sandbox_need(s, err);
 
-	if (rc == 0 && wish->network)
+	if (rc == 0 && wish->network && !c.fill)
 		rc = engine_network_need(s->engine, wish->network, err);
 	if (rc == 0)
 		rc = sandbox_image_need(s, wish->image, wish->deadline, wish->cancelled, err);
-	return rc < 0 ? rc : create(s, wish, agent, ret_id, err);
+	if (rc == 0 && wish->package && !c.package) {
+		rc = sandbox_package_need(s, wish, package, err);
+		c.package = package;
+	}
+	return rc < 0 ? rc : create(s, &c, ret_id, err);
+}
+
+/* The agent's volume may have been removed behind our back. */
+int sandbox_server_make(struct sandbox *s, const struct server_container *how,
+			char ret_id[ENGINE_ID_SIZE], struct err *err)
+{
+	struct err second;
+	int rc = 0;
+
+	for (int i = 0; i < 2; i++) {
+		rc = sandbox_server_create(s, how, ret_id, err);
+		if (rc < 0)
+			return rc;
+		rc = engine_start(s->engine, ret_id, err);
+		if (rc == 0)
+			return 0;
+		sandbox_container_drop(s, ret_id);
+		if (err_is_transient(err) || sandbox_agent_deliver(s, &second) < 0)
+			break;
+	}
+	return rc;
 }
 
 /* ---- what an agent is told to start ---- */
@@ -97,18 +130,19 @@ static void add(struct env_list *list, const char *const *entries)
 	}
 }
 
-int sandbox_server_env(struct sandbox *s, const struct sandbox_server_wish *wish, char ***ret,
-		       struct err *err)
+int sandbox_server_env(struct sandbox *s, const char *image_name, const char *const *before,
+		       const char *const *after, char ***ret, struct err *err)
 {
 	_cleanup_free_ char **image = NULL;
 	struct env_list list = {0};
-	int rc = engine_image_env(s->engine, wish->image, &image, err);
+	int rc = engine_image_env(s->engine, image_name, &image, err);
 
 	if (rc < 0)
 		return rc;
 	add(&list, (const char *const *)image);
 	add(&list, own_env);
-	add(&list, wish->env);
+	add(&list, before);
+	add(&list, after);
 	for (size_t i = 0; i < list.count; i++)
 		list.bytes += strlen(list.entries[i]) + 1;
 	char **all = xcalloc(1, (list.count + 1) * sizeof(*all) + list.bytes);
@@ -128,17 +162,20 @@ static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run
 	int rc = 0;
 
 	for (; rc == 0 && strings && *strings; strings++) {
+		unsigned last = type == FRAME_ARGS && !strings[1] ? FRAME_LAST : 0;
+
 		if (strlen(*strings) >= FRAME_PAYLOAD)
 			return err_set(err, ERR_INVALID, "an argument or variable of %zu bytes",
 				       strlen(*strings));
-		rc = agent_link_send(l, type, 0, run, *strings, strlen(*strings) + 1, deadline,
+		rc = agent_link_send(l, type, last, run, *strings, strlen(*strings) + 1, deadline,
 				     err);
 	}
 	return rc;
 }
 
-int sandbox_server_run(struct agent_link *l, const char *const *argv, const char *const *env,
-		       unsigned flags, usec_t limit, uint32_t *ret_run, struct err *err)
+int sandbox_server_run(struct agent_link *l, const char *const *const *steps,
+		       const char *const *env, unsigned flags, usec_t limit, uint32_t *ret_run,
+		       struct err *err)
 {
 	const struct frame_run spec = {.timeout_ms = (uint32_t)(limit / USEC_PER_MSEC),
 				       .output_limit = SAID_BYTES * 4,
@@ -146,8 +183,10 @@ int sandbox_server_run(struct agent_link *l, const char *const *argv, const char
 	usec_t deadline = clock_deadline(RUN_SEND_TIME);
 	unsigned char bytes[FRAME_STRUCT_MAX];
 	uint32_t run = agent_link_next_run(l);
-	int rc = send_strings(l, FRAME_ARGS, run, argv, deadline, err);
+	int rc = 0;
 
+	for (; rc == 0 && *steps; steps++)
+		rc = send_strings(l, FRAME_ARGS, run, *steps, deadline, err);
 	if (rc == 0)
 		rc = send_strings(l, FRAME_ENV, run, env, deadline, err);
 	if (rc == 0)

@@ -128,38 +128,18 @@ static int await(struct start *b, struct err *err)
 static int begin(struct sandbox *s, const char *container, const struct sandbox_server_wish *wish,
 		 struct start *b, struct err *err)
 {
+	const char *const *const steps[] = {wish->argv, NULL};
 	_cleanup_free_ char **env = NULL;
 	usec_t hello = clock_deadline(SANDBOX_HELLO_TIME);
-	int rc = sandbox_server_env(s, wish, &env, err);
+	int rc = sandbox_server_env(s, wish->image, NULL, wish->env, &env, err);
 
 	if (rc == 0)
 		rc = agent_link_open(s->engine, container, 1, false,
 				     hello < b->deadline ? hello : b->deadline, &b->link, err);
 	if (rc == 0)
-		rc = sandbox_server_run(b->link, wish->argv, (const char *const *)env,
-					FRAME_RUN_SERVER, LIFE, &b->run, err);
+		rc = sandbox_server_run(b->link, steps, (const char *const *)env, FRAME_RUN_SERVER,
+					LIFE, &b->run, err);
 	return rc < 0 ? rc : await(b, err);
-}
-
-/* Creates and starts; the agent's volume may have been removed behind our back. */
-static int make(struct sandbox *s, const struct sandbox_server_wish *wish,
-		char ret_id[ENGINE_ID_SIZE], struct err *err)
-{
-	struct err second;
-	int rc = 0;
-
-	for (int i = 0; i < 2; i++) {
-		rc = sandbox_server_create(s, wish, true, ret_id, err);
-		if (rc < 0)
-			return rc;
-		rc = engine_start(s->engine, ret_id, err);
-		if (rc == 0)
-			return 0;
-		sandbox_container_drop(s, ret_id);
-		if (err_is_transient(err) || sandbox_agent_deliver(s, &second) < 0)
-			break;
-	}
-	return rc;
 }
 
 /* What it had to say is part of why it did not come to be. */
@@ -184,7 +164,8 @@ int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *w
 	struct start b = {
 		.port = wish->port, .deadline = wish->deadline, .cancelled = wish->cancelled};
 	struct sandbox_service *v = xcalloc(1, sizeof(*v));
-	int rc = make(s, wish, v->container, err);
+	const struct server_container how = {.wish = wish, .agent = true};
+	int rc = sandbox_server_make(s, &how, v->container, err);
 
 	if (rc < 0) {
 		free(v);

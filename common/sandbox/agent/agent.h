@@ -33,6 +33,7 @@
 #define AGENT_SPARE_MS	 500	    /* of them, for so long those that spare the fork server */
 #define RUN_NICE	 10	    /* of everything that a run is */
 #define AGENT_STEPS	 4	    /* of one run */
+#define AGENT_MEASURE_MS 2000	    /* between two looks at what an installation has made */
 
 /* NUL-terminated strings one after another. */
 struct strings {
@@ -102,6 +103,7 @@ struct run {
 	bool is_python; /* the fork server may come to be useful */
 	int leader_status;
 	usec_t began, ended, deadline, drain_deadline; /* monotonic */
+	usec_t next_measure;			       /* of a run that installs; else NEVER */
 	struct capture out, err;
 	struct feed in;
 	uint64_t stdin_got, stdin_taken; /* bytes */
@@ -229,6 +231,9 @@ uint32_t run_left_ms(const struct agent *a);
 
 /* The leader has ended, or says that it is through. */
 void run_leader_gone(struct run *r, int status);
+
+/* measure.c: is there more than FRAME_INSTALL_MAX? */
+bool measure_is_over(const char *path);
 
 /* spawn.c: a process, from fork to exec */
 /* Without input it is /dev/null. 0 or an errno, and then nothing is open. */

@@ -153,6 +153,7 @@ void run_start(struct agent *a, const struct frame_run *spec)
 		return not_started(a);
 	}
 	r->deadline = r->began + (usec_t)spec->timeout_ms * USEC_PER_MSEC;
+	r->next_measure = spec->flags & FRAME_RUN_INSTALL ? r->began : USEC_NEVER;
 	capture_init(&r->out, r->out.fd, FRAME_STDOUT, limit);
 	capture_init(&r->err, r->err.fd, FRAME_STDERR, limit);
 	control_send(a, FRAME_STARTED, 0, r->id, "", 0);
@@ -228,7 +229,12 @@ void run_tick(struct agent *a)
 	now = now_mono();
 	if (!r->leader_gone) {
 		if (now >= r->deadline)
-			run_end(a, FRAME_END_TIMEOUT);
+			return run_end(a, FRAME_END_TIMEOUT);
+		if (now < r->next_measure)
+			return;
+		if (measure_is_over(FRAME_INSTALL_DIR))
+			return run_end(a, FRAME_END_TOO_LARGE);
+		r->next_measure = now_mono() + AGENT_MEASURE_MS * USEC_PER_MSEC;
 		return;
 	}
 	if (r->leader_status == 0 && !step_is_last(r)) {
@@ -248,7 +254,10 @@ int run_timeout(const struct agent *a)
 
 	if (r->leader == 0)
 		return python_idle((struct agent *)(uintptr_t)a);
-	left = (r->leader_gone ? r->drain_deadline : r->deadline) - now_mono();
+	left = r->leader_gone		       ? r->drain_deadline
+	       : r->next_measure < r->deadline ? r->next_measure
+					       : r->deadline;
+	left -= now_mono();
 	return left <= 0 ? 0 : (int)(left / USEC_PER_MSEC) + 1;
 }
 

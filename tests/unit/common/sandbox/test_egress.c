@@ -170,6 +170,7 @@ static void begin(struct agent *a, const char *allow)
 	ck_assert_int_ge(asprintf(&setting, "EGRESS_ALLOW=%s", allow), 0);
 	char *env[] = {setting, NULL};
 	ck_assert_int_eq(settings_load(env, &s, &err), 0);
+	a->wish.scope = OUTBOUND_SANDBOX;
 	ck_assert_msg(outbound_open(&s, &a->wish.outbound, &err) == 0, "%s", err.msg);
 	settings_done(&s);
 	free(setting);
