@@ -265,6 +265,8 @@ install: all   ## install programs, manuals, units, headers of modules, roles.sq
 	install -m 644 $(MODULE_EXAMPLES) $(DESTDIR)$(DATADIR)/celeriac/modules
 	sed 's|@PREFIX@|$(PREFIX)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' deploy/celeriac.pc.in \
 		>$(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc
+	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions
+	for p in $(notdir $(PROGRAMS)); do install -m 644 deploy/completion/celeriac.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/$$p; done
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
 	for f in $(UNITS); do sed 's|/usr/bin/|$(BINDIR)/|; s|/etc/celeriac|$(SYSCONFDIR)/celeriac|' $$f >$(DESTDIR)$(UNITDIR)/$${f##*/}; done
 	install -m 644 deploy/systemd/celeriac.sysusers $(DESTDIR)$(SYSUSERSDIR)/celeriac.conf
@@ -276,6 +278,7 @@ uninstall:   ## remove them again (settings stay)
 		$(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8))) $(DESTDIR)$(DATADIR)/celeriac/roles.sql
 	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/celeriac/,$(notdir $(MODULE_HEADERS))) $(DESTDIR)$(DATADIR)/pkgconfig/celeriac.pc \
 		$(addprefix $(DESTDIR)$(DATADIR)/celeriac/modules/,$(notdir $(MODULE_EXAMPLES)))
+	rm -f $(addprefix $(DESTDIR)$(DATADIR)/bash-completion/completions/,$(notdir $(PROGRAMS)))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(SYSUSERSDIR)/celeriac.conf $(DESTDIR)$(TMPFILESDIR)/celeriac.conf
 	rmdir $(DESTDIR)$(INCLUDEDIR)/celeriac $(DESTDIR)$(DATADIR)/celeriac/modules $(DESTDIR)$(DATADIR)/celeriac 2>/dev/null || :
 clean:   ## remove build/ (the stack's state in .run/ stays)

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from services import free_port, wait_until
-from worker import run_program
+from services import ROOT, free_port, wait_until
+from worker import PROGRAM, run_program
 
 SECRET = "hunter2"
 
@@ -217,3 +217,12 @@ def test_aliases_that_lead_nowhere(aliases):
     done = run_program(CELERY_BROKER_URL="redis://127.0.0.1:1/0", CELERIAC_TASK_ALIASES=aliases)
     assert done.returncode == 1
     assert "CELERIAC_TASK_ALIASES" in done.stderr
+
+
+@pytest.mark.parametrize("typed, wanted", [(["--im"], {"--import-openapi", "--import-openapi-apply"}), (["-l", "W"], {"WARNING"}), (["--rea"], {"--ready"})])
+def test_completion(typed, wanted):
+    """As bash asks for it, with the program's own list of options."""
+    script = 'source "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$(($# - 2)); _celeriac "$2"; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script, "bash", ROOT / "deploy/completion/celeriac.bash", PROGRAM, *typed],
+                          capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == wanted
