@@ -1,6 +1,6 @@
 /*
- * backend.h: where results go: Redis, a database, or nowhere (disabled://). One table of drivers
- * (common/backend/) is behind it.
+ * backend.h: where results go: Redis, a database, who asked (rpc://), or nowhere. One table of
+ * drivers (common/backend/) is behind it.
  */
 #ifndef CELERIAC_BACKEND_H
 #define CELERIAC_BACKEND_H
@@ -22,7 +22,8 @@ struct task_meta {
 	const json_t *result;	/* the value, or {exc_type, exc_message, exc_module}; NULL = null */
 	const char *traceback;	/* or NULL */
 	const json_t *children; /* array, or NULL = [] */
-	const char *parent_id, *group_id; /* or NULL */
+	const char *parent_id, *group_id;      /* or NULL */
+	const char *reply_to, *correlation_id; /* of the message, for rpc://; or NULL */
 	/* result_extended; name NULL = off */
 	const char *name, *worker, *queue;
 	const json_t *args, *kwargs;
@@ -45,7 +46,7 @@ void backend_write_done(struct backend_write *w);
 struct backend;
 /* Whether results can be written as the settings say; no server is asked. [init] */
 int backend_check(const struct settings *s, struct err *err) must_check;
-enum backend_kind { BACKEND_NOWHERE, BACKEND_REDIS, BACKEND_DATABASE };
+enum backend_kind { BACKEND_NOWHERE, BACKEND_REDIS, BACKEND_DATABASE, BACKEND_RPC };
 /* Of settings that backend_check takes. [any] */
 enum backend_kind backend_kind(const struct settings *s);
 /* Whether a BACKEND_DATABASE answers; nothing is made there. Blocks. [init] */
@@ -60,9 +61,10 @@ bool backend_ready(const struct backend *b);
 /* True when broker and backend are one Redis: result and ack can be one transaction (broker.h). */
 bool backend_shares_broker(const struct backend *b);
 bool backend_is_disabled(const struct backend *b);
-/* The parts of chords are counted where they are stored (chord.h); else whoever makes a chord has
- * to send celery.chord_unlock, which looks for them. */
+/* The parts of chords are counted where they are stored (chord.h). */
 bool backend_counts_chords(const struct backend *b);
+/* Or whoever makes a chord sends a celery.chord_unlock, which looks for them; or there are none. */
+bool backend_polls_chords(const struct backend *b);
 
 /* The bytes of a meta: pure. ERR_TOOBIG. [any] */
 int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,

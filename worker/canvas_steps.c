@@ -25,7 +25,7 @@ struct follower canvas_follower(const struct request *r, struct settle_steps *st
 			    .reply_to = r->message->reply_to,
 			    .priority = s->task_inherit_parent_priority ? r->message->priority : -1,
 			    .errbacks_on_header = s->task_allow_error_cb_on_chord_header,
-			    .polls_chords = !backend_counts_chords(b) && !backend_is_disabled(b)}};
+			    .polls_chords = backend_polls_chords(b)}};
 }
 
 void canvas_truncate(struct settle_steps *steps, size_t count)
@@ -185,7 +185,8 @@ int canvas_add_failure(const struct follower *f, const char *task_id,
 				 .state = why->state,
 				 .result = why->exception,
 				 .traceback = why->traceback,
-				 .children = children};
+				 .children = children,
+				 .reply_to = f->context.reply_to};
 	_cleanup_json_ json_t *args = NULL, *kwargs = NULL;
 	struct backend_write w = {0};
 	int rc;

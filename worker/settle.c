@@ -65,6 +65,8 @@ static int encode(struct request *r, struct task_meta *meta, struct backend_writ
 		meta->children = r->children;
 	meta->parent_id = r->message->parent_id;
 	meta->group_id = r->message->group;
+	meta->reply_to = r->message->reply_to;
+	meta->correlation_id = json_member_str(r->message->properties, "correlation_id");
 	meta->name = r->name;
 	meta->args = args;
 	meta->kwargs = kwargs;

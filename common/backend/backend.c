@@ -14,7 +14,7 @@ static const char *const g_nowhere[] = {"disabled", NULL};
 static const struct backend_driver g_disabled = {.kind = BACKEND_NOWHERE, .schemes = g_nowhere};
 
 static const struct backend_driver *const g_drivers[] = {&g_disabled, &backend_redis,
-							 &backend_database};
+							 &backend_database, &backend_rpc};
 
 /* Names that Celery has, and why they are nothing here. */
 static const struct {
@@ -43,9 +43,10 @@ static int refuse(const char *url, struct err *err)
 			return err_set(err, ERR_UNSUPPORTED, "result_backend: %.*s: %s",
 				       (int)strcspn(url, ":"), url, g_refused[i].why);
 	}
-	return err_set(err, ERR_UNSUPPORTED,
-		       "result_backend: %.*s is not built in; redis:// and db+postgresql:// are",
-		       (int)strcspn(url, ":"), url);
+	return err_set(
+		err, ERR_UNSUPPORTED,
+		"result_backend: %.*s is not built in; redis://, db+postgresql:// and rpc:// are",
+		(int)strcspn(url, ":"), url);
 }
 
 static int find_driver(const char *url, const struct backend_driver **ret, struct err *err)
@@ -157,6 +158,11 @@ bool backend_is_disabled(const struct backend *b)
 bool backend_counts_chords(const struct backend *b)
 {
 	return (b->driver->caps & BACKEND_COUNTS_CHORDS) != 0;
+}
+
+bool backend_polls_chords(const struct backend *b)
+{
+	return (b->driver->caps & BACKEND_POLLED) != 0;
 }
 
 int backend_encode(const struct backend *b, const struct task_meta *m, struct backend_write *ret,

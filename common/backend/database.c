@@ -224,6 +224,7 @@ static const char *const g_schemes[] = {"db+", "database+", NULL};
 const struct backend_driver backend_database = {
 	.kind = BACKEND_DATABASE,
 	.schemes = g_schemes,
+	.caps = BACKEND_POLLED,
 	.check = check_database,
 	.open = open_database,
 	.close = close_database,

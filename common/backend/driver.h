@@ -8,7 +8,7 @@
 #include "backend.h"
 #include "timezone.h"
 
-enum backend_cap { BACKEND_COUNTS_CHORDS = 1u << 0 };
+enum backend_cap { BACKEND_COUNTS_CHORDS = 1u << 0, BACKEND_POLLED = 1u << 1 };
 enum backend_store_when { STORE_UNLESS_SUCCESS, STORE_UNLESS_BEGUN };
 
 struct backend_driver {
@@ -44,7 +44,7 @@ struct backend {
 	const struct timezone_info *zone; /* of date_done; NULL = UTC */
 };
 
-extern const struct backend_driver backend_redis, backend_database;
+extern const struct backend_driver backend_redis, backend_database, backend_rpc;
 
 /* ---- meta.c ---- */
 /* A meta as Celery's backends build it. Given. */
