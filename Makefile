@@ -141,11 +141,16 @@ $O/gen/scripts.c: $(SCRIPTS) deploy/embed
 	mkdir -p $(@D); $(call say,EMBED,'$(notdir $(SCRIPTS))'); deploy/embed scripts $(SCRIPTS) >$@
 build/gen/agent_python.c: $(AGENT_PYTHON) deploy/embed
 	mkdir -p $(@D); $(call say,EMBED,'$(notdir $(AGENT_PYTHON))'); deploy/embed scripts $(AGENT_PYTHON) >$@
-build/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) build/gen/agent_python.c $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
-	mkdir -p build; $(call say,CC,'$@ (static)')
-	$(CC) -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote include $(STRICT) -Os $(FORTIFY) -ffunction-sections -fdata-sections \
+# build/behind: one that speaks the frames one version behind, for a test.
+AGENT_VERSION := $(shell sed -n 's/^\#define FRAME_VERSION //p' common/sandbox/frame.h)
+build/behind/celeriac-agent: BEHIND := -DFRAME_VERSION=$(shell echo $$(($(AGENT_VERSION) - 1)))
+build/celeriac-agent build/behind/celeriac-agent: $(AGENT_SRC) $(AGENT_SHARED) build/gen/agent_python.c $(HEADERS) $(wildcard common/sandbox/agent/*.h common/sandbox/*.h) Makefile
+	mkdir -p $(@D); $(call say,CC,'$@ (static)')
+	$(CC) -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' $(BEHIND) -iquote include $(STRICT) -Os $(FORTIFY) -ffunction-sections -fdata-sections \
 		-static -s -Wl,--gc-sections,-z,noexecstack,-z,relro -o $@ $(AGENT_SRC) $(AGENT_SHARED) build/gen/agent_python.c
+build/behind/agent.o: build/behind/celeriac-agent
 $O/gen/agent.o: build/celeriac-agent
+$O/gen/agent.o build/behind/agent.o:
 	mkdir -p $(@D)
 	printf '.section .rodata\n.globl celeriac_agent_start, celeriac_agent_end\n.balign 16\nceleriac_agent_start:\n.incbin "%s"\nceleriac_agent_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c -o $@ -
 
@@ -172,6 +177,11 @@ build/fault/celeriac-worker: EXPORTS := -Wl,--dynamic-list=worker/module.list
 build/fault/celeriac-worker: $(FAULT_SRC:%.c=build/fault/%.o) $(call obj,$(filter-out $(FAULT_SRC),$(WORKER_SRC) $(TASK_SRC))) $(LIB) worker/module.list
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
 
+# A worker whose sandboxes have the agent one behind.
+build/behind/celeriac-worker: EXPORTS := -Wl,--dynamic-list=worker/module.list
+build/behind/celeriac-worker: $(call obj,$(WORKER_SRC) $(TASK_SRC)) build/behind/agent.o $(LIB) worker/module.list
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
+
 # A unit test sees the library, and the objects of the room it lies under.
 room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),$(LIB_WORKER))$(if $(findstring /unit/beat/,$(1)),$(LIB_BEAT))
 .SECONDEXPANSION:
@@ -192,7 +202,7 @@ check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
 check-integration: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
-check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle

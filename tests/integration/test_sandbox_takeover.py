@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from sandboxes import containers, wait_running
+from sandboxes import containers, wait_running, wait_said
+from services import ROOT
 from test_sandbox_life import COUNT
 
 pytestmark = pytest.mark.docker
@@ -30,6 +31,36 @@ def test_another_worker_takes_over_a_run(make_full_worker, calls, instance, conv
     assert value["stdout"] == "1\n"
     assert after.get(timeout=60)["stdout"] == "2\n"
     assert len(containers(instance)) == 1 and kept["sandbox"]
+
+
+@pytest.mark.long
+def test_a_newer_worker_uses_what_an_older_one_left(make_full_worker, calls, broker, instance, conversation):
+    """The agent in there is one version behind: a run that is going is followed to its end, and all else is as ever."""
+    first = make_full_worker(program=ROOT / "build/behind/celeriac-worker")
+    kept = calls.run(COUNT, conversation)
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nopen('/sandbox/output/late.txt', 'w').write('late')\n"
+    result = calls.send(code + COUNT, conversation)
+    wait_said(broker, result.id, "begun")
+    second = make_full_worker()
+    first.kill()
+    value = result.get(timeout=90)
+    assert (value["status"], value["stdout"], [file["name"] for file in value["files"]]) == ("ok", "begun\n1\n", ["late.txt"]), value
+    assert calls.row(result.id, "attempt", "worker") == (1, second.node)
+
+    def run(code, status="ok", **kwargs):
+        value = calls.run(code, conversation, **kwargs)
+        assert (value["status"], value["sandbox"]) == (status, kept["sandbox"]), value
+        return value
+
+    run("x = 41", stateful=True)
+    assert run("print(x + 1)", stateful=True)["stdout"] == "42\n"
+    assert run("print(input())", stdin="given\n")["stdout"] == "given\n"
+    assert run("import os\nopen('/sandbox/output/new.txt', 'w').close()")["files"][0]["name"] == "new.txt"
+    assert run("import time\nprint('early', flush=True)\ntime.sleep(600)", "timeout", timeout=5)["stdout"] == "early\n"
+    assert run("import sys\nsys.exit(3)", "error")["exit_code"] == 3
+    assert calls.call("reset_output", conversation_id=conversation) == {"removed": 2}
+    assert containers(instance) == [kept["sandbox"]]
+    assert calls.call("close", conversation_id=conversation) == {"removed": True}
 
 
 def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, instance, conversation):
