@@ -18,8 +18,9 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define LEFTOVER_AGE (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
-#define STEP	     (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
+#define LEFTOVER_AGE	      (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
+#define ENGINE_SWEEP_INTERVAL (3600 * USEC_PER_SEC)
+#define STEP		      (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
 
 /* What is known of an owner. */
 struct owner {
@@ -335,7 +336,21 @@ static void sweep_done(struct sweep *w)
 	free(w->suspect_rows);
 }
 
-/* What was made for an agent or a setting of another day. No trouble of the sweep's. */
+static bool is_time_for_the_engine(struct sandbox *s)
+{
+	usec_t now = clock_mono();
+	bool due;
+
+	mutex_lock(&s->lock);
+	due = now >= s->engine_sweep_at;
+	if (due)
+		s->engine_sweep_at = now + ENGINE_SWEEP_INTERVAL;
+	mutex_unlock(&s->lock);
+	return due;
+}
+
+/* What was made for an agent or a setting of another day. No trouble of the sweep's. To find what
+ * no container uses, an engine goes through all of them, so it is asked seldom. */
 static void sweep_engine(struct sweep *w)
 {
 	const struct settings *st = w->s->settings;
@@ -375,7 +390,8 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 	for (size_t i = 0; i < w.count; i++)
 		sweep_one(&w, i);
 	sandbox_index_clear_places(&s->index);
-	sweep_engine(&w);
+	if (is_time_for_the_engine(s))
+		sweep_engine(&w);
 	*ret = w.report;
 	return 0;
 }

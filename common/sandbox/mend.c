@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "log.h"
 #include "mem.h"
@@ -52,12 +53,25 @@ static int mend(struct sandbox *s, const char *conversation, const char *contain
 	return rc < 0 ? rc : 0;
 }
 
-static bool is_listed(const struct engine_container *list, size_t count, const char *container)
+/* The names of conversations that have a container in the list. */
+struct listed {
+	const char *conversation;
+	UT_hash_handle hh;
+};
+
+static struct listed *index_list(const struct engine_container *list, size_t count,
+				 struct listed rows[])
 {
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(list[i].id, container) == 0)
-			return true;
-	return false;
+	struct listed *all = NULL, *same;
+
+	for (size_t i = 0; i < count; i++) {
+		rows[i].conversation = list[i].conversation;
+		HASH_FIND_STR(all, rows[i].conversation, same);
+		if (!same)
+			HASH_ADD_KEYPTR(hh, all, rows[i].conversation, strlen(rows[i].conversation),
+					&rows[i]);
+	}
+	return all;
 }
 
 /* Nothing but its idle time is left of it. */
@@ -86,28 +100,38 @@ static bool is_ours(struct sandbox *s, const struct index_record *r)
 	       !alive;
 }
 
+/* One that is said to have a container, and none is in the list. */
+static int doubt(struct sandbox *s, const char *conversation, struct err *err)
+{
+	struct index_record r;
+	int rc = sandbox_index_read(&s->index, &conversation, 1, &r, err);
+
+	if (rc < 0)
+		return rc;
+	if (!r.known)
+		forget(s, conversation);
+	else if (r.container[0] && is_ours(s, &r))
+		rc = mend(s, conversation, r.container, err);
+	return rc;
+}
+
 int sandbox_mend(struct sandbox *s, const struct engine_container *list, size_t count,
 		 struct err *err)
 {
-	_cleanup_free_ struct index_record *records = NULL;
+	_cleanup_free_ struct listed *rows = xcalloc(count + 1, sizeof(*rows));
+	struct listed *all = index_list(list, count, rows), *found;
 	char **names = NULL;
 	size_t n = 0;
 	int rc = sandbox_index_with_containers(&s->index, &names, &n, err);
 
-	if (rc < 0)
-		return rc;
-	records = xcalloc(n + 1, sizeof(*records));
-	rc = sandbox_index_read(&s->index, (const char *const *)names, n, records, err);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (!records[i].known)
-			forget(s, names[i]);
-		else if (records[i].container[0] && !is_listed(list, count, records[i].container) &&
-			 is_ours(s, &records[i]))
-			rc = mend(s, names[i], records[i].container, err);
-	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		HASH_FIND_STR(all, names[i], found);
+		if (rc == 0 && !found)
+			rc = doubt(s, names[i], err);
 		free(names[i]);
+	}
 	free(names);
+	HASH_CLEAR(hh, all);
 	return rc;
 }
 

@@ -108,6 +108,7 @@ struct sandbox {
 	struct {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
+	usec_t engine_sweep_at; /* monotonic; guarded by lock */
 };
 
 /* ---- live.c ---- */

@@ -53,9 +53,12 @@ class Private(Engine):
         with subprocess.Popen(["docker", "-H", MACHINE, "save", image], stdout=subprocess.PIPE) as saved:
             self.docker("load", stdin=saved.stdout)
 
-    def start(self):
+    def resume(self):
         self.process = launch(self.command(), self.dir / "log")
         wait_until(self.answers, 60, "the engine does not answer")
+
+    def start(self):
+        self.resume()
         self.load(IMAGE)
         return self
 
