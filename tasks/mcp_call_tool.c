@@ -16,6 +16,7 @@
 enum param { SERVER, TOOL, ARGUMENTS, CONVERSATION, TIMEOUT, PROJECT, COUNT };
 
 #define PROGRESS_EVERY (500 * USEC_PER_MSEC)
+#define REFRESH_TIME   (5 * USEC_PER_SEC)
 
 /* One call. */
 struct mcp_work {
@@ -120,10 +121,12 @@ static int call_in(struct mcp_work *c, const struct mcp_target *t, struct mcp_se
 {
 	const char *name = json_string_value(values[TOOL]);
 	_cleanup_json_ json_t *tools = NULL;
-	int rc = mcp_target_tools(c->ctx, t, session, c->changed, deadline, &tools, err);
+	bool anew = c->changed; /* said while nobody called */
+	int rc = mcp_target_tools(c->ctx, t, session, anew, deadline, &tools, err);
 	const json_t *tool = find_tool(tools, name);
 
-	if (rc == 0 && !tool && !c->changed) {
+	c->changed = false;
+	if (rc == 0 && !tool && !anew) {
 		/* it may have got one since it was listed */
 		json_decref(TAKE(tools));
 		rc = mcp_target_tools(c->ctx, t, session, true, deadline, &tools, err);
@@ -146,6 +149,20 @@ static int call_in(struct mcp_work *c, const struct mcp_target *t, struct mcp_se
 			       err);
 }
 
+/* The server said during the call that its tools are others now: whoever offers them reads the
+ * catalogue without a connection, so it is listed anew. That it cannot be takes nothing from the
+ * call. */
+static void refresh(struct mcp_work *c, const struct mcp_target *t, struct mcp_session *session)
+{
+	_cleanup_json_ json_t *tools = NULL;
+	struct err err;
+
+	if (mcp_target_tools(c->ctx, t, session, true, clock_deadline(REFRESH_TIME), &tools, &err) <
+	    0)
+		log_info("MCP server %s: its catalogue has changed and cannot be listed: %s",
+			 t->server.name, err.msg);
+}
+
 static int call(struct mcp_work *c, const struct mcp_target *t, json_t *const *values,
 		usec_t deadline, json_t **ret_result, struct err *err)
 {
@@ -165,6 +182,8 @@ static int call(struct mcp_work *c, const struct mcp_target *t, json_t *const *v
 
 	if (rc == 0) {
 		rc = call_in(c, t, session, values, deadline, &result, &why);
+		if (rc == 0 && c->changed)
+			refresh(c, t, session);
 		mcp_session_put(sessions, session);
 	}
 	usec_t duration = clock_mono() - began;

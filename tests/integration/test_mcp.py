@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 import uuid
 
 import pytest
@@ -54,6 +55,59 @@ def test_by_its_name(worker, ask, servers, broker):
     with pytest.raises(ValueError, match="there is no MCP tool 'mcp_nobody_count'"):
         ask("tools.call", name="mcp_nobody_count", params={})
     assert ask("mcp.stop_server", server_id=server) == {"removed": 1}
+
+
+# Its tools change when one of them is called, and it says so.
+GROWING = r'''
+import json, sys
+names = ["grow"]
+for line in sys.stdin:
+    request = json.loads(line)
+    if "id" not in request:
+        continue
+    answer = {"error": {"code": -32601, "message": "no"}}
+    if request["method"] == "initialize":
+        answer = {"result": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {"listChanged": True}}, "serverInfo": {"name": "g", "version": "1"}}}
+    elif request["method"] == "tools/list":
+        answer = {"result": {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]}}
+    elif request["method"] == "tools/call":
+        names.append(f"grown{len(names)}")
+        print(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}), flush=True)
+        answer = {"result": {"content": []}}
+    print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}), flush=True)
+'''
+
+
+def test_the_catalogue_follows_the_server(worker, ask, servers, postgres):
+    server = managed(servers, name="growing", source=GROWING)
+    tools = lambda: [name for (name,) in postgres.sql("SELECT name FROM celeriac.mcp_tools WHERE server_id = %s ORDER BY position", server)]
+    for count in (1, 2):
+        assert ask("mcp.call_tool", server_id=server, tool="grow", conversation_id="c")["status"] == "ok"
+        assert tools() == ["grow", "grown1", "grown2"][: count + 1]
+    assert ask("tools.call", name="mcp_growing_grown1", params={}, conversation_id="c")["status"] == "ok"
+    # another configuration is another server: its tools are listed anew
+    assert len(tools()) == 4
+    postgres.sql("UPDATE celeriac.mcp_servers SET environment = environment || E'MORE=1\n' WHERE id = %s", server)
+    assert ask("mcp.call_tool", server_id=server, tool="grow", conversation_id="d")["status"] == "ok"
+    assert tools() == ["grow", "grown1"]
+
+
+@pytest.mark.long
+def test_many_calls_of_many_conversations(make_full_worker, app, ask, servers, broker):
+    """As many instances as sessions, counted from what the engine says, and none left."""
+    make_full_worker(MCP_NETWORK="none", MCP_MAX="20", CELERY_WORKER_CONCURRENCY="20")
+    server = managed(servers)
+    since = int(docker("run", "--rm", "--network=none", "--entrypoint", "date", "celeriac-sandbox:latest", "+%s"))
+    results = [app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "count", "conversation_id": f"c{n % 20}", "timeout": 240})
+               for n in range(200)]
+    values = [result.get(timeout=300) for result in results]
+    assert [value["error"] for value in values if value["status"] != "ok"] == []
+    assert sorted(value["result"]["count"] for value in values) == sorted(list(range(1, 11)) * 20)
+    assert ask("mcp.stop_server", server_id=server) == {"removed": 20}
+    told = docker("events", f"--since={since}", f"--until={int(time.time()) + 1}", "--filter=type=container",
+                  f"--filter=label=celeriac.instance={broker.instance}", "--filter=label=celeriac.role=mcp", "--format={{.Action}}").split()
+    assert (told.count("create"), told.count("start"), told.count("destroy")) == (20, 20, 20), told
+    assert instances(broker) == []
 
 
 def test_what_a_server_sees(worker, ask, servers, postgres):
