@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""How long a sweep takes over many conversations of which none is due: message sent until the result is there.
+
+    .run/venv/bin/python tests/bench/sweep.py [-n ROUNDS] [-o FILE.json] [tracked]
+
+The containers are real ones of the engine, recorded as a worker records them, but of a program that only sleeps, and only
+RUNNING of them are started (1 000 would take 10 GiB): to the engine's list and to a sweep it is the same, but that the sweep also
+asks itself how long the others have been half made. Beside it `docker ps -a` with the same filter: what the engine takes to list
+them.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import uuid
+
+from stand import DockerExec, finish, IMAGE, options, PAUSE, Stand, summary, timed, told
+
+CONVERSATIONS, RUNNING, AT_A_TIME = 1000, 50, 4
+BAR_MS = 1000
+
+
+def make(stand, engine, owner, number):
+    conversation = f"swept-{number}"
+    labels = {"instance": stand.instance, "role": "conversation", "conversation": conversation, "project": "", "owner": owner}
+    body = {"Image": IMAGE, "Entrypoint": ["sleep", "1000000"], "Cmd": [], "Labels": {f"celeriac.{name}": value for name, value in labels.items()},
+            "HostConfig": {"NetworkMode": "none", "ReadonlyRootfs": True, "LogConfig": {"Type": "none"}}}
+    container = engine.call("POST", f"/containers/create?name=celeriac-conversation-{uuid.uuid4().hex}", body)["Id"]
+    if number < RUNNING:
+        engine.call("POST", f"/containers/{container}/start")
+    now = int(time.time() * 1000)
+    base = f"celeriac:{stand.instance}:"
+    with stand.broker.redis.pipeline() as pipeline:
+        pipeline.hset(f"{base}conversation:{conversation}", mapping={"container": container, "owner": owner, "project": "", "epoch": 1, "used": now})
+        pipeline.zadd(f"{base}idle", {conversation: now})
+        pipeline.execute()
+
+
+def cpu_ms(worker):
+    """What the worker has used of processors so far."""
+    fields = pathlib.Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def tracked(rounds, count=CONVERSATIONS):
+    with Stand(SANDBOX_POOL=0, SANDBOX_IDLE_TIMEOUT="24h", SANDBOX_ADOPT_GRACE="24h", SANDBOX_MAX=count + 10) as stand:
+        engine = DockerExec()
+        value = stand.run("print(1)", "one that is real")
+        owner = stand.broker.redis.hget(f"celeriac:{stand.instance}:conversation:one that is real", "owner").decode()
+        assert value["status"] == "ok" and owner
+        began = time.perf_counter()
+        with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+            for made in [pool.submit(make, stand, engine, owner, number) for number in range(count - 1)]:
+                made.result()
+        print(f"{count} containers made in {time.perf_counter() - began:.0f} s", flush=True)
+        figures = {"sweep_ms": [], "worker_cpu_ms": [], "list_ms": []}
+        for _ in range(rounds):
+            time.sleep(PAUSE)
+            before = cpu_ms(stand.worker)
+            took, report = timed(lambda: stand.send("sandbox.cleanup").get(timeout=300, interval=0.001))
+            assert report == {"idle": 0, "orphans": 0, "kept": count, "failed": 0}, report
+            figures["sweep_ms"].append(took)
+            figures["worker_cpu_ms"].append(cpu_ms(stand.worker) - before)
+            time.sleep(PAUSE)
+            figures["list_ms"].append(timed(lambda: subprocess.run(
+                ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={stand.instance}"], check=True, capture_output=True))[0])
+    row = {key: summary(values) for key, values in figures.items()}
+    row["load"] = round(os.getloadavg()[0], 1)
+    row["conversations"] = count
+    row["bar"] = {"p50_ms": BAR_MS}
+    row["met"] = row["sweep_ms"]["p50"] <= BAR_MS
+    print(f"a sweep over {count} conversations, none due: p50 {row['sweep_ms']['p50']} ms, p90 {row['sweep_ms']['p90']} ms, "
+          f"{row['worker_cpu_ms']['p50']} ms of a processor in the worker; "
+          f"`docker ps -a` of them {row['list_ms']['p50']} ms; load {row['load']}{told(row)}", flush=True)
+    return row
+
+
+ROWS = {"tracked": tracked}
+
+
+def main():
+    asked = options(__doc__, 20).parse_args()
+    return finish(asked, {name: ROWS[name](asked.rounds) for name in asked.only or ROWS})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
