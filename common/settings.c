@@ -258,6 +258,13 @@ static const struct conf_row g_rows[] = {
 	  .help = "this worker's stable name; default: host name" },
 	{ "CELERIAC_POLICY", { NULL }, STRING(policy_file), .fallback = "",
 	  .help = "file of rules that are read before those of policy_rules" },
+	{ "AUDIT_ROWS", { NULL }, INT(audit_rows, 0, 1000000), .fallback = "100",
+	  .help = "refusals and errors of one kind, tool and project that get a row of activity_events each within a minute; "
+		  "more get one that counts them, and a line each; 0 = a row for all" },
+	{ "AUDIT_BURST_DENIALS", { NULL }, INT(audit_burst_denials, 0, 1000000), .fallback = "30",
+	  .help = "denials of one project within a minute that are recorded as a burst; 0 = none are" },
+	{ "AUDIT_BURST_CONTAINERS", { NULL }, INT(audit_burst_containers, 0, 1000000), .fallback = "60",
+	  .help = "the same of containers made" },
 	{ "CELERIAC_TASK_ALIASES", { NULL }, STRING(task_aliases), .fallback = "",
 	  .help = "the application's task names: app.tasks.run_code=sandbox.execute_code, more after commas" },
 	{ "CELERIAC_CHORD_PATIENCE", { NULL }, SPAN(chord_patience, 0, 30 * DAY), .fallback = "60s",

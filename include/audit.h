@@ -2,6 +2,10 @@
  * audit.h: the record of what was allowed, denied or failed: a line in the log at once, a row of
  * activity_events soon after.
  *
+ * A flood of refusals is lines, but not as many rows: of one decision, kind, tool and project a
+ * minute has a bounded number, and then one row that says how many more there were (detail.more).
+ * What comes in bursts, denials or new containers of a project, is an event of kind "burst".
+ *
  * Rows are written in batches by a thread of its own, so that no call waits for them. While the
  * database is away they wait, within BOUND_AUDIT_EVENTS; beyond, the oldest are dropped, counted
  * and told, and are then in the log alone.
@@ -25,10 +29,17 @@ struct audit_event {
 	const json_t *detail; /* object, or NULL */
 };
 
+/* Within a minute; 0 = any number. */
+struct audit_limits {
+	int64_t rows; /* of what is not allowed, of one decision, kind, tool and project */
+	int64_t denials, containers; /* of one project: so many are a burst */
+};
+
 struct store;
 struct audit;
 /* `store` NULL: lines only. [init] */
-int audit_open(struct store *store, struct audit **ret, struct err *err) must_check;
+int audit_open(struct store *store, const struct audit_limits *limits, struct audit **ret,
+	       struct err *err) must_check;
 /* Writes what waits, until the monotonic `deadline`. NULL is fine. */
 void audit_close(struct audit *a, usec_t deadline);
 

@@ -58,6 +58,8 @@ void sandbox_watch(struct sandbox *s);
 const char *sandbox_language_name(size_t i);
 /* Does it have an installer of packages? */
 bool sandbox_language_installs(const char *name);
+/* Its argument vector, NULL-terminated; the packages come behind it. */
+const char *const *sandbox_language_installer(const char *name);
 
 /* May a conversation be called that: 1 to BOUND_CONVERSATION_ID_BYTES of plain text? Pure. */
 bool sandbox_is_conversation(const char *id, size_t len);
@@ -213,8 +215,10 @@ struct sandbox_outcome {
 	struct sandbox_skipped_file *skipped;
 	size_t skipped_count;
 	char container[ENGINE_ID_SIZE];
-	bool reused;	/* the conversation's container was there already */
-	bool restarted; /* it had one, which was gone: files and packages are lost */
+	bool reused;		/* the conversation's container was there already */
+	bool restarted;		/* it had one, which was gone: files and packages are lost */
+	const char *misconduct; /* what its programs tried on the sandbox itself, a constant; or
+				 * NULL */
 };
 void sandbox_outcome_done(struct sandbox_outcome *o);
 

@@ -139,6 +139,7 @@ struct settings {
 	int64_t sandbox_file_size;
 	int64_t sandbox_files_size;
 	const char *policy_file;
+	int64_t audit_rows, audit_burst_denials, audit_burst_containers; /* a minute; 0 = off */
 	const char *sandbox_callback_url, *sandbox_callback_secret;
 	struct str_list egress_allow;
 	int64_t egress_max_bytes;	/* one run, both ways */

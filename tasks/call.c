@@ -42,7 +42,8 @@ static int resolve_core(struct task_ctx *ctx, json_t *const *values, const struc
 
 	for (size_t i = 0; i < ARRAY_LEN(owner); i++)
 		if (json_object_get(values[PARAMS], owner[i]))
-			return raise_type_error(ctx, err, "params must not hold %s", owner[i]);
+			return raise_recorded(ctx, err, "TypeError", "params must not hold %s",
+					      owner[i]);
 	*ret_kwargs = json_copy(values[PARAMS]);
 	set_owner(*ret_kwargs, values);
 	*ret_task = task;

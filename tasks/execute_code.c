@@ -6,8 +6,10 @@
 
 #include <string.h>
 
+#include "bounds.h"
 #include "json.h"
 #include "kept_run.h"
+#include "mem.h"
 #include "tasks.h"
 
 static json_t *files_json(const struct kept_run *k)
@@ -74,12 +76,35 @@ static int run_checked(struct task_ctx *ctx, const struct sandbox_run *run, json
 	return 0;
 }
 
+/* The installer with its packages is a command, for the policy. */
+static int may_install(struct task_ctx *ctx, const struct sandbox_run *run, struct err *err)
+{
+	const char *const *installer = sandbox_language_installer(run->language);
+	_cleanup_free_ const char **argv = NULL;
+	char reason[TASK_REASON_SIZE];
+	size_t n = 0;
+
+	if (run->packages == NULL || installer[0] == NULL)
+		return 0;
+	while (installer[n])
+		n++;
+	argv = xcalloc(n + BOUND_PACKAGES + 1, sizeof(*argv));
+	memcpy(argv, installer, n * sizeof(*argv));
+	for (size_t i = 0; run->packages[i]; i++)
+		argv[n++] = run->packages[i];
+	if (task_ctx_may_run(ctx, argv, reason))
+		return 0;
+	return task_raise(ctx, err, "builtins", "PermissionError", "packages: %s", reason);
+}
+
 static int run_execute_code(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 			    struct err *err)
 {
 	_cleanup_(execute_args_done) struct execute_args args;
 	int rc = execute_args_read(ctx, values, &args, err);
 
+	if (rc == 0)
+		rc = may_install(ctx, &args.run, err);
 	if (rc < 0)
 		return rc;
 	task_ctx_bind_run(ctx, &args.run);

@@ -70,7 +70,7 @@ static int check_name(struct task_ctx *ctx, size_t i, const struct execute_args 
 	const char *reason = bad_name(text, json_string_length(name));
 
 	if (reason != NULL)
-		return raise_value_error(ctx, err, "files[%zu].name %s", i, reason);
+		return raise_attempt(ctx, err, "files[%zu].name %s", i, reason);
 	for (size_t k = 0; k < i; k++) {
 		if (strcmp(a->files[k].name, text) == 0)
 			return raise_value_error(

@@ -110,6 +110,9 @@ int kept_run(struct task_ctx *ctx, const struct sandbox_run *run, struct kept_ru
 	task_ctx_record(ctx)->cleanup = kept_free;
 	task_ctx_record(ctx)->cleanup_arg = k;
 	log_end(&k->outcome);
+	if (k->outcome.misconduct)
+		task_ctx_audit(ctx, "deny", "privilege", k->outcome.container,
+			       k->outcome.misconduct, USEC_NEVER, NULL);
 	if (k->outcome.status == SANDBOX_CANCELLED)
 		return err_set(err, ERR_CANCELLED, "the run was cancelled");
 	*ret = k;

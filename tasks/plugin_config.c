@@ -57,6 +57,9 @@ int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *pro
 		rc = open_config(ctx, sealed, place, ret, err);
 	if (rc < 0) {
 		struct err why = *err;
+
+		if (why.code == ERR_DENIED) /* from another place than it was sealed for */
+			task_ctx_audit(ctx, "deny", "privilege", NULL, why.msg, USEC_NEVER, NULL);
 		return task_raise(ctx, err, "builtins", "RuntimeError",
 				  "the configuration of plugin %s: %s", plugin, why.msg);
 	}

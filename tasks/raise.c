@@ -1,6 +1,10 @@
 /*
  * raise.c: what went wrong below, as the exception a Python task would have raised.
  */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "bounds.h"
 #include "tasks.h"
 
 int raise_number_error(struct task_ctx *ctx, int rc, struct err *err)
@@ -11,6 +15,18 @@ int raise_number_error(struct task_ctx *ctx, int rc, struct err *err)
 			  "%s", why.msg);
 }
 
+int raise_recorded(struct task_ctx *ctx, struct err *err, const char *type, const char *fmt, ...)
+{
+	char text[BOUND_ERROR_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	task_ctx_audit(ctx, "deny", "privilege", NULL, text, USEC_NEVER, NULL);
+	return task_raise(ctx, err, "builtins", type, "%s", text);
+}
+
 int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err)
 {
 	struct err why = *err;
@@ -19,8 +35,8 @@ int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct e
 	case ERR_CANCELLED:
 		return -ERR_CANCELLED;
 	case ERR_DENIED:
-		return task_raise(ctx, err, "builtins", "PermissionError", "conversation_id %s: %s",
-				  conversation, why.msg);
+		return raise_recorded(ctx, err, "PermissionError", "conversation_id %s: %s",
+				      conversation, why.msg);
 	case ERR_INVALID:
 		return raise_value_error(ctx, err, "%s", why.msg);
 	default:

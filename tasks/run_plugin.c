@@ -15,7 +15,7 @@ static int raise_plugin_error(struct task_ctx *ctx, struct err *err)
 	struct err why = *err;
 
 	if (why.code == ERR_DENIED)
-		return task_raise(ctx, err, "builtins", "PermissionError", "%s", why.msg);
+		return raise_recorded(ctx, err, "PermissionError", "%s", why.msg);
 	return raise_value_error(ctx, err, "%s", why.msg);
 }
 

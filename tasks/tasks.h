@@ -44,6 +44,11 @@ extern const struct task task_tools_run_plugin;
  * return. */
 int raise_number_error(struct task_ctx *ctx, int rc, struct err *err);
 
+/* A ValueError for arguments that try to have more than there is: recorded as such. */
+#define raise_attempt(ctx, err, ...) raise_recorded(ctx, err, "ValueError", __VA_ARGS__)
+int raise_recorded(struct task_ctx *ctx, struct err *err, const char *type, const char *fmt, ...)
+	printf_like(4, 5);
+
 /* The exception for what common/sandbox said: PermissionError, ValueError or SandboxError; a
  * cancelled run stays an error for the worker to judge. Returns the code to return. */
 int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err);

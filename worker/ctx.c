@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
+#include "record.h"
 #include "row.h"
 #include "timelimit.h"
 
@@ -207,11 +208,13 @@ struct task_record *task_ctx_record(struct task_ctx *ctx)
 
 static int note_run(void *arg, const char *container, bool again, struct err *err)
 {
+	record_exec(arg, container, again);
 	return row_note_run(arg, container, again, err);
 }
 
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 {
+	ctx->run = run;
 	run->terms = &ctx->terms;
 	run->cancel = &ctx->request->cancel;
 	run->leave = &ctx->worker->releasing;

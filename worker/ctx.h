@@ -30,6 +30,7 @@ struct task_ctx {
 					       outlive the request */
 	usec_t ran;			    /* how long it did */
 	struct sandbox_terms terms;	    /* what sandbox_settings grant it */
+	const struct sandbox_run *run;	    /* that it makes, or NULL; borrowed */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

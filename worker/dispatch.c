@@ -10,6 +10,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "record.h"
 #include "row.h"
 #include "task_house.h"
 
@@ -24,6 +25,7 @@ static int bind(struct task_ctx *ctx, const struct task *target, json_t ***value
 	if (rc < 0) {
 		task_ctx_set_exception(ctx, "builtins",
 				       rc == -ERR_INVALID ? "TypeError" : "ValueError", err->msg);
+		record_arguments(ctx, err->msg);
 		return rc;
 	}
 	free(*values);

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "mem.h"
 #include "quota.h"
+#include "record.h"
 #include "terms.h"
 
 #define QUOTA_PATIENCE (5 * USEC_PER_SEC)
@@ -31,39 +32,13 @@ static const char *or_null(const char *text)
 	return text && *text ? text : NULL;
 }
 
-static void write_event(const struct task_ctx *ctx, const char *decision, const char *kind,
-			const char *target, const char *reason, usec_t duration,
-			const json_t *detail)
-{
-	const struct request *r = ctx->request;
-	const struct audit_event event = {.decision = decision,
-					  .kind = kind,
-					  .tool = ctx->task->name,
-					  .target = target,
-					  .conversation = ctx->conversation,
-					  .project = ctx->project,
-					  .task = r->id,
-					  .actor = r->worker->settings.worker_hostname,
-					  .reason = reason,
-					  .duration = duration,
-					  .detail = detail};
-
-	audit_write(r->worker->audit, &event);
-}
-
 static void record(const struct task_ctx *ctx, const char *decision, const char *reason,
 		   usec_t duration)
 {
 	const char *container = ctx->record.finish.container;
 	const char *target = ctx->target ? ctx->target : or_null(container);
 
-	write_event(ctx, decision, ctx->task->kind, target, reason, duration, ctx->record.detail);
-}
-
-void task_ctx_audit(struct task_ctx *ctx, const char *decision, const char *kind,
-		    const char *target, const char *reason, usec_t duration, const json_t *detail)
-{
-	write_event(ctx, decision, kind, target, reason, duration, detail);
+	record_event(ctx, decision, ctx->task->kind, target, reason, duration, ctx->record.detail);
 }
 
 static const char *reason_of(const struct policy_answer *a)
@@ -120,8 +95,8 @@ static bool tell(struct task_ctx *ctx, enum policy_kind kind, const char *subjec
 	snprintf(reason, TASK_REASON_SIZE, "%s %.120s is denied by the policy%s%.100s",
 		 policy_kind_name(kind), subject, why ? ": " : ", as no rule allows it",
 		 why ? why : "");
-	write_event(ctx, "deny", policy_kind_name(kind), subject, why ? why : "no rule allows it",
-		    USEC_NEVER, NULL);
+	record_event(ctx, "deny", policy_kind_name(kind), subject, why ? why : "no rule allows it",
+		     USEC_NEVER, NULL);
 	return false;
 }
 
@@ -224,26 +199,6 @@ void gate_record(struct task_ctx *ctx, bool failed, usec_t duration)
 	if ((ctx->task->flags & TASK_STORED) == 0)
 		return;
 	record(ctx, failed ? "error" : "allow", failed ? ctx->exc_type : NULL, duration);
-}
-
-void gate_record_container(void *worker, const struct engine_event *e)
-{
-	const struct worker *w = worker;
-	_cleanup_json_ json_t *detail =
-		json_pack("{s:s, s:s*, s:s*, s:s*}", "action", e->action, "image", e->image, "role",
-			  or_null(e->role), "why", e->why);
-	const struct audit_event event = {.decision = e->error ? "error" : "allow",
-					  .kind = "container",
-					  .target = e->id ? e->id : e->image,
-					  .conversation = or_null(e->conversation),
-					  .project = or_null(e->project),
-					  .task = or_null(e->task),
-					  .actor = w->settings.worker_hostname,
-					  .reason = e->error,
-					  .duration = e->duration,
-					  .detail = detail};
-
-	audit_write(w->audit, &event);
 }
 
 /* ---- quotas ---- */

@@ -13,9 +13,6 @@ bool gate_pass(struct task_ctx *ctx, json_t *const *values);
 /* A call that was let pass has ended: allow, or error where the worker itself failed. */
 void gate_record(struct task_ctx *ctx, bool failed, usec_t duration);
 
-/* An engine_event_fn: a container was made or removed, or could not be. `worker`: struct worker. */
-void gate_record_container(void *worker, const struct engine_event *event);
-
 /* The quota of its project, if it has one: a denial is recorded and told as the others are.
  * GATE_ABANDONED: Redis is away and the worker ends. Whoever entered must leave, with
  * ctx->ran. */

@@ -59,6 +59,11 @@ static unsigned long long ready(struct worker *w)
 	return worker_readiness(w, &r) && r.consumer;
 }
 
+static unsigned long long audit_drops(struct worker *w)
+{
+	return audit_dropped(w->audit);
+}
+
 static unsigned long long events_dropped(struct worker *w)
 {
 	return atomic_load(&w->events.dropped);
@@ -76,6 +81,8 @@ static const struct asked {
 	 "Of them, those that wait in the broker for their time or turn.", scheduled},
 	{"celeriac_tasks_active", "gauge", "Tasks running now.", active},
 	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
+	{"celeriac_audit_dropped_total", "counter", "Audit events that have a line and no row.",
+	 audit_drops},
 	{"celeriac_events_dropped_total", "counter", "Events that nobody will see.",
 	 events_dropped},
 };

@@ -11,11 +11,12 @@
 #include "clock.h"
 #include "daemon.h"
 #include "log.h"
+#include "login.h"
 #include "mem.h"
 #include "serial.h"
 #include "shutdown.h"
 #include "quota.h"
-#include "gate.h"
+#include "record.h"
 
 #define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
 #define RETRY_MS      1000
@@ -38,6 +39,36 @@ static int check_accept(const struct settings *s, struct err *err)
 
 	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
 		log_warning("%.*s", (int)strcspn(line, "\n"), line);
+	return rc;
+}
+
+/* What tasks with a row need. */
+static int open_stored(struct worker *w, struct err *err)
+{
+	const struct settings *s = &w->settings;
+	int rc;
+
+	if (s->database_url == NULL || s->database_url[0] == '\0') {
+		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
+		return 0;
+	}
+	if ((rc = seal_keys_parse(s->secrets_encryption_key, &w->seal_keys, err)) < 0 ||
+	    (rc = plugin_index_open(s->plugin_dir, &w->plugins, err)) < 0 ||
+	    (rc = way_out_open(s, &w->way_out, err)) < 0 ||
+	    (rc = store_open(s, &w->store, err)) < 0)
+		return rc;
+	return policy_watch_open(&w->policy, s, w->store, err);
+}
+
+static int open_audit(struct worker *w, struct err *err)
+{
+	const struct audit_limits limits = {.rows = w->settings.audit_rows,
+					    .denials = w->settings.audit_burst_denials,
+					    .containers = w->settings.audit_burst_containers};
+	int rc = audit_open(w->store, &limits, &w->audit, err);
+
+	if (rc == 0)
+		login_on_refused(record_login, w);
 	return rc;
 }
 
@@ -76,17 +107,8 @@ static int open_parts(struct worker *w, struct err *err)
 	    (rc = fanout_open(s, broker_address(w->broker), broker_write_address(w->broker),
 			      &w->fanout, err)) < 0)
 		return rc;
-	if (s->database_url == NULL || s->database_url[0] == '\0') {
-		log_warning("DATABASE_URL is not set: sandbox and tool tasks are not offered");
-		return 0;
-	}
-	if ((rc = seal_keys_parse(s->secrets_encryption_key, &w->seal_keys, err)) < 0 ||
-	    (rc = plugin_index_open(s->plugin_dir, &w->plugins, err)) < 0 ||
-	    (rc = way_out_open(s, &w->way_out, err)) < 0 ||
-	    (rc = store_open(s, &w->store, err)) < 0 ||
-	    (rc = policy_watch_open(&w->policy, s, w->store, err)) < 0)
-		return rc;
-	return audit_open(w->store, &w->audit, err);
+	rc = open_stored(w, err);
+	return rc < 0 ? rc : open_audit(w, err);
 }
 
 bool worker_may_retry(struct worker *w, bool at_start, int64_t tries)
@@ -242,7 +264,7 @@ int worker_start(struct worker *w, int signals, struct err *err)
 				  err);
 		if (rc < 0)
 			return rc;
-		sandbox_on_event(w->sandbox, gate_record_container, w);
+		sandbox_on_event(w->sandbox, record_container, w);
 		rc = broker_route_begin(w->broker, w->presence, err);
 		if (rc < 0)
 			return rc;

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "log.h"
+#include "login.h"
 #include "pages.h"
 #include "route.h"
 #include "settle.h"
@@ -231,6 +232,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	orders_done(&w->orders);
 	modules_done(&w->modules);
 	registry_done(&w->registry);
+	login_on_refused(NULL, NULL);
 	audit_close(w->audit, clock_deadline(SETTLE_PATIENCE));
 	store_close(w->store);
 	lanes_done(&w->lanes);

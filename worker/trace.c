@@ -15,6 +15,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "outcome.h"
+#include "record.h"
 #include "redelivery.h"
 #include "row.h"
 #include "settle.h"
@@ -246,6 +247,7 @@ void trace_task(struct request *r)
 		task_ctx_set_exception(&ctx, "builtins",
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",
 				       err.msg);
+		record_arguments(&ctx, err.msg);
 		outcome_failure_unrecorded(&ctx);
 	} else if (!gate_pass(&ctx, values)) {
 		tell_denied(&ctx);

@@ -12,6 +12,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "meter.h"
 #include "metrics.h"
 #include "store.h"
 #include "thread.h"
@@ -20,12 +21,14 @@
 #define GATHER	   (50 * USEC_PER_MSEC) /* the first event of a batch waits so long for others */
 #define RETRY	   (1 * USEC_PER_SEC)
 #define SAID_AGAIN (60 * USEC_PER_SEC)
+#define TICK	   (1 * USEC_PER_SEC) /* while events are only counted */
 
 struct audit {
 	struct store *store;
 	struct mutex lock;
 	struct cond changed;
 	json_t *waiting;     /* guarded by lock: array, oldest first */
+	struct meter meter;  /* guarded by lock */
 	bool stopping;	     /* guarded by lock */
 	usec_t give_up;	     /* guarded by lock: when stopping */
 	usec_t said_dropped; /* guarded by lock */
@@ -67,7 +70,7 @@ static void log_line(const json_t *event)
 	_cleanup_free_ char *text = json_dumps(event, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 	if (text)
-		log_info("[audit] %s", text);
+		log_audit(text);
 }
 
 static void count_dropped_locked(struct audit *a, size_t n, const char *why) REQUIRES(a->lock);
@@ -83,18 +86,10 @@ static void count_dropped_locked(struct audit *a, size_t n, const char *why)
 		  (unsigned long long)atomic_load(&a->dropped), why);
 }
 
-void audit_write(struct audit *a, const struct audit_event *e)
+static void queue_locked(struct audit *a, json_t *event) REQUIRES(a->lock);
+static void queue_locked(struct audit *a, json_t *event)
 {
-	json_t *event = event_json(e);
-
-	metric_count(METRIC_DECISIONS, e->kind, e->decision);
-	log_line(event);
-	if (a == NULL || a->store == NULL) {
-		json_decref(event);
-		return;
-	}
 	json_object_set_new(event, "at", json_real((double)clock_wall() / (double)USEC_PER_SEC));
-	mutex_lock(&a->lock);
 	if (json_array_size(a->waiting) >= BOUND_AUDIT_EVENTS) {
 		json_array_remove(a->waiting, 0);
 		count_dropped_locked(a, 1, "too many wait for the database");
@@ -102,7 +97,41 @@ void audit_write(struct audit *a, const struct audit_event *e)
 	json_array_append_new(a->waiting, event);
 	if (json_array_size(a->waiting) == 1)
 		cond_signal(&a->changed);
+}
+
+/* The line at once, the row unless there are too many like it. */
+static void write_one(struct audit *a, const struct audit_event *e, json_t *event)
+{
+	log_line(event);
+	if (a == NULL || a->store == NULL) {
+		json_decref(event);
+		return;
+	}
+	mutex_lock(&a->lock);
+	if (!meter_holds(&a->meter, e, clock_mono())) {
+		queue_locked(a, event);
+	} else {
+		json_decref(event);
+		cond_signal(&a->changed); /* within a minute there is something to say */
+	}
 	mutex_unlock(&a->lock);
+}
+
+void audit_write(struct audit *a, const struct audit_event *e)
+{
+	struct audit_event burst;
+	char text[METER_TEXT];
+	bool bursts = false;
+
+	metric_count(METRIC_DECISIONS, e->kind, e->decision);
+	write_one(a, e, event_json(e));
+	if (a) {
+		mutex_lock(&a->lock);
+		bursts = meter_bursts(&a->meter, e, clock_mono(), text, &burst);
+		mutex_unlock(&a->lock);
+	}
+	if (bursts)
+		write_one(a, &burst, event_json(&burst));
 }
 
 uint64_t audit_dropped(const struct audit *a)
@@ -111,6 +140,24 @@ uint64_t audit_dropped(const struct audit *a)
 }
 
 /* ---- the thread ---- */
+/* What was only counted in minutes that are over. */
+static void queue_rests_locked(struct audit *a, bool all) REQUIRES(a->lock);
+static void queue_rests_locked(struct audit *a, bool all)
+{
+	struct meter_rest *r;
+
+	while ((r = meter_take(&a->meter, clock_mono(), all)) != NULL) {
+		json_t *event = json_pack(
+			"{s:s, s:s, s:s*, s:s*, s:s, s:{s:I}}", "decision", r->decision, "kind",
+			r->kind, "tool", r->tool, "project_id", r->project, "reason",
+			"more of the same within a minute", "detail", "more", (json_int_t)r->count);
+
+		log_line(event);
+		queue_locked(a, event);
+		meter_rest_free(r);
+	}
+}
+
 static json_t *take_locked(struct audit *a) REQUIRES(a->lock);
 static json_t *take_locked(struct audit *a)
 {
@@ -162,7 +209,9 @@ static bool write_batch(struct audit *a)
 	batch = take_locked(a);
 	mutex_unlock(&a->lock);
 	rc = store_add_activity(a->store, batch, &err);
-	if (rc < 0 && err_is_transient(&err))
+	/* also one that does not let us in, or has no such table: somebody will mend it */
+	if (rc < 0 &&
+	    (err_is_transient(&err) || err.code == ERR_DENIED || err.code == ERR_NOTFOUND))
 		return false;
 	if (rc < 0)
 		refused = write_one_by_one(a, batch);
@@ -188,13 +237,18 @@ static void *audit_thread(void *arg)
 	struct audit *a = arg;
 
 	mutex_lock(&a->lock);
-	while (!a->stopping || json_array_size(a->waiting) > 0) {
+	while (!a->stopping || json_array_size(a->waiting) > 0 || a->meter.held > 0) {
 		bool written;
+
+		queue_rests_locked(a, a->stopping);
 
 		if (a->stopping && clock_mono() >= a->give_up)
 			break;
 		if (json_array_size(a->waiting) == 0) {
-			cond_wait(&a->changed, &a->lock);
+			if (a->meter.held > 0)
+				cond_wait_until(&a->changed, &a->lock, clock_deadline(TICK));
+			else if (!a->stopping)
+				cond_wait(&a->changed, &a->lock);
 			continue;
 		}
 		if (json_array_size(a->waiting) < BATCH)
@@ -211,7 +265,8 @@ static void *audit_thread(void *arg)
 	return NULL;
 }
 
-int audit_open(struct store *store, struct audit **ret, struct err *err)
+int audit_open(struct store *store, const struct audit_limits *limits, struct audit **ret,
+	       struct err *err)
 {
 	struct audit *a = xcalloc(1, sizeof(*a));
 	int rc;
@@ -219,6 +274,7 @@ int audit_open(struct store *store, struct audit **ret, struct err *err)
 	mutex_init(&a->lock);
 	cond_init(&a->changed);
 	a->waiting = json_array();
+	meter_init(&a->meter, limits);
 	a->store = store;
 	if (store) {
 		rc = thread_start(&a->thread, "audit", audit_thread, a, err);
@@ -245,6 +301,7 @@ void audit_close(struct audit *a, usec_t deadline)
 		pthread_join(a->thread, NULL);
 	}
 	json_decref(a->waiting);
+	meter_done(&a->meter);
 	cond_done(&a->changed);
 	mutex_done(&a->lock);
 	free(a);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "login.h"
 #include "mem.h"
 
 static int wait_for(PGconn *conn, short events, usec_t deadline, struct err *err)
@@ -57,12 +58,26 @@ static PGconn *start_connect(const char *url, const char *application_name)
 	return PQconnectStartParams(keys, values, 1);
 }
 
+/* Why there is no connection. */
+static int refusal(PGconn *conn, struct err *err)
+{
+	int rc = pg_error_from_text(PQerrorMessage(conn), err);
+	const char *host = PQhost(conn), *port = PQport(conn);
+
+	if (rc == -ERR_DENIED) {
+		_cleanup_free_ char *where = xasprintf("%s:%s", host ? host : "", port ? port : "");
+
+		login_refused("PostgreSQL", where, err->msg);
+	}
+	return rc;
+}
+
 static int finish_connect(PGconn *conn, usec_t deadline, struct err *err)
 {
 	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
 
 	if (PQstatus(conn) == CONNECTION_BAD)
-		return pg_error_from_text(PQerrorMessage(conn), err);
+		return refusal(conn, err);
 	while (state != PGRES_POLLING_OK) {
 		int rc = wait_for(conn, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline,
 				  err);
@@ -71,7 +86,7 @@ static int finish_connect(PGconn *conn, usec_t deadline, struct err *err)
 			return rc;
 		state = PQconnectPoll(conn);
 		if (state == PGRES_POLLING_FAILED)
-			return pg_error_from_text(PQerrorMessage(conn), err);
+			return refusal(conn, err);
 	}
 	return 0;
 }

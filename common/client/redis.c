@@ -10,6 +10,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "login.h"
 #include "mem.h"
 
 /* After a failure the replies may be out of step with the commands: nothing more is tried. Returns
@@ -236,6 +237,14 @@ static int check_role(const struct redis_reply *reply, struct err *err)
 	return err_set(err, ERR_UNAVAILABLE, "the server is no master");
 }
 
+static void tell_refused(const struct redis_endpoint *e, const struct err *err)
+{
+	_cleanup_free_ char *where =
+		e->path ? xstrdup(e->path) : xasprintf("%s:%d", e->host ? e->host : "", e->port);
+
+	login_refused("Redis", where, err->msg);
+}
+
 /* AUTH, SELECT, CLIENT SETNAME, ROLE of a sentinel's master, and PING in one round trip; PING tells
  * a server that is still loading. */
 static int handshake(struct redis *r, const struct redis_endpoint *e, const char *client_name,
@@ -279,6 +288,8 @@ static int handshake(struct redis *r, const struct redis_endpoint *e, const char
 			rc = check_handshake(replies[i], has_auth && i == 0, err);
 		redis_reply_free(replies[i]);
 	}
+	if (rc == -ERR_DENIED)
+		tell_refused(e, err);
 	return rc < 0 ? give_up(r, err) : 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "login.h"
 #include "mem.h"
 #include "redis_conn.h"
 
@@ -102,9 +103,10 @@ static int ask(struct redis *r, const struct redis_site *s, struct said *ret, st
 	wipe(out.data, out.size); /* held the password */
 	if (rc < 0)
 		return rc;
-	if (count == 2 && redis_reply_type(replies[0]) == REDIS_ERROR)
+	if (count == 2 && redis_reply_type(replies[0]) == REDIS_ERROR) {
 		rc = err_set(err, ERR_DENIED, "the sentinel refused the password");
-	else
+		login_refused("Redis sentinel", t->master_name, err->msg);
+	} else
 		rc = read_master(s, replies[count - 1], ret, err);
 	for (size_t i = 0; i < count; i++)
 		redis_reply_free(replies[i]);

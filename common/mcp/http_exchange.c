@@ -11,6 +11,7 @@
 #include "header.h"
 #include "http.h"
 #include "json.h"
+#include "login.h"
 #include "mem.h"
 #include "rpc.h"
 
@@ -133,6 +134,15 @@ static bool will_resume(struct mcp_exchange *x)
 	return true;
 }
 
+static void tell_refused(const struct mcp_exchange *x, int status)
+{
+	const struct outbound_origin *o = &x->http->origin;
+	_cleanup_free_ char *where =
+		xasprintf("%s://%s:%u", o->tls ? "https" : "http", o->host.name, o->port);
+
+	login_refused("MCP server", where, status == 401 ? "HTTP status 401" : "HTTP status 403");
+}
+
 /* What an HTTP error says, without its body: that is a page for people as often as not. */
 static int http_failure(const struct mcp_exchange *x, int status, struct err *err)
 {
@@ -148,6 +158,8 @@ static int http_failure(const struct mcp_exchange *x, int status, struct err *er
 		{429, ERR_UNAVAILABLE, "the server has too many requests (429)"},
 	};
 
+	if (status == 401 || status == 403)
+		tell_refused(x, status);
 	for (size_t i = 0; i < ARRAY_LEN(meanings); i++)
 		if (meanings[i].status == status)
 			return err_set(err, meanings[i].code, "%s", meanings[i].text);

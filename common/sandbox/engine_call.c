@@ -4,10 +4,12 @@
  */
 #include "engine_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "bounds.h"
 #include "clock.h"
+#include "login.h"
 #include "mem.h"
 #include "metrics.h"
 
@@ -42,6 +44,14 @@ static void count_call(const struct engine_request *req, const char *outcome, us
 	metric_observe(metric_series(METRIC_ENGINE_TIME, call, NULL), took);
 }
 
+static void tell_refused(const struct engine *e, int status)
+{
+	char reason[40];
+
+	snprintf(reason, sizeof(reason), "HTTP status %d", status);
+	login_refused("engine", e->address, reason);
+}
+
 int engine_exchange(struct engine *e, const struct engine_request *req, struct http_response *ret,
 		    struct err *err)
 {
@@ -74,6 +84,8 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 		   : ret->status < 400 ? "ok"
 				       : "refused",
 		   clock_mono() - began);
+	if (rc == 0 && (ret->status == 401 || ret->status == 403 || ret->status == 407))
+		tell_refused(e, ret->status);
 	/* A client whose exchange broke has nothing worth keeping. */
 	if (rc < 0)
 		http_client_free(c);

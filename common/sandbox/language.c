@@ -119,6 +119,14 @@ const char *sandbox_language_name(size_t i)
 	return i < ARRAY_LEN(languages) ? languages[i].name : NULL;
 }
 
+const char *const *sandbox_language_installer(const char *name)
+{
+	static const char *const none[] = {NULL};
+	const struct language *l = sandbox_language_find(name);
+
+	return l ? l->install : none;
+}
+
 bool sandbox_language_installs(const char *name)
 {
 	const struct language *l = sandbox_language_find(name);

@@ -307,6 +307,8 @@ static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 	struct err err;
 
 	judge(g, o);
+	if (g->exit.flags & FRAME_EXIT_TAMPERED)
+		o->misconduct = "the limits of the sandbox's agent were changed";
 	tell_tails(g);
 	if (harvest(g, o, &err) < 0) {
 		log_debug("files of a run: %s", err.msg);
@@ -457,6 +459,8 @@ int sandbox_run_execute(struct agent_link *l, const struct run_plan *plan,
 		*ret_fate = conclude(&g, &o);
 	} else {
 		log_debug("a run is lost: %s", trouble.msg);
+		if (rc == -ERR_PROTOCOL)
+			o.misconduct = "the agent's stream was forged or damaged";
 		*ret_fate = fate_of(&g, rc);
 		o.duration = clock_mono() - began;
 	}

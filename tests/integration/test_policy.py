@@ -121,8 +121,8 @@ def test_network_and_urls_by_project(make_full_worker, app, rules, web):
               f"('a', 'url', 'http://localhost:{web}/open/*', 'allow', 1), ('a', 'url', '*', 'deny', 2)")
     task, _ = wait_until(lambda: (got := tried("a"))[1] == ["hello", "403"] and got, 30)
     assert tried("b")[1] == ["hello", "hello"]
-    rows = events(rules, task, 3)
-    assert sorted((row[0], row[1]) for row in rows) == [("allow", "egress"), ("allow", "sandbox"), ("deny", "egress")]
+    rows = events(rules, task, 4)
+    assert sorted((row[0], row[1]) for row in rows) == [("allow", "egress"), ("allow", "exec"), ("allow", "sandbox"), ("deny", "egress")]
     assert {row[3] for row in rows if row[1] == "egress"} == {f"localhost:{web}"}
     rules.sql("INSERT INTO celeriac.sandbox_settings (tool, project_id, network) VALUES ('sandbox.execute_code', 'b', false)")
     wait_until(lambda: tried("b")[1] == ["nothing", "nothing"], 30)
@@ -148,7 +148,8 @@ def test_the_story_of_a_conversation(make_full_worker, app, rules):
     assert "very-secret" not in str(everything) and "very-secret" not in worker.log()
     lines = [json.loads(line.split("[audit] ", 1)[1]) for line in worker.log_lines(r"\[audit\]")
              if conversation in line and '"kind":"container"' not in line]
-    assert [line["decision"] for line in lines] == ["allow", "allow", "error"]
+    assert [(line["decision"], line["kind"]) for line in lines] == [
+        ("allow", "exec"), ("allow", "sandbox"), ("allow", "exec"), ("allow", "sandbox"), ("deny", "privilege"), ("error", "sandbox")]
 
 
 def documented_story():
@@ -175,7 +176,8 @@ def test_the_whole_story_in_one_select(make_full_worker, app, rules):
     told = wait_until(story, 30, lambda: f"{rules.sql(documented_story(), conversation, conversation)}\n{worker.log()[-3000:]}")
     what = [(row[1], row[2], row[3]) for row in told]
     assert what == [
-        ("allow", "container", "create"), ("allow", "sandbox", "sandbox.execute_code"), ("error", "sandbox", "sandbox.execute_code"),
+        ("allow", "container", "create"), ("allow", "exec", "sandbox.execute_code"), ("allow", "sandbox", "sandbox.execute_code"),
+        ("deny", "privilege", "sandbox.execute_code"), ("error", "sandbox", "sandbox.execute_code"),
         ("allow", "container", "remove"), ("allow", "sandbox", "sandbox.close")]
     assert {row[4] for row in told if row[2] == "container"} == {result["sandbox"]} == {told[1][4]}
     assert all(row[5] for row in told) and worker.metric("audit_dropped_total") == 0
@@ -193,4 +195,4 @@ def test_events_wait_for_the_database(make_full_worker, app, make_postgres):
     wait_until(lambda: worker.readiness().get("store", worker.readiness().get("database")) not in ("ok", "ready"), 60)
     own.start()
     assert result.get(timeout=90)["status"] == "ok"
-    assert [row[0] for row in events(own, result.id)] == ["allow"]
+    assert [row[:2] for row in events(own, result.id, 2)] == [("allow", "exec"), ("allow", "sandbox")]
