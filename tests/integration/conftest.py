@@ -43,8 +43,9 @@ STARTED = pytest.StashKey[list]()
 
 def pytest_collection_modifyitems(config, items):
     """What the engine under test does not enforce is not asked of it."""
-    unenforced = set(engines.ENGINES[engines.name()].unenforced)
-    left = [item for item in items if unenforced & {limit for mark in item.iter_markers("enforces") for limit in mark.args}]
+    kind = engines.ENGINES[engines.name()]
+    missing = {*kind.unenforced, *kind.lacks}
+    left = [item for item in items if missing & {limit for mark in item.iter_markers("enforces") for limit in mark.args}]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]

@@ -22,6 +22,7 @@ class Engine:
     name = "docker"
     settings = {}  # of a worker that uses it
     unenforced = ()  # limits that it does not enforce
+    lacks = ()  # what else tests can ask for: "bridge", a network whose containers do not reach one another
 
     def start(self):
         return self
@@ -85,6 +86,7 @@ class Runsc(Private):
 
     name = "runsc"
     unenforced = ("memory", "pids", "cpu", "agent")
+    lacks = ("bridge",)
 
     @property
     def settings(self):
@@ -116,6 +118,7 @@ class Podman(Private):
 
     name = "podman"
     unenforced = ("inodes",)
+    lacks = ("bridge",)
 
     @property
     def settings(self):

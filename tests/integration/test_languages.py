@@ -211,6 +211,7 @@ def networked(network, make_house):
         remove_containers(made.instance)
 
 
+@pytest.mark.enforces("bridge")
 def test_python_packages(networked):
     host = re.sub("^http://|:.*$", "", networked.index)
     env = {"PIP_INDEX_URL": f"{networked.index}/simple/", "PIP_TRUSTED_HOST": host}
@@ -224,6 +225,7 @@ def test_python_packages(networked):
     assert "celeriac-missing" in value["stderr"] and value["stderr"].endswith("[packages could not be installed; the code was not run]\n")
 
 
+@pytest.mark.enforces("bridge")
 def test_javascript_packages(networked):
     env = {"npm_config_registry": f"{networked.index}/"}
     run = functools.partial(networked.calls.run, conversation="packages", language="javascript", timeout=120)
@@ -234,6 +236,7 @@ def test_javascript_packages(networked):
     assert value["status"] == "start_failed" and value["stdout"] == "" and "celeriac-missing" in value["stderr"], value
 
 
+@pytest.mark.enforces("bridge")
 def test_no_installer(networked):
     with pytest.raises(ValueError) as raised:
         networked.calls.run("int main() {}", language="cpp", packages=["boost"])
