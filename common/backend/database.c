@@ -147,10 +147,12 @@ static int read_some(const struct database *d, struct pg *c, const char *const *
 	struct pg_param params[READ_AT_ONCE];
 	int rc;
 
+	/* What is larger than a result may be is not even fetched: a byte that is none instead. */
 	buf_appendf(&sql,
-		    "SELECT task_id, status, traceback, encode(result, 'base64') FROM %s WHERE "
-		    "task_id IN (",
-		    d->names.task);
+		    "SELECT task_id, status, left(traceback, %u), encode(CASE WHEN "
+		    "octet_length(result) > %u THEN '\\x00' ELSE result END, 'base64') "
+		    "FROM %s WHERE task_id IN (",
+		    BOUND_RESULT_BYTES / 4, BOUND_RESULT_BYTES, d->names.task);
 	for (size_t i = 0; i < count; i++) {
 		buf_appendf(&sql, "%s$%zu", i > 0 ? ", " : "", i + 1);
 		params[i] = PG_TEXT(ids[i]);

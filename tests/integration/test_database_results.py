@@ -185,7 +185,7 @@ def test_tables_of_others(database_worker, results, broker):
 
 
 def test_what_others_wrote_is_only_data(database_worker, results, broker, directory):
-    """A chord over a result that would run code when it is unpickled: an error, and nothing ran."""
+    """A chord over a result that would run code when it is unpickled, or that is too large: an error, and nothing ran."""
     database_worker()
     broker.send("celeriac.echo", 1)
     broker.wait_settled()
@@ -197,9 +197,13 @@ def test_what_others_wrote_is_only_data(database_worker, results, broker, direct
 
     results.sql("INSERT INTO celery_taskmeta (id, task_id, status, result) VALUES (nextval('task_id_sequence'), 'evil', 'SUCCESS', %s)",
                 pickle.dumps([1, Evil()]))
-    body = {**plain("echo"), "options": {"task_id": "body"}}
-    broker.push(json.dumps(envelope("celery.chord_unlock", ["g", body], {"result": [[["evil", None], None]]})[1]))
-    wait_until(lambda: results.row("body"), 30, "the body has no result")
-    assert results.row("body")[0] == "FAILURE"
+    results.sql("INSERT INTO celery_taskmeta (id, task_id, status, result) VALUES (nextval('task_id_sequence'), 'huge', 'SUCCESS',"
+                " convert_to('\"' || repeat('x', 64 << 20) || '\"', 'UTF8'))")
+    for name in ("evil", "huge"):
+        body = {**plain("echo"), "options": {"task_id": f"body-{name}"}}
+        broker.push(json.dumps(envelope("celery.chord_unlock", ["g", body], {"result": [[[name, None], None]]})[1]))
+        wait_until(lambda: results.row(f"body-{name}"), 30, "the body has no result")
+        status, result = results.row(f"body-{name}")
+        assert status == "FAILURE" and f"the result of {name} cannot be read" in pickle.loads(result)["exc_message"][0]
     assert not target.exists()
     broker.wait_settled()
