@@ -42,9 +42,11 @@ static int mend(struct sandbox *s, const char *conversation, const char *contain
 
 	if (rc < 0)
 		return rc == -ERR_CONFLICT ? 0 : rc;
-	rc = record.known && strcmp(record.container, container) != 0 ? 1
-								      : clear(s, container, err);
-	if (rc == 0 && record.known) {
+	/* where Redis knows of none the next call or sweep finds it, and says that it was there */
+	rc = 1;
+	if (record.known && strcmp(record.container, container) == 0)
+		rc = clear(s, container, err);
+	if (rc == 0) {
 		record.container[0] = '\0';
 		sandbox_live_free(sandbox_live_take(s, conversation));
 		sandbox_index_save(&s->index, conversation, &record);
