@@ -78,6 +78,8 @@ const struct sandbox_terms *task_ctx_terms(const struct task_ctx *ctx);
 /* Fills what a run owes to the worker around it: its terms, begun, cancel, leave and note, and its
  * way out. Conversation and project must be there already. */
 void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run);
+/* Whether sandbox_settings want this tool's request made in a container. */
+bool task_ctx_in_sandbox(const struct task_ctx *ctx);
 /* The identity of the row, for store_describe_files. */
 const struct store_task *task_ctx_row(const struct task_ctx *ctx);
 

@@ -1,8 +1,9 @@
 /*
  * tools.call_http: makes the request of a custom HTTP tool.
  *
- * The worker itself is the client. A request is made once per attempt of the task, so that one that
- * was lost with its worker is made again: as with any other client of HTTP.
+ * The worker itself is the client, or a sandbox where sandbox_settings say so. A request is made
+ * once per attempt of the task, so that one that was lost with its worker is made again: as with
+ * any other client of HTTP.
  */
 #include <string.h>
 
@@ -122,7 +123,9 @@ static int call(struct task_ctx *ctx, json_t *const *values, json_t **ret_result
 		*ret_result = refused("error", why.msg);
 		return 0;
 	}
-	return http_tool_ask(ctx, tool, &request, ret_result, err);
+	const struct http_tool_place place = {json_string_value(values[CONVERSATION]),
+					      json_string_value(values[PROJECT])};
+	return http_tool_ask(ctx, tool, &place, &request, ret_result, err);
 }
 
 static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result, struct err *err)

@@ -17,8 +17,10 @@
 struct ask {
 	struct task_ctx *ctx;
 	const json_t *tool;
+	const struct http_tool_place *place;
 	usec_t began, deadline;
 	int redirects; /* that may still be followed */
+	bool raised;   /* an exception, which is no result */
 };
 
 static usec_t time_limit(const json_t *tool)
@@ -75,9 +77,22 @@ static json_t *failure(const struct err *err, usec_t duration)
 	return tool_result(status, NULL, NULL, true, err->msg, duration);
 }
 
+/* In a sandbox the tool's limit is what the run may take, within that of its terms. */
+static int exchange(struct ask *k, const struct http_tool_request *r, struct http_tool_answer *ret,
+		    struct err *err)
+{
+	usec_t limit = time_limit(k->tool), most = task_ctx_terms(k->ctx)->max_timeout;
+
+	if (!task_ctx_in_sandbox(k->ctx))
+		return http_tool_exchange(r, task_ctx_outbound(k->ctx), k->deadline,
+					  task_cancel_flag(k->ctx), ret, err);
+	return http_tool_exchange_in_sandbox(k->ctx, k->place, r, limit < most ? limit : most,
+					     &k->raised, ret, err);
+}
+
 /* One request and its record. */
-static int make(const struct ask *k, const struct http_tool_request *r,
-		struct http_tool_answer *ret, struct err *err)
+static int make(struct ask *k, const struct http_tool_request *r, struct http_tool_answer *ret,
+		struct err *err)
 {
 	struct http_tool_answer a = {.body = BUF_INIT(0)};
 	usec_t began = clock_mono();
@@ -85,8 +100,7 @@ static int make(const struct ask *k, const struct http_tool_request *r,
 
 	if (!task_ctx_may_reach(k->ctx, r->tls, &r->host, r->port, r->path, reason))
 		return err_set(err, ERR_DENIED, "%s", reason);
-	int rc = http_tool_exchange(r, task_ctx_outbound(k->ctx), k->deadline,
-				    task_cancel_flag(k->ctx), &a, err);
+	int rc = exchange(k, r, &a, err);
 	note(k->ctx, r, &a, rc < 0 ? err : NULL, clock_mono() - began);
 	if (rc == 0)
 		*ret = a;
@@ -114,20 +128,22 @@ static int make_all(struct ask *k, struct http_tool_request *r, struct http_tool
 	}
 }
 
-int http_tool_ask(struct task_ctx *ctx, const json_t *tool, struct http_tool_request *r,
-		  json_t **ret_result, struct err *err)
+int http_tool_ask(struct task_ctx *ctx, const json_t *tool, const struct http_tool_place *place,
+		  struct http_tool_request *r, json_t **ret_result, struct err *err)
 {
-	struct ask k = {.ctx = ctx, .tool = tool, .began = clock_mono()};
+	struct ask k = {.ctx = ctx, .tool = tool, .place = place, .began = clock_mono()};
 	_cleanup_(http_tool_answer_done) struct http_tool_answer a = {.body = BUF_INIT(0)};
 	struct err why = {0};
 	int rc = http_tool_redirects(tool, &k.redirects, &why);
 
 	k.deadline = k.began + time_limit(tool);
+	if (task_ctx_in_sandbox(ctx))
+		k.redirects = 0; /* a call has one run */
 	const bool follows = rc == 0 && k.redirects > 0;
 	if (rc == 0)
 		rc = make_all(&k, r, &a, &why);
 	usec_t duration = clock_mono() - k.began;
-	if (rc == -ERR_CANCELLED) {
+	if (rc == -ERR_CANCELLED || k.raised) {
 		*err = why;
 		return rc;
 	}

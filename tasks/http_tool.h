@@ -99,11 +99,23 @@ int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbo
 int http_answer_value(const struct http_tool_answer *a, const char *path, size_t limit,
 		      json_t **ret, struct err *err) must_check;
 
-/* ---- http_ask.c ---- */
+/* ---- http_sandbox.c ---- */
 struct task_ctx;
-/* Makes the request, each through the gate and recorded, and what its answers ask for instead.
- * Whatever goes wrong on the way is a result; ERR_CANCELLED. */
-int http_tool_ask(struct task_ctx *ctx, const json_t *tool, struct http_tool_request *r,
-		  json_t **ret_result, struct err *err) must_check;
+struct http_tool_place {
+	const char *conversation, *project; /* or NULL */
+};
+/* The same in a container of its own, and the row's facts about that run. *ret_raised: what went
+ * wrong is an exception of the task. ERR_UNSUPPORTED: SANDBOX_NETWORK is not egress. */
+int http_tool_exchange_in_sandbox(struct task_ctx *ctx, const struct http_tool_place *place,
+				  const struct http_tool_request *r, usec_t timeout,
+				  bool *ret_raised, struct http_tool_answer *ret,
+				  struct err *err) must_check;
+
+/* ---- http_ask.c ---- */
+/* Makes the request, through the gate and recorded, and what its answers ask for instead, or, where
+ * sandbox_settings want it so, once in a sandbox. Whatever goes wrong on the way is a result, but
+ * ERR_CANCELLED and what the sandbox's task raises. */
+int http_tool_ask(struct task_ctx *ctx, const json_t *tool, const struct http_tool_place *place,
+		  struct http_tool_request *r, json_t **ret_result, struct err *err) must_check;
 
 #endif

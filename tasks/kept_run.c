@@ -4,6 +4,7 @@
 #include "kept_run.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 #include "mem.h"
@@ -69,6 +70,24 @@ void kept_run_record(struct task_ctx *ctx, const struct sandbox_run *run, struct
 					       .container = o->container,
 					       .files = k->files,
 					       .file_count = o->file_count};
+}
+
+char *kept_run_take_file(struct kept_run *k, const char *name, size_t *ret_len)
+{
+	struct sandbox_outcome *o = &k->outcome;
+
+	for (size_t i = 0; i < o->file_count; i++) {
+		struct sandbox_output_file f = o->files[i];
+		if (strcmp(f.name, name) != 0)
+			continue;
+		memmove(&o->files[i], &o->files[i + 1],
+			(o->file_count - i - 1) * sizeof(o->files[0]));
+		o->file_count--;
+		free(f.name);
+		*ret_len = f.len;
+		return f.data;
+	}
+	return NULL;
 }
 
 /* What it cost, and what it took to end it. */

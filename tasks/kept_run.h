@@ -23,6 +23,8 @@ struct kept_run {
  */
 int kept_run(struct task_ctx *ctx, const struct sandbox_run *run, struct kept_run **ret,
 	     struct err *err) must_check;
+/* Takes a file out of the outcome, so that it is no deliverable; given, or NULL. */
+char *kept_run_take_file(struct kept_run *k, const char *name, size_t *ret_len);
 /* Fills the row from the outcome, with all files that are left in it. */
 void kept_run_record(struct task_ctx *ctx, const struct sandbox_run *run, struct kept_run *k);
 

@@ -46,23 +46,6 @@ static int make_request(const struct python_tool *t, const char *answer, struct 
 	return 0;
 }
 
-/* Takes the answer out of the files, so that it is no deliverable. Given, or NULL. */
-static char *take_answer(struct sandbox_outcome *o, const char *answer, size_t *ret_len)
-{
-	for (size_t i = 0; i < o->file_count; i++) {
-		struct sandbox_output_file f = o->files[i];
-		if (strcmp(f.name, answer) != 0)
-			continue;
-		memmove(&o->files[i], &o->files[i + 1],
-			(o->file_count - i - 1) * sizeof(o->files[0]));
-		o->file_count--;
-		free(f.name);
-		*ret_len = f.len;
-		return f.data;
-	}
-	return NULL;
-}
-
 /* "import failed: ModuleNotFoundError: …\n  File \"tools.py\", line 3, in <module>". */
 static json_t *failure(struct task_ctx *ctx, const json_t *answer, usec_t duration)
 {
@@ -159,7 +142,7 @@ static int execute(struct task_ctx *ctx, const struct python_tool *t, const char
 	int rc = kept_run(ctx, &run, &k, err);
 	if (rc < 0)
 		return rc;
-	data = take_answer(&k->outcome, answer, &len);
+	data = kept_run_take_file(k, answer, &len);
 	kept_run_record(ctx, &run, k);
 	*ret_result = data && k->outcome.status == SANDBOX_OK
 			      ? read_answer(ctx, data, len, k->outcome.duration)

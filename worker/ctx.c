@@ -224,6 +224,11 @@ void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 	way_out_bind(ctx, run);
 }
 
+bool task_ctx_in_sandbox(const struct task_ctx *ctx)
+{
+	return ctx->in_sandbox;
+}
+
 const struct sandbox_terms *task_ctx_terms(const struct task_ctx *ctx)
 {
 	return &ctx->terms;

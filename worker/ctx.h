@@ -31,6 +31,7 @@ struct task_ctx {
 	usec_t ran;			    /* how long it did */
 	struct sandbox_terms terms;	    /* what sandbox_settings grant it */
 	const struct sandbox_run *run;	    /* that it makes, or NULL; borrowed */
+	bool in_sandbox;		    /* so does the row: not by the worker itself */
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;

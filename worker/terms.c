@@ -8,10 +8,17 @@
 #include "mem.h"
 #include "task_house.h"
 
-static const struct sandbox_setting *find(const struct task_ctx *ctx, const char **ret_tool)
+/* `other` is for the second name that an HTTP tool has: with the prefix, or without. */
+static const struct sandbox_setting *find(const struct task_ctx *ctx, char **other,
+					  const char **ret_tool)
 {
-	const char *const names[] = {ctx->target, ctx->task->name};
 	const struct sandbox_setting *s = NULL;
+
+	if (ctx->target && ctx->task->kind && strcmp(ctx->task->kind, "http") == 0)
+		*other = strncmp(ctx->target, "custom_", 7) == 0
+				 ? xstrdup(ctx->target + 7)
+				 : xasprintf("custom_%s", ctx->target);
+	const char *const names[] = {ctx->target, *other, ctx->task->name};
 
 	for (size_t i = 0; ctx->policy && i < ARRAY_LEN(names) && s == NULL; i++) {
 		if (names[i])
@@ -68,9 +75,11 @@ int terms_read(struct task_ctx *ctx, struct err *err)
 {
 	const struct settings *settings = &ctx->worker->settings;
 	const char *tool = NULL;
-	const struct sandbox_setting *s = find(ctx, &tool);
+	_cleanup_free_ char *other = NULL;
+	const struct sandbox_setting *s = find(ctx, &other, &tool);
 	int rc = 0;
 
+	ctx->in_sandbox = s && s->run_in_sandbox;
 	sandbox_terms_done(&ctx->terms);
 	sandbox_terms_init(settings, s ? s->network : (ctx->task->flags & TASK_NETWORK) != 0,
 			   &ctx->terms);
