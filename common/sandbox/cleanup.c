@@ -181,6 +181,7 @@ static int look_again(struct sweep *w, const struct engine_container *c,
 
 	if (rc < 0)
 		return rc;
+	sandbox_container_read_name(&fresh);
 	if (is_conversation(c)) {
 		memcpy(fresh.role, c->role, sizeof(fresh.role));
 		memcpy(fresh.conversation, c->conversation, sizeof(fresh.conversation));

@@ -1,6 +1,7 @@
 /*
  * Containers that are ready before anybody wants one: made in the background, attached, and taken
- * by renaming them, which the engine does once and for one conversation.
+ * by renaming them, which the engine does once and for one conversation or one run. There are two
+ * kinds: those for plugins have a /plugin, and are kept while plugins are being run.
  *
  * Each worker keeps its own, so that they cost no message between workers; what a dead worker has
  * left is removed by a sweep. None is used twice.
@@ -47,6 +48,36 @@ static struct spare *pop_locked(struct pool *pool)
 	return p;
 }
 
+static size_t count_locked(const struct pool *pool, bool plugin)
+{
+	size_t n = 0;
+
+	for (const struct spare *p = pool->first; p; p = p->next)
+		n += p->plugin == plugin;
+	return n;
+}
+
+/* One of the kind. */
+static struct spare *pop_kind(struct sandbox *s, bool plugin)
+{
+	struct spare *found = NULL;
+
+	mutex_lock(&s->pool.lock);
+	if (plugin)
+		s->pool.plugin_until = clock_deadline(s->settings->sandbox_idle_timeout);
+	for (struct spare **p = &s->pool.first; *p && !found; p = &(*p)->next)
+		if ((*p)->plugin == plugin) {
+			found = *p;
+			*p = found->next;
+			s->pool.count--;
+			found->next = NULL;
+			break;
+		}
+	cond_signal(&s->pool.changed);
+	mutex_unlock(&s->pool.lock);
+	return found;
+}
+
 static struct spare *pop(struct sandbox *s)
 {
 	struct spare *p;
@@ -90,13 +121,13 @@ static bool is_good(struct sandbox *s, struct spare *p)
 	return strcmp(p->volume, volume) == 0 && (agent_link_is_quiet(p->link) || join_again(s, p));
 }
 
-int sandbox_pool_take(struct sandbox *s, const char *name, char ret_id[ENGINE_ID_SIZE],
+int sandbox_pool_take(struct sandbox *s, const char *name, bool plugin, char ret_id[ENGINE_ID_SIZE],
 		      struct agent_link **ret, struct err *err)
 {
 	struct spare *p;
 	int rc;
 
-	while ((p = pop(s)) != NULL) {
+	while ((p = pop_kind(s, plugin)) != NULL) {
 		if (!is_good(s, p)) {
 			discard(s, p);
 			continue;
@@ -151,7 +182,8 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 					    .conversation = "",
 					    .project = "",
 					    .task = "",
-					    .name = name};
+					    .name = name,
+					    .plugin = p->plugin};
 	int rc;
 
 	sandbox_container_spare_name(name);
@@ -173,12 +205,13 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 }
 
 /* 1 made, 0 there is no place for one. */
-static int add_one(struct sandbox *s, struct err *err)
+static int add_one(struct sandbox *s, bool plugin, struct err *err)
 {
 	struct spare *p = xcalloc(1, sizeof(*p));
 	struct place place;
 	int rc = sandbox_capacity_try(s, &place, err);
 
+	p->plugin = plugin;
 	if (rc > 0) {
 		rc = make_one(s, p, err);
 		sandbox_capacity_release(s, &place);
@@ -194,6 +227,17 @@ static int add_one(struct sandbox *s, struct err *err)
 	return rc;
 }
 
+/* Nobody has run a plugin for long. */
+static bool is_of_no_use(struct sandbox *s, const struct spare *p)
+{
+	bool no_use;
+
+	mutex_lock(&s->pool.lock);
+	no_use = p->plugin && s->pool.plugin_until <= clock_mono();
+	mutex_unlock(&s->pool.lock);
+	return no_use;
+}
+
 /* All of them, once around: those of no use go. */
 static void look_at_all(struct sandbox *s, bool all_go)
 {
@@ -205,7 +249,7 @@ static void look_at_all(struct sandbox *s, bool all_go)
 	mutex_unlock(&s->pool.lock);
 	for (; list; list = next) {
 		next = list->next;
-		if (!all_go && is_good(s, list))
+		if (!all_go && !is_of_no_use(s, list) && is_good(s, list))
 			push(s, list);
 		else
 			discard(s, list);
@@ -228,20 +272,25 @@ static int look_at_image(struct sandbox *s, struct err *err)
 	return 0;
 }
 
-static bool is_full(struct sandbox *s)
+/* Of which kind one is missing; false when none is. Conversations come first. */
+static bool is_missing(struct sandbox *s, bool *ret_plugin)
 {
-	bool full;
+	const size_t most = (size_t)s->settings->sandbox_pool;
+	bool missing;
 
 	mutex_lock(&s->pool.lock);
-	full = s->pool.count >= (size_t)s->settings->sandbox_pool;
+	*ret_plugin = count_locked(&s->pool, false) >= most;
+	missing = !*ret_plugin ||
+		  (s->pool.plugin_until > clock_mono() && count_locked(&s->pool, true) < most);
 	mutex_unlock(&s->pool.lock);
-	return full;
+	return missing;
 }
 
 /* One step; how long to wait until the next. */
 static usec_t step(struct sandbox *s, usec_t *look_at, usec_t *trouble)
 {
 	struct err err;
+	bool plugin;
 	int rc = 0;
 
 	if (!sandbox_ready(s))
@@ -250,10 +299,10 @@ static usec_t step(struct sandbox *s, usec_t *look_at, usec_t *trouble)
 		rc = look_at_image(s, &err);
 		*look_at = clock_deadline(LOOK);
 	}
-	if (rc == 0 && is_full(s))
+	if (rc == 0 && !is_missing(s, &plugin))
 		return LOOK;
 	if (rc == 0)
-		rc = add_one(s, &err);
+		rc = add_one(s, plugin, &err);
 	if (rc == 0)
 		return LOOK;
 	if (rc > 0) {

@@ -42,9 +42,10 @@ struct live_store {
 	bool watching;
 };
 
-/* A container that waits for a conversation. */
+/* A container that waits for a conversation, or for a run of its own. */
 struct spare {
 	struct spare *next;
+	bool plugin; /* with a /plugin */
 	char id[ENGINE_ID_SIZE], volume[80];
 	struct agent_link *link;
 };
@@ -56,7 +57,8 @@ struct pool {
 	struct cond changed;
 	/* guarded by lock */
 	struct spare *first;
-	size_t count;
+	size_t count;	     /* of all */
+	usec_t plugin_until; /* until then some with a /plugin are kept: one was asked for lately */
 	char making[ENGINE_ID_SIZE]; /* "" = none */
 	bool stopping;
 };
@@ -175,6 +177,15 @@ int sandbox_bounds_ask(struct agent_link *l, struct frame_bounds *ret, char *ret
 void sandbox_container_name(const char *instance, const char *conversation, const char *project,
 			    char out[CONTAINER_NAME_SIZE]);
 void sandbox_container_spare_name(char out[CONTAINER_NAME_SIZE]);
+/* Of a spare that was taken for a run of its own: labels cannot say so any more. `deadline`: wall.
+ */
+void sandbox_container_run_name(const char *instance, const char *task, usec_t deadline,
+				char out[CONTAINER_NAME_SIZE]);
+/* Gives one that was taken so the role and the deadline that its name says. */
+void sandbox_container_read_name(struct engine_container *c);
+/* Of a run of its own: this task's? After sandbox_container_read_name. */
+bool sandbox_container_is_run_of(const char *instance, const struct engine_container *c,
+				 const char *task);
 /* Made for the pool; taken or not. */
 bool sandbox_container_is_pooled(const struct engine_container *c);
 bool sandbox_container_is_spare(const struct engine_container *c);
@@ -202,9 +213,9 @@ void sandbox_watch_done(struct sandbox *s);
 /* ---- pool.c ---- */
 void sandbox_pool_init(struct pool *pool);
 void sandbox_pool_done(struct sandbox *s);
-/* 1 and an attached container that is called `name` from now on; 0 when there is none.
- * ERR_CONFLICT: there is one of that name already. */
-int sandbox_pool_take(struct sandbox *s, const char *name, char ret_id[ENGINE_ID_SIZE],
+/* 1 and an attached container, with a /plugin or without, that is called `name` from now on; 0 when
+ * there is none. ERR_CONFLICT: there is one of that name already. */
+int sandbox_pool_take(struct sandbox *s, const char *name, bool plugin, char ret_id[ENGINE_ID_SIZE],
 		      struct agent_link **ret, struct err *err) must_check;
 /* Removes one to make room; false when there is none. */
 bool sandbox_pool_give_up_one(struct sandbox *s);

@@ -99,16 +99,18 @@ static int find_by_task(struct sandbox *s, struct session *se, const struct sand
 	int rc = engine_list(s->engine, &list, &n, err);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		const struct engine_container *c = &list[i];
+		struct engine_container *c = &list[i];
 
-		if (strcmp(c->role, SANDBOX_ROLE_RUN) != 0 || strcmp(c->task, run->task_id) != 0)
+		sandbox_container_read_name(c);
+		if (!sandbox_container_is_run_of(s->settings->instance, c, run->task_id))
 			continue;
 		rc = -ERR_CLOSED;
 		if (strcmp(c->status, "running") == 0)
 			rc = agent_link_open(s->engine, c->id, 2, true,
 					     clock_deadline(SANDBOX_HELLO_TIME), &link, err);
 		if (rc == 0) {
-			se->live = new_live(run->conversation, c->project, c->id, c->policy, link);
+			se->live = new_live(run->conversation, run->project ? run->project : "",
+					    c->id, c->policy, link);
 			se->stale = is_of_other_terms(se, c->policy);
 			sandbox_index_hold(&s->index, c->id,
 					   s->settings->sandbox_max_timeout + SANDBOX_LATE);
@@ -283,7 +285,8 @@ static int get(struct sandbox *s, struct session *se, const struct sandbox_run *
 
 	sandbox_container_name(s->settings->instance, run->conversation, project, name);
 	/* Those that are ready were made on the terms of the settings. */
-	rc = strcmp(se->policy, s->policy) == 0 ? sandbox_pool_take(s, name, id, &link, err) : 0;
+	rc = strcmp(se->policy, s->policy) == 0 ? sandbox_pool_take(s, name, false, id, &link, err)
+						: 0;
 	if (rc > 0) {
 		se->live = new_live(run->conversation, project, id, s->policy, link);
 		se->live->pooled = true;
@@ -295,6 +298,29 @@ static int get(struct sandbox *s, struct session *se, const struct sandbox_run *
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	return make(s, se, run, name, err);
+}
+
+/* The same for a run of its own: it is never taken for another, and goes when the run has ended. */
+static int get_own(struct sandbox *s, struct session *se, const struct sandbox_run *run,
+		   struct err *err)
+{
+	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
+	struct agent_link *link;
+	int rc = 0;
+
+	if (run->task_id && *run->task_id && strcmp(se->policy, s->policy) == 0) {
+		sandbox_container_run_name(
+			s->settings->instance, run->task_id,
+			clock_wall() + s->settings->sandbox_max_timeout + SANDBOX_LATE, name);
+		rc = sandbox_pool_take(s, name, run->plugin, id, &link, err);
+	}
+	if (rc > 0) {
+		se->live = new_live(run->conversation, run->project ? run->project : "", id,
+				    s->policy, link);
+		return 0;
+	}
+	/* A conflict is one that this very task left within the second. */
+	return rc < 0 && rc != -ERR_CONFLICT ? rc : make(s, se, run, NULL, err);
 }
 
 /* The entry as it is from now on. */
@@ -363,7 +389,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 		if (rc == 0 && (run->begun || !create) && run->task_id && *run->task_id)
 			rc = find_by_task(s, &se, run, err);
 		if (rc == 0 && create)
-			rc = make(s, &se, run, NULL, err);
+			rc = get_own(s, &se, run, err);
 		se.restarted = false;
 		*ret = se;
 		return rc < 0 ? rc : 0;

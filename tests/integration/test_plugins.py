@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from sandboxes import containers
+from sandboxes import containers, docker
 from sealing import KEY, OTHER, seal
 from services import ROOT, wait_until
 
@@ -228,3 +228,25 @@ def test_one_tool_denied_and_one_with_a_network(tools, postgres):
     finally:
         postgres.sql("DELETE FROM celeriac.policy_rules")
         postgres.sql("DELETE FROM celeriac.sandbox_settings")
+
+
+def test_a_plugin_takes_a_spare(make_full_worker, app, postgres, plugin_dir, instance):
+    """From the second call on; it is never used again."""
+    make_full_worker(PLUGIN_DIR=str(plugin_dir), SANDBOX_POOL="1")
+
+    def waiting():
+        lines = docker("ps", "--no-trunc", "--filter", f"label=celeriac.instance={instance}", "--format", "{{.ID}} {{.Names}}").splitlines()
+        return {line.split()[0] for line in lines if line.split()[1].startswith("celeriac-pool-")}
+
+    def add():
+        result = app.send_task("tools.run_plugin", kwargs={"plugin": "calculator", "tool": "calc_add", "params": {"a": 1, "b": 2}})
+        assert result.get(timeout=90)["result"] == "3"
+        return postgres.sql("SELECT container_id FROM celeriac.tool_results WHERE task_id = %s", result.id)[0][0]
+
+    wait_until(lambda: len(waiting()) == 1, 60)
+    first = add()
+    spares = wait_until(lambda: found if len(found := waiting()) == 2 else None, 60, "none is kept for plugins")
+    second = add()
+    assert second in spares and second != first
+    wait_until(lambda: not {first, second} & set(docker("ps", "-aq", "--no-trunc").split()), 60, "they are kept")
+    wait_until(lambda: len(waiting()) == 2, 60)

@@ -313,6 +313,114 @@ START_TEST(test_end_of_the_worker)
 }
 END_TEST
 
+static int try_own(const char *task, bool plugin, bool begun, const char *code)
+{
+	const struct sandbox_run r = {.task_id = task,
+				      .conversation = "c",
+				      .language = "python",
+				      .code = {code, strlen(code)},
+				      .timeout = LONG,
+				      .one_shot = true,
+				      .plugin = plugin,
+				      .begun = begun};
+
+	sandbox_outcome_done(&o);
+	int rc = sandbox_execute(f.one.sandbox, &r, &o, &err);
+	if (rc == 0)
+		sandbox_acknowledge(f.one.sandbox, &r, &o);
+	return rc;
+}
+
+static bool is_gone(const char *id)
+{
+	struct engine_container c;
+
+	return engine_inspect(f.one.sandbox->engine, id, &c, &err) == -ERR_NOTFOUND;
+}
+
+static size_t ready_for_plugins(void)
+{
+	size_t n = 0;
+
+	mutex_lock(&f.one.sandbox->pool.lock);
+	for (struct spare *p = f.one.sandbox->pool.first; p; p = p->next)
+		n += p->plugin;
+	mutex_unlock(&f.one.sandbox->pool.lock);
+	return n;
+}
+
+/* A run of its own takes one as well, and it goes with the run. */
+START_TEST(test_runs_of_their_own)
+{
+	struct engine_container spare;
+	char first[ENGINE_ID_SIZE];
+
+	sandbox_keep_ready(f.one.sandbox);
+	await_ready(&f.one, 2);
+	spare = the_spare(&f.one);
+	ck_assert_int_eq(try_own("t1", false, false, note_it), 0);
+	ck_assert_str_eq(o.container, spare.id);
+	ck_assert_int_eq(o.status, SANDBOX_OK);
+	ck_assert(!o.reused && is_gone(spare.id));
+	ck_assert_int_eq(try_own("t2", false, false, read_it), 0);
+	ck_assert_str_eq(o.stdout_text, "False\n");
+	/* for plugins there are others, once one was asked for */
+	ck_assert_uint_eq(ready_for_plugins(), 0);
+	static const char plugin[] =
+		"import os; print(os.listdir('/plugin')); open('/plugin/x', 'w')";
+	ck_assert_int_eq(try_own("p1", true, false, plugin), 0);
+	ck_assert_str_eq(o.stdout_text, "[]\n");
+	await_ready(&f.one, 4);
+	ck_assert_uint_eq(ready_for_plugins(), 2);
+	memcpy(first, o.container, sizeof(first));
+	ck_assert(is_gone(first));
+	ck_assert_int_eq(try_own("p2", true, false, plugin), 0);
+	ck_assert_msg(o.status == SANDBOX_OK && strcmp(o.stdout_text, "[]\n") == 0, "%s",
+		      o.stderr_text);
+	ck_assert_str_ne(o.container, first);
+	ck_assert_str_eq(run("c", "import os; print(os.path.exists('/plugin'))"), "False\n");
+}
+END_TEST
+
+/* The name alone says which task one was taken for, and until when at most. */
+START_TEST(test_a_run_that_was_begun)
+{
+	char name[CONTAINER_NAME_SIZE], id[ENGINE_ID_SIZE];
+	struct sandbox_report report;
+	struct agent_link *link;
+	struct engine_container c;
+
+	sandbox_keep_ready(f.one.sandbox);
+	await_ready(&f.one, 2);
+	sandbox_container_run_name(f.instance, "t", clock_wall() + LONG, name);
+	ck_assert_int_eq(sandbox_pool_take(f.one.sandbox, name, false, id, &link, &err), 1);
+	agent_link_close(link);
+	c = inspect(id);
+	ck_assert(sandbox_container_is_pooled(&c) && !sandbox_container_is_spare(&c));
+	sandbox_container_read_name(&c);
+	ck_assert_str_eq(c.role, SANDBOX_ROLE_RUN);
+	ck_assert(c.deadline > clock_wall() && c.deadline <= clock_wall() + LONG);
+	ck_assert(sandbox_container_is_run_of(f.instance, &c, "t"));
+	ck_assert(!sandbox_container_is_run_of(f.instance, &c, "u"));
+	ck_assert(!sandbox_container_is_run_of("other", &c, "t"));
+	f.one.settings.sandbox_idle_timeout = 0;
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert_msg(report.idle == 0 && report.orphans == 0, "it is nobody's idle conversation");
+	ck_assert_int_eq(try_own("t", false, true, "print(1)"), 0);
+	ck_assert_str_eq(o.container, id);
+	ck_assert(is_gone(id));
+	/* one that nobody waits for any more */
+	await_ready(&f.one, 2);
+	sandbox_container_run_name(f.instance, "late", clock_wall() - LONG, name);
+	ck_assert_int_eq(sandbox_pool_take(f.one.sandbox, name, false, id, &link, &err), 1);
+	agent_link_close(link);
+	f.one.settings.sandbox_max_timeout = 0;
+	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
+	ck_assert_int_eq(report.orphans, 1);
+	ck_assert(is_gone(id));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pool");
@@ -321,6 +429,8 @@ int main(void)
 	tcase_set_timeout(t, 180);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_taken_once);
+	tcase_add_test(t, test_runs_of_their_own);
+	tcase_add_test(t, test_a_run_that_was_begun);
 	tcase_add_test(t, test_redis_forgets);
 	tcase_add_test(t, test_cap);
 	tcase_add_test(t, test_cap_holds_for_all);
