@@ -196,3 +196,33 @@ def test_events_wait_for_the_database(make_full_worker, app, make_postgres):
     own.start()
     assert result.get(timeout=90)["status"] == "ok"
     assert [row[:2] for row in events(own, result.id, 2)] == [("allow", "exec"), ("allow", "sandbox")]
+
+
+def test_a_denial_holds_by_every_entry(make_full_worker, app, rules):
+    """One rule about a tool: by its task, by an alias, by tools.call; a plugin's; HTTP tools that a message brings along."""
+    make_full_worker(CELERIAC_TASK_ALIASES="app.run=sandbox.execute_code", PLUGIN_DIR=str(ROOT / "tests/data/plugins"))
+    rules.sql("INSERT INTO celeriac.policy_rules (project_id, kind, pattern, action, note) VALUES "
+              "('p', 'tool', 'sandbox.execute_code', 'deny', 'closed'), ('p', 'tool', 'calc_*', 'deny', 'closed')")
+    code = {"conversation_id": "c-entry", "code": "print(1)", "project_id": "p"}
+    add = {"a": 1, "b": 2}
+    entries = [
+        ("sandbox.execute_code", code), ("app.run", code),
+        ("tools.call", {"name": "execute_code", "params": {"code": "print(1)"}, "conversation_id": "c-entry", "project_id": "p"}),
+        ("tools.run_plugin", {"plugin": "calculator", "tool": "calc_add", "params": add, "project_id": "p"}),
+        ("tools.call", {"name": "calc_add", "params": add, "project_id": "p"}),
+        ("tools.call_http", {"tool": {"name": "inline", "method": "GET", "url": "http://127.0.0.1:1/"}, "params": {}, "project_id": "p"}),
+    ]
+
+    def tried(name, kwargs):
+        result = app.send_task(name, kwargs=kwargs)
+        try:
+            value = result.get(timeout=90)
+            return result, value["status"] if value.get("status") == "denied" else value
+        except PermissionError:
+            return result, "denied"
+
+    wait_until(lambda: tried(*entries[0])[1] == "denied", 30)
+    for name, kwargs in entries:
+        result, said = tried(name, kwargs)
+        assert said == "denied", (name, kwargs, said)
+        assert "deny" in [row[0] for row in events(rules, result.id)], name
