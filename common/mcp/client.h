@@ -12,6 +12,7 @@ struct mcp_client {
 	struct mcp_peer peer;
 	int64_t last_id;
 	int64_t progress_of; /* the request whose progress is told, 0 = none */
+	bool stateless;	     /* it refused a handshake because it has been asked otherwise */
 	bool opened;	     /* the server may ask us things now */
 	bool broken;
 };

@@ -191,7 +191,7 @@ def test_what_is_no_server(manner, words):
 
 
 @pytest.mark.parametrize("manner, text", [
-    ("twice", "first"), ("wrong-id", "fine"), ("banner", "fine"), ("stderr", "fine"), ("stays", "fine"), ("drip", "fine")])
+    ("twice", "first"), ("wrong-id", "fine"), ("banner", "fine"), ("stderr", "fine"), ("stays", "fine"), ("drip", "fine"), ("slow", "fine")])
 def test_what_is_borne(manner, text):
     said = hostile(manner, seconds="20", options=[] if manner == "stays" else ["-w", "30"])
     assert text_of(said.one("result")) == text

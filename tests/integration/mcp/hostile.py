@@ -4,6 +4,7 @@ Before it misbehaves it greets as it should, unless its manner is to misbehave a
 """
 
 import http.server
+import itertools
 import json
 import sys
 import threading
@@ -92,8 +93,17 @@ CALLS = {
 }
 
 
+def slow(request):
+    """Of the stateless generation, which only a patient client finds out at once."""
+    if request["method"] == "server/discover":
+        return answer(request, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+    return json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32022, "message": "stateless", "data": {}}})
+
+
 def reply(manner, request):
     method = request.get("method")
+    if manner == "slow" and method in ("server/discover", "initialize"):
+        return slow(request)
     if "id" not in request or method is None:
         return []
     if method == "initialize":
@@ -115,7 +125,8 @@ def stdio(manner):
         out.write(b"Welcome!\n")
     if manner == "stderr":
         threading.Thread(target=lambda: [sys.stderr.write("x" * 1000 + "\n") for _ in range(1000)], daemon=True).start()
-    for line in sys.stdin:
+    held = [next(sys.stdin), next(sys.stdin)] if manner == "slow" else []
+    for line in itertools.chain(held, sys.stdin):
         if manner == "mute":
             continue
         said = reply(manner, json.loads(line))
