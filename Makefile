@@ -114,7 +114,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all cppcheck setup image check check-unit check-integration check-long check-podman check-runsc demo up down lint bench format format-check hdr-check \
-	tidy install uninstall clean help tests FORCE
+	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
 # --- rules -------------------------------------------------------------------------------------------------------
@@ -282,6 +282,8 @@ install: all   ## install programs, manuals, units, headers of modules, roles.sq
 	install -m 644 deploy/systemd/celeriac.sysusers $(DESTDIR)$(SYSUSERSDIR)/celeriac.conf
 	sed 's|/etc/celeriac|$(SYSCONFDIR)/celeriac|' deploy/systemd/celeriac.tmpfiles >$(DESTDIR)$(TMPFILESDIR)/celeriac.conf
 	for f in $(CONF); do t=$(DESTDIR)$(SYSCONFDIR)/celeriac/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t; done
+deb: all   ## build/celeriac_VERSION_ARCH.deb, for the Debian it is built on
+	deploy/deb/build $(VERSION) $(MAKE)
 uninstall:   ## remove them again (settings stay)
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
