@@ -1,5 +1,6 @@
 """Containers that are ready before anybody asks: a new conversation does not wait for one to be made."""
 
+import os
 import statistics
 import time
 import uuid
@@ -11,7 +12,6 @@ from sandboxes import IMAGE, capabilities, containers, docker, inspect
 from services import wait_until
 
 pytestmark = pytest.mark.docker
-DOCKER = "/var/run/docker.sock"
 
 
 def spares(instance):
@@ -42,7 +42,7 @@ def test_a_new_conversation_takes_one_and_another_is_made(make_full_worker, call
 
 def test_streams_that_a_proxy_cuts(make_full_worker, calls, instance, directory):
     """As proxies before the engine do with those that are idle: neither the spares nor a conversation notice."""
-    door = Forwarder(DOCKER, path=directory / "docker.sock").open()
+    door = Forwarder(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"), path=directory / "docker.sock").open()
     try:
         make_full_worker(SANDBOX_POOL="2", DOCKER_HOST=f"unix://{door.path}")
         waiting = wait_spares(instance, 2)
