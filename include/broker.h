@@ -99,7 +99,7 @@ bool broker_consumes(const struct broker *b, const char *queue);
  * consumer begins. [init] */
 int broker_route_begin(struct broker *b, const struct presence *p, struct err *err) must_check;
 /* The engine of that name, as the index of conversations has it, is within our reach, or not.
- * [any] */
+ * Before broker_route_leave. [any] */
 void broker_route_reach(struct broker *b, const char *engine, bool reached);
 enum broker_routed {
 	BROKER_CALL_OURS,  /* to be run here; recorded as `ours` and `new_tag` from now on */
@@ -268,7 +268,8 @@ int broker_find_unacked(struct broker *b, const char *group_id, const struct str
 			struct message **ret, struct err *err) must_check;
 
 /* Puts back what dead workers of our deployment held. With `own_only`, only what earlier lives of
- * this node held, of which it is certain that they are over. *ret_restored is set also on failure.
+ * this node held, of which it is certain that they are over. 1: there were such, 0: none.
+ * *ret_restored is set also on failure.
  * Blocks. [any, one at a time] */
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
 			int64_t *ret_restored, struct err *err) must_check;

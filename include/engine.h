@@ -15,7 +15,8 @@
 #include "err.h"
 #include "settings.h"
 
-#define ENGINE_ID_SIZE 72 /* "sha256:" and 64 hex digits, or 64 hex digits */
+#define ENGINE_KEY_SIZE 40 /* of engine_info.name */
+#define ENGINE_ID_SIZE	72 /* "sha256:" and 64 hex digits, or 64 hex digits */
 
 struct engine;
 
@@ -57,6 +58,8 @@ struct engine_info {
 	int64_t memory_total; /* bytes */
 	int64_t cpus;
 	char root[ENGINE_ROOT_SIZE]; /* where it keeps its own, on its host; "" = it does not say */
+	/* The same for whoever reaches this engine and its containers, by whatever address. */
+	char name[ENGINE_KEY_SIZE];
 	char default_runtime[32];
 	char runtimes[256]; /* names, space-separated */
 	unsigned traits;    /* of enum engine_trait */

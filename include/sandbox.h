@@ -27,6 +27,12 @@ struct sandbox;
  * A thread that watches the links to idle sandboxes begins with the first of them. [init] */
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err) must_check;
+/* The same for an engine that the settings do not name so: `host` and `cert_path` as one of their
+ * lists. */
+int sandbox_open_at(const struct settings *settings, const char *host, const char *cert_path,
+		    struct redis_link *link, const char *key_prefix,
+		    const struct presence *presence, struct sandbox **ret,
+		    struct err *err) must_check;
 /* Births and deaths of containers, as engine_on_event tells them. Before anything else is done with
  * it. [init] */
 void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg);
@@ -43,6 +49,22 @@ int sandbox_prepare(struct sandbox *s, struct buf *notes, struct err *err) must_
 bool sandbox_ready(const struct sandbox *s);
 /* Asks the engine for a sign of life; without one it is not ready until prepared again. [any] */
 void sandbox_look(struct sandbox *s);
+
+/* What the index calls its engine, "" before it was reached. [any] */
+void sandbox_engine_name(struct sandbox *s, char out[ENGINE_KEY_SIZE]);
+/* Since when it is not ready, monotonic; 0 = it is. [any] */
+usec_t sandbox_away_since(struct sandbox *s);
+/* How many more containers it may have, by the last count; one is taken off it for the caller if
+ * `take`. [any] */
+int64_t sandbox_free_places(struct sandbox *s, bool take);
+/* Counts anew; blocks as one call to the engine. [any] */
+void sandbox_count(struct sandbox *s);
+/* Is this container, the conversation's, or that of the run of its own of this task, on its engine?
+ * *ret is untouched on failure. [any] */
+int sandbox_has(struct sandbox *s, const char *container, bool *ret, struct err *err) must_check;
+int sandbox_has_conversation(struct sandbox *s, const char *conversation, bool *ret,
+			     struct err *err) must_check;
+int sandbox_has_run(struct sandbox *s, const char *task_id, bool *ret, struct err *err) must_check;
 
 /* Keeps SANDBOX_POOL containers ready from now on, in a thread of its own; sandbox_close_all ends
  * it. Again is nothing. [one thread] */

@@ -108,7 +108,7 @@ struct settings {
 	const char *database_url;
 	const char *owner_database_url;
 	int64_t database_connections;
-	const char *docker_host;
+	const char *docker_host; /* of each engine, separated by commas */
 	bool docker_plain_tcp;
 	bool docker_tls_verify;
 	const char *docker_cert_path;
@@ -131,8 +131,10 @@ struct settings {
 	usec_t sandbox_timeout;
 	usec_t sandbox_max_timeout;
 	usec_t sandbox_idle_timeout;
-	usec_t sandbox_adopt_grace; /* a dead worker's container may wait this long for a new owner
-				     */
+	usec_t sandbox_engine_grace; /* for an engine to come back, before its conversations go to
+					another */
+	usec_t sandbox_adopt_grace;  /* a dead worker's container may wait this long for a new owner
+				      */
 	usec_t sandbox_cleanup_interval; /* period of beat's default entry */
 	int64_t sandbox_output_limit;
 	int64_t sandbox_files_max;

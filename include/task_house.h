@@ -29,7 +29,8 @@ int task_bind(const struct task *t, const json_t *args, const json_t *kwargs, js
 
 /* ---- inside a running task ---- */
 const struct settings *task_ctx_settings(const struct task_ctx *ctx);
-/* NULL where this worker has no engine. */
+/* That of the engine the call runs on, and all; NULL where this worker has none. */
+struct fleet *task_ctx_fleet(struct task_ctx *ctx);
 struct sandbox *task_ctx_sandbox(struct task_ctx *ctx);
 
 /* The message. Borrowed. */

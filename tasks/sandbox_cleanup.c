@@ -1,6 +1,7 @@
 /*
- * sandbox.cleanup: one sweep over idle and orphaned sandboxes, sent by beat.
+ * sandbox.cleanup: one sweep over idle and orphaned sandboxes of every engine, sent by beat.
  */
+#include "fleet.h"
 #include "log.h"
 #include "metrics.h"
 #include "store.h"
@@ -25,12 +26,12 @@ static int run_cleanup(struct task_ctx *ctx, unused_arg json_t *const *values, j
 		       struct err *err)
 {
 	struct sandbox_report report = {0};
-	struct sandbox *s = NULL;
-	int rc = require_sandbox(ctx, &s, err);
+	struct sandbox *any = NULL;
+	int rc = require_sandbox(ctx, &any, err);
 
 	if (rc < 0)
 		return rc;
-	rc = sandbox_cleanup(s, &report, err);
+	rc = fleet_cleanup(task_ctx_fleet(ctx), &report, err);
 	if (rc < 0)
 		return raise_sandbox_error(ctx, "", err);
 	sweep_files(task_ctx_store(ctx));

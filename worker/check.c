@@ -130,14 +130,30 @@ static void check_way_out(const struct settings *s, int *failures)
 	way_out_close(&way_out);
 }
 
+static void check_one_engine(struct fleet *fleet, size_t i, int *failures)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct err err = {0};
+	int rc = sandbox_prepare(fleet_at(fleet, i), &notes, &err);
+
+	if (fleet_count(fleet) > 1)
+		printf("      %-12s %s\n", "", fleet_address(fleet, i));
+	verdict("engine", rc < 0 ? &err : NULL, "answers", failures);
+	for (const char *line = notes.data; *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+
+		printf("      %-12s %.*s\n", "", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
 /* Who reaches the engine keeps its containers in Redis, so a broker that cannot be leaves this
  * open. */
 static void check_engine(const struct settings *s, int *failures)
 {
-	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	struct redis_address address = {0};
 	struct redis_link *link = NULL;
-	struct sandbox *sandbox = NULL;
+	struct fleet *fleet = NULL;
 	struct presence *presence = NULL;
 	struct err err = {0};
 	struct transport_options options = {0};
@@ -157,17 +173,12 @@ static void check_engine(const struct settings *s, int *failures)
 	}
 	rc = redis_link_new(&address, "celeriac-check", &link, &err);
 	if (rc == 0)
-		rc = sandbox_open(s, link, address.key_prefix, presence, &sandbox, &err);
-	if (rc == 0)
-		rc = sandbox_prepare(sandbox, &notes, &err);
-	verdict("engine", rc < 0 ? &err : NULL, "answers", failures);
-	for (const char *line = notes.data; *line != '\0';) {
-		size_t len = strcspn(line, "\n");
-
-		printf("      %-12s %.*s\n", "", (int)len, line);
-		line += len + (line[len] == '\n');
-	}
-	sandbox_close_all(sandbox);
+		rc = fleet_open(s, link, address.key_prefix, presence, &fleet, &err);
+	if (rc < 0)
+		verdict("engine", &err, "", failures);
+	for (size_t i = 0; fleet && i < fleet_count(fleet); i++)
+		check_one_engine(fleet, i, failures);
+	fleet_close(fleet);
 	if (link != NULL)
 		redis_link_free(link, 0);
 	redis_address_done(&address);

@@ -85,9 +85,14 @@ const struct settings *task_ctx_settings(const struct task_ctx *ctx)
 	return &ctx->worker->settings;
 }
 
+struct fleet *task_ctx_fleet(struct task_ctx *ctx)
+{
+	return ctx->worker->fleet;
+}
+
 struct sandbox *task_ctx_sandbox(struct task_ctx *ctx)
 {
-	return ctx->worker->sandbox;
+	return ctx->sandbox;
 }
 
 bool task_cancelled(const struct task_ctx *ctx)

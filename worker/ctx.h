@@ -35,8 +35,10 @@ struct task_ctx {
 	struct sandbox_egress egress;	    /* of the run, if it has a way out */
 	struct task_record record;
 	struct store_task row;
-	int attempt; /* of the row */
-	bool begun;  /* what the task does in a sandbox may be under way there already */
+	bool placed;		 /* by place_call, and not used yet */
+	struct sandbox *sandbox; /* where it runs; NULL = it needs none, or there is none */
+	int attempt;		 /* of the row */
+	bool begun; /* what the task does in a sandbox may be under way there already */
 };
 
 /* What the task may see of its message, once its time limits are known. */

@@ -126,3 +126,21 @@ size_t lanes_busy(struct lanes *l, char **ret, size_t max)
 	mutex_unlock(&l->lock);
 	return n;
 }
+
+struct request *lanes_take_waiting(struct lanes *l, struct request *r)
+{
+	struct request *waiting = NULL;
+	struct lane *lane = NULL;
+
+	mutex_lock(&l->lock);
+	if (r->lane_held)
+		HASH_FIND_STR(l->map, r->lane, lane);
+	if (lane != NULL) {
+		waiting = TAKE(lane->first);
+		lane->last = &lane->first;
+		for (const struct request *q = waiting; q != NULL; q = q->next)
+			atomic_fetch_sub(&l->waiting, 1);
+	}
+	mutex_unlock(&l->lock);
+	return waiting;
+}

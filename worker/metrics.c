@@ -111,6 +111,9 @@ static bool write_readiness(void *arg, struct buf *out)
 	buf_appendf(out, "broker %s\nbackend %s\ndatabase %s\nengine %s\nconsumer %s\n",
 		    r.broker ? "up" : "away", r.backend ? "up" : "away", r.store ? "up" : "away",
 		    r.engine ? "up" : "away", r.consumer ? "connected" : "not connected");
+	for (size_t i = 0; w->fleet && fleet_count(w->fleet) > 1 && i < fleet_count(w->fleet); i++)
+		buf_appendf(out, "engine:%s %s\n", fleet_address(w->fleet, i),
+			    sandbox_ready(fleet_at(w->fleet, i)) ? "up" : "away");
 	return ready;
 }
 

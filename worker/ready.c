@@ -12,7 +12,7 @@ bool worker_readiness(struct worker *w, struct readiness *ret)
 		.store = w->store == NULL ||
 			 (atomic_load(&w->store_usable) && store_ready(w->store) &&
 			  policy_watch_ready(&w->policy)),
-		.engine = w->sandbox == NULL || sandbox_ready(w->sandbox),
+		.engine = w->fleet == NULL || fleet_ready(w->fleet),
 		.consumer = atomic_load(&w->consuming),
 	};
 	return ret->broker && ret->backend && ret->store && ret->engine;

@@ -31,6 +31,10 @@ static void look(struct worker *w, bool own_only)
 	int rc = broker_restore_dead(w->broker, w->presence, own_only, &restored, &err);
 
 	told(w, restored, "workers that died");
+	if (rc > 0) {
+		atomic_store(&w->somebody_died, true);
+		rc = 0;
+	}
 	if (rc == 0) {
 		restored = 0;
 		rc = broker_restore_stale(w->broker, w->presence, own_only, &restored, &err);

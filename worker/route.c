@@ -18,7 +18,7 @@
 
 bool route_wants(const struct request *r)
 {
-	return r->worker->sandbox != NULL && r->lane != NULL &&
+	return r->worker->fleet != NULL && r->lane != NULL &&
 	       sandbox_is_conversation(r->lane, strlen(r->lane));
 }
 
@@ -93,7 +93,7 @@ size_t route_calls(struct worker *w, struct request **list, size_t count)
 	_cleanup_free_ struct broker_call *calls = xcalloc(count + 1, sizeof(*calls));
 	size_t left = 0;
 
-	if (w->sandbox == NULL)
+	if (w->fleet == NULL)
 		return 0;
 	if (count == 0) {
 		broker_route_pass(w->broker);
@@ -117,7 +117,7 @@ void route_leave(struct worker *w, const char *const *busy, size_t count)
 	struct err err = {0};
 	int64_t moved = 0;
 
-	if (w->sandbox == NULL || !broker_ready(w->broker))
+	if (w->fleet == NULL || !broker_ready(w->broker))
 		return;
 	if (broker_route_leave(w->broker, busy, count, clock_deadline(CALL_TIMEOUT), &moved, &err) <
 	    0)

@@ -7,6 +7,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "log.h"
+#include "mem.h"
 #include "worker.h"
 
 #define RETRY (1 * USEC_PER_SEC)
@@ -18,13 +19,14 @@ struct said {
 	char reason[256];
 };
 
-static void say(struct said *said, const char *what, bool up, const char *reason)
+/* `vital`: without it nothing is claimed. */
+static void say(struct said *said, const char *what, bool vital, bool up, const char *reason)
 {
 	if (said->known && said->was_up == up && (up || strcmp(said->reason, reason) == 0))
 		return;
 	if (!up)
-		log_error("%s is not usable: %s. Nothing is claimed until it is; trying again.",
-			  what, reason);
+		log_error("%s is not usable: %s. %s until it is; trying again.", what, reason,
+			  vital ? "Nothing is claimed" : "New conversations go elsewhere");
 	else if (said->known)
 		log_info("%s is usable again", what);
 	said->known = true;
@@ -42,17 +44,17 @@ static void look_at_store(struct worker *w, struct said *said)
 		return;
 	up = store_check(w->store, &version, &err) == 0;
 	atomic_store(&w->store_usable, up);
-	say(said, "PostgreSQL", up, up ? "" : err.msg);
+	say(said, "PostgreSQL", true, up, up ? "" : err.msg);
 	if (up)
 		state_wake_consumer(&w->state);
 }
 
-static void adopt(struct worker *w)
+static void adopt(struct sandbox *s)
 {
 	struct err err = {0};
 	int64_t adopted = 0;
 
-	if (sandbox_adopt(w->sandbox, &adopted, &err) < 0)
+	if (sandbox_adopt(s, &adopted, &err) < 0)
 		log_warning("conversations of dead workers were not adopted: %s", err.msg);
 	else if (adopted > 0)
 		log_info("adopted %lld conversation(s) of workers that died", (long long)adopted);
@@ -70,36 +72,81 @@ static void log_notes(const char *line)
 
 struct engine_watch {
 	struct said said;
-	bool adopted;
-	usec_t look_at; /* monotonic */
+	bool known;		    /* it was ready before */
+	usec_t look_at;		    /* monotonic */
+	char name[ENGINE_KEY_SIZE]; /* in the index, as others were told that we reach it; or "" */
 };
 
-static void look_at_engine(struct worker *w, struct engine_watch *watch)
+/* Others may send us calls of conversations that are there, or not. */
+static void tell_reach(struct worker *w, struct sandbox *s, struct engine_watch *watch)
+{
+	char name[ENGINE_KEY_SIZE] = "";
+
+	if (sandbox_ready(s))
+		sandbox_engine_name(s, name);
+	if (strcmp(name, watch->name) == 0 || atomic_load(&w->stopping))
+		return;
+	if (watch->name[0])
+		broker_route_reach(w->broker, watch->name, false);
+	if (name[0])
+		broker_route_reach(w->broker, name, true);
+	memcpy(watch->name, name, sizeof(name));
+}
+
+static void look(struct worker *w, struct sandbox *s, struct engine_watch *watch)
+{
+	if (!sandbox_ready(s) || clock_mono() < watch->look_at)
+		return;
+	sandbox_look(s);
+	if (fleet_count(w->fleet) > 1 && sandbox_ready(s))
+		sandbox_count(s);
+	watch->look_at = clock_deadline(LOOK);
+}
+
+static void prepare(struct worker *w, struct sandbox *s, const char *what,
+		    struct engine_watch *watch)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	struct err err = {0};
-	bool up;
+	bool up = sandbox_prepare(s, &notes, &err) == 0;
 
-	if (w->sandbox == NULL)
-		return;
-	if (sandbox_ready(w->sandbox) && clock_mono() >= watch->look_at) {
-		sandbox_look(w->sandbox);
-		watch->look_at = clock_deadline(LOOK);
-	}
-	if (sandbox_ready(w->sandbox) || !broker_ready(w->broker))
-		return;
-	up = sandbox_prepare(w->sandbox, &notes, &err) == 0;
-	say(&watch->said, "the container engine", up, up ? "" : err.msg);
+	say(&watch->said, what, fleet_count(w->fleet) == 1, up, up ? "" : err.msg);
 	if (!up)
 		return;
-	if (!watch->adopted) {
+	if (fleet_count(w->fleet) > 1)
+		sandbox_count(s);
+	if (!watch->known) {
 		log_notes(notes.data);
-		adopt(w);
-		sandbox_keep_ready(w->sandbox);
-		sandbox_watch(w->sandbox);
-		watch->adopted = true;
+		adopt(s);
+		sandbox_keep_ready(s);
+		sandbox_watch(s);
+		watch->known = true;
 	}
 	state_wake_consumer(&w->state);
+}
+
+static void look_at_engine(struct worker *w, size_t i, struct engine_watch *watch)
+{
+	struct sandbox *s = fleet_at(w->fleet, i);
+	_cleanup_free_ char *what =
+		xasprintf("the container engine%s%s", fleet_count(w->fleet) > 1 ? " " : "",
+			  fleet_count(w->fleet) > 1 ? fleet_address(w->fleet, i) : "");
+
+	look(w, s, watch);
+	if (!sandbox_ready(s) && broker_ready(w->broker))
+		prepare(w, s, what, watch);
+	tell_reach(w, s, watch);
+}
+
+static void look_at_engines(struct worker *w, struct engine_watch *watch)
+{
+	bool adopts = atomic_exchange(&w->somebody_died, false);
+
+	for (size_t i = 0; w->fleet != NULL && i < fleet_count(w->fleet); i++) {
+		look_at_engine(w, i, &watch[i]);
+		if (adopts && sandbox_ready(fleet_at(w->fleet, i)))
+			adopt(fleet_at(w->fleet, i));
+	}
 }
 
 static void *services_thread(void *arg)
@@ -107,13 +154,13 @@ static void *services_thread(void *arg)
 	struct worker *w = arg;
 	struct services *s = &w->services;
 	struct said store = {0};
-	struct engine_watch engine = {0};
+	struct engine_watch engines[FLEET_MAX] = {0};
 
 	mutex_lock(&s->lock);
 	while (!s->stopping) {
 		mutex_unlock(&s->lock);
 		look_at_store(w, &store);
-		look_at_engine(w, &engine);
+		look_at_engines(w, engines);
 		if (w->mcp)
 			mcp_sessions_sweep(w->mcp);
 		mutex_lock(&s->lock);

@@ -259,17 +259,17 @@ int worker_start(struct worker *w, int signals, struct err *err)
 	w->quota = quota_new(broker_link(w->broker), broker_address(w->broker)->key_prefix,
 			     w->presence);
 	if (w->store != NULL) {
-		rc = sandbox_open(&w->settings, broker_link(w->broker),
-				  broker_address(w->broker)->key_prefix, w->presence, &w->sandbox,
-				  err);
+		rc = fleet_open(&w->settings, broker_link(w->broker),
+				broker_address(w->broker)->key_prefix, w->presence, &w->fleet, err);
 		if (rc < 0)
 			return rc;
-		sandbox_on_event(w->sandbox, record_container, w);
+		for (size_t i = 0; i < fleet_count(w->fleet); i++)
+			sandbox_on_event(fleet_at(w->fleet, i), record_container, w);
 		rc = broker_route_begin(w->broker, w->presence, err);
 		if (rc < 0)
 			return rc;
-		w->mcp = mcp_sessions_new(w->sandbox, w->way_out.outbound, w->settings.mcp_max,
-					  w->settings.sandbox_idle_timeout);
+		w->mcp = mcp_sessions_new(fleet_at(w->fleet, 0), w->way_out.outbound,
+					  w->settings.mcp_max, w->settings.sandbox_idle_timeout);
 	}
 	rc = purge(w, err);
 	if (rc < 0)

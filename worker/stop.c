@@ -216,7 +216,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	keeper_stop(w);
 	route_leave(w, NULL, 0);
 	mcp_sessions_free(w->mcp);
-	sandbox_close_all(w->sandbox);
+	fleet_close(w->fleet);
 	way_out_close(&w->way_out);
 	seal_keys_wipe(&w->seal_keys);
 	plugin_index_close(w->plugins);

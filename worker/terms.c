@@ -39,7 +39,8 @@ static int blame(const struct task_ctx *ctx, const char *tool, struct err *err)
 static int add_mount(struct task_ctx *ctx, const char *line, struct err *err)
 {
 	char reason[TASK_REASON_SIZE];
-	int rc = sandbox_terms_mount(&ctx->terms, ctx->worker->sandbox, line, err);
+	struct sandbox *s = ctx->sandbox ? ctx->sandbox : fleet_any(ctx->worker->fleet);
+	int rc = sandbox_terms_mount(&ctx->terms, s, line, err);
 
 	if (rc < 0) {
 		task_ctx_audit(ctx, "deny", policy_kind_name(POLICY_MOUNT), line, err->msg,
@@ -84,7 +85,7 @@ int terms_read(struct task_ctx *ctx, struct err *err)
 	sandbox_terms_init(settings, s ? s->network : (ctx->task->flags & TASK_NETWORK) != 0,
 			   &ctx->terms);
 	/* who makes no container needs no more */
-	if (s == NULL || ctx->worker->sandbox == NULL ||
+	if (s == NULL || ctx->worker->fleet == NULL ||
 	    !(ctx->task->flags & TASK_SANDBOX || s->run_in_sandbox))
 		return 0;
 	rc = sandbox_terms_limit(&ctx->terms, settings, s->limits, err);

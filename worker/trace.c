@@ -15,6 +15,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "outcome.h"
+#include "place.h"
 #include "record.h"
 #include "redelivery.h"
 #include "row.h"
@@ -46,12 +47,15 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 			      struct err *err)
 {
 	struct request *r = ctx->request;
-	struct sandbox *s = r->worker->sandbox;
 	bool said = false;
 
 	for (;;) {
-		int rc = ctx->task->run(ctx, values, ret_result, err);
+		struct sandbox *s;
+		int rc;
 
+		place_choose(ctx);
+		s = ctx->sandbox;
+		rc = ctx->task->run(ctx, values, ret_result, err);
 		if (rc >= 0 || !(ctx->task->flags & TASK_SANDBOX) || ctx->exc_type != NULL ||
 		    !err_is_transient(err) || s == NULL)
 			return rc;
@@ -67,7 +71,7 @@ static int run_through_outage(struct task_ctx *ctx, json_t *const *values, json_
 			if (atomic_load(&r->cancel))
 				return rc;
 			poll(NULL, 0, OUTAGE_POLL_MS);
-		} while (!sandbox_ready(s));
+		} while (!sandbox_ready(s) && !fleet_is_lost(r->worker->fleet, s));
 		*err = (struct err){0};
 	}
 }
@@ -203,7 +207,7 @@ static void enter(struct task_ctx *ctx, json_t *const *values)
 	case GATE_OPEN:
 		break;
 	}
-	if (begin(ctx, values) && redelivery_begin(ctx) && settle_accept(r)) {
+	if (place_call(ctx) && begin(ctx, values) && redelivery_begin(ctx) && settle_accept(r)) {
 		events_task_started(r);
 		run_task(ctx, values);
 	}

@@ -35,6 +35,7 @@
 #include "event.h"
 #include "events.h"
 #include "fanout.h"
+#include "fleet.h"
 #include "limits.h"
 #include "module.h"
 #include "panel.h"
@@ -44,7 +45,6 @@
 #include "registry.h"
 #include "request.h"
 #include "revoked.h"
-#include "sandbox.h"
 #include "schedule.h"
 #include "seal.h"
 #include "settings.h"
@@ -130,6 +130,8 @@ bool lanes_enter(struct lanes *l, struct request *r);
 struct request *lanes_leave(struct lanes *l, struct request *r);
 /* Takes everything that waits, as a list by `next`; from now on lanes_leave lets nobody on. */
 struct request *lanes_drain(struct lanes *l);
+/* Takes what waits behind `r`, as a list by `next`. */
+struct request *lanes_take_waiting(struct lanes *l, struct request *r);
 /* The names of lanes that somebody is in, at most `max`; given. */
 size_t lanes_busy(struct lanes *l, char **ret, size_t max);
 
@@ -254,8 +256,8 @@ struct worker {
 	struct presence *presence;
 	struct broker *broker;
 	struct backend *backend;
-	struct store *store;	 /* NULL without DATABASE_URL */
-	struct sandbox *sandbox; /* likewise */
+	struct store *store; /* NULL without DATABASE_URL */
+	struct fleet *fleet; /* likewise */
 	struct way_out way_out;
 	struct seal_keys seal_keys; /* to open sealed rows */
 	struct plugin_index *plugins;
@@ -293,6 +295,7 @@ struct worker {
 	atomic_bool consuming;	      /* the consumer has its connections */
 	atomic_bool gave_up;	      /* ends by itself, and not well */
 	atomic_bool asked_to_stop;    /* by remote control: warm, whatever TERM means */
+	atomic_bool somebody_died;    /* another worker: its conversations are to be adopted */
 	atomic_bool store_usable;     /* right version, answered last time */
 };
 

@@ -220,6 +220,7 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	_cleanup_(presence_owners_done) struct presence_owners dead = {0};
 	struct restoring r = {.b = b};
 	int rc = presence_find_dead(p, b->link, own_only, &dead, err);
+	size_t dead_count = dead.count;
 
 	if (rc == 0 && dead.count > 0) {
 		r.owners = dead.items;
@@ -233,7 +234,7 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 		if (rc == 0)
 			rc = presence_forget(p, b->link, dead.items[i], err);
 	}
-	return rc;
+	return rc < 0 ? rc : dead_count > 0;
 }
 
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
@@ -241,7 +242,7 @@ int broker_restore_dead(struct broker *b, const struct presence *p, bool own_onl
 {
 	int rc = restore_dead(b, p, own_only, ret_restored, err);
 
-	return rc < 0 ? err_wrap(err, "restoring messages of dead workers") : 0;
+	return rc < 0 ? err_wrap(err, "restoring messages of dead workers") : rc;
 }
 
 int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held, size_t count,

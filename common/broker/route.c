@@ -104,6 +104,22 @@ int broker_route_begin(struct broker *b, const struct presence *p, struct err *e
 	return rc < 0 ? err_wrap(err, "the queue of this node") : 0;
 }
 
+/* Others that look for somebody who reaches it find us, or not any more. */
+static void tell_reach(struct broker *b, const char *engine, bool reached)
+{
+	const struct broker_routing *r = &b->route;
+	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
+
+	if (r->presence == NULL)
+		return;
+	redis_command(&commands, "%s %sengine:%s %s", reached ? "SADD" : "SREM", r->base, engine,
+		      presence_owner(r->presence));
+	if (reached)
+		redis_command(&commands, "SADD %s %s", r->routers, presence_owner(r->presence));
+	redis_link_submit(b->link, &commands, reached ? 2 : 1, REDIS_LINK_KEEP, NULL, NULL);
+	buf_done(&commands);
+}
+
 void broker_route_reach(struct broker *b, const char *engine, bool reached)
 {
 	struct str_list *list = &b->route.engines;
@@ -120,6 +136,7 @@ void broker_route_reach(struct broker *b, const char *engine, bool reached)
 		list->items[i] = list->items[--list->count];
 	}
 	mutex_unlock(&b->route.lock);
+	tell_reach(b, engine, reached);
 }
 
 /* ---- places ---- */

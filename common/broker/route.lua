@@ -49,9 +49,7 @@ end
 local function owner_of(conversation)
 	local route = base .. 'route:' .. conversation
 	local owner = redis.call('GET', route)
-	if owner and node_of(owner) == node then
-		owner = me
-	elseif not owner or redis.call('SISMEMBER', routers, owner) == 0 then
+	if not owner or node_of(owner) == node or redis.call('SISMEMBER', routers, owner) == 0 then
 		owner = who_reaches(conversation) or me
 	end
 	if string.sub(owner, -1) ~= '!' then

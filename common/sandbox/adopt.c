@@ -14,11 +14,13 @@ static int adopt_one(struct sandbox *s, const struct engine_container *c,
 		     const struct index_record *r, struct err *err)
 {
 	const char *owner = r->owner[0] ? r->owner : c->owner;
+	char engine[ENGINE_KEY_SIZE];
 	bool alive, done = false;
 	int rc = presence_alive(s->presence, s->index.link, owner, &alive, err);
 
+	sandbox_engine_name(s, engine);
 	if (rc == 0 && !alive)
-		rc = sandbox_index_adopt(&s->index, c, owner, &done, err);
+		rc = sandbox_index_adopt(&s->index, c, engine, owner, &done, err);
 	return rc < 0 ? rc : done;
 }
 

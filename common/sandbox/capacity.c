@@ -12,7 +12,7 @@
 #include "log.h"
 #include "mem.h"
 
-#define CANDIDATES 32
+#define CANDIDATES 128
 #define LOOK_MS	   250
 
 int64_t sandbox_capacity_default(const struct settings *settings, const struct engine_info *info)
@@ -36,7 +36,34 @@ static int count(struct sandbox *s, int64_t *ret, struct err *err)
 		*ret += strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) == 0 ||
 			strcmp(list[i].role, SANDBOX_ROLE_RUN) == 0 ||
 			sandbox_container_is_pooled(&list[i]);
+	mutex_lock(&s->lock);
+	s->used = *ret + s->placed;
+	mutex_unlock(&s->lock);
 	return 0;
+}
+
+int64_t sandbox_free_places(struct sandbox *s, bool take)
+{
+	int64_t n;
+
+	mutex_lock(&s->lock);
+	n = s->max - s->used;
+	s->used += take;
+	s->placed += take;
+	mutex_unlock(&s->lock);
+	return n;
+}
+
+void sandbox_count(struct sandbox *s)
+{
+	struct err err;
+	int64_t n;
+
+	mutex_lock(&s->lock);
+	s->placed /= 2;
+	mutex_unlock(&s->lock);
+	if (count(s, &n, &err) < 0)
+		log_debug("sandboxes are not counted: %s", err.msg);
 }
 
 /*
@@ -96,15 +123,25 @@ static bool give_up(struct sandbox *s, const char *conversation)
 
 static bool remove_longest_idle(struct sandbox *s)
 {
+	_cleanup_free_ struct index_record *records = xcalloc(CANDIDATES, sizeof(*records));
 	struct index_idle idle[CANDIDATES];
+	const char *names[CANDIDATES];
+	char engine[ENGINE_KEY_SIZE];
 	bool gone = false;
 	size_t n = 0;
 	struct err err;
 
 	if (sandbox_index_longest_idle(&s->index, CANDIDATES, idle, &n, &err) < 0)
 		return false;
+	for (size_t i = 0; i < n; i++)
+		names[i] = idle[i].conversation;
+	sandbox_engine_name(s, engine);
+	if (sandbox_index_read(&s->index, names, n, records, &err) < 0)
+		memset(records, 0, CANDIDATES * sizeof(*records));
 	for (size_t i = 0; i < n; i++) {
-		if (!gone)
+		bool here = !records[i].engine[0] || strcmp(records[i].engine, engine) == 0;
+
+		if (!gone && here)
 			gone = give_up(s, idle[i].conversation);
 		free(idle[i].conversation);
 	}

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec.h"
 #include "mem.h"
 
 int engine_choose_api(const char *offered, char ret[8], struct err *err)
@@ -159,6 +160,22 @@ void engine_info_parse(const json_t *info, struct engine_info *ret)
 	}
 }
 
+/* Where its containers are. Podman makes up another ID each time it is asked, and daemons of one
+ * machine may share one. */
+static void name_it(const json_t *info, struct engine_info *ret)
+{
+	const char *const words[] = {json_member_str(info, "Name"),
+				     json_member_str(info, "DockerRootDir"),
+				     ret->traits == 0 ? json_member_str(info, "ID") : NULL};
+	_cleanup_buf_ struct buf all = BUF_INIT(BOUND_ERROR_TEXT);
+	char digest[SHA256_HEX_SIZE];
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		buf_appendf(&all, "%.200s\n", words[i] ? words[i] : "");
+	sha256_hex(all.data, all.len, digest);
+	snprintf(ret->name, sizeof(ret->name), "%.32s", digest);
+}
+
 int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 {
 	_cleanup_json_ json_t *info = NULL;
@@ -173,6 +190,7 @@ int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 		return err_set(err, ERR_PROTOCOL, "engine: /info is not an object");
 	engine_info_parse(info, ret);
 	ret->traits = engine_traits(e);
+	name_it(info, ret);
 	snprintf(ret->api_version, sizeof(ret->api_version), "%s", api);
 	mutex_lock(&e->lock);
 	memcpy(e->root, ret->root, sizeof(e->root));

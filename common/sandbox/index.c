@@ -15,11 +15,12 @@
 
 extern const char script_sandbox_acquire[], script_sandbox_peek[], script_sandbox_renew[],
 	script_sandbox_release[], script_sandbox_adopt[], script_sandbox_reserve[],
-	script_sandbox_save[], script_sandbox_touch[];
+	script_sandbox_save[], script_sandbox_engine[], script_sandbox_touch[];
 
 #define COMMANDS_BYTES (16u << 20)
 #define POLL_FIRST_MS  5
 #define POLL_LAST_MS   200
+#define MISSING_TTL    (3600 * USEC_PER_SEC) /* after which it is news again */
 
 static void load(struct index *ix, struct redis_script *s, const char *text)
 {
@@ -30,7 +31,7 @@ static void load(struct index *ix, struct redis_script *s, const char *text)
 void sandbox_index_init(struct index *ix, struct redis_link *link, const char *key_prefix,
 			const char *instance, const struct presence *presence)
 {
-	*ix = (struct index){.link = link, .presence = presence};
+	*ix = (struct index){.link = link, .presence = presence, .places = "places"};
 	ix->base = xasprintf("%sceleriac:%s:", key_prefix, instance);
 	if (link == NULL)
 		return;
@@ -41,6 +42,7 @@ void sandbox_index_init(struct index *ix, struct redis_link *link, const char *k
 	load(ix, &ix->adopt, script_sandbox_adopt);
 	load(ix, &ix->reserve, script_sandbox_reserve);
 	load(ix, &ix->save, script_sandbox_save);
+	load(ix, &ix->engine, script_sandbox_engine);
 	load(ix, &ix->touch, script_sandbox_touch);
 }
 
@@ -81,6 +83,8 @@ static void parse_record(const struct redis_reply *pairs, struct index_record *r
 			copy(ret->owner, sizeof(ret->owner), redis_reply_str(value));
 		else if (is(name, "project"))
 			copy(ret->project, sizeof(ret->project), redis_reply_str(value));
+		else if (is(name, "engine"))
+			copy(ret->engine, sizeof(ret->engine), redis_reply_str(value));
 		else if (is(name, "epoch"))
 			ret->epoch = (uint32_t)redis_reply_int(value);
 		else if (is(name, "used"))
@@ -215,9 +219,9 @@ void sandbox_index_save(struct index *ix, const char *conversation, const struct
 {
 	struct buf b = BUF_INIT(COMMANDS_BYTES);
 
-	redis_command(&b, "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %u %lld %s", ix->save.sha,
-		      ix->base, conversation, ix->base, r->container, r->owner, r->project,
-		      r->epoch, ms(INDEX_ENTRY_TTL), conversation);
+	redis_command(&b, "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %u %lld %s %s",
+		      ix->save.sha, ix->base, conversation, ix->base, r->container, r->owner,
+		      r->project, r->epoch, ms(INDEX_ENTRY_TTL), conversation, r->engine);
 	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
@@ -287,8 +291,8 @@ int sandbox_index_reserve(struct index *ix, char *ret_token, int64_t *ret_taken,
 	uuid4(id);
 	snprintf(ret_token, INDEX_TOKEN_SIZE, "%s %s", presence_owner(ix->presence), id);
 	rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
-			   "EVALSHA %s 1 %splaces %s %lld", ix->reserve.sha, ix->base, ret_token,
-			   ms(INDEX_PLACE_TTL));
+			   "EVALSHA %s 1 %s%s %s %lld", ix->reserve.sha, ix->base, ix->places,
+			   ret_token, ms(INDEX_PLACE_TTL));
 	if (rc < 0)
 		return err_wrap(err, "a place for a sandbox");
 	*ret_taken = redis_reply_int(reply);
@@ -299,7 +303,7 @@ void sandbox_index_unreserve(struct index *ix, const char *token)
 {
 	struct buf b = BUF_INIT(COMMANDS_BYTES);
 
-	redis_command(&b, "ZREM %splaces %s", ix->base, token);
+	redis_command(&b, "ZREM %s%s %s", ix->base, ix->places, token);
 	redis_link_submit(ix->link, &b, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&b);
 }
@@ -347,18 +351,34 @@ int sandbox_index_longest_idle(struct index *ix, size_t max, struct index_idle *
 	return 0;
 }
 
-int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *from,
-			bool *ret_done, struct err *err)
+int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *engine,
+			const char *from, bool *ret_done, struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
-			       "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %s %d %lld %s",
+			       "EVALSHA %s 2 %sconversation:%s %sidle %s %s %s %s %d %lld %s %s",
 			       ix->adopt.sha, ix->base, c->conversation, ix->base,
 			       presence_owner(ix->presence), from, c->id, c->project, 0,
-			       ms(INDEX_ENTRY_TTL), c->conversation);
+			       ms(INDEX_ENTRY_TTL), c->conversation, engine);
 
 	if (rc < 0)
 		return err_wrap(err, "adopt");
 	*ret_done = redis_reply_int(reply) == 1;
+	return 0;
+}
+
+int sandbox_index_engine(struct index *ix, const char *engine, usec_t grace, bool *ret_reached,
+			 usec_t *ret_missing, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, err,
+			       "EVALSHA %s 3 %sengine:%s %srouters %smissing:%s %lld",
+			       ix->engine.sha, ix->base, engine, ix->base, ix->base, engine,
+			       ms(grace + MISSING_TTL));
+
+	if (rc < 0)
+		return err_wrap(err, "who reaches an engine");
+	*ret_reached = redis_reply_int(redis_reply_at(reply, 0)) == 1;
+	*ret_missing = redis_reply_int(redis_reply_at(reply, 1)) * USEC_PER_MSEC;
 	return 0;
 }

@@ -3,13 +3,14 @@
  * now.
  *
  * Keys, under <prefix>celeriac:<instance>: conversation:<id>, a hash {container, owner, project,
- * epoch, used}; idle, a set of conversations that have a container, scored by their last
+ * epoch, used, engine}; idle, a set of conversations that have a container, scored by their last
  * use (ms); lease:<id>, the token of who uses the conversation; suspects, a hash of containers with
  * which something is wrong, "<what> <since when it is seen (ms)>"; taken:<container>,
  * "<conversation>\n<project>" of a container that came out of a pool; holder:<container>, who has
- * taken a run of its own over from a dead worker; places, tokens of those who are making a
- * container, scored by when they are given up (ms). Times are by Redis' own clock. All of it can be
- * lost: labels tell the rest. A conversation whose container was removed keeps its entry, without
+ * taken a run of its own over from a dead worker; places:<engine>, tokens of those who are making a
+ * container, scored by when they are given up (ms); missing:<engine>, since when nobody is seen to
+ * reach an engine that has a container. Times are by Redis' own clock. All of it can be lost:
+ * labels tell the rest. A conversation whose container was removed keeps its entry, without
  * container, so that the next call can say `restarted`.
  */
 #ifndef CELERIAC_SANDBOX_INDEX_H
@@ -37,8 +38,9 @@
 struct index {
 	struct redis_link *link;
 	const struct presence *presence;
-	char *base; /* <prefix>celeriac:<instance>: */
-	struct redis_script acquire, peek, renew, release, adopt, reserve, save, touch;
+	char *base;			  /* <prefix>celeriac:<instance>: */
+	char places[ENGINE_KEY_SIZE + 8]; /* "places:<engine>" */
+	struct redis_script acquire, peek, renew, release, adopt, reserve, save, touch, engine;
 };
 
 struct index_record {
@@ -46,8 +48,9 @@ struct index_record {
 	char container[ENGINE_ID_SIZE]; /* "" = none any more */
 	char owner[PRESENCE_OWNER_SIZE];
 	char project[256];
-	uint32_t epoch; /* of the last attachment */
-	usec_t used;	/* wall */
+	char engine[ENGINE_KEY_SIZE]; /* that has the container; "" = nobody has written it down */
+	uint32_t epoch;		      /* of the last attachment */
+	usec_t used;		      /* wall */
 };
 
 struct index_lease {
@@ -117,8 +120,12 @@ struct index_idle {
 int sandbox_index_longest_idle(struct index *ix, size_t max, struct index_idle *ret,
 			       size_t *ret_count, struct err *err) must_check;
 /* Makes us the owner, if it still is `from`'s. */
-int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *from,
-			bool *ret_done, struct err *err) must_check;
+int sandbox_index_adopt(struct index *ix, const struct engine_container *c, const char *engine,
+			const char *from, bool *ret_done, struct err *err) must_check;
+/* Does a worker that takes calls reach the engine of that name, as they say by their routes
+ * (common/broker/route.c); if not, for how long has that been seen? */
+int sandbox_index_engine(struct index *ix, const char *engine, usec_t grace, bool *ret_reached,
+			 usec_t *ret_missing, struct err *err) must_check;
 /* ---- what a sweep notes: index_sweep.c ---- */
 /* With which containers something is wrong. */
 struct index_suspect {

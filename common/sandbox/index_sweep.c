@@ -131,7 +131,7 @@ int64_t sandbox_index_clear_places(struct index *ix)
 	int64_t cleared = 0;
 
 	if (redis_link_do(ix->link, clock_deadline(INDEX_WAIT), &reply, &ignored,
-			  "ZRANGE %splaces 0 -1", ix->base) < 0)
+			  "ZRANGE %s%s 0 -1", ix->base, ix->places) < 0)
 		return 0;
 	for (size_t i = 0; i < redis_reply_count(reply); i++) {
 		struct slice token = redis_reply_str(redis_reply_at(reply, i));

@@ -90,11 +90,16 @@ static void forget(struct sandbox *s, const char *conversation)
 	sandbox_index_release(&s->index, &lease);
 }
 
-/* Is an entry ours to doubt? A live worker looks after its own, on whatever engine they are. */
+/* Is an entry ours to doubt? Only of this engine, and a live worker looks after its own. */
 static bool is_ours(struct sandbox *s, const struct index_record *r)
 {
+	char engine[ENGINE_KEY_SIZE];
 	struct err ignored;
 	bool alive = true;
+
+	sandbox_engine_name(s, engine);
+	if (r->engine[0] && strcmp(r->engine, engine) != 0)
+		return false;
 
 	if (strcmp(r->owner, presence_owner(s->presence)) == 0)
 		return true;

@@ -239,8 +239,12 @@ static int prepare(struct sandbox *s, struct buf *notes, struct err *err)
 	buf_appendf(notes, "containers: at most %lld\n", (long long)max);
 	look_at_mounts(s, notes);
 	mutex_lock(&s->lock);
+	if (strcmp(s->engine_name, info.name) != 0)
+		snprintf(s->index.places, sizeof(s->index.places), "places:%s", info.name);
 	s->max = max;
 	s->ready = true;
+	s->away_since = 0;
+	memcpy(s->engine_name, info.name, sizeof(s->engine_name));
 	mutex_unlock(&s->lock);
 	return 0;
 }
@@ -276,6 +280,8 @@ void sandbox_unready(struct sandbox *s)
 {
 	mutex_lock(&s->lock);
 	s->ready = false;
+	if (s->away_since == 0)
+		s->away_since = clock_mono();
 	mutex_unlock(&s->lock);
 }
 

@@ -20,13 +20,14 @@
 	20 /* times SETTLE_MS: an engine may be behind in noticing that a container ended */
 #define SETTLE_MS 50
 
-int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
-		 const struct presence *presence, struct sandbox **ret, struct err *err)
+int sandbox_open_at(const struct settings *settings, const char *host, const char *cert_path,
+		    struct redis_link *link, const char *key_prefix,
+		    const struct presence *presence, struct sandbox **ret, struct err *err)
 {
-	const struct engine_config config = {.host = settings->docker_host,
+	const struct engine_config config = {.host = host,
 					     .tls_verify = settings->docker_tls_verify,
 					     .plain_tcp = settings->docker_plain_tcp,
-					     .cert_path = settings->docker_cert_path,
+					     .cert_path = cert_path,
 					     .api_version = settings->docker_api_version,
 					     .instance = settings->instance,
 					     .mounts = &settings->sandbox_mount_allow};
@@ -41,6 +42,7 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	sandbox_terms_init(settings, true, &s->terms);
 	sandbox_terms_digest(settings, &s->terms, s->policy);
 	s->presence = presence;
+	s->away_since = clock_mono();
 	mutex_init(&s->preparing);
 	mutex_init(&s->lock);
 	sandbox_live_init(&s->live);
@@ -51,6 +53,13 @@ int sandbox_open(const struct settings *settings, struct redis_link *link, const
 	sandbox_streams_init(&s->streams, link, key_prefix);
 	*ret = s;
 	return 0;
+}
+
+int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
+		 const struct presence *presence, struct sandbox **ret, struct err *err)
+{
+	return sandbox_open_at(settings, settings->docker_host, settings->docker_cert_path, link,
+			       key_prefix, presence, ret, err);
 }
 
 void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg)

@@ -332,6 +332,7 @@ static void note(struct sandbox *s, struct session *se)
 	memcpy(r->container, se->live->container, sizeof(r->container));
 	memcpy(r->project, se->live->project, sizeof(r->project));
 	memcpy(r->owner, owner(s), strlen(owner(s)) + 1);
+	sandbox_engine_name(s, r->engine);
 	r->epoch = agent_link_epoch(se->live->link);
 	if (se->live->pooled)
 		sandbox_index_take(&s->index, r->container, se->lease.conversation, r->project);

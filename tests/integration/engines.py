@@ -54,6 +54,11 @@ class Private(Engine):
         with subprocess.Popen(["docker", "-H", MACHINE, "save", image], stdout=subprocess.PIPE) as saved:
             self.docker("load", stdin=saved.stdout)
 
+    def daemon(self):
+        """Options of a dockerd that runs beside others."""
+        return ["--host", self.host, "--data-root", self.dir / "data", "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid",
+                "--bridge=none", "--iptables=false", "--ip6tables=false"]
+
     def resume(self):
         self.process = launch(self.command(), self.dir / "log")
         wait_until(self.answers, 60, "the engine does not answer")
@@ -81,6 +86,19 @@ class Private(Engine):
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+class Another(Private):
+    """One more Docker daemon, with what it needs to run beside others: no bridge, and data of its own."""
+
+    name = "another"
+
+    @property
+    def settings(self):
+        return {"DOCKER_HOST": self.host}
+
+    def command(self):
+        return ["dockerd", *self.daemon()]
+
+
 class Runsc(Private):
     """gVisor under a Docker daemon, in the way it works without control groups of its own."""
 
@@ -96,9 +114,7 @@ class Runsc(Private):
         config = self.dir / "daemon.json"
         runsc = {"path": shutil.which("runsc"), "runtimeArgs": ["--network=none", "--ignore-cgroups"]}
         config.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
-        return ["dockerd", "--config-file", config, "--host", self.host, "--data-root", self.dir / "data",
-                "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid", "--bridge=none", "--iptables=false",
-                "--ip6tables=false"]
+        return ["dockerd", "--config-file", config, *self.daemon()]
 
 
 # Without that word a container's input ends with whoever is attached first, and no worker adopts what another leaves.

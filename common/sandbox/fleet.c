@@ -1,0 +1,307 @@
+/*
+ * Several engines. See fleet.h.
+ */
+#include "fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "codec.h"
+#include "log.h"
+#include "mem.h"
+#include "sandbox_internal.h"
+
+struct fleet {
+	const struct settings *settings;
+	struct {
+		struct sandbox *sandbox;
+		char *address;
+	} engines[FLEET_MAX];
+	size_t count;
+};
+
+/* ---- the list ---- */
+
+/* The n-th of a list that is separated by commas, trimmed; NULL behind the last. Given. */
+static char *item(const char *list, size_t n)
+{
+	for (; n > 0 && list; n--) {
+		list = strchr(list, ',');
+		list = list ? list + 1 : NULL;
+	}
+	if (list == NULL)
+		return NULL;
+	list += strspn(list, " ");
+	size_t len = strcspn(list, ",");
+	while (len > 0 && list[len - 1] == ' ')
+		len--;
+	return xstrndup(list, len);
+}
+
+static size_t length(const char *list)
+{
+	size_t n = 1;
+
+	for (; *list; list++)
+		n += *list == ',';
+	return n;
+}
+
+static int check_lists(const struct settings *s, struct err *err)
+{
+	size_t hosts = length(s->docker_host), paths = length(s->docker_cert_path);
+
+	if (hosts > FLEET_MAX)
+		return err_set(err, ERR_TOOBIG, "DOCKER_HOST: more than %d engines", FLEET_MAX);
+	if (paths != 1 && paths != hosts)
+		return err_set(err, ERR_INVALID,
+			       "DOCKER_CERT_PATH: %zu directories for the %zu engines of "
+			       "DOCKER_HOST; one for each, or one for all",
+			       paths, hosts);
+	for (size_t i = 0; i < hosts; i++) {
+		_cleanup_free_ char *host = item(s->docker_host, i);
+
+		if (host[0] == '\0')
+			return err_set(err, ERR_INVALID, "DOCKER_HOST: entry %zu is empty", i + 1);
+		for (size_t j = 0; j < i; j++) {
+			_cleanup_free_ char *other = item(s->docker_host, j);
+
+			if (strcmp(host, other) == 0)
+				return err_set(err, ERR_INVALID,
+					       "DOCKER_HOST: %.100s is there twice", host);
+		}
+	}
+	return 0;
+}
+
+static void close_fleet(struct fleet **f)
+{
+	fleet_close(*f);
+}
+
+int fleet_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
+	       const struct presence *presence, struct fleet **ret, struct err *err)
+{
+	_cleanup_(close_fleet) struct fleet *f = xcalloc(1, sizeof(*f));
+	size_t paths = length(settings->docker_cert_path);
+	int rc = check_lists(settings, err);
+
+	f->settings = settings;
+	for (size_t i = 0; rc == 0 && i < length(settings->docker_host); i++) {
+		_cleanup_free_ char *path = item(settings->docker_cert_path, paths > 1 ? i : 0);
+
+		f->engines[i].address = item(settings->docker_host, i);
+		f->count = i + 1;
+		rc = sandbox_open_at(settings, f->engines[i].address, path, link, key_prefix,
+				     presence, &f->engines[i].sandbox, err);
+	}
+	if (rc < 0)
+		return rc;
+	*ret = TAKE(f);
+	return 0;
+}
+
+void fleet_close(struct fleet *f)
+{
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < f->count; i++) {
+		sandbox_close_all(f->engines[i].sandbox);
+		free(f->engines[i].address);
+	}
+	free(f);
+}
+
+size_t fleet_count(const struct fleet *f)
+{
+	return f->count;
+}
+
+struct sandbox *fleet_at(const struct fleet *f, size_t i)
+{
+	return f->engines[i].sandbox;
+}
+
+const char *fleet_address(const struct fleet *f, size_t i)
+{
+	return f->engines[i].address;
+}
+
+bool fleet_ready(const struct fleet *f)
+{
+	for (size_t i = 0; f && i < f->count; i++)
+		if (sandbox_ready(f->engines[i].sandbox))
+			return true;
+	return false;
+}
+
+/* ---- where ---- */
+
+static struct sandbox *best(struct fleet *f, bool take)
+{
+	struct sandbox *found = NULL;
+	int64_t most = INT64_MIN;
+	unsigned char first = 0; /* of equals, every worker begins with another */
+
+	random_bytes(&first, sizeof(first));
+	for (size_t i = 0; i < f->count; i++) {
+		struct sandbox *s = f->engines[(i + first) % f->count].sandbox;
+		int64_t places = sandbox_ready(s) ? sandbox_free_places(s, false) : INT64_MIN;
+
+		if (places > most) {
+			most = places;
+			found = s;
+		}
+	}
+	if (found && take)
+		(void)sandbox_free_places(found, true);
+	return found ? found : f->engines[0].sandbox;
+}
+
+struct sandbox *fleet_any(struct fleet *f)
+{
+	return best(f, false);
+}
+
+bool fleet_is_lost(const struct fleet *f, struct sandbox *s)
+{
+	usec_t since = sandbox_away_since(s);
+
+	return since != 0 && clock_mono() - since >= f->settings->sandbox_engine_grace &&
+	       fleet_ready(f);
+}
+
+/* The engine of ours by its name in the index; NULL. */
+static struct sandbox *find_by_name(const struct fleet *f, const char *name)
+{
+	for (size_t i = 0; name[0] && i < f->count; i++) {
+		char key[ENGINE_KEY_SIZE];
+
+		sandbox_engine_name(f->engines[i].sandbox, key);
+		if (strcmp(key, name) == 0)
+			return f->engines[i].sandbox;
+	}
+	return NULL;
+}
+
+typedef int ask_fn(struct sandbox *s, const char *what, bool *ret, struct err *err);
+
+/* The engine that has it, of those that are ready; NULL. */
+static struct sandbox *find_by_asking(const struct fleet *f, ask_fn *ask, const char *what)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		struct sandbox *s = f->engines[i].sandbox;
+		bool has = false;
+		struct err err;
+
+		if (!sandbox_ready(s))
+			continue;
+		if (ask(s, what, &has, &err) < 0)
+			log_debug("engine %s: %s", f->engines[i].address, err.msg);
+		else if (has)
+			return s;
+	}
+	return NULL;
+}
+
+/* One that we were never told of: do others reach it? What nobody reaches is waited for a while,
+ * from when that is seen first: whoever reached it may be about to come back. */
+static enum fleet_choice ask_others(struct fleet *f, const char *engine)
+{
+	struct index *ix = &f->engines[0].sandbox->index;
+	usec_t since = 0;
+	bool reached = false;
+	struct err err;
+
+	if (engine[0] == '\0')
+		return FLEET_HERE;
+	if (sandbox_index_engine(ix, engine, f->settings->sandbox_engine_grace, &reached, &since,
+				 &err) < 0) {
+		log_debug("engine %s: %s", engine, err.msg);
+		return FLEET_WAIT;
+	}
+	if (reached)
+		return FLEET_ELSEWHERE;
+	return since >= f->settings->sandbox_engine_grace ? FLEET_HERE : FLEET_WAIT;
+}
+
+/* The engine that has the conversation, NULL = none has; FLEET_HERE, or where else it is. */
+static enum fleet_choice find_home(struct fleet *f, const char *conversation, struct sandbox **ret)
+{
+	struct index *ix = &f->engines[0].sandbox->index;
+	struct index_record r = {0};
+	struct err err;
+
+	*ret = NULL;
+	if (sandbox_index_read(ix, &conversation, 1, &r, &err) < 0)
+		return FLEET_HERE;
+	if (!r.known && f->count > 1)
+		*ret = find_by_asking(f, sandbox_has_conversation, conversation);
+	if (!r.container[0])
+		return FLEET_HERE;
+	*ret = find_by_name(f, r.engine);
+	if (*ret == NULL)
+		*ret = find_by_asking(f, sandbox_has, r.container);
+	return *ret ? FLEET_HERE : ask_others(f, r.engine);
+}
+
+/* Every engine of ours has said what it is called: without that, none can be told from others'. */
+static bool all_known(const struct fleet *f)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		char key[ENGINE_KEY_SIZE];
+
+		sandbox_engine_name(f->engines[i].sandbox, key);
+		if (key[0] == '\0')
+			return false;
+	}
+	return true;
+}
+
+enum fleet_choice fleet_choose(struct fleet *f, const char *conversation, const char *begun,
+			       struct sandbox **ret)
+{
+	enum fleet_choice choice = FLEET_HERE;
+	struct sandbox *home = NULL;
+
+	if (f->count > 1 && begun)
+		home = find_by_asking(f, sandbox_has_run, begun);
+	if (home == NULL && conversation)
+		choice = find_home(f, conversation, &home);
+	if (choice != FLEET_HERE && (f->count == 1 || all_known(f)))
+		return choice;
+	if (home == NULL || fleet_is_lost(f, home))
+		home = best(f, true);
+	*ret = home;
+	return FLEET_HERE;
+}
+
+int fleet_cleanup(struct fleet *f, struct sandbox_report *ret, struct err *err)
+{
+	struct sandbox_report all = {0};
+	size_t done = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < f->count; i++) {
+		struct sandbox_report one = {0};
+
+		if (f->count > 1 && !sandbox_ready(f->engines[i].sandbox))
+			continue;
+		rc = sandbox_cleanup(f->engines[i].sandbox, &one, err);
+		if (rc < 0) {
+			if (f->count > 1)
+				log_warning("engine %s: %s", f->engines[i].address, err->msg);
+			continue;
+		}
+		done++;
+		all.idle += one.idle;
+		all.orphans += one.orphans;
+		all.kept += one.kept;
+		all.failed += one.failed;
+	}
+	if (done == 0)
+		return rc < 0 ? rc : err_set(err, ERR_UNAVAILABLE, "no engine answers");
+	*ret = all;
+	return 0;
+}
