@@ -75,4 +75,10 @@ int pg_listener_open(struct pg_listener *l, const char *channel, usec_t deadline
 int pg_listener_wait(struct pg_listener *l, int wake_fd, usec_t deadline, char *ret_payload,
 		     size_t size, struct err *err) must_check;
 
+/* ---- where a URL leads ---- */
+typedef void pg_host_fn(void *arg, const char *host, int port);
+/* Every host and address of a database URL, in libpq's form or SQLAlchemy's, of several hosts too;
+ * sockets are none. False for what is no such URL. Pure. */
+bool pg_url_hosts(const char *url, pg_host_fn *each, void *arg);
+
 #endif

@@ -4,11 +4,13 @@
 #include "pg_conn.h"
 
 #include <libpq-fe.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "bounds.h"
 #include "mem.h"
+#include "pg.h"
 
 /* libpq's own words would repeat the URL, and the password with it; but the name of a wrong option
  * helps. */
@@ -53,4 +55,54 @@ int pg_url_parse(const char *url, char **ret, struct err *err)
 	if (rc == 0)
 		*ret = TAKE(form);
 	return rc;
+}
+
+/* The `i`th of a list as libpq writes it, the last one for those beyond: "" = none. Given. */
+static char *item(const char *list, size_t i)
+{
+	const char *at = list ? list : "";
+
+	for (; i > 0 && strchr(at, ','); i--)
+		at = strchr(at, ',') + 1;
+	return xstrndup(at, strcspn(at, ","));
+}
+
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+	while (options->keyword && strcmp(options->keyword, keyword) != 0)
+		options++;
+	return options->keyword ? options->val : NULL;
+}
+
+static void each_of(const char *hosts, const char *ports, pg_host_fn *each, void *arg)
+{
+	size_t count = 1;
+
+	if (!hosts || !*hosts)
+		return;
+	for (const char *c = hosts; *c; c++)
+		count += *c == ',';
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *host = item(hosts, i), *port = item(ports, i);
+
+		if (*host && *host != '/') /* a directory of sockets */
+			each(arg, host, *port ? atoi(port) : 5432);
+	}
+}
+
+bool pg_url_hosts(const char *url, pg_host_fn *each, void *arg)
+{
+	_cleanup_free_ char *form = NULL;
+	PQconninfoOption *options;
+	struct err ignored;
+
+	if (pg_url_parse(url, &form, &ignored) < 0)
+		return false;
+	options = PQconninfoParse(form, NULL);
+	if (!options)
+		return false;
+	each_of(value_of(options, "host"), value_of(options, "port"), each, arg);
+	each_of(value_of(options, "hostaddr"), value_of(options, "port"), each, arg);
+	PQconninfoFree(options);
+	return true;
 }

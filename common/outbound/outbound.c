@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "pg.h"
 #include "thread.h"
 #include "url.h"
 
@@ -187,7 +188,7 @@ static void note_service(struct outbound *o, const char *host, int port)
 	o->service_count++;
 }
 
-/* One URL of several in a setting (`;` between brokers, `,` between hosts of libpq). */
+/* One URL of several in a setting (`;` between brokers, `,` between engines). */
 static void note_url(struct outbound *o, const char *text, int usual_port)
 {
 	struct err ignored;
@@ -203,6 +204,24 @@ static void note_url(struct outbound *o, const char *text, int usual_port)
 			log_debug("an address among the worker's own services is not a URL");
 		text += len + (text[len] != '\0');
 	}
+}
+
+static void note_host(void *arg, const char *host, int port)
+{
+	note_service(arg, host, port);
+}
+
+/* A database's, of which there may be several; SQLAlchemy's forms of a result backend among them.
+ */
+static bool note_database(struct outbound *o, const char *url)
+{
+	static const char *const before[] = {"db+", "database+"};
+
+	for (size_t i = 0; url != NULL && i < ARRAY_LEN(before); i++) {
+		if (strncmp(url, before[i], strlen(before[i])) == 0)
+			url += strlen(before[i]);
+	}
+	return url != NULL && pg_url_hosts(url, note_host, o);
 }
 
 /* "host:port" of CELERIAC_METRICS. */
@@ -221,11 +240,7 @@ static int service_port(const char *url)
 	static const struct {
 		const char *begins;
 		int port;
-	} ports[] = {{"amqps", 5671},
-		     {"amqp", 5672},
-		     {"sentinel", 26379},
-		     {"db+postgres", 5432},
-		     {"database+postgres", 5432}};
+	} ports[] = {{"amqps", 5671}, {"amqp", 5672}, {"sentinel", 26379}};
 
 	for (size_t i = 0; url != NULL && i < ARRAY_LEN(ports); i++) {
 		if (strncmp(url, ports[i].begins, strlen(ports[i].begins)) == 0)
@@ -237,9 +252,10 @@ static int service_port(const char *url)
 static void collect_services(struct outbound *o, const struct settings *s)
 {
 	note_url(o, s->broker_url, service_port(s->broker_url));
-	note_url(o, s->result_backend, service_port(s->result_backend));
-	note_url(o, s->database_url, 5432);
-	note_url(o, s->owner_database_url, 5432);
+	if (!note_database(o, s->result_backend))
+		note_url(o, s->result_backend, service_port(s->result_backend));
+	note_database(o, s->database_url);
+	note_database(o, s->owner_database_url);
 	note_url(o, s->docker_host, s->docker_tls_verify ? 2376 : 2375);
 	note_listener(o, s->metrics);
 }

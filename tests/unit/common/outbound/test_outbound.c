@@ -284,6 +284,34 @@ START_TEST(test_own_services_stay_closed)
 }
 END_TEST
 
+/* Of a database on several hosts each, however the URL names them. */
+START_TEST(test_every_host_of_a_database_stays_closed)
+{
+	static const char *const urls[] = {
+		"DATABASE_URL=postgresql://u:a,b@127.0.0.2:6001,127.0.0.3:6002/d",
+		"DATABASE_URL=postgresql+psycopg2:///d?host=127.0.0.2,127.0.0.3&port=6001,6002",
+		"DATABASE_URL=postgresql:///d?hostaddr=127.0.0.2,127.0.0.3&port=6001,6002"};
+
+	for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+		char *env[] = {(char *)(uintptr_t)urls[i],
+			       (char *)(uintptr_t) "EGRESS_ALLOW=all:127.0.0.0/"
+						   "8:6001,all:127.0.0.0/8:6002",
+			       NULL};
+		struct settings s;
+		struct outbound *o;
+		struct err err;
+
+		ck_assert_int_eq(settings_load(env, &s, &err), 0);
+		ck_assert_int_eq(outbound_open(&s, &o, &err), 0);
+		ck_assert(!open_for(o, OUTBOUND_SANDBOX, "127.0.0.2", "127.0.0.2", 6001));
+		ck_assert(!open_for(o, OUTBOUND_SANDBOX, "127.0.0.3", "127.0.0.3", 6002));
+		ck_assert(open_for(o, OUTBOUND_SANDBOX, "127.0.0.3", "127.0.0.3", 6001));
+		outbound_close(o);
+		settings_done(&s);
+	}
+}
+END_TEST
+
 /* Results in a database: PostgreSQL's own port where the URL has none. */
 START_TEST(test_database_of_results_stays_closed)
 {
@@ -379,6 +407,7 @@ int main(void)
 	tcase_add_test(t, test_defaults);
 	tcase_add_test(t, test_holes);
 	tcase_add_test(t, test_own_services_stay_closed);
+	tcase_add_test(t, test_every_host_of_a_database_stays_closed);
 	tcase_add_test(t, test_database_of_results_stays_closed);
 	tcase_add_test(t, test_bad_holes);
 	tcase_add_test(t, test_lookup);
