@@ -1,6 +1,7 @@
 """A server for custom HTTP tools, which answers as it is asked to, and a worker whose tools may reach it."""
 
 import base64
+import ctypes
 import gzip
 import http.server
 import json
@@ -9,6 +10,16 @@ import time
 import urllib.parse
 
 import pytest
+
+
+
+def brotli(data):
+    """Debian's Python has no module for it; the library is there for the programs."""
+    library = ctypes.CDLL("libbrotlienc.so.1")
+    size, out = ctypes.c_size_t(len(data)), ctypes.create_string_buffer(len(data))
+    assert library.BrotliEncoderCompress(5, 22, 0, ctypes.c_size_t(len(data)), data, ctypes.byref(size), out)
+    return out.raw[:size.value]
+
 
 class Peer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -67,6 +78,28 @@ class Peer(http.server.BaseHTTPRequestHandler):
     def do_bomb(self):
         """A kilobyte for each megabyte."""
         self.say(body=gzip.compress(b"0" * (64 << 20)), kind="text/plain", Content_Encoding="gzip")
+
+    def do_brotli(self):
+        self.say(body=brotli(b"0" * (64 << 20)), kind="text/plain", Content_Encoding="br")
+
+    def do_continue(self):
+        """Again and again: go on. Never an answer."""
+        try:
+            while True:
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                time.sleep(0.01)
+        except OSError:
+            self.close_connection = True
+
+    def do_old(self):
+        """As HTTP/0.9 had it: a body and nothing before it."""
+        self.wfile.write(b'{"old": true}')
+        self.close_connection = True
+
+    def do_two(self):
+        """Two answers for one request; the second waits for whoever asks next over this connection."""
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        self.wfile.write(answer % (2, b"{}") + answer % (16, b'{"forged": true}'))
 
     def do_zipped(self):
         self.say(body=gzip.compress(b'{"zipped": true}'), Content_Encoding="gzip")

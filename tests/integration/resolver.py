@@ -1,11 +1,10 @@
-"""A name server of our own, and programs that ask it: in a mount namespace with another /etc/resolv.conf."""
+"""A name server of our own, and programs that ask it."""
 
-import os
 import socket
 import struct
 import threading
 
-from services import ROOT
+from namespaces import program_with
 
 
 class Resolver:
@@ -42,13 +41,11 @@ class Resolver:
         head = query[:2] + struct.pack(">HHHHH", 0x8580 | code, 1, len(addresses), 0, 0)
         return head + question + b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in addresses)
 
-    def program(self, directory, program=ROOT / "build/celeriac-worker"):
-        """A program that is `program` with this name server."""
-        settings, path = directory / "resolv.conf", directory / "with-resolver"
+    def program(self, directory):
+        """The worker with this name server."""
+        settings = directory / "resolv.conf"
         settings.write_text(f"nameserver {self.address}\n")
-        path.write_text(f"#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {settings} /etc/resolv.conf && exec \"$@\"' sh {program} \"$@\"\n")
-        path.chmod(0o755)
-        return path
+        return program_with(directory, {"/etc/resolv.conf": settings})
 
     def close(self):
         self.closing = True
@@ -56,8 +53,3 @@ class Resolver:
             waker.sendto(b"", (self.address, 53))
         self.thread.join()
         self.socket.close()
-
-
-def may_have_one():
-    """Port 53 and a mount namespace are for root."""
-    return os.geteuid() == 0

@@ -98,6 +98,11 @@ def test_what_servers_may_try(call, rows, peer):  # noqa: F811
     assert tool("drip", "/drip", timeout=0.5)["status"] == "timeout"
     assert tool("bomb", "/bomb")["error"] == "the answer has more than 16777216 bytes"
     assert tool("endless", "/endless")["error"] == "the answer has more than 16777216 bytes"
+    assert tool("brotli", "/brotli")["error"] == "the answer has more than 16777216 bytes"
+    assert tool("continue", "/continue", timeout=1)["status"] in ("timeout", "error")
+    assert tool("old", "/old")["status"] == "error"
+    assert tool("two", "/two")["result"] == {}
+    assert tool("next", "/next")["result"]["path"] == "/next", "an answer that nobody asked for was taken"
     assert tool("zipped", "/zipped")["result"] == {"zipped": True}
     assert tool("heads", "/heads")["error"] == "more than 65536 bytes of headers"
     assert tool("early", "/early")["status"] == "error"

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from resolver import may_have_one, Resolver
+from namespaces import may_have_one
+from resolver import Resolver
 from services import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(not may_have_one(), reason="a name server on port 53 is for root")]
