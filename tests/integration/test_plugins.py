@@ -250,3 +250,43 @@ def test_a_plugin_takes_a_spare(make_full_worker, app, postgres, plugin_dir, ins
     assert second in spares and second != first
     wait_until(lambda: not {first, second} & set(docker("ps", "-aq", "--no-trunc").split()), 60, "they are kept")
     wait_until(lambda: len(waiting()) == 2, 60)
+
+
+MEDDLER = """
+import ctypes, os, subprocess
+from base import BaseTool
+
+def attempt(what):
+    try:
+        what()
+        return "done"
+    except OSError as error:
+        return type(error).__name__
+
+class Meddler(BaseTool):
+    name = "meddler"
+    def execute(self, params, ctx):
+        own = "/plugin/tools.py"
+        os.chmod("/plugin", 0o755), os.chmod(own, 0o644)
+        os.makedirs("/sandbox/a"), os.makedirs("/sandbox/b")
+        return {
+            "landlock": ctypes.CDLL(None).syscall(444, None, 0, 1) >= 2,
+            "write": attempt(lambda: open(own, "a").close()),
+            "truncate": attempt(lambda: os.truncate(own, 0)),
+            "create": attempt(lambda: open("/plugin/new", "w").close()),
+            "remove": attempt(lambda: os.unlink(own)),
+            "rename": attempt(lambda: os.rename(own, "/plugin/other")),
+            "child": subprocess.run(["sh", "-c", "echo x >>" + own], stderr=subprocess.DEVNULL).returncode != 0,
+            "elsewhere": [attempt(lambda: open("/sandbox/a/f", "w").close()), attempt(lambda: os.rename("/sandbox/a/f", "/sandbox/b/f")),
+                          attempt(lambda: open("/tmp/f", "w").close()), attempt(lambda: open("/dev/null", "w").close())],
+        }
+"""
+
+
+def test_what_a_tool_may_do_to_its_own_files(tools):
+    done = tools("tools.run_custom", source=MEDDLER, params={})
+    assert done["status"] == "ok", done
+    seen = done["result"]
+    assert seen.pop("elsewhere") == ["done"] * 4
+    if seen.pop("landlock"):  # without it the modes are all there is
+        assert seen.pop("child") is True and set(seen.values()) == {"PermissionError"}, seen
