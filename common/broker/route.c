@@ -215,6 +215,16 @@ static void add_fixed(struct broker *b, struct routing *g)
 		add(g, r->engines.items[i]);
 }
 
+static const struct broker_queue *claimed_from(const struct broker *b,
+					       const struct broker_call *call)
+{
+	const struct broker_queue *q = broker_find_queue(b, call->ref.queue);
+
+	if (q == NULL)
+		BUG("delivery %s of a queue that was never consumed", call->tag);
+	return q;
+}
+
 static void build(struct broker *b, struct broker_call *calls, size_t count, struct buf *out)
 {
 	struct broker_routing *r = &b->route;
@@ -226,10 +236,8 @@ static void build(struct broker *b, struct broker_call *calls, size_t count, str
 	mutex_lock(&r->lock);
 	add_fixed(b, &g);
 	for (size_t i = 0; i < count; i++) {
-		const struct broker_queue *q = broker_find_queue(b, calls[i].ref.queue);
+		const struct broker_queue *q = claimed_from(b, &calls[i]);
 
-		if (q == NULL)
-			BUG("delivery %s of a queue that was never consumed", calls[i].tag);
 		snprintf(tails[i], sizeof(tails[i]), "%zu", strlen(q->ending));
 		calls[i].ours = (struct delivery_ref){r->own->name, calls[i].ref.number,
 						      r->own->lists[0].step};

@@ -1,8 +1,11 @@
 """Servers of the specification's authors from PyPI, installed from the registry that this machine's own pip uses."""
 
+import re
 import socket
+import urllib.parse
 
 import pytest
+import requests
 
 from mcp_servers import ask, instances, servers
 from test_egress_installs import host_of, registries
@@ -25,10 +28,17 @@ def worker(make_full_worker, broker):
         docker("volume", "rm", volume)
 
 
+def hosts_of(url):
+    """The index's, and those that its page of one package sends pip to."""
+    page = requests.get(url.rstrip("/") + "/mcp-server-time/", timeout=60)
+    links = [urllib.parse.urljoin(page.url, link) for link in re.findall(r'href="([^"]+)"', page.text)]
+    return {host_of(url), host_of(page.url)} | {host_of(link) for link in links}
+
+
 def test_time_and_fetch(worker, ask, servers, broker):
     url, _ = registries()["python"]
     # the machine's bundle of certificates is not in the image
-    environment = f"PIP_TRUSTED_HOST={host_of(url)} files.pythonhosted.org\nPIP_INDEX_URL={url}\n"
+    environment = f"PIP_TRUSTED_HOST={' '.join(sorted(hosts_of(url)))}\nPIP_INDEX_URL={url}\n"
     clock = servers(name="time", image=IMAGE, command="uvx mcp-server-time --local-timezone=UTC", environment=environment)
     listed = ask("mcp.test_connection", server_id=clock)
     assert {tool["name"] for tool in listed["tools"]} == {"get_current_time", "convert_time"}

@@ -273,8 +273,10 @@ END_TEST
 
 static struct backend_write make_write(const char *value)
 {
-	return (struct backend_write){xstrdup("celery-task-meta-x"), xstrdup(value), strlen(value),
-				      60};
+	return (struct backend_write){.key = xstrdup("celery-task-meta-x"),
+				      .value = xstrdup(value),
+				      .len = strlen(value),
+				      .ttl = 60};
 }
 
 START_TEST(test_success_is_never_overwritten)
