@@ -46,6 +46,19 @@ struct sandbox *task_ctx_sandbox(struct task_ctx *ctx)
 {
 	return ctx->sandbox;
 }
+struct fleet *task_ctx_fleet(unused_arg struct task_ctx *ctx)
+{
+	return NULL;
+}
+bool task_ctx_in_sandbox(unused_arg const struct task_ctx *ctx)
+{
+	return false;
+}
+const struct sandbox_egress *task_ctx_way_out(unused_arg struct task_ctx *ctx,
+					      unused_arg const char *project)
+{
+	return NULL;
+}
 bool task_cancelled(const struct task_ctx *ctx)
 {
 	return atomic_load(&ctx->cancel);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fleet.h"
 #include "sandbox.h"
 
 static int g_runs;
@@ -73,8 +74,8 @@ int sandbox_close(unused_arg struct sandbox *s, unused_arg const char *conversat
 	return 0;
 }
 
-int sandbox_cleanup(unused_arg struct sandbox *s, struct sandbox_report *ret,
-		    unused_arg struct err *err)
+int fleet_cleanup(unused_arg struct fleet *f, struct sandbox_report *ret,
+		  unused_arg struct err *err)
 {
 	*ret = (struct sandbox_report){.idle = 1, .orphans = 2, .kept = 3, .failed = 4};
 	return 0;
