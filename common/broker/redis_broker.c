@@ -76,6 +76,7 @@ static int start_links(struct broker *b, struct err *err)
 	redis_link_add_script(b->link, &b->begin);
 	redis_link_add_script(b->link, &b->give_back);
 	redis_link_add_script(b->link, &b->trim);
+	broker_route_load(b);
 	if (b->writing != NULL)
 		redis_link_add_script(b->writing, &b->settle);
 	return 0;

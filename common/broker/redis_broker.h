@@ -120,8 +120,11 @@ void broker_route_init(struct broker *b);
 void broker_route_done(struct broker *b);
 /* The next claim has a place of its own. [consumer] */
 void broker_route_take_place(struct broker *b);
+/* Before the link is used. */
+void broker_route_load(struct broker *b);
 /* Of a dead owner everything was put back: its calls are anybody's. */
-int broker_route_release(struct broker *b, const char *owner, struct err *err) must_check;
+int broker_route_release(struct broker *b, const struct presence *p, const char *owner,
+			 struct err *err) must_check;
 
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */

@@ -230,7 +230,7 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	*ret_restored = r.restored;
 	for (size_t i = 0; rc == 0 && i < dead.count; i++) {
 		broker_forget_heard(b, p, dead.items[i]);
-		rc = broker_route_release(b, dead.items[i], err);
+		rc = broker_route_release(b, p, dead.items[i], err);
 		if (rc == 0)
 			rc = presence_forget(p, b->link, dead.items[i], err);
 	}

@@ -71,6 +71,11 @@ static void load(struct broker *b, struct redis_script *s, const char *text)
 	redis_link_add_script(b->link, s);
 }
 
+void broker_route_load(struct broker *b)
+{
+	load(b, &b->route.release, script_route_release);
+}
+
 static void name_keys(struct broker *b)
 {
 	struct broker_routing *r = &b->route;
@@ -97,7 +102,6 @@ int broker_route_begin(struct broker *b, const struct presence *p, struct err *e
 	name_keys(b);
 	load(b, &r->script, script_route);
 	load(b, &r->leave, script_route_leave);
-	load(b, &r->release, script_route_release);
 	rc = broker_add_inner_queue(b, own, &r->own, err);
 	if (rc == 0)
 		rc = broker_add_inner_queue(b, common, &r->common, err);
@@ -329,19 +333,23 @@ int broker_route_leave(struct broker *b, const char *const *busy, size_t count, 
 	return rc < 0 ? err_wrap(err, "handing conversations over") : 0;
 }
 
-int broker_route_release(struct broker *b, const char *owner, struct err *err)
+/* By whoever finds it dead, also when that one routes nothing itself. */
+int broker_route_release(struct broker *b, const struct presence *p, const char *owner,
+			 struct err *err)
 {
-	struct broker_routing *r = &b->route;
+	const char *prefix = b->options.global_keyprefix, *instance = presence_instance(p);
+	_cleanup_free_ char *base = xasprintf("%sceleriac:%s:", prefix, instance);
+	_cleanup_free_ char *queues = xasprintf("%s" QUEUE "%s:", prefix, instance);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	char node[128];
 	int64_t epoch;
 	int rc;
 
-	if (r->presence == NULL || !presence_owner_parse(owner, node, &epoch))
+	if (!presence_owner_parse(owner, node, &epoch))
 		return 0;
 	rc = redis_link_do(b->link, clock_deadline(PATIENCE), &reply, err,
-			   "EVALSHA %s 4 %s %s%s %s %snode:%s %s", r->release.sha, r->routers,
-			   r->queues, node, r->common->lists[0].key, r->base, node, owner);
+			   "EVALSHA %s 4 %srouters %s%s %s %snode:%s %s", b->route.release.sha,
+			   base, queues, node, queues, base, node, owner);
 	if (rc == 0 && redis_reply_int(reply) > 0)
 		log_warning("%lld call(s) that waited for node %s are taken over",
 			    (long long)redis_reply_int(reply), node);
