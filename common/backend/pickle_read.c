@@ -13,8 +13,7 @@
 #include "json.h"
 #include "mem.h"
 #include "pickle.h"
-
-#define SHARED_VALUES (1u << 20) /* in a value of which parts are in it more than once */
+#include "pickle_tree.h"
 
 struct item {
 	json_t *value; /* NULL: a mark */
@@ -34,11 +33,6 @@ struct reader {
 static int damaged(struct reader *r)
 {
 	return err_set(r->err, ERR_INVALID, "a damaged pickle");
-}
-
-static int holds_itself(struct err *err)
-{
-	return err_set(err, ERR_TOOBIG, "a pickle that holds itself, or more than it may");
 }
 
 static struct item *grow(struct item **items, size_t count, size_t *size)
@@ -286,7 +280,7 @@ static int fill_list(struct reader *r, size_t first, size_t left)
 		int rc = deepen(r, list, &r->stack[i]);
 
 		if (rc == 0 && json_array_append(list->value, r->stack[i].value) < 0)
-			rc = holds_itself(r->err);
+			rc = pickle_holds_itself(r->err);
 		if (rc < 0)
 			return rc;
 	}
@@ -330,7 +324,7 @@ static int set_item(struct reader *r, struct item *dict, size_t at)
 			       "a pickled dict with a key that is no text");
 	rc = deepen(r, dict, &r->stack[at + 1]);
 	if (rc == 0 && json_object_set_nocheck(dict->value, name, r->stack[at + 1].value) < 0)
-		rc = holds_itself(r->err);
+		rc = pickle_holds_itself(r->err);
 	return rc;
 }
 
@@ -438,74 +432,12 @@ static int run(struct reader *r)
 	return rc;
 }
 
-/* ---- the value as a tree ---- */
-
-struct copying {
-	size_t left; /* values */
-	struct err *err;
-};
-
-static int copy(struct copying *c, json_t *value, size_t depth, json_t **ret);
-
-static int copy_array(struct copying *c, json_t *array, size_t depth, json_t **ret)
-{
-	_cleanup_json_ json_t *made = json_array();
-	json_t *each;
-	size_t i;
-
-	json_array_foreach(array, i, each)
-	{
-		json_t *one = NULL;
-		int rc = copy(c, each, depth, &one);
-
-		if (rc < 0)
-			return rc;
-		json_array_append_new(made, one);
-	}
-	*ret = TAKE(made);
-	return 0;
-}
-
-static int copy_object(struct copying *c, json_t *object, size_t depth, json_t **ret)
-{
-	_cleanup_json_ json_t *made = json_object();
-	const char *key;
-	json_t *each;
-
-	json_object_foreach(object, key, each)
-	{
-		json_t *one = NULL;
-		int rc = copy(c, each, depth, &one);
-
-		if (rc < 0)
-			return rc;
-		json_object_set_new_nocheck(made, key, one);
-	}
-	*ret = TAKE(made);
-	return 0;
-}
-
-static int copy(struct copying *c, json_t *value, size_t depth, json_t **ret)
-{
-	if (depth >= BOUND_JSON_DEPTH || c->left == 0)
-		return holds_itself(c->err);
-	c->left--;
-	if (json_is_array(value))
-		return copy_array(c, value, depth + 1, ret);
-	if (json_is_object(value))
-		return copy_object(c, value, depth + 1, ret);
-	*ret = json_incref(value);
-	return 0;
-}
-
 static int take_value(struct reader *r, json_t **ret)
 {
-	struct copying c = {SHARED_VALUES, r->err};
-
 	if (r->count != 1 || r->stack[0].value == NULL)
 		return damaged(r);
 	if (r->shared)
-		return copy(&c, r->stack[0].value, 0, ret);
+		return pickle_tree(r->stack[0].value, ret, r->err);
 	*ret = json_incref(r->stack[0].value);
 	return 0;
 }
