@@ -175,6 +175,8 @@ int pages_ask(const char *setting, const char *address, struct buf *out, struct 
 	client = http_client_new(&target);
 	rc = http_do(client, &request, &response, err);
 	http_client_free(client);
+	if (rc < 0)
+		err_wrap(err, "%s", url);
 	if (rc == 0) {
 		buf_append(out, response.body.data, response.body.len);
 		if (response.status != 200)

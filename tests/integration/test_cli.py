@@ -201,8 +201,9 @@ def test_metrics_and_health(worker, app):
 def test_whether_it_is_ready(worker):
     there = run_program("--ready", CELERIAC_METRICS=f"0.0.0.0:{worker.port}", seconds=20)
     assert there.returncode == 0 and "broker up\n" in there.stdout and there.stderr == ""
-    nobody = run_program("--ready", CELERIAC_METRICS=f"127.0.0.1:{free_port()}", seconds=20)
-    assert nobody.returncode == 1 and nobody.stderr.startswith("celeriac-worker: ")
+    port = free_port()
+    nobody = run_program("--ready", CELERIAC_METRICS=f"127.0.0.1:{port}", seconds=20)
+    assert nobody.returncode == 1 and nobody.stderr.startswith(f"celeriac-worker: http://127.0.0.1:{port}: ")
     assert run_program("--ready", CELERIAC_METRICS="", seconds=20).returncode == 1
 
 
