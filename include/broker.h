@@ -103,7 +103,8 @@ int broker_route_begin(struct broker *b, const struct presence *p, struct err *e
 void broker_route_reach(struct broker *b, const char *engine, bool reached);
 enum broker_routed {
 	BROKER_CALL_OURS,  /* to be run here; recorded as `ours` and `new_tag` from now on */
-	BROKER_CALL_MOVED, /* to `node`, which may be ourselves: it comes again */
+	BROKER_CALL_MOVED, /* to `node`, which may be ourselves, or "*", whoever is next:
+			       it comes again */
 	BROKER_CALL_GONE   /* somebody put it back */
 };
 struct broker_call {

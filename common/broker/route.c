@@ -249,7 +249,7 @@ static void build(struct broker *b, struct broker_call *calls, size_t count, str
 		add(&g, calls[i].tag);
 		add(&g, tails[i]);
 		add(&g, calls[i].new_tag);
-		add(&g, q == r->own ? "1" : "0");
+		add(&g, q == r->own ? "1" : q == r->common ? "2" : "0");
 		add(&g, calls[i].conversation);
 	}
 	redis_command_argv(out, g.argv, g.argc);

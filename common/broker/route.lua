@@ -3,12 +3,18 @@
 -- KEYS: unacked, unacked_index, places, routers, our list.
 -- ARGV: our place, our owner, our node, start of our keys, start of the lists of nodes, end of a record of our list, seconds a
 -- route lasts, now (score), most hops, most bytes of a message, how many engines we reach, these; then per call: tag, length
--- of the end of its record, tag it has in our list, whether it comes from there (1 | 0), conversation.
+-- of the end of its record, tag it has in our list, where it comes from (1 = there, 2 = the list of all, 0 = a queue),
+-- conversation.
 -- Answers {0} when others have to route first what they took before us, else 1 and for each: 1 = ours from now on, recorded as
--- taken from our list; 0 = no longer ours; else the node whose list it is in now.
+-- taken from our list; 0 = no longer ours; else the node whose list it is in now, '*' = that of all.
 local unacked, index, places, routers, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local place, me, node, base, lists, ending = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local ttl, now, most, bytes = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+-- What cannot be moved is not begun: a script that ends half-way cannot be taken back.
+redis.call('HLEN', unacked)
+redis.call('ZCARD', index)
+redis.call('LLEN', own)
+redis.call('LLEN', lists)
 -- The order in which messages were taken is the order in which they are routed. Who died before it did is passed over.
 while redis.call('ZSCORE', places, place) do
 	local first = redis.call('ZRANGE', places, 0, 0)[1]
@@ -23,6 +29,7 @@ while redis.call('ZSCORE', places, place) do
 	redis.call('ZREM', places, first)
 end
 redis.call('SADD', routers, me)
+redis.call('SADD', base .. 'owners', me) -- so that somebody looks for us when we are dead
 local count, reached = tonumber(ARGV[11]), {}
 for i = 12, 11 + count do
 	reached[ARGV[i]] = true
@@ -38,24 +45,31 @@ local function who_reaches(conversation)
 	if entry.err or not container or container == '' or not engine or engine == '' or reached[engine] then
 		return nil
 	end
-	for _, router in ipairs(redis.call('SMEMBERS', base .. 'engine:' .. engine)) do
+	local there = redis.pcall('SMEMBERS', base .. 'engine:' .. engine)
+	for _, router in ipairs(there.err and {} or there) do
 		if redis.call('SISMEMBER', routers, router) == 1 then
 			return router
 		end
 		redis.call('SREM', base .. 'engine:' .. engine, router)
 	end
 end
+-- Who has the conversation; nil = nobody who lives.
+local function has(conversation)
+	local owner = redis.pcall('GET', base .. 'route:' .. conversation)
+	return type(owner) == 'string' and node_of(owner) and redis.call('SISMEMBER', routers, owner) == 1 and owner or nil
+end
 -- Who is to have the call: nil = we.
-local function owner_of(conversation)
-	local route = base .. 'route:' .. conversation
-	local owner = redis.call('GET', route)
-	if not owner or node_of(owner) == node or redis.call('SISMEMBER', routers, owner) == 0 then
+local function owner_of(conversation, owner)
+	if not owner or node_of(owner) == node then
 		owner = who_reaches(conversation) or me
 	end
 	if string.sub(owner, -1) ~= '!' then
-		redis.call('SET', route, owner, 'EX', ttl)
+		redis.call('SET', base .. 'route:' .. conversation, owner, 'EX', ttl)
 	end
 	return owner ~= me and owner or nil
+end
+local function push(list, message)
+	return type(redis.pcall('LPUSH', list, message)) == 'number'
 end
 local function forget(tag)
 	redis.call('HDEL', unacked, tag)
@@ -81,13 +95,18 @@ for i = 12 + count, #ARGV, 5 do
 	elseif not record and redis.call('HEXISTS', unacked, ours) == 1 then
 		answer = 1
 	end
-	if record then
+	local owner = record and has(conversation)
+	if record and not owner and ARGV[i + 3] == '0' and redis.call('LLEN', lists) > 0 then
+		-- what a node has left there since this was taken may belong to the same conversation, and came before
+		answer = '*'
+		redis.call('LPUSH', lists, string.sub(record, 2, -(tail + 1)))
+		forget(tag)
+	elseif record then
 		local message = string.sub(record, 2, -(tail + 1))
-		local owner = owner_of(conversation)
+		owner = owner_of(conversation, owner)
 		local moved = owner and hop(message)
-		if moved then
+		if moved and push(lists .. node_of(owner), moved) then
 			answer = node_of(owner)
-			redis.call('LPUSH', lists .. answer, moved)
 			forget(tag)
 		elseif ARGV[i + 3] ~= '1' and redis.call('LLEN', own) > 0 then
 			-- what waits there may belong to the same conversation, and came before
