@@ -245,125 +245,6 @@ static void refused(const struct engine_spec *spec, const char *field)
 		refused(&spec, field_name);                                                        \
 	} while (0)
 
-/* Directories of the host: the one body, what is refused whatever is listed, and beside what. */
-START_TEST(test_mounts)
-{
-	static const char golden[] =
-		"[{\"Type\":\"bind\",\"Source\":\"/srv/a\",\"Target\":\"/srv/a\",\"ReadOnly\":true,"
-		"\"BindOptions\":{\"Propagation\":\"rprivate\",\"NonRecursive\":true}},"
-		"{\"Type\":\"bind\",\"Source\":\"/srv/b\",\"Target\":\"/srv/b\",\"ReadOnly\":false,"
-		"\"BindOptions\":{\"Propagation\":\"rprivate\",\"NonRecursive\":true}}]";
-	static const char *const refused_paths[] = {"/",
-						    "/proc",
-						    "/proc/1",
-						    "/sys",
-						    "/dev/shm",
-						    "/etc",
-						    "/etc/ssl",
-						    "/run",
-						    "/run/docker",
-						    "/var/run/docker.sock",
-						    "/var",
-						    "/var/lib",
-						    "/root",
-						    "/usr/share",
-						    "/var/lib/docker/volumes",
-						    "/lib64",
-						    "/srv/x.sock",
-						    "/tmp",
-						    "/tmp/x",
-						    "/sandbox/output",
-						    "/plugin",
-						    "/celeriac",
-						    "/celeriac/a",
-						    "/srv/../etc",
-						    "srv",
-						    "/srv//x",
-						    "/srv/",
-						    "/srv/a:ro",
-						    "/srv/a\nb",
-						    "/srv/a,b",
-						    "/srv/\x01",
-						    "/boot",
-						    "/bin/sh",
-						    ""};
-	struct engine_mount fine[] = {{(char *)(uintptr_t) "/srv/a", false},
-				      {(char *)(uintptr_t) "/srv/b", true}};
-	struct engine_mount one = {0};
-	static const char *const volumes[] = {"/srv/a", "/data", NULL}, *const inside[] = {
-										"/srv/a/x", NULL};
-	struct engine_spec spec = zero_spec;
-
-	spec.mounts = fine;
-	spec.mount_count = 2;
-	_cleanup_free_ char *text = body_of(&spec, "i");
-	_cleanup_json_ json_t *body = json_loads(text, 0, NULL);
-	_cleanup_free_ char *got =
-		json_dumps(json_member(json_member(body, "HostConfig"), "Mounts"), JSON_COMPACT);
-	ck_assert_str_eq(got, golden);
-
-	spec.image_volumes = volumes; /* what the image wants there is there */
-	free(body_of(&spec, "i"));
-	spec.image_volumes = inside;
-	refused(&spec, "mounts");
-	spec.image_volumes = NULL;
-	spec.mounts = &one;
-	spec.mount_count = 1;
-	refused(&spec, "mounts");
-	for (size_t i = 0; i < ARRAY_LEN(refused_paths); i++) {
-		one.path = (char *)(uintptr_t)refused_paths[i];
-		ck_assert_msg(engine_mount_refusal(refused_paths[i]) != NULL, "%s",
-			      refused_paths[i]);
-		refused(&spec, "mounts");
-	}
-	fine[1].path = (char *)(uintptr_t) "/srv/a/b";
-	spec.mounts = fine;
-	spec.mount_count = 2;
-	refused(&spec, "mounts");
-	spec.mount_count = ENGINE_MOUNTS + 1;
-	refused(&spec, "mounts");
-}
-END_TEST
-
-/* Where the image wants a writable place on the host's disk it gets an empty, read-only one. */
-START_TEST(test_image_volumes)
-{
-	static const char *const fine[] = {"/data", "/sandbox", "/tmp", "/usr/local/lib", NULL};
-	static const char *const bad[] = {"/sandbox/output", "/proc",	    "/sys/x", "/", "data",
-					  "/a/../b",	     "/celeriac/x", "/a:ro"};
-	const struct engine_tmpfs tmpfs[] = {{.path = "/sandbox", .size = 1 << 20},
-					     {.path = "/tmp", .size = 1 << 20}};
-	struct engine_spec spec = zero_spec;
-	_cleanup_free_ char *body = NULL;
-	_cleanup_json_ json_t *json = NULL;
-	struct err err = {0};
-
-	spec.tmpfs = tmpfs;
-	spec.tmpfs_count = ARRAY_LEN(tmpfs);
-	spec.image_volumes = fine;
-	ck_assert_msg(engine_spec_body(&spec, "i", 0, &body, &err) == 0, "%s", err.msg);
-	json = json_loads(body, 0, NULL);
-	json_t *mounts = json_member(json_member(json, "HostConfig"), "Mounts");
-	ck_assert_uint_eq(json_array_size(mounts), 2);
-	for (size_t i = 0; i < 2; i++) {
-		const json_t *m = json_array_get(mounts, i);
-
-		ck_assert_str_eq(json_member_str(m, "Type"), "tmpfs");
-		ck_assert_str_eq(json_member_str(m, "Target"), i ? "/usr/local/lib" : "/data");
-		ck_assert(json_is_true(json_member(m, "ReadOnly")));
-		ck_assert_int_eq(json_integer_value(
-					 json_member(json_member(m, "TmpfsOptions"), "SizeBytes")),
-				 4096);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		const char *one[] = {bad[i], NULL};
-
-		spec.image_volumes = one;
-		refused(&spec, "VOLUME");
-	}
-}
-END_TEST
-
 START_TEST(test_numbers)
 {
 	REFUSED("memory", memory = -1);
@@ -516,8 +397,6 @@ int main(void)
 	tcase_add_test(t, test_added_tmpfs);
 	tcase_add_test(t, test_never);
 	tcase_add_test(t, test_helper);
-	tcase_add_test(t, test_image_volumes);
-	tcase_add_test(t, test_mounts);
 	tcase_add_test(t, test_numbers);
 	tcase_add_test(t, test_names);
 	tcase_add_test(t, test_process);
