@@ -47,10 +47,10 @@ local function who_reaches(conversation)
 	end
 	local there = redis.pcall('SMEMBERS', base .. 'engine:' .. engine)
 	for _, router in ipairs(there.err and {} or there) do
-		if redis.call('SISMEMBER', routers, router) == 1 then
+		if router ~= me and redis.call('SISMEMBER', routers, router) == 1 then
 			return router
 		end
-		redis.call('SREM', base .. 'engine:' .. engine, router)
+		redis.call('SREM', base .. 'engine:' .. engine, router) -- ourselves included: or calls would go in circles
 	end
 end
 -- Who has the conversation; nil = nobody who lives.

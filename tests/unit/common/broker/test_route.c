@@ -165,6 +165,26 @@ START_TEST(test_wrong_keys)
 }
 END_TEST
 
+/* We are said to reach an engine that we do not: whoever asks afterwards is not sent to us. */
+START_TEST(test_an_engine_that_is_not_reached)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct delivery d[1];
+	struct broker_call calls[1];
+	struct err err = {0};
+
+	run("SADD", "celeriac:test:engine:far", presence_owner(g_presence));
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err,
+				  "HSET celeriac:test:conversation:one container c engine far"),
+			 0);
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	route(d, 1, calls);
+	ck_assert_int_eq(calls[0].routed, BROKER_CALL_OURS);
+	ck_assert_int_eq(run("SCARD", "celeriac:test:engine:far", ""), 0);
+}
+END_TEST
+
 /* One that was forgotten while it slept is looked for again when it is dead. */
 START_TEST(test_who_routes_is_known)
 {
@@ -188,6 +208,7 @@ int main(void)
 	tcase_add_test(c, test_what_a_node_left_comes_first);
 	tcase_add_test(c, test_what_is_from_the_list_of_all_stays);
 	tcase_add_test(c, test_wrong_keys);
+	tcase_add_test(c, test_an_engine_that_is_not_reached);
 	tcase_add_test(c, test_who_routes_is_known);
 	return suite_run("route", c);
 }
