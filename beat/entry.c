@@ -10,6 +10,9 @@
 #include "json.h"
 #include "mem.h"
 
+#define AHEAD	  (24 * 3600 * USEC_PER_SEC) /* more than the clocks of two beats differ by */
+#define COUNT_MAX (INT64_C(1) << 53)
+
 void entry_done(struct entry *e)
 {
 	free(e->state);
@@ -37,6 +40,7 @@ static bool read_state(struct entry *e, struct slice text)
 {
 	_cleanup_json_ json_t *state = NULL;
 	const char *last, *id;
+	json_int_t count;
 	usec_t wall = 0;
 	struct err err;
 
@@ -47,16 +51,20 @@ static bool read_state(struct entry *e, struct slice text)
 		return false;
 	id = json_member_str(state, "task_id");
 	e->last_run_at = wall;
-	e->total_run_count = json_integer_value(json_object_get(state, "total_run_count"));
+	count = json_integer_value(json_object_get(state, "total_run_count"));
+	e->total_run_count = count < 0 ? 0 : count < COUNT_MAX ? count : COUNT_MAX;
 	snprintf(e->last_id, sizeof(e->last_id), "%s", id ? id : "");
 	return true;
 }
 
 void entry_reckon(struct entry *e, usec_t wall, usec_t mono)
 {
-	usec_t left;
+	usec_t last = e->last_run_at, left;
 
-	e->slot = schedule_next(&e->schedule, e->zone, e->last_run_at, e->total_run_count > 0);
+	/* by a clock that was wrong, see below */
+	if (e->schedule.kind != SCHEDULE_INTERVAL && last > wall + AHEAD)
+		last = wall;
+	e->slot = schedule_next(&e->schedule, e->zone, last, e->total_run_count > 0);
 	if (e->deadline > 0 && e->schedule.kind == SCHEDULE_CRONTAB && e->slot < wall - e->deadline)
 		e->slot = schedule_next(&e->schedule, e->zone, wall - e->deadline - 1, true);
 	if (e->slot == USEC_NEVER) {

@@ -81,6 +81,28 @@ START_TEST(test_deadline)
 }
 END_TEST
 
+/* A last run that a wrong clock, or somebody else, wrote far ahead keeps no entry from running. */
+START_TEST(test_a_run_to_come)
+{
+	struct entry e = {.name = "n"};
+	usec_t eight;
+	struct err err;
+
+	ck_assert_int_eq(crontab_parse_line("0 8 * * *", &e.schedule.crontab, &err), 0);
+	ck_assert_int_eq(clock_parse_iso("2026-11-18T08:00:00Z", &eight, &err), 0);
+	e.schedule.kind = SCHEDULE_CRONTAB;
+	set_state(&e, eight + 400 * 86400 * SEC, INT64_MAX, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.slot, eight + 86400 * SEC);
+	ck_assert_int_lt(e.total_run_count, INT64_MAX);
+	set_state(&e, eight, INT64_MIN, eight + 3600 * SEC, 0);
+	ck_assert_int_eq(e.total_run_count, 0);
+	/* another beat's clock is only ahead of ours: not the same minute again */
+	set_state(&e, eight, 1, eight - 60 * SEC, 0);
+	ck_assert_int_eq(e.slot, eight + 86400 * SEC);
+	entry_done(&e);
+}
+END_TEST
+
 static const char *const g_garbage[] = {"",
 					"{",
 					"17",
@@ -224,6 +246,7 @@ int main(void)
 	tcase_add_test(t, test_state_text);
 	tcase_add_test(t, test_due);
 	tcase_add_test(t, test_deadline);
+	tcase_add_test(t, test_a_run_to_come);
 	tcase_add_loop_test(t, test_garbage, 0, ARRAY_LEN(g_garbage));
 	tcase_add_test(t, test_slots);
 	tcase_add_test(t, test_heap);
