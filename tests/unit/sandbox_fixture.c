@@ -12,6 +12,7 @@
 #include "mem.h"
 
 #define SETTINGS_MAX 16
+#define LONG	     (20 * USEC_PER_SEC)
 
 static char g_instance[64];
 
@@ -152,4 +153,29 @@ void sandbox_worker_run(struct sandbox_worker *w, const char *conversation, cons
 	struct err err;
 
 	ck_assert_msg(sandbox_execute(w->sandbox, &run, ret, &err) == 0, "%s", err.msg);
+}
+
+const char *sandbox_worker_prints(struct sandbox_worker *w, const char *conversation,
+				  const char *code, struct sandbox_outcome *o)
+{
+	sandbox_outcome_done(o);
+	sandbox_worker_run(w, conversation, code, LONG, o);
+	ck_assert_msg(o->status == SANDBOX_OK, "%s %s", sandbox_status_text(o->status),
+		      o->stderr_text);
+	return o->stdout_text;
+}
+
+void sandbox_worker_settle(struct sandbox_worker *w)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err = {0};
+
+	ck_assert_msg(redis_link_do(w->link, clock_deadline(LONG), &reply, &err, "PING") == 0, "%s",
+		      err.msg);
+}
+
+void sandbox_fixture_tell(struct sandbox_fixture *f, const char *line)
+{
+	sandbox_worker_settle(&f->one);
+	free(redis_server_tell(f->server, line));
 }

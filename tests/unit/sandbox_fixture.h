@@ -46,6 +46,16 @@ void sandbox_worker_stop(struct sandbox_fixture *f, struct sandbox_worker *w, bo
 void sandbox_worker_run(struct sandbox_worker *w, const char *conversation, const char *code,
 			usec_t timeout, struct sandbox_outcome *ret);
 
+/* The same of code that succeeds, in place of what `o` holds; what it printed, borrowed from `o`.
+ */
+const char *sandbox_worker_prints(struct sandbox_worker *w, const char *conversation,
+				  const char *code, struct sandbox_outcome *o);
+
+/* Redis has done what the worker handed to it. */
+void sandbox_worker_settle(struct sandbox_worker *w);
+/* After that of the first worker, a command for Redis. */
+void sandbox_fixture_tell(struct sandbox_fixture *f, const char *line);
+
 /* Containers of the instance. */
 size_t sandbox_fixture_count(void);
 

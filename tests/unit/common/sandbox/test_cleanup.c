@@ -31,42 +31,19 @@ static void teardown(void)
 	sandbox_fixture_stop(&f);
 }
 
-static const char *run_in(struct sandbox_worker *w, const char *conversation, const char *code)
-{
-	sandbox_outcome_done(&o);
-	sandbox_worker_run(w, conversation, code, LONG, &o);
-	ck_assert_msg(o.status == SANDBOX_OK, "%s %s", sandbox_status_text(o.status),
-		      o.stderr_text);
-	return o.stdout_text;
-}
-
 static const char *run(const char *conversation, const char *code)
 {
-	return run_in(&f.one, conversation, code);
+	return sandbox_worker_prints(&f.one, conversation, code, &o);
 }
 
 static const char note_it[] = "open('/sandbox/note', 'w').write('kept')";
 static const char read_it[] = "import os; print(os.path.exists('/sandbox/note'))";
 
-/* Redis has done what was handed to it. */
-static void settle(struct sandbox_worker *w)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-
-	ck_assert_int_eq(redis_link_do(w->link, clock_deadline(LONG), &reply, &err, "PING"), 0);
-}
-
-static void tell_redis(const char *line)
-{
-	settle(&f.one);
-	free(redis_server_tell(f.server, line));
-}
-
 /* Sweeps until one has removed something, and says which sweep it was; each time is kept short. */
 static int sweep_until(struct sandbox_worker *w, struct sandbox_report *ret)
 {
 	for (int n = 1;; n++) {
-		settle(w);
+		sandbox_worker_settle(w);
 		ck_assert_msg(sandbox_cleanup(w->sandbox, ret, &err) == 0, "%s", err.msg);
 		ck_assert_int_eq(ret->failed, 0);
 		if (ret->idle + ret->orphans > 0)
@@ -79,7 +56,7 @@ static struct sandbox_report sweep(struct sandbox_worker *w)
 {
 	struct sandbox_report report = {0};
 
-	settle(w);
+	sandbox_worker_settle(w);
 	ck_assert_msg(sandbox_cleanup(w->sandbox, &report, &err) == 0, "%s", err.msg);
 	return report;
 }
@@ -131,7 +108,7 @@ START_TEST(test_half_made)
 	ck_assert(!o.reused && !o.restarted);
 	/* The name alone tells, when the index thinks that there is none. */
 	run("d", note_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	f.one.settings.sandbox_idle_timeout = 0;
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
 	ck_assert_int_eq(report.idle, 2);
@@ -153,13 +130,13 @@ START_TEST(test_idle_sweep)
 
 	run("c", note_it);
 	run("d", note_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
 	ck_assert(report.kept == 2 && report.idle == 0 && report.orphans == 0 &&
 		  report.failed == 0);
 	usleep(1200000);
 	run("d", read_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
 	ck_assert(report.kept == 1 && report.idle == 1 && report.orphans == 0 &&
@@ -187,7 +164,7 @@ START_TEST(test_orphans)
 	ck_assert_int_eq(engine_open(&config, &other, &err), 0);
 	ck_assert_msg(engine_create(other, &stranger, id, NULL, &err) == 0, "%s", err.msg);
 	sandbox_worker_start(&f, "two", base_env, &two);
-	run_in(&two, "c", note_it);
+	sandbox_worker_prints(&two, "c", note_it, &o);
 	/* made and not begun to be used when it died */
 	ck_assert_int_eq(sandbox_container_make(two.sandbox, &wish, half, &err), 0);
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
@@ -224,7 +201,7 @@ START_TEST(test_unwanted)
 	sandbox_container_drop(f.one.sandbox, id);
 	engine_close(f.one.sandbox->engine);
 	f.one.sandbox->engine = real;
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	report = sweep(&two);
 	ck_assert(report.orphans == 1 && report.kept == 1 && report.failed == 0);
 	ck_assert(!exists(id) && exists(other));
@@ -300,7 +277,7 @@ START_TEST(test_every_kind)
 	for (int i = REAP_NOT + 1; i < REAP_KINDS; i++)
 		ck_assert_int_eq(reaped((enum reap)i), expected[i]);
 	/* and nothing is noted of what is gone */
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	_cleanup_free_ char *question = xasprintf("HLEN celeriac:%s:suspects", f.instance);
 	_cleanup_free_ char *answer = redis_server_tell(f.server, question);
 	ck_assert_str_eq(answer, ":0");
@@ -374,7 +351,7 @@ START_TEST(test_many_sweepers)
 		sandbox_worker_start(&f, name, base_env, &sweepers[i].worker);
 		sweepers[i].worker.settings.sandbox_idle_timeout = 0;
 	}
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	for (size_t i = 0; i < ARRAY_LEN(sweepers); i++)
 		ck_assert_int_eq(
 			thread_start(&threads[i], "sweeper", sweep_too, &sweepers[i], &err), 0);
@@ -407,7 +384,7 @@ START_TEST(test_the_clock_is_set)
 	f.one.sandbox->clocks.redis -= 3600 * USEC_PER_SEC;
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
-	tell_redis(line);
+	sandbox_fixture_tell(&f, line);
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
 	sweep_until(&f.one, &report);
@@ -422,7 +399,7 @@ START_TEST(test_redis_emptied)
 
 	run("c", note_it);
 	sweep(&f.one);
-	tell_redis("FLUSHALL");
+	sandbox_fixture_tell(&f, "FLUSHALL");
 	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
@@ -432,7 +409,7 @@ START_TEST(test_redis_emptied)
 	ck_assert_int_eq(report.idle, 1);
 	/* and where nobody uses it any more */
 	run("d", note_it);
-	tell_redis("FLUSHALL");
+	sandbox_fixture_tell(&f, "FLUSHALL");
 	ck_assert_int_gt(sweep_until(&f.one, &report), 1);
 	ck_assert_int_eq(report.idle, 1);
 	ck_assert_int_eq(reaped(REAP_FORGOTTEN), 1);
@@ -481,7 +458,7 @@ START_TEST(test_events)
 	ck_assert(!exists(o.container));
 	ck_assert_int_eq(reaped(REAP_STOPPED), 1);
 	run("c", read_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	ck_assert_int_eq(sandbox_index_peek(&f.one.sandbox->index, "c", &lease, &record, &err), 0);
 	ck_assert_int_eq(engine_kill(somebody, o.container, &err), 0);
 	run("d", note_it);
@@ -502,10 +479,10 @@ START_TEST(test_entries_without_container)
 	sandbox_worker_start(&f, "two", base_env, &two);
 	run("mine", note_it);
 	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, o.container, &err), 0);
-	run_in(&two, "theirs", note_it);
+	sandbox_worker_prints(&two, "theirs", note_it, &o);
 	memcpy(id, o.container, sizeof(id));
 	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, id, &err), 0);
-	settle(&two);
+	sandbox_worker_settle(&two);
 	ck_assert_int_eq(sweep(&f.one).kept, 0);
 	expect_container("mine", "");
 	expect_container("theirs", id);

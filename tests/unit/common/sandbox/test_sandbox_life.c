@@ -32,18 +32,9 @@ static void teardown(void)
 	sandbox_fixture_stop(&f);
 }
 
-static const char *run_in(struct sandbox_worker *w, const char *conversation, const char *code)
-{
-	sandbox_outcome_done(&o);
-	sandbox_worker_run(w, conversation, code, LONG, &o);
-	ck_assert_msg(o.status == SANDBOX_OK, "%s %s", sandbox_status_text(o.status),
-		      o.stderr_text);
-	return o.stdout_text;
-}
-
 static const char *run(const char *conversation, const char *code)
 {
-	return run_in(&f.one, conversation, code);
+	return sandbox_worker_prints(&f.one, conversation, code, &o);
 }
 
 static const char note_it[] = "open('/sandbox/note', 'w').write('kept')";
@@ -52,20 +43,6 @@ static const char read_it[] = "import os; print(os.path.exists('/sandbox/note'))
 static void remove_container(void)
 {
 	ck_assert_msg(engine_remove(f.one.sandbox->engine, o.container, &err) == 0, "%s", err.msg);
-}
-
-/* Redis has done what was handed to it. */
-static void settle(struct sandbox_worker *w)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-
-	ck_assert_int_eq(redis_link_do(w->link, clock_deadline(LONG), &reply, &err, "PING"), 0);
-}
-
-static void tell_redis(const char *line)
-{
-	settle(&f.one);
-	free(redis_server_tell(f.server, line));
 }
 
 START_TEST(test_reuse_and_loss)
@@ -96,11 +73,11 @@ END_TEST
 START_TEST(test_redis_emptied)
 {
 	run("c", note_it);
-	tell_redis("FLUSHALL");
+	sandbox_fixture_tell(&f, "FLUSHALL");
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert(o.reused && !o.restarted);
 	/* and by a process that has no link yet: the labels tell */
-	tell_redis("FLUSHALL");
+	sandbox_fixture_tell(&f, "FLUSHALL");
 	sandbox_live_free(sandbox_live_take(f.one.sandbox, "c"));
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert(o.reused && !o.restarted);
@@ -128,7 +105,7 @@ START_TEST(test_projects)
 		ck_assert(o.reused);
 		sandbox_outcome_done(&o);
 		/* also when only the container knows, with and without the link */
-		tell_redis("FLUSHALL");
+		sandbox_fixture_tell(&f, "FLUSHALL");
 		if (i == 1)
 			sandbox_live_free(sandbox_live_take(f.one.sandbox, "c"));
 	}
@@ -141,11 +118,11 @@ START_TEST(test_two_workers)
 
 	sandbox_worker_start(&f, "two", base_env, &two);
 	run("c", note_it);
-	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	ck_assert_str_eq(sandbox_worker_prints(&two, "c", read_it, &o), "True\n");
 	ck_assert(o.reused);
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert(o.reused);
-	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	ck_assert_str_eq(sandbox_worker_prints(&two, "c", read_it, &o), "True\n");
 	ck_assert_uint_eq(sandbox_fixture_count(), 1);
 	sandbox_worker_stop(&f, &two, true);
 }
@@ -163,7 +140,7 @@ START_TEST(test_the_other_worker_is_not_in_the_way)
 	for (int i = 0; i < 3; i++) {
 		run("c", files);
 		ck_assert_uint_eq(o.file_count, 8);
-		run_in(&two, "c", files);
+		sandbox_worker_prints(&two, "c", files, &o);
 		ck_assert_uint_eq(o.file_count, 8);
 		ck_assert(o.reused);
 	}
@@ -196,7 +173,7 @@ START_TEST(test_one_after_the_other)
 	two.settings.sandbox_idle_timeout = 0;
 	ck_assert_int_eq(sandbox_cleanup(two.sandbox, &report, &err), 0);
 	ck_assert(report.idle == 0 && report.kept == 1);
-	ck_assert_str_eq(run_in(&two, "c", read_it), "True\n");
+	ck_assert_str_eq(sandbox_worker_prints(&two, "c", read_it, &o), "True\n");
 	pthread_join(thread, NULL);
 	sandbox_worker_stop(&f, &two, true);
 }
@@ -261,12 +238,12 @@ START_TEST(test_dead_worker_in_the_middle)
 	struct sandbox_worker two;
 
 	sandbox_worker_start(&f, "two", base_env, &two);
-	run_in(&two, "c", note_it);
-	settle(&two);
+	sandbox_worker_prints(&two, "c", note_it, &o);
+	sandbox_worker_settle(&two);
 	/* Only its lease is left of it. */
 	line = xasprintf("SET celeriac:%s:lease:c \"%s token\" PX 60000", f.instance,
 			 presence_owner(two.presence));
-	tell_redis(line);
+	sandbox_fixture_tell(&f, line);
 	sandbox_worker_stop(&f, &two, true);
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert(o.reused);
@@ -358,12 +335,13 @@ START_TEST(test_killed_in_the_middle)
 	pid_t pid;
 
 	run("c", note_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	pid = start_victim();
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	sandbox_worker_start(&f, "two", base_env, &two);
-	run_in(&two, "c", "import os; print(os.path.exists('/sandbox/output/f'))");
+	sandbox_worker_prints(&two, "c", "import os; print(os.path.exists('/sandbox/output/f'))",
+			      &o);
 	ck_assert_str_eq(o.stdout_text, "True\n");
 	ck_assert_uint_eq(o.file_count, 0);
 	for (int i = 0; i < 2; i++) {
@@ -454,7 +432,7 @@ START_TEST(test_capacity)
 	run("b", note_it);
 	run("c", note_it);
 	run("a", read_it);
-	settle(&f.one);
+	sandbox_worker_settle(&f.one);
 	run("d", note_it);
 	ck_assert_uint_eq(sandbox_fixture_count(), 3);
 	ck_assert_str_eq(run("a", read_it), "True\n");
