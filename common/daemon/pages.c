@@ -61,6 +61,14 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 	return respond(connection, status, &page);
 }
 
+/* Without brackets; "" is every address, and NULL none. */
+static char *host_of(const char *text, size_t len)
+{
+	if (len == 0 || text[0] != '[')
+		return xstrndup(text, len);
+	return len > 2 && text[len - 1] == ']' ? xstrndup(text + 1, len - 2) : NULL;
+}
+
 /* IPv4 or a bracketed IPv6 address; never a name that needs a resolver. */
 static int parse(const char *setting, const char *text, struct sockaddr_storage *ret,
 		 struct err *err)
@@ -71,11 +79,10 @@ static int parse(const char *setting, const char *text, struct sockaddr_storage 
 				 .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
 
-	if (colon == NULL)
-		return err_set(err, ERR_INVALID, "%s: '%s' is not address:port", setting, text);
-	host = text[0] == '[' && colon > text + 1 ? xstrndup(text + 1, (size_t)(colon - text) - 2)
-						  : xstrndup(text, (size_t)(colon - text));
-	if (strlen(colon + 1) > 5 || atoi(colon + 1) > UINT16_MAX ||
+	if (colon != NULL)
+		host = host_of(text, (size_t)(colon - text));
+	if (host == NULL || colon[1] == '\0' || strlen(colon + 1) > 5 ||
+	    atoi(colon + 1) > UINT16_MAX ||
 	    getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found) != 0)
 		return err_set(err, ERR_INVALID, "%s: '%s' is not address:port", setting, text);
 	memcpy(ret, found->ai_addr, found->ai_addrlen);
