@@ -39,25 +39,46 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 	return rc;
 }
 
+static unsigned metrics_page(const struct pages *p, struct buf *page)
+{
+	p->metrics(p->arg, page);
+	return MHD_HTTP_OK;
+}
+
+static unsigned health_page(const struct pages *p unused_arg, struct buf *page)
+{
+	buf_append_str(page, "ok\n");
+	return MHD_HTTP_OK;
+}
+
+static unsigned ready_page(const struct pages *p, struct buf *page)
+{
+	return p->ready(p->arg, page) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+static const struct {
+	const char *url;
+	unsigned (*write)(const struct pages *p, struct buf *page); /* returns the status */
+} g_pages[] = {
+	{"/healthz", health_page},
+	{"/metrics", metrics_page},
+	{"/readyz", ready_page},
+};
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url,
 			      const char *method, const char *version unused_arg,
 			      const char *data unused_arg, size_t *size unused_arg,
 			      void **state unused_arg)
 {
 	_cleanup_buf_ struct buf page = BUF_INIT(BOUND_METRICS_PAGE);
-	const struct pages *p = &((struct page_server *)cls)->pages;
-	unsigned status = MHD_HTTP_OK;
+	const struct page_server *server = cls;
+	unsigned status = MHD_HTTP_NOT_FOUND;
 
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		status = MHD_HTTP_METHOD_NOT_ALLOWED;
-	else if (strcmp(url, "/metrics") == 0)
-		p->metrics(p->arg, &page);
-	else if (strcmp(url, "/healthz") == 0)
-		buf_append_str(&page, "ok\n");
-	else if (strcmp(url, "/readyz") == 0)
-		status = p->ready(p->arg, &page) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-	else
-		status = MHD_HTTP_NOT_FOUND;
+		return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, &page);
+	for (size_t i = 0; i < ARRAY_LEN(g_pages); i++)
+		if (strcmp(url, g_pages[i].url) == 0)
+			status = g_pages[i].write(&server->pages, &page);
 	return respond(connection, status, &page);
 }
 
