@@ -442,38 +442,6 @@ START_TEST(test_another_deployment_is_left_alone)
 }
 END_TEST
 
-/* Who finds a node dead need not route calls itself: what waits for the node is the next for all.
- */
-START_TEST(test_list_of_a_dead_node_goes_to_all)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err err = {0};
-	int64_t restored = -1;
-
-	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "SADD celeriac:test:routers %s %s!",
-				  presence_owner(g_presence), presence_owner(g_presence)),
-			 0);
-	push_number("celeriac.node.test:", 3);
-	push_number("celeriac.node.test:a", 1);
-	push_number("celeriac.node.test:a", 2);
-	close_broker();
-	open_broker("b");
-	ck_assert_int_eq(broker_restore_dead(g_broker, g_presence, false, &restored, &err), 1);
-	ck_assert_int_eq(ask("SCARD", "celeriac:test:owners"), 1);
-	ck_assert_int_eq(ask("SCARD", "celeriac:test:routers"), 0);
-	ck_assert_int_eq(ask("LLEN", "celeriac.node.test:a"), 0);
-	for (int i = 1; i <= 3; i++) {
-		_cleanup_reply_ struct redis_reply *message = NULL;
-		struct delivery d = {0};
-
-		ck_assert_int_eq(redis_do(g_redis, &message, &err, "RPOP celeriac.node.test:"), 0);
-		d.data = xstrndup(redis_reply_str(message).data, redis_reply_str(message).len);
-		ck_assert_int_eq(number_of(&d), i);
-		free(d.data);
-	}
-}
-END_TEST
-
 /* More than one round trip of them; asked again, there is nobody to look for. */
 START_TEST(test_many_of_a_dead_owner_in_order)
 {
@@ -707,7 +675,6 @@ int main(void)
 	tcase_add_test(c, test_dead_owner_is_restored);
 	tcase_add_test(c, test_another_deployment_is_left_alone);
 	tcase_add_test(c, test_many_of_a_dead_owner_in_order);
-	tcase_add_test(c, test_list_of_a_dead_node_goes_to_all);
 	tcase_add_test(c, test_restored_messages_say_so);
 	tcase_add_test(c, test_deliveries_that_begin);
 	tcase_add_test(c, test_rejected_messages_say_so);

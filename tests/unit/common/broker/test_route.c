@@ -199,6 +199,44 @@ START_TEST(test_who_routes_is_known)
 }
 END_TEST
 
+/* Who finds a node dead need not route calls itself: what waits for the node is the next for all.
+ */
+START_TEST(test_list_of_a_dead_node_goes_to_all)
+{
+	struct presence *presence = NULL;
+	struct broker *other = NULL;
+	struct delivery d[3];
+	struct err err = {0};
+	int64_t restored = -1;
+
+	run("SADD", "celeriac:test:owners", "b@1");
+	run("SADD", "celeriac:test:routers", "b@1");
+	run("SADD", "celeriac:test:routers", "b@1!");
+	push_number(NODES, 3);
+	push_number(NODES "b", 1);
+	push_number(NODES "b", 2);
+	ck_assert_int_eq(broker_open(&g_settings, &other, &err), 0);
+	ck_assert_int_eq(presence_join(g_redis, "", "test", "c", clock_deadline(20 * USEC_PER_SEC),
+				       &presence, &err),
+			 0);
+	ck_assert_msg(broker_connect(other, presence, &err) == 0, "%s", err.msg);
+	while (!broker_ready(other))
+		usleep(1000);
+	ck_assert_int_eq(broker_restore_dead(other, presence, false, &restored, &err), 1);
+	ck_assert_int_eq(run("SISMEMBER", "celeriac:test:owners", "b@1"), 0);
+	ck_assert_int_eq(run("SCARD", "celeriac:test:routers", ""), 0);
+	ck_assert_int_eq(run("LLEN", NODES "b", ""), 0);
+	ck_assert_uint_eq(claim(3, d), 3);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(number_of(&d[i]), i + 1);
+		free(d[i].data);
+	}
+	presence_leave(presence, g_redis);
+	presence_free(presence);
+	broker_close(other, clock_deadline(USEC_PER_SEC));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = tcase_create("redis");
@@ -210,5 +248,6 @@ int main(void)
 	tcase_add_test(c, test_wrong_keys);
 	tcase_add_test(c, test_an_engine_that_is_not_reached);
 	tcase_add_test(c, test_who_routes_is_known);
+	tcase_add_test(c, test_list_of_a_dead_node_goes_to_all);
 	return suite_run("route", c);
 }
