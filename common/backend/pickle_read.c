@@ -25,7 +25,8 @@ struct reader {
 	const unsigned char *p, *end;
 	struct item *stack, *memo;
 	size_t count, size, memo_count, memo_size;
-	bool shared; /* a container came from the memo */
+	size_t values; /* made so far, whatever became of them */
+	bool shared;   /* a container came from the memo */
 	bool stopped;
 	struct err *err;
 };
@@ -51,6 +52,11 @@ static int push(struct reader *r, json_t *value, size_t depth)
 		json_decref(value);
 		return err_set(r->err, ERR_TOOBIG, "a pickle nested deeper than %d",
 			       BOUND_JSON_DEPTH);
+	}
+	if (++r->values > BOUND_JSON_VALUES) {
+		json_decref(value);
+		return err_set(r->err, ERR_TOOBIG, "a pickle of more than %u values",
+			       BOUND_JSON_VALUES);
 	}
 	*grow(&r->stack, r->count, &r->size) = (struct item){.value = value, .depth = depth};
 	r->count++;

@@ -205,6 +205,21 @@ START_TEST(test_chain)
 }
 END_TEST
 
+/* One byte each, and a hundred in memory. */
+START_TEST(test_many)
+{
+	size_t len = 2 + BOUND_JSON_VALUES + 1;
+	_cleanup_free_ char *text = xmalloc(len);
+	json_t *value = NULL;
+	struct err err = {0};
+
+	memset(text, '}', len);
+	memcpy(text, "\x80\x02", 2);
+	ck_assert_int_eq(pickle_read((struct slice){text, len}, &value, &err), -ERR_TOOBIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "more than 1048576 values"));
+}
+END_TEST
+
 START_TEST(test_deep)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(1 << 20);
@@ -265,6 +280,7 @@ int main(void)
 	tcase_add_loop_test(c, test_refused, 0, (int)ARRAY_LEN(g_refused));
 	tcase_add_test(c, test_bomb);
 	tcase_add_test(c, test_chain);
+	tcase_add_test(c, test_many);
 	tcase_add_test(c, test_deep);
 	tcase_add_test(c, test_noise);
 	tcase_add_test(c, test_unwritable);
