@@ -21,7 +21,7 @@
 struct mcp_session {
 	struct mcp_session *next;
 	int64_t server;
-	char *conversation; /* "" = none */
+	char *conversation, *project; /* "" = none */
 	char *hash;
 	struct mcp_client *client;
 	struct mcp_instance *instance; /* NULL: an external server */
@@ -84,6 +84,7 @@ static void destroy(struct mcp_session *session)
 	if (session->instance)
 		mcp_instance_put(session->instance);
 	free(session->conversation);
+	free(session->project);
 	free(session->hash);
 	free(session);
 }
@@ -182,16 +183,23 @@ int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *con
 }
 
 /* ---- beginnings ---- */
-/* A free one of the same server, configuration and conversation. */
-static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_server *server,
-				const char *conversation)
+static const char *text_of(const char *text)
 {
+	return text ? text : "";
+}
+
+/* A free one of the same server, configuration, conversation and project: names of conversations
+ * come from messages, and one project's is never another's. */
+static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_session_wish *w)
+{
+	const struct mcp_server *server = w->server;
 	struct mcp_session *found = NULL;
 
 	mutex_lock(&s->lock);
 	for (struct mcp_session *p = s->first; p && !found; p = p->next)
 		if (!p->busy && p->server == server->id &&
-		    strcmp(p->conversation, conversation) == 0 &&
+		    strcmp(p->conversation, text_of(w->conversation)) == 0 &&
+		    strcmp(p->project, text_of(w->project)) == 0 &&
 		    strcmp(p->hash, server->hash) == 0)
 			found = p;
 	if (found)
@@ -292,7 +300,7 @@ static struct mcp_session *find_usable(struct mcp_sessions *s, const struct mcp_
 {
 	struct mcp_session *session;
 
-	while ((session = find(s, w->server, w->conversation ? w->conversation : ""))) {
+	while ((session = find(s, w))) {
 		mcp_client_bind(session->client, w->cancelled, &w->hooks);
 		mcp_client_look(session->client);
 		if (is_usable(session))
@@ -318,7 +326,8 @@ int mcp_session_get(struct mcp_sessions *s, const struct mcp_session_wish *w,
 		return err_wrap(err, "MCP server %.100s", w->server->name);
 	}
 	session->server = w->server->id;
-	session->conversation = xstrdup(w->conversation ? w->conversation : "");
+	session->conversation = xstrdup(text_of(w->conversation));
+	session->project = xstrdup(text_of(w->project));
 	session->hash = xstrdup(w->server->hash);
 	session->keep = !w->server->docker || w->server->keep;
 	session->busy = true;
