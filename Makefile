@@ -188,6 +188,9 @@ room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),
 $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
+# The agent is no part of the library.
+$O/tests/unit/common/sandbox/test_measure: $O/common/sandbox/agent/measure.o
+
 # The MCP client as a program, for real servers and the referee of tests/integration/test_mcp_client.py.
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)

@@ -108,7 +108,7 @@ static int ended(struct install *i, const struct frame *f, struct err *err)
 		return err_set(err, ERR_FAILED, "its installer cannot be started");
 	}
 	if (e.end == FRAME_END_TOO_LARGE)
-		return err_set(err, ERR_TOOBIG, "it is larger than %llu MiB",
+		return err_set(err, ERR_TOOBIG, "it is larger than %llu MiB, or hides what it has",
 			       FRAME_INSTALL_MAX >> 20);
 	if (e.end == FRAME_END_TIMEOUT)
 		return err_set(err, ERR_TIMEOUT, "it takes too long");

@@ -232,7 +232,7 @@ uint32_t run_left_ms(const struct agent *a);
 /* The leader has ended, or says that it is through. */
 void run_leader_gone(struct run *r, int status);
 
-/* measure.c: is there more than FRAME_INSTALL_MAX? */
+/* measure.c: is there more than FRAME_INSTALL_MAX, or what cannot be measured? */
 bool measure_is_over(const char *path);
 
 /* spawn.c: a process, from fork to exec */

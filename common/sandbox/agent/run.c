@@ -194,6 +194,10 @@ void run_end(struct agent *a, enum frame_end end)
 	if (reap_everything(a, end == FRAME_END_EXITED ? AGENT_EXIT_MS * USEC_PER_MSEC : 0, &e.left,
 			    &e.remaining))
 		e.flags |= FRAME_EXIT_SWEPT;
+	/* what it has made since the last look */
+	if (end == FRAME_END_EXITED && r->next_measure != USEC_NEVER &&
+	    measure_is_over(FRAME_INSTALL_DIR))
+		e.end = FRAME_END_TOO_LARGE;
 	proxy_close(&a->proxy);
 	capture_close(&r->out);
 	capture_close(&r->err);
