@@ -115,7 +115,7 @@ def test_a_check_without_a_broker_names_the_setting():
         ("CELERY_RESULT_SERIALIZER", "pickle", "result_serializer: pickle"), ("CELERY_RESULT_COMPRESSION", "rar", "result_compression: rar"),
         ("CELERY_WORKER_AUTOSCALE", "2,3", "autoscale: \"2,3\""), ("CELERY_TASK_ANNOTATIONS", '{"*": 1}', "CELERY_TASK_ANNOTATIONS"),
         ("CELERIAC_TASK_ALIASES", "a=b", "CELERIAC_TASK_ALIASES"), ("CELERIAC_POLICY", "/no/such/file", "/no/such/file"),
-        ("CELERY_RESULT_BACKEND", "rpc://", "rpc"),
+        ("CELERY_RESULT_BACKEND", "cache+memory://", "cache+memory"),
     ],
 )
 def test_a_check_fails_where_the_worker_would_not_run(broker, name, value, said):
