@@ -204,7 +204,7 @@ def test_without_heartbeat(monitor, make_worker, app):
 def test_many_events_come_in_batches_and_one_comes_at_once(make_worker, app, broker):
     make_worker("-n", OURS, "-E", "-c", "4", "--without-heartbeat")
     raw = broker.redis.pubsub()
-    raw.psubscribe("*celeryev/*")
+    raw.psubscribe(f"/{broker.redis.connection_pool.connection_kwargs['db']}.celeryev/*")  # channels are the server's, not the database's
     results = [app.send_task("celeriac.echo", (n,)) for n in range(300)]
     for result in results:
         result.get(timeout=20)

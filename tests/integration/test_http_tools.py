@@ -36,8 +36,8 @@ def test_requests(call, rows, peer, postgres):  # noqa: F811
     assert call("part")["result"] == "second"
     rows(name="nopart", url=peer + "/part", response_path="/nothing/there")
     assert call("nopart")["error"] == "response_path: there is nothing at /nothing/there"
-    row = postgres.sql("SELECT kind, tool, status, result->'result' FROM celeriac.tool_results WHERE result->>'result' = 'second'")
-    assert row == [("http", "tools.call_http", "ok", "second")]
+    row = postgres.sql("SELECT kind, tool, status, result->>'error' FROM celeriac.tool_results ORDER BY started_at DESC LIMIT 1")
+    assert row == [("http", "tools.call_http", "error", "response_path: there is nothing at /nothing/there")]
 
 
 def seal(key, place, secret):
