@@ -2,13 +2,11 @@
 
 import os
 import pathlib
-import shutil
-import tempfile
 import uuid
 
 import pytest
 
-from sandboxes import Calls, containers, docker, inspect, wait_running
+from sandboxes import IMAGE, Calls, containers, docker, inspect, wait_running
 from services import ROOT, wait_until
 
 pytestmark = pytest.mark.docker
@@ -20,17 +18,18 @@ print(p.read_text())
 """
 
 
+def on_the_host(script):
+    """What is done in /var/tmp of the engine's host, which need not be the root that this test sees."""
+    return docker("run", "--rm", "--network=none", "--user=0:0", "--workdir=/host", "-v", "/var/tmp:/host", IMAGE, "sh", "-ec", script)
+
+
 @pytest.fixture
 def shared():
     """Directories of the engine's host; not below /tmp, which is a sandbox's own."""
-    root = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-test-", dir="/var/tmp"))
-    root.chmod(0o755)
-    for name in "in", "out", "in/below":
-        (root / name).mkdir()
-    (root / "in/hello").write_text("hello from the host")
-    (root / "out").chmod(0o777)
-    yield root
-    shutil.rmtree(root)
+    name = f"celeriac-test-{uuid.uuid4().hex}"
+    on_the_host(f"mkdir -p {name}/in/below {name}/out; printf 'hello from the host' >{name}/in/hello; chmod 777 {name}/out")
+    yield pathlib.Path("/var/tmp", name)
+    on_the_host(f"rm -r {name}")
 
 
 class Rows:
@@ -112,7 +111,7 @@ def test_mounts(make_full_worker, app, postgres, rows, shared, instance):
     result, value = until(calls, lambda v: not denied(v), read, conversation)
     assert value["stdout"] == "hello from the host\nEROFS\n11\n"
     assert value["restarted"] and not value["reused"] and value["sandbox"] != first["sandbox"]
-    assert (shared / "out/x").read_text() == "from inside"
+    assert on_the_host(f"cat {shared.name}/out/x") == "from inside"
     made = inspect(value["sandbox"])
     assert made["Config"]["Labels"]["celeriac.role"] == "conversation", "what is ready has no mounts"
     assert sorted((m["Source"], m["Destination"], m["RW"]) for m in made["Mounts"] if m["Type"] == "bind") == [
