@@ -5,12 +5,12 @@ import ctypes
 import gzip
 import http.server
 import json
-import threading
 import time
 import urllib.parse
 
 import pytest
 
+from web import Web
 
 
 def brotli(data):
@@ -138,13 +138,9 @@ class Peer(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def peer():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Peer)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     Peer.seen.clear()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with Web(Peer) as server:
+        yield f"http://localhost:{server.port}"
 
 
 KEY = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()

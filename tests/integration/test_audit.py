@@ -14,6 +14,7 @@ from clients import Broker
 from forwarder import Forwarder
 from sandboxes import Calls
 from services import ROOT, wait_until
+from web import Web
 
 pytestmark = pytest.mark.docker
 
@@ -130,11 +131,8 @@ def closed_door():
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with Web(Handler) as server:
+        yield server.port
 
 
 def test_tools_that_are_not_let_in(make_full_worker, app, rules, closed_door):

@@ -9,9 +9,7 @@ import os
 import pathlib
 import re
 import socket
-import ssl
 import subprocess
-import threading
 import time
 
 import pytest
@@ -19,6 +17,7 @@ import pytest
 from clients import Broker
 from sandboxes import Calls
 from services import wait_until
+from web import Web
 
 pytestmark = pytest.mark.docker
 SECRET = "a secret of at least sixteen bytes"
@@ -60,24 +59,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Web:
-    def __init__(self, certificate=None):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.seen = []
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        self.seen = self.server.seen
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture(scope="module")
 def certificate(session_directory):
     key, cert = session_directory / "web.key", session_directory / "web.crt"
@@ -91,16 +72,14 @@ def certificate(session_directory):
 
 @pytest.fixture(scope="module")
 def web():
-    made = Web()
-    yield made
-    made.close()
+    with Web(Handler) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def secure_web(certificate):
-    made = Web(certificate)
-    yield made
-    made.close()
+    with Web(Handler, certificate=certificate) as made:
+        yield made
 
 
 @pytest.fixture

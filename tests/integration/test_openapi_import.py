@@ -2,12 +2,12 @@
 
 import http.server
 import json
-import threading
 import urllib.parse
 
 import pytest
 
 from services import ROOT
+from web import Web
 from worker import run_program
 
 DOCUMENT = ROOT / "tests/data/openapi/open-meteo.json"
@@ -42,12 +42,8 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with Web(Api) as server:
+        yield server.port
 
 
 def test_a_dry_run_writes_nothing(postgres):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import http.server
 import uuid
 
@@ -10,6 +9,7 @@ import pytest
 
 from sandboxes import Calls
 from services import ROOT, wait_until
+from web import Web
 
 pytestmark = pytest.mark.docker
 PRINT = "print('ran')"
@@ -96,11 +96,8 @@ def web():
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with Web(Handler) as server:
+        yield server.port
 
 
 def test_network_and_urls_by_project(make_full_worker, app, rules, web):

@@ -2,13 +2,13 @@
 
 import http.server
 import os
-import threading
 
 import pytest
 
 from namespaces import may_have_one
 from resolver import Resolver
 from services import wait_until
+from web import Web
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(not may_have_one(), reason="a name server on port 53 is for root")]
 
@@ -35,23 +35,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def serving(address, port=0):
-    server = http.server.ThreadingHTTPServer((address, port), Handler)
-    server.daemon_threads = True
-    server.seen = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.fixture(scope="module")
 def servers():
     """The two, on the same port."""
-    first = serving(OPEN)
-    second = serving(FORBIDDEN, first.server_port)
-    yield first, second
-    for server in first, second:
-        server.shutdown()
-        server.server_close()
+    with Web(Handler, OPEN) as first, Web(Handler, FORBIDDEN, first.port) as second:
+        yield first, second
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +51,7 @@ def resolver():
 
 @pytest.fixture(scope="module")
 def house(make_house, resolver, servers, session_directory):
-    return make_house(program=resolver.program(session_directory), EGRESS_ALLOW=f"all:{OPEN}/32:{servers[0].server_port}")
+    return make_house(program=resolver.program(session_directory), EGRESS_ALLOW=f"all:{OPEN}/32:{servers[0].port}")
 
 
 @pytest.fixture
@@ -76,7 +64,7 @@ def name(resolver, servers):
 
 
 def url(servers, host, path="/"):
-    return f"http://{host}:{servers[0].server_port}{path}"
+    return f"http://{host}:{servers[0].port}{path}"
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import http.server
 import shutil
-import threading
 import uuid
 
 import pytest
 
 from sandboxes import containers, wait_running
 from services import ROOT, wait_until
+from web import Web
 from worker import run_program
 
 pytestmark = pytest.mark.docker
@@ -40,11 +40,8 @@ def web():
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with Web(Handler) as server:
+        yield server.port
 
 
 @pytest.fixture
