@@ -10,13 +10,14 @@
 #include "clock.h"
 #include "codec.h"
 #include "mem.h"
+#include "tests/unit/suite.h"
 
 #define SETTINGS_MAX 16
 #define LONG	     (20 * USEC_PER_SEC)
 
 static char g_instance[64];
 
-void sandbox_fixture_begin(void)
+static void choose_instance(void)
 {
 	unsigned char id[6];
 	char hex[2 * sizeof(id) + 1];
@@ -104,7 +105,7 @@ static struct engine *open_engine(struct err *err)
 	return engine_open(&config, &e, err) == 0 ? e : NULL;
 }
 
-void sandbox_fixture_clear(void)
+static void clear(void)
 {
 	_cleanup_free_ struct engine_container *list = NULL;
 	struct err err;
@@ -126,7 +127,7 @@ void sandbox_fixture_stop(struct sandbox_fixture *f)
 	redis_close(f->redis);
 	redis_address_done(&f->address);
 	redis_server_free(f->server);
-	sandbox_fixture_clear();
+	clear();
 }
 
 size_t sandbox_fixture_count(void)
@@ -178,4 +179,12 @@ void sandbox_fixture_tell(struct sandbox_fixture *f, const char *line)
 {
 	sandbox_worker_settle(&f->one);
 	free(redis_server_tell(f->server, line));
+}
+
+int sandbox_fixture_run(const char *name, TCase *cases)
+{
+	choose_instance();
+	int status = suite_run(name, cases);
+	clear();
+	return status;
 }

@@ -5,6 +5,8 @@
 #ifndef CELERIAC_TESTS_SANDBOX_FIXTURE_H
 #define CELERIAC_TESTS_SANDBOX_FIXTURE_H
 
+#include <check.h>
+
 #include "common/sandbox/sandbox_internal.h"
 #include "tests/unit/redis_fixture.h"
 
@@ -24,10 +26,9 @@ struct sandbox_fixture {
 	struct sandbox_worker one;
 };
 
-/* Chooses the instance name, for all tests of the program; and, when they have ended in whatever
- * way, removes what they left on the engine. Both in main. */
-void sandbox_fixture_begin(void);
-void sandbox_fixture_clear(void);
+/* All of main: chooses the instance name for the program's tests, runs them, and removes what they
+ * left on the engine, in whatever way they have ended. */
+int sandbox_fixture_run(const char *name, TCase *cases);
 
 /* `env`: further settings, "NAME=value", NULL-terminated; or NULL. */
 void sandbox_fixture_start(struct sandbox_fixture *f, const char *const *env);

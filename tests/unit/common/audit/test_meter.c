@@ -6,6 +6,7 @@
 #include "common/audit/meter.h"
 #include "json.h"
 #include "mem.h"
+#include "tests/unit/suite.h"
 
 #define MINUTE METER_SPAN
 
@@ -152,17 +153,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("meter");
 	TCase *t = tcase_create("meter");
-	int failed;
 
 	tcase_add_test(t, test_rows);
 	tcase_add_test(t, test_many_names);
 	tcase_add_test(t, test_bursts);
-	suite_add_tcase(suite, t);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("meter", t);
 }

@@ -6,6 +6,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "login.h"
+#include "tests/unit/suite.h"
 
 static struct buf said;
 static usec_t now = 1000 * USEC_PER_SEC;
@@ -63,15 +64,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("login");
 	TCase *t = tcase_create("login");
-	int failed;
 
 	tcase_add_test(t, test_told);
-	suite_add_tcase(suite, t);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("login", t);
 }

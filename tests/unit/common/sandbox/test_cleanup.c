@@ -496,7 +496,6 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("cleanup");
 	TCase *t = tcase_create("sweeps");
 
 	tcase_set_timeout(t, 180);
@@ -512,12 +511,5 @@ int main(void)
 	tcase_add_test(t, test_redis_emptied);
 	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_entries_without_container);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	sandbox_fixture_begin();
-	srunner_run_all(r, CK_NORMAL);
-	sandbox_fixture_clear();
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return sandbox_fixture_run("cleanup", t);
 }

@@ -6,6 +6,7 @@
 #include "common/sandbox/engine_internal.h"
 #include "json.h"
 #include "mem.h"
+#include "tests/unit/suite.h"
 
 static const char *const true_argv[] = {"/bin/true", NULL};
 static const struct engine_spec zero_spec = {.image = "img:1", .argv = true_argv};
@@ -168,17 +169,11 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("engine_mount");
 	TCase *t = tcase_create("mount");
 
 	tcase_add_test(t, test_body);
 	tcase_add_loop_test(t, test_never, 0, ARRAY_LEN(never));
 	tcase_add_test(t, test_beside);
 	tcase_add_test(t, test_image_volumes);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run("engine_mount", t);
 }

@@ -423,7 +423,6 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("pool");
 	TCase *t = tcase_create("pool");
 
 	tcase_set_timeout(t, 180);
@@ -437,12 +436,5 @@ int main(void)
 	tcase_add_test(t, test_dead_workers);
 	tcase_add_test(t, test_only_good_ones);
 	tcase_add_test(t, test_end_of_the_worker);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	sandbox_fixture_begin();
-	srunner_run_all(r, CK_NORMAL);
-	sandbox_fixture_clear();
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return sandbox_fixture_run("pool", t);
 }

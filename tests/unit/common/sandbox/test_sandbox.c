@@ -293,7 +293,6 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("sandbox");
 	TCase *t = tcase_create("runs");
 
 	tcase_set_timeout(t, 180);
@@ -308,12 +307,5 @@ int main(void)
 	tcase_add_test(t, test_killing_the_agent);
 	tcase_add_test(t, test_cancel);
 	tcase_add_test(t, test_bad_arguments);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	sandbox_fixture_begin();
-	srunner_run_all(r, CK_NORMAL);
-	sandbox_fixture_clear();
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return sandbox_fixture_run("sandbox", t);
 }

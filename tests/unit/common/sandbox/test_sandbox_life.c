@@ -493,7 +493,6 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "victim") == 0)
 		return be_victim(argv);
-	Suite *s = suite_create("sandbox_life");
 	TCase *t = tcase_create("conversations");
 
 	tcase_set_timeout(t, 180);
@@ -514,12 +513,5 @@ int main(int argc, char **argv)
 	tcase_add_test(t, test_capacity);
 	tcase_add_test(t, test_redis_away);
 	tcase_add_test(t, test_prepare);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	sandbox_fixture_begin();
-	srunner_run_all(r, CK_NORMAL);
-	sandbox_fixture_clear();
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return sandbox_fixture_run("sandbox_life", t);
 }

@@ -8,6 +8,7 @@
 #include "common/sandbox/sandbox_internal.h"
 #include "json.h"
 #include "mem.h"
+#include "tests/unit/suite.h"
 
 static struct settings settings;
 static struct sandbox *s;
@@ -232,19 +233,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("terms");
 	TCase *t = tcase_create("terms");
-	int failed;
 
 	tcase_add_test(t, test_limits);
 	tcase_add_loop_test(t, test_bad_limits, 0, ARRAY_LEN(bad_limits));
 	tcase_add_test(t, test_mounts);
 	tcase_add_test(t, test_bad_lists);
 	tcase_add_test(t, test_digest);
-	suite_add_tcase(suite, t);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("terms", t);
 }
