@@ -74,6 +74,16 @@ int sandbox_run_ask(struct agent_link *l, const char *key, const struct run_wait
 		    uint32_t *ret_run, struct frame_state *ret, struct err *err) must_check;
 void sandbox_run_acknowledge(struct agent_link *l, const char *key);
 
+/* run_strings.c: also for the runs of servers and installations. */
+/* An argument vector or an environment (NULL-terminated; NULL is none), one string a frame; `last`
+ * are the flags of the last of them. ERR_INVALID: one is too long for a frame. Not flushed. */
+int sandbox_run_send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
+			     const char *const *strings, unsigned last, usec_t deadline,
+			     struct err *err) must_check;
+/* RUN, and all that was sent before it is on its way. */
+int sandbox_run_send_spec(struct agent_link *l, uint32_t run, const struct frame_run *spec,
+			  usec_t deadline, struct err *err) must_check;
+
 /* run_input.c: all up to and including RUN. `ret_run`: its id. */
 int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t *ret_run,
 		     struct err *err) must_check;

@@ -48,38 +48,19 @@ static int put_files(struct agent_link *l, const struct run_plan *plan, uint32_t
 	return rc;
 }
 
-/* One string of an argument vector or environment per frame; `last` goes with the last of them. */
-static int send_flagged(struct agent_link *l, enum frame_type type, uint32_t run,
-			const char *const *strings, unsigned last, usec_t deadline, struct err *err)
-{
-	int rc = 0;
-
-	for (; rc == 0 && strings && *strings; strings++) {
-		if (strlen(*strings) >= FRAME_PAYLOAD)
-			return err_set(err, ERR_INVALID, "env: a variable of %zu bytes",
-				       strlen(*strings));
-		rc = agent_link_send(l, type, strings[1] ? 0 : last, run, *strings,
-				     strlen(*strings) + 1, deadline, err);
-	}
-	return rc;
-}
-
-static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
-			const char *const *strings, usec_t deadline, struct err *err)
-{
-	return send_flagged(l, type, run, strings, 0, deadline, err);
-}
-
 /* A step with what makes it find the proxy behind its first argument. */
 static int send_way_out(struct agent_link *l, const struct language *language,
 			const char *const *step, uint32_t run, usec_t deadline, struct err *err)
 {
 	const char *first[] = {step[0], NULL};
-	int rc = send_strings(l, FRAME_ARGS, run, first, deadline, err);
+	int rc = sandbox_run_send_strings(l, FRAME_ARGS, run, first, 0, deadline, err);
 
 	if (rc == 0)
-		rc = send_strings(l, FRAME_ARGS, run, language->way_out, deadline, err);
-	return rc < 0 ? rc : send_flagged(l, FRAME_ARGS, run, step + 1, FRAME_LAST, deadline, err);
+		rc = sandbox_run_send_strings(l, FRAME_ARGS, run, language->way_out, 0, deadline,
+					      err);
+	return rc < 0 ? rc
+		      : sandbox_run_send_strings(l, FRAME_ARGS, run, step + 1, FRAME_LAST, deadline,
+						 err);
 }
 
 /* Packages, then what the language has. */
@@ -91,9 +72,11 @@ static int send_steps(struct agent_link *l, const struct run_plan *plan, uint32_
 	int rc = 0;
 
 	if (packages && *packages) {
-		rc = send_strings(l, FRAME_ARGS, run, language->install, deadline, err);
+		rc = sandbox_run_send_strings(l, FRAME_ARGS, run, language->install, 0, deadline,
+					      err);
 		if (rc == 0)
-			rc = send_flagged(l, FRAME_ARGS, run, packages, FRAME_LAST, deadline, err);
+			rc = sandbox_run_send_strings(l, FRAME_ARGS, run, packages, FRAME_LAST,
+						      deadline, err);
 	}
 	for (size_t i = 0; rc == 0 && i < LANGUAGE_STEPS && language->steps[i][0]; i++) {
 		bool last = i + 1 == LANGUAGE_STEPS || language->steps[i + 1][0] == NULL;
@@ -101,8 +84,8 @@ static int send_steps(struct agent_link *l, const struct run_plan *plan, uint32_
 		if (last && plan->run->egress && language->way_out[0])
 			rc = send_way_out(l, language, language->steps[i], run, deadline, err);
 		else
-			rc = send_flagged(l, FRAME_ARGS, run, language->steps[i], FRAME_LAST,
-					  deadline, err);
+			rc = sandbox_run_send_strings(l, FRAME_ARGS, run, language->steps[i],
+						      FRAME_LAST, deadline, err);
 	}
 	return rc;
 }
@@ -143,7 +126,7 @@ static int send_callback(struct agent_link *l, const struct run_plan *plan, uint
 	const char *one[] = {entry, NULL};
 	return is_overridden(entry, plan->run->env)
 		       ? 0
-		       : send_strings(l, FRAME_ENV, run, one, deadline, err);
+		       : sandbox_run_send_strings(l, FRAME_ENV, run, one, 0, deadline, err);
 }
 
 static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t run,
@@ -158,12 +141,15 @@ static int send_env(struct agent_link *l, const struct run_plan *plan, uint32_t 
 			const char *one[] = {*e, NULL};
 
 			if (!is_overridden(*e, plan->run->env))
-				rc = send_strings(l, FRAME_ENV, run, one, deadline, err);
+				rc = sandbox_run_send_strings(l, FRAME_ENV, run, one, 0, deadline,
+							      err);
 		}
 	}
 	if (rc == 0)
 		rc = send_callback(l, plan, run, deadline, err);
-	return rc < 0 ? rc : send_strings(l, FRAME_ENV, run, plan->run->env, deadline, err);
+	return rc < 0 ? rc
+		      : sandbox_run_send_strings(l, FRAME_ENV, run, plan->run->env, 0, deadline,
+						 err);
 }
 
 int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t *ret_run,
@@ -180,7 +166,6 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 			 (plan->language->is_python ? FRAME_RUN_PYTHON : 0) |
 			 (r->stateful ? FRAME_RUN_STATEFUL : 0),
 		.note = plan->note};
-	unsigned char bytes[FRAME_STRUCT_MAX];
 	int rc;
 
 	if (plan->language->is_python && !r->stateful && sandbox_python_is_plain(r->code))
@@ -196,10 +181,7 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	if (rc == 0 && agent_link_version(l) > 2)
 		rc = sandbox_run_harvest_ask(l, plan, run, err);
 	if (rc == 0)
-		rc = agent_link_send(l, FRAME_RUN, 0, run, bytes, frame_run_encode(&spec, bytes),
-				     deadline, err);
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
+		rc = sandbox_run_send_spec(l, run, &spec, deadline, err);
 	if (rc == 0)
 		*ret_run = run;
 	return rc;

@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "mem.h"
+#include "run.h"
 #include "said.h"
 #include "sandbox_internal.h"
 
@@ -156,23 +157,6 @@ int sandbox_server_env(struct sandbox *s, const char *image_name, const char *co
 	return 0;
 }
 
-static int send_strings(struct agent_link *l, enum frame_type type, uint32_t run,
-			const char *const *strings, usec_t deadline, struct err *err)
-{
-	int rc = 0;
-
-	for (; rc == 0 && strings && *strings; strings++) {
-		unsigned last = type == FRAME_ARGS && !strings[1] ? FRAME_LAST : 0;
-
-		if (strlen(*strings) >= FRAME_PAYLOAD)
-			return err_set(err, ERR_INVALID, "an argument or variable of %zu bytes",
-				       strlen(*strings));
-		rc = agent_link_send(l, type, last, run, *strings, strlen(*strings) + 1, deadline,
-				     err);
-	}
-	return rc;
-}
-
 int sandbox_server_run(struct agent_link *l, const char *const *const *steps,
 		       const char *const *env, unsigned flags, usec_t limit, uint32_t *ret_run,
 		       struct err *err)
@@ -181,19 +165,16 @@ int sandbox_server_run(struct agent_link *l, const char *const *const *steps,
 				       .output_limit = SAID_BYTES * 4,
 				       .flags = flags};
 	usec_t deadline = clock_deadline(RUN_SEND_TIME);
-	unsigned char bytes[FRAME_STRUCT_MAX];
 	uint32_t run = agent_link_next_run(l);
 	int rc = 0;
 
 	for (; rc == 0 && *steps; steps++)
-		rc = send_strings(l, FRAME_ARGS, run, *steps, deadline, err);
+		rc = sandbox_run_send_strings(l, FRAME_ARGS, run, *steps, FRAME_LAST, deadline,
+					      err);
 	if (rc == 0)
-		rc = send_strings(l, FRAME_ENV, run, env, deadline, err);
+		rc = sandbox_run_send_strings(l, FRAME_ENV, run, env, 0, deadline, err);
 	if (rc == 0)
-		rc = agent_link_send(l, FRAME_RUN, 0, run, bytes, frame_run_encode(&spec, bytes),
-				     deadline, err);
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
+		rc = sandbox_run_send_spec(l, run, &spec, deadline, err);
 	if (rc == 0)
 		*ret_run = run;
 	return rc;
