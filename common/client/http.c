@@ -14,6 +14,7 @@
 struct http_client {
 	CURL *curl;
 	char *base_url;
+	bool has_certificate; /* of the client */
 	char error_text[CURL_ERROR_SIZE];
 };
 
@@ -104,6 +105,7 @@ struct http_client *http_client_new(const struct http_target *target)
 	struct http_client *c = xcalloc(1, sizeof(*c));
 
 	c->base_url = xstrdup(target->base_url);
+	c->has_certificate = target->cert_file != NULL;
 	c->curl = http_easy_new(target, c->error_text);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -150,6 +152,20 @@ static struct curl_slist *make_headers(const struct http_request *req)
 	return more;
 }
 
+/* A server that does not accept our certificate ends the connection in place of an answer
+ * (TLS 1.3), of which libcurl says what its socket said. */
+static int explain(struct http_client *c, CURLcode rc, struct err *err)
+{
+	int code = http_easy_error(c->curl, rc, c->error_text, err);
+	curl_off_t answered = 0;
+
+	curl_easy_getinfo(c->curl, CURLINFO_SIZE_DOWNLOAD_T, &answered);
+	if (c->has_certificate && answered == 0 &&
+	    (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_GOT_NOTHING))
+		return err_wrap(err, "no answer, as when our certificate is not accepted");
+	return code;
+}
+
 int http_do(struct http_client *c, const struct http_request *req, struct http_response *ret,
 	    struct err *err)
 {
@@ -183,7 +199,7 @@ int http_do(struct http_client *c, const struct http_request *req, struct http_r
 	if (ret->body.failed)
 		return buf_status(&ret->body, err);
 	if (rc != CURLE_OK)
-		return http_easy_error(c->curl, rc, c->error_text, err);
+		return explain(c, rc, err);
 
 	long status = 0;
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
