@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from test_egress import Web, certificate  # noqa: F401
+from test_egress import Handler, certificate  # noqa: F401
+from web import Web
 
 pytestmark = pytest.mark.docker
 # Go and Java use no proxy for 127.0.0.1 and localhost, whatever they are told: the servers go by the machine's own name.
@@ -85,10 +86,8 @@ curl -fsS @URL@; echo; curl -fsSk @TLS@; echo
 @pytest.fixture(scope="module")
 def webs(certificate):  # noqa: F811
     assert socket.gethostbyname(NAME).startswith("127."), f"{NAME} is no name of the loopback address (/etc/hosts)"
-    made = Web(), Web(certificate)
-    yield made
-    for one in made:
-        one.close()
+    with Web(Handler) as plain, Web(Handler, certificate=certificate) as secure:
+        yield plain, secure
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ class Side:
             module = self.headers.compile("matrix")
             return self.make_worker("-E", "-I", module, CELERY_TASK_ANNOTATIONS=json.dumps(annotations), **settings)
         conf = {"task_annotations": annotations, "task_acks_late": False, **conf}
-        return self.make_python_worker(args=["-E", "-I", "python_matrix"], TEST_CONF=json.dumps(conf))
+        # One process: Celery stores RETRY after it has published the retry, and a second process may be done with that by then.
+        return self.make_python_worker(args=["-E", "-c", "1", "-I", "python_matrix"], TEST_CONF=json.dumps(conf))
 
     def send(self, how, **options):
         return self.app.send_task("matrix.run", (how,), **options)
