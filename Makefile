@@ -108,7 +108,7 @@ HEADERS    := $(wildcard include/*.h)
 MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
 MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/beat/*.c)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/bench/*.c tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/beat/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -195,6 +195,10 @@ $O/tests/unit/common/sandbox/test_measure: $O/common/sandbox/agent/measure.o
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# The gate's own functions as a program, for tests/bench/gate.py.
+build/bench-gate: $O/tests/bench/gate.o $(LIB_WORKER) $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # Beat's schedules as a program, for the oracle of tests/integration/test_crontab.py.
 build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -220,7 +224,7 @@ check-runsc check-podman:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
-bench: all
+bench: all build/bench-gate
 	test -x tests/bench/bench || { echo 'no benchmarks yet (tests/bench/bench)' >&2; exit 1; }
 	$(PYTHON) tests/bench/bench
 
