@@ -93,11 +93,15 @@ struct sandbox_file {
 };
 
 /*
- * What is to be written down about a run, before or while it runs. `again`: the run that was begun
+ * What is to be written down about a run where it takes time. `again`: the run that was begun
  * before is nowhere any more, everything of it is gone, and the code is about to run once more; an
- * error then keeps it from that. Without `again` an error is ignored. May block.
+ * error then keeps it from that. Without `again` it is about a run that has gone on for a while
+ * (SANDBOX_NOTE_AFTER), and an error is ignored: a shorter one is never noted. May block.
  */
 typedef int sandbox_note_fn(void *arg, const char *container, bool again, struct err *err);
+#define SANDBOX_NOTE_AFTER (20 * USEC_PER_MSEC)
+/* The run is in the container's agent, or is about to be (`again`). Must not block. */
+typedef void sandbox_began_fn(void *arg, const char *container, bool again);
 
 /* Strings borrowed for the call. */
 /* One connection out of a sandbox, when it has ended or was refused. Borrowed; strings that came
@@ -186,8 +190,9 @@ struct sandbox_run {
 	/* The run may have begun already, by somebody who is dead: where it is still going, or its
 	 * verdict is kept, that is followed, and only otherwise the code runs again. */
 	bool begun;
-	sandbox_note_fn *note; /* or NULL */
-	void *note_arg;
+	sandbox_began_fn *began; /* or NULL */
+	sandbox_note_fn *note;	 /* or NULL */
+	void *note_arg;		 /* of both */
 };
 
 /* One table (common/sandbox/verdict.c) maps these to names. */

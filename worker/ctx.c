@@ -211,9 +211,16 @@ struct task_record *task_ctx_record(struct task_ctx *ctx)
 	return &ctx->record;
 }
 
+static void run_began(void *arg, const char *container, bool again)
+{
+	struct task_ctx *ctx = arg;
+
+	record_exec(ctx, container, again);
+	ctx->begun = true;
+}
+
 static int note_run(void *arg, const char *container, bool again, struct err *err)
 {
-	record_exec(arg, container, again);
 	return row_note_run(arg, container, again, err);
 }
 
@@ -224,6 +231,7 @@ void task_ctx_bind_run(struct task_ctx *ctx, struct sandbox_run *run)
 	run->cancel = &ctx->request->cancel;
 	run->leave = &ctx->worker->releasing;
 	run->begun = ctx->begun;
+	run->began = run_began;
 	run->note = note_run;
 	run->note_arg = ctx;
 	way_out_bind(ctx, run);

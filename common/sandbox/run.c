@@ -24,13 +24,19 @@ struct going {
 	struct run_egress egress;
 	struct outcome_stream out, err;
 	usec_t deadline, next_tick;
-	bool heard; /* since the last tick */
+	usec_t note_at; /* USEC_NEVER = it is noted, or nobody wants to know */
+	bool heard;	/* since the last tick */
 	bool cancelled, started, stopped, left;
 	bool harvest_comes; /* behind the EXIT, unasked */
 	uint32_t note;
 	struct frame_exit exit;
 	char exit_text[BOUND_ERROR_TEXT];
 };
+
+static usec_t sooner(usec_t a, usec_t b)
+{
+	return a < b ? a : b;
+}
 
 /* The agent has said nothing for a while. Not every engine ends the stream of a container that is
  * gone. */
@@ -42,6 +48,19 @@ static int look_at_place(struct going *g, struct err *err)
 	return place == RUN_PLACE_GONE ? err_set(err, ERR_CLOSED, "the sandbox is gone") : 0;
 }
 
+/* Written down beside the run, whose time is not ours to spend: what waits meanwhile is no silence.
+ */
+static void note(struct going *g, usec_t now)
+{
+	const struct sandbox_run *run = g->plan->run;
+	struct err err;
+
+	g->note_at = USEC_NEVER;
+	if (run->note(run->note_arg, g->plan->container, false, &err) < 0)
+		log_debug("where a run is was not noted: %s", err.msg);
+	g->deadline += clock_mono() - now;
+}
+
 /* What has to be done from time to time while waiting. */
 static int look_around(struct going *g, struct err *err)
 {
@@ -49,6 +68,8 @@ static int look_around(struct going *g, struct err *err)
 	usec_t now = clock_mono();
 	int rc;
 
+	if (now >= g->note_at)
+		note(g, now);
 	if (now >= g->next_tick) {
 		if (plan->tick)
 			plan->tick(plan->arg);
@@ -88,8 +109,8 @@ static int await(struct going *g, struct frame *ret, struct err *err)
 			return rc;
 		if (now >= g->deadline)
 			return err_set(err, ERR_TIMEOUT, "the agent is silent");
-		rc = sandbox_run_receive(&g->egress, until < g->deadline ? until : g->deadline, ret,
-					 &step);
+		rc = sandbox_run_receive(&g->egress, sooner(sooner(until, g->note_at), g->deadline),
+					 ret, &step);
 		if (rc == 0 && ret->run != g->run)
 			return err_set(err, ERR_PROTOCOL, "a frame of another run");
 		if (rc != -ERR_TIMEOUT) {
@@ -319,17 +340,14 @@ static enum run_fate conclude(struct going *g, struct sandbox_outcome *o)
 	return spent ? RUN_SPENT : RUN_FINE;
 }
 
-/* Written down beside the run, whose time is not ours to spend: what waits meanwhile is no silence.
- */
-static void note(struct going *g)
+static void tell_began(struct going *g, bool again)
 {
 	const struct sandbox_run *run = g->plan->run;
-	usec_t began = clock_mono();
-	struct err err;
 
-	if (run->note && run->note(run->note_arg, g->plan->container, false, &err) < 0)
-		log_debug("where a run is was not noted: %s", err.msg);
-	g->deadline += clock_mono() - began;
+	if (run->began)
+		run->began(run->note_arg, g->plan->container, again);
+	if (run->note && !again)
+		g->note_at = clock_deadline(SANDBOX_NOTE_AFTER);
 }
 
 static int begin(struct going *g, struct err *err)
@@ -337,8 +355,11 @@ static int begin(struct going *g, struct err *err)
 	const struct sandbox_run *run = g->plan->run;
 	int rc = 0;
 
-	if (run->begun && run->note)
-		rc = run->note(run->note_arg, g->plan->container, true, err);
+	if (run->begun) {
+		tell_began(g, true);
+		if (run->note)
+			rc = run->note(run->note_arg, g->plan->container, true, err);
+	}
 	if (rc == 0)
 		rc = sandbox_run_send(g->l, g->plan, &g->run, err);
 	if (rc < 0)
@@ -349,7 +370,7 @@ static int begin(struct going *g, struct err *err)
 	g->harvest_comes = agent_link_version(g->l) > 2;
 	g->deadline = clock_mono() + run->timeout + RUN_GRACE;
 	if (!run->begun)
-		note(g);
+		tell_began(g, false);
 	return 0;
 }
 
@@ -372,7 +393,7 @@ static void take_up(struct going *g, const struct frame_state *state)
 	g->started = true;
 	g->harvest_comes = false;
 	g->deadline = clock_mono() + left + RUN_GRACE;
-	note(g);
+	tell_began(g, false);
 }
 
 /* 1: `g` is the run that was begun before; 0: there is none. */
@@ -438,7 +459,8 @@ static int follow_to_the_end(struct going *g, bool found, struct err *err)
 int sandbox_run_execute(struct agent_link *l, const struct run_plan *plan,
 			struct sandbox_outcome *ret, enum run_fate *ret_fate, struct err *err)
 {
-	struct going g = {.l = l, .plan = plan, .next_tick = clock_mono() + RUN_TICK};
+	struct going g = {
+		.l = l, .plan = plan, .next_tick = clock_mono() + RUN_TICK, .note_at = USEC_NEVER};
 	struct sandbox_outcome o = {.status = SANDBOX_LOST, .exit_code = VERDICT_KILLED};
 	usec_t began = clock_mono();
 	struct err trouble;
