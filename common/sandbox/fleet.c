@@ -226,6 +226,18 @@ static enum fleet_choice ask_others(struct fleet *f, const char *engine)
 	return since >= f->settings->sandbox_engine_grace ? FLEET_HERE : FLEET_WAIT;
 }
 
+/* The engine to whose container of the conversation we are attached, and nobody after us; NULL. */
+static struct sandbox *find_attached(const struct fleet *f, const char *conversation)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		struct sandbox *s = f->engines[i].sandbox;
+
+		if (sandbox_ready(s) && sandbox_live_has(s, conversation))
+			return s;
+	}
+	return NULL;
+}
+
 /* The engine that has the conversation, NULL = none has; FLEET_HERE, or where else it is. */
 static enum fleet_choice find_home(struct fleet *f, const char *conversation, struct sandbox **ret)
 {
@@ -233,8 +245,8 @@ static enum fleet_choice find_home(struct fleet *f, const char *conversation, st
 	struct index_record r = {0};
 	struct err err;
 
-	*ret = NULL;
-	if (sandbox_index_read(ix, &conversation, 1, &r, &err) < 0)
+	*ret = find_attached(f, conversation);
+	if (*ret != NULL || sandbox_index_read(ix, &conversation, 1, &r, &err) < 0)
 		return FLEET_HERE;
 	if (!r.known && f->count > 1)
 		*ret = find_by_asking(f, sandbox_has_conversation, conversation);

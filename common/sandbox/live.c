@@ -63,6 +63,17 @@ struct live *sandbox_live_take(struct sandbox *s, const char *conversation)
 	return l;
 }
 
+bool sandbox_live_has(struct sandbox *s, const char *conversation)
+{
+	bool has = false;
+
+	mutex_lock(&s->lock);
+	for (const struct live *l = s->live.first; l && !has; l = l->next)
+		has = strcmp(l->conversation, conversation) == 0 && agent_link_is_quiet(l->link);
+	mutex_unlock(&s->lock);
+	return has;
+}
+
 static void *watcher(void *arg)
 {
 	struct sandbox *s = arg;

@@ -325,7 +325,8 @@ static int run_on_terms(struct sandbox *s, const struct sandbox_run *run,
 			sandbox_look(s);
 		if (e.begun && !had_begun)
 			deadline = clock_deadline(SANDBOX_WAIT_TIME);
-		if (!err_is_transient(&step) || clock_left_ms(deadline) <= pause) {
+		if (!err_is_transient(&step) || e.se.elsewhere ||
+		    clock_left_ms(deadline) <= pause) {
 			*err = step;
 			return err_wrap(err, "sandbox");
 		}

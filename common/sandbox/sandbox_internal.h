@@ -123,6 +123,8 @@ void sandbox_live_init(struct live_store *store);
 void sandbox_live_done(struct live_store *store);
 /* Out of the store, to be used by the caller alone; NULL. */
 struct live *sandbox_live_take(struct sandbox *s, const char *conversation);
+/* Is there one on which nothing has happened since it was put back? */
+bool sandbox_live_has(struct sandbox *s, const char *conversation);
 /* Into the store (taken); the one that was not used for longest may have to go. */
 void sandbox_live_put(struct sandbox *s, struct live *l);
 void sandbox_live_free(struct live *l);
@@ -243,6 +245,7 @@ struct session {
 	struct index_lease lease;
 	bool leased;		      /* one-shot runs are not */
 	char policy[SHA256_HEX_SIZE]; /* the terms that are wanted, "" = whatever it has */
+	bool elsewhere;		      /* not opened: the index names another engine */
 	bool stale;		      /* its terms are others: nothing new is run in it */
 	struct index_record record;
 	struct live *live; /* NULL = no container */

@@ -206,6 +206,16 @@ static int use_live(struct sandbox *s, struct session *se, struct live *live,
 	return 0;
 }
 
+/* We were attached to a container of the conversation, and so nobody has asked where it is by now.
+ */
+static bool is_elsewhere(struct sandbox *s, const struct index_record *r)
+{
+	char engine[ENGINE_KEY_SIZE];
+
+	sandbox_engine_name(s, engine);
+	return r->container[0] && r->engine[0] && engine[0] && strcmp(r->engine, engine) != 0;
+}
+
 /* 1 found, 0 there is none. */
 static int find(struct sandbox *s, struct session *se, const struct seeking *seeking,
 		struct err *err)
@@ -218,7 +228,10 @@ static int find(struct sandbox *s, struct session *se, const struct seeking *see
 	    (!se->record.known || (strcmp(se->record.container, live->container) == 0 &&
 				   se->record.epoch <= agent_link_epoch(live->link))))
 		return use_live(s, se, live, seeking, err);
+	se->elsewhere = live && is_elsewhere(s, &se->record);
 	sandbox_live_free(live);
+	if (se->elsewhere)
+		return err_set(err, ERR_UNAVAILABLE, "the conversation is on another engine now");
 	if (se->record.container[0])
 		return find_by_index(s, se, seeking, err);
 	se->restarted = se->record.known;
@@ -400,6 +413,7 @@ int sandbox_session_open(struct sandbox *s, const struct sandbox_run *run, bool 
 	if (rc < 0)
 		return rc;
 	rc = open_conversation(s, run, create, &se, err);
+	ret->elsewhere = se.elsewhere;
 	if (rc < 0) {
 		sandbox_index_release(&s->index, &se.lease);
 		return rc;

@@ -450,6 +450,29 @@ START_TEST(test_capacity)
 }
 END_TEST
 
+/* Whoever is attached to a conversation does not ask where it is. When it has got another container
+ * meanwhile, on another engine, that is seen, and not taken for a lost one. */
+START_TEST(test_gone_to_another_engine)
+{
+	const char *code = "print(1)";
+	struct sandbox_run r = {.conversation = "c",
+				.language = "python",
+				.code = {code, strlen(code)},
+				.timeout = LONG};
+	_cleanup_free_ char *move = NULL, *answer = NULL;
+
+	run("c", note_it);
+	sandbox_worker_settle(&f.one);
+	move = xasprintf("HSET celeriac:%s:conversation:c container %064d engine other", f.instance,
+			 7);
+	answer = redis_server_tell(f.server, move);
+	ck_assert_str_eq(answer, ":0");
+	ck_assert_int_eq(sandbox_execute(f.one.sandbox, &r, &o, &err), -ERR_UNAVAILABLE);
+	ck_assert_msg(strstr(err.msg, "another engine"), "%s", err.msg);
+	ck_assert_uint_eq(sandbox_fixture_count(), 1);
+}
+END_TEST
+
 START_TEST(test_redis_away)
 {
 	const char *code = "print(1)";
@@ -520,6 +543,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, test_reset_and_close);
 	tcase_add_test(t, test_one_shot);
 	tcase_add_test(t, test_capacity);
+	tcase_add_test(t, test_gone_to_another_engine);
 	tcase_add_test(t, test_redis_away);
 	tcase_add_test(t, test_prepare);
 	return sandbox_fixture_run("sandbox_life", t);
