@@ -139,7 +139,8 @@ static bool remove_longest_idle(struct sandbox *s)
 	if (sandbox_index_read(&s->index, names, n, records, &err) < 0)
 		memset(records, 0, CANDIDATES * sizeof(*records));
 	for (size_t i = 0; i < n; i++) {
-		bool here = !records[i].engine[0] || strcmp(records[i].engine, engine) == 0;
+		bool here =
+			records[i].engine[0] ? strcmp(records[i].engine, engine) == 0 : !s->several;
 
 		if (!gone && here)
 			gone = give_up(s, idle[i].conversation);

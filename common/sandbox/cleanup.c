@@ -116,7 +116,6 @@ static const struct index_suspect *note_of(const struct sweep *w, const char *co
 static int judge(struct sweep *w, const struct engine_container *c, const struct index_record *r,
 		 enum reap *ret, usec_t *ret_limit, struct err *err)
 {
-	const struct index_suspect *note = note_of(w, c->id);
 	const struct owner *owner;
 	struct reap_case facts = {.c = c,
 				  .record = r,
@@ -130,12 +129,19 @@ static int judge(struct sweep *w, const struct engine_container *c, const struct
 	facts.owner_alive = owner->alive;
 	facts.owner_gone = owner->gone;
 	facts.kept = facts.ours && facts.spare && sandbox_pool_has(w->s, c->id);
-	facts.unwanted = note && strcmp(note->what, reap_text(REAP_UNWANTED)) == 0;
 	*ret = reap_judge(&facts, &w->limits, ret_limit);
 	return 0;
 }
 
-/* Has that been wrong with it for long enough? Noted if it is new, struck out if all is well. */
+/* Is it as old by the engine's date? One that the engine's clock has still to come to says nothing.
+ */
+static bool is_as_old(const struct sweep *w, const struct engine_container *c, usec_t limit)
+{
+	return c->created > w->now || w->now - c->created >= limit;
+}
+
+/* Has that been wrong with it for long enough? Noted if it is new, struck out if all is well. No
+ * note makes a container older than it is. */
 static bool is_due(struct sweep *w, const struct engine_container *c, enum reap kind, usec_t limit)
 {
 	const struct index_suspect *note = note_of(w, c->id);
@@ -151,7 +157,7 @@ static bool is_due(struct sweep *w, const struct engine_container *c, enum reap 
 		return true;
 	if (!same)
 		sandbox_index_suspect(&w->s->index, c->id, reap_text(kind), w->now);
-	return same && w->now - note->since >= limit;
+	return same && w->now - note->since >= limit && is_as_old(w, c, limit);
 }
 
 /* What happened to one: it is kept, it is gone by somebody else's hand, or we have removed it. */
@@ -390,6 +396,7 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 		return err_wrap(err, "sweep");
 	for (size_t i = 0; i < w.count; i++)
 		sweep_one(&w, i);
+	w.report.orphans += sandbox_container_drop_again(s);
 	sandbox_index_clear_places(&s->index);
 	if (is_time_for_the_engine(s))
 		sweep_engine(&w);

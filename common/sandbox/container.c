@@ -12,6 +12,7 @@
 #include "fault.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 
@@ -117,9 +118,49 @@ void sandbox_container_drop(struct sandbox *s, const char *id)
 
 	if (engine_remove(s->engine, id, &err) == 0)
 		return;
-	log_debug("container %.12s stays until a sweep: %s", id, err.msg);
-	if (s->index.link)
-		sandbox_index_suspect(&s->index, id, reap_text(REAP_UNWANTED), clock_wall());
+	log_debug("container %.12s stays until the engine answers: %s", id, err.msg);
+	mutex_lock(&s->lock);
+	if (s->dropped.count < DROPPED_MAX)
+		snprintf(s->dropped.ids[s->dropped.count++], ENGINE_ID_SIZE, "%s", id);
+	mutex_unlock(&s->lock);
+}
+
+/* The first that was dropped in vain, out of the list; false when there is none. */
+static bool next_dropped(struct sandbox *s, char ret_id[ENGINE_ID_SIZE])
+{
+	bool any;
+
+	mutex_lock(&s->lock);
+	any = s->dropped.count > 0;
+	if (any) {
+		memcpy(ret_id, s->dropped.ids[0], ENGINE_ID_SIZE);
+		memmove(s->dropped.ids[0], s->dropped.ids[1],
+			--s->dropped.count * sizeof(s->dropped.ids[0]));
+	}
+	mutex_unlock(&s->lock);
+	return any;
+}
+
+int64_t sandbox_container_drop_again(struct sandbox *s)
+{
+	char id[ENGINE_ID_SIZE];
+	int64_t removed = 0;
+
+	for (int n = 0; n < DROPPED_MAX && next_dropped(s, id); n++) {
+		bool done = false;
+		struct err err;
+
+		if (engine_reap(s->engine, id, reap_text(REAP_UNWANTED), &done, &err) < 0) {
+			sandbox_container_drop(s, id);
+			break;
+		}
+		if (!done)
+			continue;
+		removed++;
+		log_info("sandbox %.12s removed: %s", id, reap_text(REAP_UNWANTED));
+		metric_count(METRIC_REAPED, reap_text(REAP_UNWANTED), NULL);
+	}
+	return removed;
 }
 
 /* The volume may have been removed behind our back; the engine then makes an empty one. */

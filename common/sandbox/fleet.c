@@ -95,6 +95,8 @@ int fleet_open(const struct settings *settings, struct redis_link *link, const c
 		f->count = i + 1;
 		rc = sandbox_open_at(settings, f->engines[i].address, path, link, key_prefix,
 				     presence, &f->engines[i].sandbox, err);
+		if (rc == 0)
+			f->engines[i].sandbox->several = length(settings->docker_host) > 1;
 	}
 	if (rc < 0)
 		return rc;

@@ -17,22 +17,26 @@ static long long ms(usec_t t)
 	return (long long)(t / USEC_PER_MSEC);
 }
 
-/* "<what> <ms>"; false when it is none. */
+/* "<what> <ms>"; false when it is none. Anybody who reaches Redis may have written it. */
 static bool parse_suspect(struct slice container, struct slice text, struct index_suspect *ret)
 {
 	const char *space = text.len > 0 ? memchr(text.data, ' ', text.len) : NULL;
 	size_t what = space ? (size_t)(space - text.data) : 0;
-	char number[24];
+	long long number;
+	char digits[24], *end;
 
 	if (what == 0 || what >= sizeof(ret->what) || container.len >= sizeof(ret->container) ||
-	    text.len - what - 1 >= sizeof(number))
+	    text.len - what - 1 >= sizeof(digits))
 		return false;
 	*ret = (struct index_suspect){0};
 	memcpy(ret->container, container.data, container.len);
 	memcpy(ret->what, text.data, what);
-	memcpy(number, space + 1, text.len - what - 1);
-	number[text.len - what - 1] = '\0';
-	ret->since = strtoll(number, NULL, 10) * USEC_PER_MSEC;
+	memcpy(digits, space + 1, text.len - what - 1);
+	digits[text.len - what - 1] = '\0';
+	number = strtoll(digits, &end, 10);
+	if (end == digits || *end != '\0' || number < 0 || number > INT64_MAX / USEC_PER_MSEC)
+		return false;
+	ret->since = number * USEC_PER_MSEC;
 	return true;
 }
 

@@ -90,7 +90,8 @@ static void forget(struct sandbox *s, const char *conversation)
 	sandbox_index_release(&s->index, &lease);
 }
 
-/* Is an entry ours to doubt? Only of this engine, and a live worker looks after its own. */
+/* Is an entry ours to doubt? Only of this engine, and a live worker looks after its own. One that
+ * names no engine is of a version that knew only one: of several, any may have the container. */
 static bool is_ours(struct sandbox *s, const struct index_record *r)
 {
 	char engine[ENGINE_KEY_SIZE];
@@ -98,9 +99,8 @@ static bool is_ours(struct sandbox *s, const struct index_record *r)
 	bool alive = true;
 
 	sandbox_engine_name(s, engine);
-	if (r->engine[0] && strcmp(r->engine, engine) != 0)
+	if (r->engine[0] ? strcmp(r->engine, engine) != 0 : s->several)
 		return false;
-
 	if (strcmp(r->owner, presence_owner(s->presence)) == 0)
 		return true;
 	return presence_alive(s->presence, s->index.link, r->owner, &alive, &ignored) == 0 &&

@@ -291,4 +291,6 @@ void sandbox_look(struct sandbox *s)
 
 	if (engine_ping(s->engine, &err) < 0)
 		sandbox_unready(s);
+	else
+		(void)sandbox_container_drop_again(s);
 }

@@ -82,9 +82,6 @@ enum reap reap_judge(const struct reap_case *r, const struct reap_limits *l, use
 {
 	const struct engine_container *c = r->c;
 
-	*limit = 0;
-	if (r->unwanted)
-		return REAP_UNWANTED;
 	*limit = l->grace;
 	if (strcmp(c->status, "removing") == 0)
 		return REAP_STOPPED;

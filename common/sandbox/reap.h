@@ -19,7 +19,7 @@ enum reap {
 	REAP_UNSTARTED, /* made and never started, or to look at the engine with */
 	REAP_LATE,	/* a run's that lasts longer than any may */
 	REAP_STOPPED,
-	REAP_UNWANTED, /* whoever had it is done with it, and could not remove it */
+	REAP_UNWANTED, /* whoever had it is done with it */
 	REAP_KINDS
 };
 /* The word for it, in the index, logs and metrics; and the kind of a word, REAP_NOT if there is
@@ -35,8 +35,7 @@ struct reap_case {
 	bool kept;	  /* ours, and in our pool */
 	bool owner_alive; /* whoever answers for it now */
 	bool owner_gone;  /* and is not only silent */
-	bool unwanted;
-	usec_t now; /* by Redis */
+	usec_t now;	  /* by Redis */
 };
 struct reap_limits {
 	usec_t idle, grace, run; /* run: no container of one run is in use for longer */

@@ -83,6 +83,8 @@ struct packages {
 	size_t next;
 };
 
+#define DROPPED_MAX 64
+
 struct sandbox {
 	const struct settings *settings;
 	struct engine *engine;
@@ -115,6 +117,11 @@ struct sandbox {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
 	usec_t engine_sweep_at; /* monotonic; guarded by lock */
+	struct {
+		char ids[DROPPED_MAX][ENGINE_ID_SIZE];
+		size_t count;
+	} dropped;    /* that could not be removed; guarded by lock */
+	bool several; /* it is one of the engines of a fleet; constant once that is open */
 };
 
 /* ---- live.c ---- */
@@ -150,9 +157,12 @@ int sandbox_agent_deliver(struct sandbox *s, struct err *err) must_check;
 /* Creates and starts. ERR_CONFLICT: the name is taken. */
 int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 			   char ret_id[ENGINE_ID_SIZE], struct err *err) must_check;
-/* Nobody wants it any more. What cannot be removed now is noted for a sweep, by whichever worker.
- */
+/* Nobody wants it any more. What cannot be removed now is remembered, and tried again: only we know
+ * that it is not in use, and what Redis says of it, anybody may have written. When we die, it is an
+ * orphan. */
 void sandbox_container_drop(struct sandbox *s, const char *id);
+/* Tries once more; returns how many are gone by it. */
+int64_t sandbox_container_drop_again(struct sandbox *s);
 /* Makes one to see what the engine warns of (given) and what its agent sees, and removes it again.
  */
 #define SANDBOX_KERNEL_SIZE 72

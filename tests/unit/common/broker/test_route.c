@@ -237,6 +237,49 @@ START_TEST(test_list_of_a_dead_node_goes_to_all)
 }
 END_TEST
 
+/* A node whose list has calls comes back under its name: what becomes of them? */
+static void come_back(bool routes, int64_t left_there, int64_t left_to_all)
+{
+	struct presence *presence = NULL;
+	struct broker *other = NULL;
+	struct err err = {0};
+	int64_t restored = -1;
+
+	run("SADD", "celeriac:test:owners", "b@1");
+	run("SADD", "celeriac:test:routers", "b@1");
+	push_number(NODES "b", 1);
+	ck_assert_int_eq(presence_join(g_redis, "", "test", "b", clock_deadline(20 * USEC_PER_SEC),
+				       &presence, &err),
+			 0);
+	ck_assert_int_eq(broker_open(&g_settings, &other, &err), 0);
+	if (routes)
+		ck_assert_int_eq(broker_route_begin(other, presence, &err), 0);
+	ck_assert_msg(broker_connect(other, presence, &err) == 0, "%s", err.msg);
+	while (!broker_ready(other))
+		usleep(1000);
+	if (routes)
+		broker_route_reach(other, "engine", true);
+	ck_assert_int_eq(broker_restore_dead(other, presence, true, &restored, &err), 1);
+	ck_assert_int_eq(run("LLEN", NODES "b", ""), left_there);
+	ck_assert_int_eq(run("LLEN", NODES, ""), left_to_all);
+	presence_leave(presence, g_redis);
+	presence_free(presence);
+	broker_close(other, clock_deadline(USEC_PER_SEC));
+}
+
+START_TEST(test_node_that_comes_back_reads_its_list)
+{
+	come_back(true, 1, 0);
+}
+END_TEST
+
+/* Without a database, say. */
+START_TEST(test_node_that_comes_back_and_routes_nothing)
+{
+	come_back(false, 0, 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = tcase_create("redis");
@@ -249,5 +292,7 @@ int main(void)
 	tcase_add_test(c, test_an_engine_that_is_not_reached);
 	tcase_add_test(c, test_who_routes_is_known);
 	tcase_add_test(c, test_list_of_a_dead_node_goes_to_all);
+	tcase_add_test(c, test_node_that_comes_back_reads_its_list);
+	tcase_add_test(c, test_node_that_comes_back_and_routes_nothing);
 	return suite_run("route", c);
 }

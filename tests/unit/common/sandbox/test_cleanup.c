@@ -182,7 +182,8 @@ START_TEST(test_orphans)
 }
 END_TEST
 
-/* Whoever is done with a container and cannot remove it says so: the next sweep does, whosever. */
+/* Whoever is done with a container and cannot remove it does so when the engine answers. Nobody
+ * else believes that it is not in use, whatever Redis says. */
 START_TEST(test_unwanted)
 {
 	const struct engine_config nowhere = {.host = "unix:///nonexistent/docker.sock",
@@ -190,6 +191,7 @@ START_TEST(test_unwanted)
 	const struct container_wish wish = {
 		.role = SANDBOX_ROLE_RUN, .conversation = "c", .project = "", .task = "t"};
 	struct engine *real = f.one.sandbox->engine;
+	_cleanup_free_ char *forged = NULL;
 	struct sandbox_report report;
 	struct sandbox_worker two;
 	char id[ENGINE_ID_SIZE], other[ENGINE_ID_SIZE];
@@ -197,16 +199,47 @@ START_TEST(test_unwanted)
 	sandbox_worker_start(&f, "two", base_env, &two);
 	ck_assert_int_eq(sandbox_container_make(f.one.sandbox, &wish, id, &err), 0);
 	ck_assert_int_eq(sandbox_container_make(f.one.sandbox, &wish, other, &err), 0);
+	forged = xasprintf("HSET celeriac:%s:suspects %s unwanted\\ 1 %s late\\ 1", f.instance, id,
+			   other);
+	sandbox_fixture_tell(&f, forged);
 	ck_assert_int_eq(engine_open(&nowhere, &f.one.sandbox->engine, &err), 0);
 	sandbox_container_drop(f.one.sandbox, id);
 	engine_close(f.one.sandbox->engine);
 	f.one.sandbox->engine = real;
-	sandbox_worker_settle(&f.one);
 	report = sweep(&two);
-	ck_assert(report.orphans == 1 && report.kept == 1 && report.failed == 0);
+	ck_assert(report.orphans == 0 && report.kept == 2 && report.failed == 0);
+	report = sweep(&f.one);
+	ck_assert(report.orphans == 1 && report.failed == 0);
 	ck_assert(!exists(id) && exists(other));
 	ck_assert_int_eq(reaped(REAP_UNWANTED), 1);
 	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
+/* A note may say that something is wrong with it since long ago: it is not older than the engine
+ * says. */
+START_TEST(test_no_note_makes_it_older)
+{
+	_cleanup_free_ char *forged = NULL;
+	const struct engine_container *half;
+	struct engine_container *list = NULL;
+	struct sandbox_report report;
+	size_t n = 0;
+
+	make_half("c");
+	ck_assert_int_eq(engine_list(f.one.sandbox->engine, &list, &n, &err), 0);
+	ck_assert_uint_eq(n, 1);
+	half = &list[0];
+	forged = xasprintf("HSET celeriac:%s:suspects %s unstarted\\ 1", f.instance, half->id);
+	sandbox_fixture_tell(&f, forged);
+	f.one.settings.sandbox_adopt_grace = 600 * USEC_PER_SEC;
+	report = sweep(&f.one);
+	ck_assert(report.kept == 1 && report.orphans == 0);
+	ck_assert(exists(half->id));
+	f.one.settings.sandbox_adopt_grace = 0;
+	report = sweep(&f.one);
+	ck_assert(report.kept == 0 && report.orphans == 1);
+	free(list);
 }
 END_TEST
 
@@ -494,6 +527,25 @@ START_TEST(test_entries_without_container)
 }
 END_TEST
 
+/* The entry of a version that knew one engine only: of several, another may have the container. */
+START_TEST(test_entry_of_no_engine)
+{
+	_cleanup_free_ char *line = xasprintf("HDEL celeriac:%s:conversation:c engine", f.instance);
+	char id[ENGINE_ID_SIZE];
+
+	run("c", note_it);
+	memcpy(id, o.container, sizeof(id));
+	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, id, &err), 0);
+	sandbox_fixture_tell(&f, line);
+	f.one.sandbox->several = true;
+	sweep(&f.one);
+	expect_container("c", id);
+	f.one.sandbox->several = false;
+	sweep(&f.one);
+	expect_container("c", "");
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("sweeps");
@@ -504,6 +556,7 @@ int main(void)
 	tcase_add_test(t, test_idle_sweep);
 	tcase_add_test(t, test_orphans);
 	tcase_add_test(t, test_unwanted);
+	tcase_add_test(t, test_no_note_makes_it_older);
 	tcase_add_test(t, test_every_kind);
 	tcase_add_test(t, test_run_that_was_taken_over);
 	tcase_add_test(t, test_many_sweepers);
@@ -511,5 +564,6 @@ int main(void)
 	tcase_add_test(t, test_redis_emptied);
 	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_entries_without_container);
+	tcase_add_test(t, test_entry_of_no_engine);
 	return sandbox_fixture_run("cleanup", t);
 }

@@ -1,4 +1,5 @@
 /* The index in a real Redis: who attached last has the word, whoever writes later. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -112,6 +113,39 @@ START_TEST(test_forgotten)
 }
 END_TEST
 
+static void note(const char *container, const char *text)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+
+	ck_assert_int_eq(redis_link_do(wire, clock_deadline(20 * USEC_PER_SEC), &reply, &err,
+				       "HSET %ssuspects %s %s", ix.base, container, text),
+			 0);
+}
+
+/* What is no note of ours is none, however large its number. */
+START_TEST(test_notes)
+{
+	struct index_suspect *list = NULL;
+	usec_t now = 0;
+	size_t n = 0;
+
+	note("a", "idle 9223372036854775807");
+	note("b", "idle 9223372036854776");
+	note("c", "idle -1");
+	note("d", "idle 12x");
+	note("e", "idle ");
+	note("f", "idle");
+	note("g", "idle 99999999999999999999999");
+	note("h", "orphan 9223372036854775");
+	ck_assert_int_eq(sandbox_index_suspects(&ix, &list, &n, &now, &err), 0);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_str_eq(list[0].container, "h");
+	ck_assert_str_eq(list[0].what, "orphan");
+	ck_assert_int_eq(list[0].since, 9223372036854775 * USEC_PER_MSEC);
+	free(list);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("index");
@@ -121,5 +155,6 @@ int main(void)
 	tcase_add_test(t, test_the_last_to_attach_has_the_word);
 	tcase_add_test(t, test_large_epochs);
 	tcase_add_test(t, test_forgotten);
+	tcase_add_test(t, test_notes);
 	return suite_run("index", t);
 }

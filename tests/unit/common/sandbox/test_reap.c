@@ -13,7 +13,7 @@ static const struct {
 	const char *what, *role, *status;
 	int used; /* s; 0 = no entry, -1 = an entry of another container, -2 = one without */
 	int deadline;
-	bool spare, ours, kept, dead, gone, unwanted;
+	bool spare, ours, kept, dead, gone;
 	enum reap expected;
 	int limit; /* s */
 } cases[] = {
@@ -38,8 +38,6 @@ static const struct {
 	{"half made", "conversation", "created", .expected = REAP_UNSTARTED, .limit = 120},
 	{"half made by a dead one", "run", "created", .dead = true, .expected = REAP_UNSTARTED,
 	 .limit = 120},
-	{"done with", "conversation", "running", .used = 9990, .unwanted = true,
-	 .expected = REAP_UNWANTED},
 	{"a run", "run", "running", .deadline = 10001},
 	{"a late run", "run", "running", .deadline = 10000, .expected = REAP_LATE, .limit = 300},
 	{"a run without a date", "run", "running", .expected = REAP_LATE, .limit = 300},
@@ -81,7 +79,6 @@ START_TEST(test_rules)
 					    .kept = cases[i].kept,
 					    .owner_alive = !cases[i].dead,
 					    .owner_gone = cases[i].gone,
-					    .unwanted = cases[i].unwanted,
 					    .now = 10000 * SEC};
 		usec_t limit = -1;
 
