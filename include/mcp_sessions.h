@@ -64,6 +64,13 @@ struct mcp_client *mcp_session_client(const struct mcp_session *session);
 /* Gives it back; one that is not usable any more, or that nobody could ask for, ends. */
 void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session);
 
+/* The catalogue of a server's configuration as this worker last had it, given, to be read alone;
+ * NULL: it has none, or an old one. [any] */
+json_t *mcp_sessions_catalogue(struct mcp_sessions *s, const struct mcp_server *server);
+/* `tools` is borrowed, and must not be changed any more. [any] */
+void mcp_sessions_keep_catalogue(struct mcp_sessions *s, const struct mcp_server *server,
+				 json_t *tools);
+
 /* Ends the sessions with a server: of one conversation, or all (NULL) and with them what it has
  * running. Those in use end when they are given back. How many sessions, and instances that no
  * session used. [any] */

@@ -115,35 +115,52 @@ static json_t *failure(const struct err *err, usec_t duration)
 	return tool_result(status, NULL, NULL, true, err->msg, duration);
 }
 
-/* In a session: the catalogue, the arguments against it, the call. */
+/* The tool in the catalogue, and whether the arguments fit it. */
+static int check_in(const struct mcp_target *t, const json_t *tools, const char *name,
+		    const json_t *arguments, const json_t **ret_schema, struct err *err)
+{
+	const json_t *tool = find_tool(tools, name);
+
+	if (!tool)
+		return err_set(err, ERR_INVALID, "MCP server %.100s has no tool '%.100s'",
+			       t->server.name, name);
+	*ret_schema = json_object_get(tool, "inputSchema");
+	return json_schema_check(*ret_schema, arguments, "arguments", err);
+}
+
+/* In a session: the catalogue, the arguments against it, the call. What does not fit is looked at
+ * in a fresher catalogue before it is refused: the server may have got the tool since, or another
+ * schema. */
 static int call_in(struct mcp_work *c, const struct mcp_target *t, struct mcp_session *session,
 		   json_t *const *values, usec_t deadline, json_t **ret, struct err *err)
 {
 	const char *name = json_string_value(values[TOOL]);
 	_cleanup_json_ json_t *tools = NULL;
-	bool anew = c->changed; /* said while nobody called */
-	int rc = mcp_target_tools(c->ctx, t, session, anew, deadline, &tools, err);
-	const json_t *tool = find_tool(tools, name);
-
-	c->changed = false;
-	if (rc == 0 && !tool && !anew) {
-		/* it may have got one since it was listed */
-		json_decref(TAKE(tools));
-		rc = mcp_target_tools(c->ctx, t, session, true, deadline, &tools, err);
-		tool = find_tool(tools, name);
-	}
-	if (rc < 0)
-		return rc;
-	if (!tool)
-		return err_set(err, ERR_INVALID, "MCP server %.100s has no tool '%.100s'",
-			       t->server.name, name);
 	_cleanup_json_ json_t *arguments =
 		values[ARGUMENTS] ? json_incref(values[ARGUMENTS]) : json_object();
-	const json_t *schema = json_object_get(tool, "inputSchema");
-	rc = json_schema_check(schema, arguments, "arguments", err);
-	if (rc < 0) {
-		task_ctx_audit(c->ctx, "error", "schema", name, err->msg, USEC_NEVER, NULL);
-		return rc;
+	/* said while nobody called */
+	enum mcp_freshness fresh = c->changed ? MCP_TOOLS_LISTED : MCP_TOOLS_KNOWN;
+	const json_t *schema = NULL;
+
+	c->changed = false;
+	for (;;) {
+		int rc = mcp_target_tools(c->ctx, t, session, &fresh, deadline, &tools, err);
+
+		if (rc < 0)
+			return rc;
+		rc = check_in(t, tools, name, arguments, &schema, err);
+		if (rc == 0)
+			break;
+		/* of one that is stored only what is not there may be listed anew */
+		if (fresh == MCP_TOOLS_LISTED ||
+		    (fresh == MCP_TOOLS_STORED && find_tool(tools, name))) {
+			if (find_tool(tools, name))
+				task_ctx_audit(c->ctx, "error", "schema", name, err->msg,
+					       USEC_NEVER, NULL);
+			return rc;
+		}
+		json_decref(TAKE(tools));
+		fresh++;
 	}
 	return mcp_client_call(mcp_session_client(session), name, schema, arguments, deadline, ret,
 			       err);
@@ -155,10 +172,11 @@ static int call_in(struct mcp_work *c, const struct mcp_target *t, struct mcp_se
 static void refresh(struct mcp_work *c, const struct mcp_target *t, struct mcp_session *session)
 {
 	_cleanup_json_ json_t *tools = NULL;
+	enum mcp_freshness listed = MCP_TOOLS_LISTED;
 	struct err err;
 
-	if (mcp_target_tools(c->ctx, t, session, true, clock_deadline(REFRESH_TIME), &tools, &err) <
-	    0)
+	if (mcp_target_tools(c->ctx, t, session, &listed, clock_deadline(REFRESH_TIME), &tools,
+			     &err) < 0)
 		log_info("MCP server %s: its catalogue has changed and cannot be listed: %s",
 			 t->server.name, err.msg);
 }

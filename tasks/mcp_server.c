@@ -253,29 +253,48 @@ void mcp_target_done(struct mcp_target *t)
 	*t = (struct mcp_target){0};
 }
 
-int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mcp_session *session,
-		     bool anew, usec_t deadline, json_t **ret, struct err *err)
+/* Lists it, and stores it for whoever offers its tools. */
+static int list_tools(struct task_ctx *ctx, const struct mcp_server *s, struct mcp_session *session,
+		      usec_t deadline, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *tools = NULL;
-	struct store *store = task_ctx_store(ctx);
-	const struct mcp_server *s = &t->server;
-	int rc = -ERR_NOTFOUND;
+	int rc = mcp_client_list_tools(mcp_session_client(session), deadline, &tools, err);
 
-	if (!anew)
-		do
-			rc = store_load_mcp_tools(store, s->id, s->hash, &tools, err);
-		while (task_asks_again(ctx, &rc, err));
-	if (rc == -ERR_NOTFOUND) {
-		rc = mcp_client_list_tools(mcp_session_client(session), deadline, &tools, err);
-		if (rc < 0)
-			return rc;
-		do
-			rc = store_save_mcp_tools(store, s->id, s->hash, tools, err);
-		while (task_asks_again(ctx, &rc, err));
-	}
+	if (rc < 0)
+		return rc;
+	do
+		rc = store_save_mcp_tools(task_ctx_store(ctx), s->id, s->hash, tools, err);
+	while (task_asks_again(ctx, &rc, err));
 	if (rc == 0)
 		*ret = TAKE(tools);
 	return rc;
+}
+
+int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mcp_session *session,
+		     enum mcp_freshness *at_least, usec_t deadline, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *tools = NULL;
+	const struct mcp_server *s = &t->server;
+	int rc = -ERR_NOTFOUND;
+
+	if (*at_least == MCP_TOOLS_KNOWN &&
+	    (*ret = mcp_sessions_catalogue(task_ctx_mcp(ctx), s)) != NULL)
+		return 0;
+	if (*at_least <= MCP_TOOLS_STORED) {
+		*at_least = MCP_TOOLS_STORED;
+		do
+			rc = store_load_mcp_tools(task_ctx_store(ctx), s->id, s->hash, &tools, err);
+		while (task_asks_again(ctx, &rc, err));
+	}
+	if (rc == -ERR_NOTFOUND) {
+		*at_least = MCP_TOOLS_LISTED;
+		rc = list_tools(ctx, s, session, deadline, &tools, err);
+	}
+	if (rc < 0)
+		return rc;
+	mcp_sessions_keep_catalogue(task_ctx_mcp(ctx), s, tools);
+	*ret = TAKE(tools);
+	return 0;
 }
 
 void mcp_record(struct task_ctx *ctx, const json_t *result, const char *conversation,

@@ -53,10 +53,17 @@ int mcp_target_load(struct task_ctx *ctx, const json_t *key, const char *project
 int mcp_target_find(struct task_ctx *ctx, const json_t *key, int64_t *ret,
 		    struct err *err) must_check;
 void mcp_target_done(struct mcp_target *t);
-/* The catalogue: as it is stored, or listed anew by `session` (then stored). Given. Waits while the
- * database is away. */
+/* Where a catalogue may come from, the quickest first. */
+enum mcp_freshness {
+	MCP_TOOLS_KNOWN,  /* as this worker had it last */
+	MCP_TOOLS_STORED, /* as it is stored */
+	MCP_TOOLS_LISTED  /* by the server, now; then it is stored */
+};
+/* The catalogue, at least as fresh as `*at_least`, which then says how fresh it is. Given, to be
+ * read alone. Waits while the database is away. */
 int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mcp_session *session,
-		     bool anew, usec_t deadline, json_t **ret, struct err *err) must_check;
+		     enum mcp_freshness *at_least, usec_t deadline, json_t **ret,
+		     struct err *err) must_check;
 
 /* The row of the call's record. */
 void mcp_record(struct task_ctx *ctx, const json_t *result, const char *conversation,

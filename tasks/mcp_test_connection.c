@@ -35,11 +35,12 @@ static int test(struct task_ctx *ctx, const struct mcp_target *t, const char *pr
 	struct mcp_sessions *sessions = task_ctx_mcp(ctx);
 	struct mcp_session *session = NULL;
 	_cleanup_json_ json_t *tools = NULL;
+	enum mcp_freshness listed = MCP_TOOLS_LISTED;
 	int rc = mcp_session_get(sessions, &wish, &session, err);
 
 	if (rc < 0)
 		return rc;
-	rc = mcp_target_tools(ctx, t, session, true, deadline, &tools, err);
+	rc = mcp_target_tools(ctx, t, session, &listed, deadline, &tools, err);
 	if (rc == 0)
 		*ret_result = answer(t, mcp_client_peer(mcp_session_client(session)), tools);
 	mcp_session_put(sessions, session);

@@ -11,12 +11,12 @@
 
 #include "clock.h"
 #include "instances.h"
+#include "known.h"
 #include "log.h"
 #include "mem.h"
 #include "thread.h"
 
 #define END_TIME (3 * USEC_PER_SEC)
-#define ERAS	 256 /* servers whose generation is remembered */
 
 struct mcp_session {
 	struct mcp_session *next;
@@ -29,52 +29,15 @@ struct mcp_session {
 	usec_t used; /* monotonic */
 };
 
-/* What is known of a server's configuration. */
-struct era_row {
-	int64_t server;
-	char hash[65];
-	enum mcp_era era;
-};
-
 struct mcp_sessions {
 	struct mcp_instances instances;
+	struct mcp_known known;
 	struct outbound *outbound;
 	usec_t idle;
 	struct mutex lock;
 	/* guarded by lock */
 	struct mcp_session *first;
-	struct era_row eras[ERAS];
-	size_t next_era;
 };
-
-/* ---- the generation of a server ---- */
-static enum mcp_era known_era(struct mcp_sessions *s, const struct mcp_server *server)
-{
-	enum mcp_era era = MCP_ERA_UNKNOWN;
-
-	mutex_lock(&s->lock);
-	for (size_t i = 0; i < ERAS; i++)
-		if (s->eras[i].server == server->id && strcmp(s->eras[i].hash, server->hash) == 0)
-			era = s->eras[i].era;
-	mutex_unlock(&s->lock);
-	return era;
-}
-
-static void remember_era(struct mcp_sessions *s, const struct mcp_server *server, enum mcp_era era)
-{
-	struct era_row *row = NULL;
-
-	mutex_lock(&s->lock);
-	for (size_t i = 0; i < ERAS && !row; i++)
-		if (s->eras[i].server == server->id)
-			row = &s->eras[i];
-	if (!row)
-		row = &s->eras[s->next_era++ % ERAS];
-	row->server = server->id;
-	row->era = era;
-	snprintf(row->hash, sizeof(row->hash), "%s", server->hash);
-	mutex_unlock(&s->lock);
-}
 
 /* ---- ends ---- */
 /* Out of the list before. */
@@ -129,6 +92,7 @@ void mcp_sessions_free(struct mcp_sessions *s)
 	while ((session = take(s, anyone, NULL)))
 		destroy(session);
 	mcp_instances_done(&s->instances);
+	mcp_known_done(&s->known);
 	mutex_done(&s->lock);
 	free(s);
 }
@@ -228,6 +192,7 @@ struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *
 {
 	struct mcp_sessions *s = xcalloc(1, sizeof(*s));
 
+	mcp_known_init(&s->known);
 	mcp_instances_init(&s->instances, sandbox, max_instances, make_room, s);
 	s->outbound = outbound;
 	s->idle = idle;
@@ -271,8 +236,9 @@ static int open_session(struct mcp_sessions *s, const struct mcp_session_wish *w
 			struct mcp_session *session, struct err *err)
 {
 	struct mcp_transport *t = NULL;
-	struct mcp_client_config config = {
-		.era = known_era(s, w->server), .cancelled = w->cancelled, .hooks = w->hooks};
+	struct mcp_client_config config = {.era = mcp_known_get_era(&s->known, w->server),
+					   .cancelled = w->cancelled,
+					   .hooks = w->hooks};
 	int rc = reach(s, w, session, &t, err);
 
 	if (rc == 0) {
@@ -285,7 +251,7 @@ static int open_session(struct mcp_sessions *s, const struct mcp_session_wish *w
 			mcp_instance_put(session->instance);
 		return rc;
 	}
-	remember_era(s, w->server, mcp_client_peer(session->client)->era);
+	mcp_known_put_era(&s->known, w->server, mcp_client_peer(session->client)->era);
 	return 0;
 }
 
@@ -337,6 +303,17 @@ int mcp_session_get(struct mcp_sessions *s, const struct mcp_session_wish *w,
 	mutex_unlock(&s->lock);
 	*ret = session;
 	return 0;
+}
+
+json_t *mcp_sessions_catalogue(struct mcp_sessions *s, const struct mcp_server *server)
+{
+	return mcp_known_get_catalogue(&s->known, server);
+}
+
+void mcp_sessions_keep_catalogue(struct mcp_sessions *s, const struct mcp_server *server,
+				 json_t *tools)
+{
+	mcp_known_put_catalogue(&s->known, server, tools);
 }
 
 struct mcp_client *mcp_session_client(const struct mcp_session *session)

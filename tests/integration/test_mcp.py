@@ -92,6 +92,17 @@ def test_the_catalogue_follows_the_server(worker, ask, servers, postgres):
     postgres.sql("UPDATE celeriac.mcp_servers SET environment = environment || E'MORE=1\n' WHERE id = %s", server)
     assert ask("mcp.call_tool", server_id=server, tool="grow", conversation_id="d")["status"] == "ok"
     assert tools() == ["grow", "grown1"]
+    # what does not fit the catalogue that the worker knows is looked at in a fresher one: one that the server did not speak of …
+    silent = managed(servers, name="silent", source=GROWING.replace('"method": "notifications/tools/list_changed"', '"method": "notifications/message"'))
+    assert ask("mcp.call_tool", server_id=silent, tool="grow", conversation_id="e")["status"] == "ok"
+    assert "has no tool 'grown3'" in ask("mcp.call_tool", server_id=silent, tool="grown3", conversation_id="e")["error"]
+    assert ask("mcp.call_tool", server_id=silent, tool="grown1", conversation_id="e")["status"] == "ok"
+    # … or that somebody else has stored
+    counter = managed(servers)
+    count = functools.partial(ask, "mcp.call_tool", server_id=counter, tool="count", conversation_id="f", arguments={"by": 1.5})
+    assert count()["error"] == "arguments.by must be integer"
+    postgres.sql("UPDATE celeriac.mcp_tools SET input_schema = '{\"type\": \"object\"}' WHERE server_id = %s AND name = 'count'", counter)
+    assert count()["result"] == {"count": 1.5}
 
 
 @pytest.mark.long
