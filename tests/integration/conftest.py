@@ -8,6 +8,7 @@
     ask             remote control of the worker that was made with "-n", OURS
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
     headers         what modules of tasks are compiled against, installed
+    rabbitmq        RabbitMQ, one for the session; a virtual host each for those who ask it for one; make_rabbitmq more of them
     npm_modules, npm_image   MCP servers from npm, in a directory and in an image
     stack, make_stack   the stack of `make up`
 
@@ -27,6 +28,7 @@ import engines
 import npm_packages
 from building import Headers
 from clients import OURS, Broker, PythonWorker
+from rabbitmq import RabbitMQ
 from sandboxes import Calls, remove_containers
 from services import Redis, wait_until
 from stack import ROOT, SERVICES, Stack
@@ -116,6 +118,15 @@ def redis_server(session_directory):
     server = Redis(path).start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(session_directory):
+    server = RabbitMQ(session_directory)
+    try:
+        yield server.create()
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="session")
@@ -270,6 +281,16 @@ def make_python_worker(broker, directory, ended):
 def make_redis(directory, ended):
     def make(**options):
         made = Redis(directory, **options)
+        ended.append(made)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def make_rabbitmq(directory, ended):
+    def make(**options):
+        made = RabbitMQ(directory, **options)
         ended.append(made)
         return made
 
