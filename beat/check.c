@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "beat.h"
+#include "bounds.h"
 #include "json.h"
+#include "serial.h"
 #include "status.h"
 #include "store.h"
 
@@ -80,6 +82,15 @@ static void check_table(struct check *c, struct entries *entries)
 	store_close(store);
 }
 
+static void check_messages(struct check *c)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct err err = {0};
+
+	if (serial_open(c->settings, &notes, &err) < 0)
+		verdict(c, "messages", -err.code, "", &err);
+}
+
 static void print_entry(const struct entry *e)
 {
 	char text[SCHEDULE_TEXT];
@@ -123,6 +134,7 @@ int beat_check(const struct settings *s)
 
 	check_broker(&c);
 	check_address(&c);
+	check_messages(&c);
 	check_entries(&c);
 	if (c.failed > 0)
 		printf("%d check(s) failed\n", c.failed);

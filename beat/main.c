@@ -14,6 +14,7 @@
 #include "import.h"
 #include "log.h"
 #include "options.h"
+#include "serial.h"
 #include "status.h"
 #include "url.h"
 
@@ -37,6 +38,17 @@ static void banner(const struct settings *s, const struct options *o)
 	free(broker);
 }
 
+/* By what messages are written, and signed where they are. */
+static int open_serial(const struct settings *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	int rc = serial_open(s, &notes, err);
+
+	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
+		log_warning("%.*s", (int)strcspn(line, "\n"), line);
+	return rc;
+}
+
 static int run(const struct settings *s, const struct options *o, int parent)
 {
 	struct err err = {0};
@@ -54,6 +66,12 @@ static int run(const struct settings *s, const struct options *o, int parent)
 		return EXIT_FAILURE;
 	}
 	daemon_detached(parent);
+	if (open_serial(s, &err) < 0) {
+		log_critical("%s", err.msg);
+		daemon_pidfile_remove(o->pidfile);
+		close(signals);
+		return EXIT_FAILURE;
+	}
 	if (!o->quiet)
 		banner(s, o);
 	status = service_run(s, signals);

@@ -41,6 +41,10 @@
 	(48u << 20)		      /* of memory for messages that wait in the broker; likewise */
 #define BOUND_FETCH_BYTES (16u << 20) /* of those read again at once */
 
+/* Signed messages */
+#define BOUND_PEM_FILE	   (64u << 10) /* a key or a certificate */
+#define BOUND_CERTIFICATES 1024	       /* of those who may sign */
+
 /* Policy and audit */
 #define BOUND_POLICY_FILE  (4u << 20)
 #define BOUND_SETTING_FILE (64u << 10)

@@ -11,6 +11,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "settings.h"
 
 /* Strings and values are borrowed from `root`. */
 struct control_request {
@@ -21,16 +22,19 @@ struct control_request {
 	json_t *ticket; /* of any type, or NULL */
 	int64_t clock;	/* 0 = none */
 	bool for_us;	/* false: somebody else is asked; only `clock` is set then */
+	bool is_signed; /* so is the reply */
 	json_t *root;	/* owns it all */
 };
 
 /*
- * Reads one request as `node` ("celery@host") sees it. Only JSON, at most BOUND_CONTROL_BYTES.
- * `reply_exchange` is the only one a reply may be asked to; any other is ERR_DENIED. ERR_INVALID,
- * ERR_TOOBIG, ERR_UNSUPPORTED (a matcher or pattern we cannot). [any]
+ * Reads one request as `node` ("celery@host") sees it, of a type in `accept` (accept_content, as
+ * Celery's mailbox does), at most BOUND_CONTROL_BYTES. ERR_DENIED: of another type, or not signed
+ * by anybody who may. `reply_exchange` is the only one a reply may be asked to; any other is
+ * ERR_DENIED. ERR_INVALID, ERR_TOOBIG, ERR_UNSUPPORTED (a matcher or pattern we cannot). [any]
  */
-int control_decode(const char *data, size_t len, const char *node, const char *reply_exchange,
-		   struct control_request *ret, struct err *err) must_check;
+int control_decode(const char *data, size_t len, const struct str_list *accept, const char *node,
+		   const char *reply_exchange, struct control_request *ret,
+		   struct err *err) must_check;
 void control_request_done(struct control_request *r);
 
 /* The envelope of {node: value}. `value` NULL = null. [any] */

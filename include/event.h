@@ -35,8 +35,10 @@ void event_add_null(struct buf *out, const char *key);
 void event_add_raw(struct buf *out, const char *key, const char *json);
 void event_end(struct buf *out);
 
-/* The envelope of one event, or of an array of them; `routing_key` as "task.multi". [any] */
-int event_envelope(struct slice body, const char *exchange, const char *routing_key,
-		   const char *hostname, struct buf *out, struct err *err) must_check;
+/* The envelope of one event, or of an array of them; `routing_key` as "task.multi"; `serializer`
+ * json or auth. [any] */
+int event_envelope(const char *serializer, struct slice body, const char *exchange,
+		   const char *routing_key, const char *hostname, struct buf *out,
+		   struct err *err) must_check;
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * message.h: one task message of Celery: protocol 2 inside kombu's virtual envelope
  * (celery/app/amqp.py, kombu/transport/virtual/base.py). Protocol 1 is read too, and looks the same
- * afterwards. Bodies may be JSON, YAML or MessagePack, compressed or not; the values in them are
- * JSON (json.h), and what JSON has no type for is as kombu writes it there (typed.h).
+ * afterwards. Bodies may be JSON, YAML or MessagePack, compressed or not, signed or not
+ * (security.h); the values in them are JSON (json.h), and what JSON has no type for is as kombu
+ * writes it there (typed.h).
  *
  * Pure: bytes in, structure out, and back. Nothing here touches a broker. A message belongs to one
  * thread at a time.
@@ -24,6 +25,7 @@ enum message_verdict {
 				the dead letters */
 	MESSAGE_DISALLOWED,  /* pickle, or a content type that is not accepted: rejected, nothing
 				stored */
+	MESSAGE_UNTRUSTED,   /* not signed by anybody who may: likewise */
 	MESSAGE_INVALID /* decoded, but not a task: no `task` or `id`, args not a list …: to the
 			   dead letters */
 };
@@ -50,6 +52,7 @@ struct message {
 	usec_t eta, expires;		    /* wall, 0 = none */
 	usec_t time_limit, soft_time_limit; /* 0 = default */
 	int ignore_result;		    /* -1 not said, 0, 1 */
+	const char *signer;		    /* id of the certificate that signed it, or NULL */
 	bool redelivered;		    /* a worker that had it before did not settle it */
 	json_t *root;			    /* owns everything above */
 	json_t *body;			    /* likewise */
@@ -97,7 +100,7 @@ struct message_out {
 	const json_t *stamped_headers, *stamps;	    /* array and object, or NULL */
 	const char *reply_to;			    /* NULL = "" */
 	const char *origin;			    /* "gen123@host", or NULL: this process */
-	const char *serializer;			    /* name or MIME type; NULL = json */
+	const char *serializer;			    /* name or MIME type; NULL = task_serializer */
 	const char *compression;		    /* alias or MIME type; NULL = none */
 	int64_t retries, replaced_task_nesting;
 	int priority;

@@ -12,8 +12,15 @@
 #include "err.h"
 #include "settings.h"
 
-/* Something that any value can be written by: pickle is not, and raw knows only strings. */
+/* Something that any value can be written by: pickle is not, and raw knows only strings. auth is
+ * once serial_open has read the keys. */
 bool serial_known(const char *serializer);
+/* Once, before anything is read or written: what task_serializer says, and the keys and
+ * certificates of signed messages where any setting names auth (security.h). Then
+ * serial_check_accept. ERR_INVALID names the setting. [init] */
+int serial_open(const struct settings *s, struct buf *notes, struct err *err) must_check;
+/* What messages are written by that name no serializer. */
+const char *serial_of_tasks(void);
 /* Whether accept_content and result_accept_content name what there is. Appends a line to `notes`
  * for each name that is known and refused all the same. ERR_INVALID for one that nobody knows, and
  * for an accept_content of which nothing is left. Pure. */

@@ -62,6 +62,11 @@ struct settings {
 	bool task_store_errors_even_if_ignored;
 	bool result_extended;
 	const char *result_serializer, *result_compression; /* compression: "" = none */
+	const char *task_serializer, *event_serializer;	    /* event: json | auth */
+	const char *security_key, *security_key_password;   /* for auth; paths, and of the key */
+	const char *security_certificate, *security_cert_store;
+	const char *security_digest;
+	const char *security_form;	       /* 5.5 | 5.4: Celery's, of what we sign */
 	struct str_list result_accept_content; /* empty: whatever result_serializer says */
 	bool result_pickle; /* of a database backend: as Celery up to 5.6 reads it */
 	const char *database_table_names, *database_table_schemas; /* JSON objects, "" = none */

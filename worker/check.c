@@ -212,7 +212,7 @@ static int check_autoscale(const struct settings *s, struct err *err)
 static int check_content(const struct settings *s, struct err *err)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	int rc = serial_check_accept(s, &notes, err);
+	int rc = serial_open(s, &notes, err);
 
 	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
 		printf("note  %-12s %.*s\n", "messages", (int)strcspn(line, "\n"), line);
@@ -259,10 +259,10 @@ static void check_settings(const struct settings *s, int *failures)
 		const char *what;
 		int (*check)(const struct settings *s, struct err *err);
 	} parts[] = {
-		{"queues", broker_check_queues}, {"messages", check_content},
-		{"results", backend_check},	 {"autoscale", check_autoscale},
-		{"secrets", check_secrets},	 {"plugins", check_plugins},
-		{"policy", check_policy},	 {"metrics", metrics_check},
+		{"queues", broker_check_queues}, {"results", backend_check},
+		{"autoscale", check_autoscale},	 {"secrets", check_secrets},
+		{"plugins", check_plugins},	 {"policy", check_policy},
+		{"metrics", metrics_check},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -276,7 +276,10 @@ static void check_settings(const struct settings *s, int *failures)
 int check_run(const struct settings *s)
 {
 	int failures = 0;
+	struct err err = {0};
 
+	if (check_content(s, &err) < 0)
+		verdict("messages", &err, "", &failures);
 	check_brokers(s, &failures);
 	check_backend(s, &failures);
 	check_store(s, &failures);

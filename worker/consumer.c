@@ -14,6 +14,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "record.h"
 #include "route.h"
 #include "worker.h"
 
@@ -82,6 +83,12 @@ struct request *consumer_decode(struct worker *w, struct delivery *d)
 	case MESSAGE_DISALLOWED:
 		log_error("Refusing to deserialize disabled content: %s (task %s[%s])", err.msg,
 			  name, id);
+		record_refused(w, d->queue, id, name, err.msg);
+		break;
+	case MESSAGE_UNTRUSTED:
+		log_error("Refusing a message that is not trusted: %s (task %s[%s])", err.msg, name,
+			  id);
+		record_refused(w, d->queue, id, name, err.msg);
 		break;
 	case MESSAGE_INVALID:
 		log_error("Received invalid task message: %s (task %s[%s])", err.msg, name, id);

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "mem.h"
 #include "panel.h"
+#include "record.h"
 #include "worker.h"
 
 #define TICK		 (1 * USEC_PER_SEC)
@@ -63,9 +64,11 @@ static void serve(struct worker *w, const char *data, size_t len)
 	_cleanup_json_ json_t *value = NULL;
 	struct err err = {0};
 
-	if (control_decode(data, len, w->settings.worker_hostname, w->panel.reply_exchange, &r,
-			   &err) < 0) {
+	if (control_decode(data, len, &w->settings.accept_content, w->settings.worker_hostname,
+			   w->panel.reply_exchange, &r, &err) < 0) {
 		log_error("control: a message is refused: %s", err.msg);
+		if (err.code == ERR_DENIED)
+			record_refused(w, "control", NULL, NULL, err.msg);
 		return;
 	}
 	lamport_adjust(&w->clock, r.clock);

@@ -104,8 +104,8 @@ static void publish(struct worker *w, const char *routing_key, struct slice body
 	_cleanup_buf_ struct buf envelope = BUF_INIT(BOUND_REDIS_COMMAND);
 	struct err err = {0};
 
-	if (event_envelope(body, w->settings.event_exchange, routing_key,
-			   w->settings.worker_hostname, &envelope, &err) < 0) {
+	if (event_envelope(w->settings.event_serializer, body, w->settings.event_exchange,
+			   routing_key, w->settings.worker_hostname, &envelope, &err) < 0) {
 		log_debug("event not sent: %s", err.msg);
 		return;
 	}

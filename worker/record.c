@@ -112,3 +112,18 @@ void record_login(void *worker, const char *service, const char *where, const ch
 
 	audit_write(w->audit, &event);
 }
+
+void record_refused(struct worker *w, const char *from, const char *id, const char *task,
+		    const char *why)
+{
+	const struct audit_event event = {.decision = "deny",
+					  .kind = "message",
+					  .tool = or_null(task),
+					  .target = from,
+					  .task = or_null(id),
+					  .actor = w->settings.worker_hostname,
+					  .reason = why,
+					  .duration = USEC_NEVER};
+
+	audit_write(w->audit, &event);
+}

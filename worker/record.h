@@ -16,6 +16,10 @@ void record_exec(const struct task_ctx *ctx, const char *container, bool again);
 
 /* An engine_event_fn: a container was made or removed, or could not be. `worker`: struct worker. */
 void record_container(void *worker, const struct engine_event *event);
+/* A message that is not trusted: of a type that is refused, or signed by nobody who may. `from`: a
+ * queue, or "control"; `id` and `task` as far as it says, or NULL. */
+void record_refused(struct worker *w, const char *from, const char *id, const char *task,
+		    const char *why);
 /* A login_refused_fn: a service did not take our credentials. Likewise. */
 void record_login(void *worker, const char *service, const char *where, const char *reason,
 		  uint64_t times);

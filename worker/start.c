@@ -35,7 +35,7 @@ static int open_backend(struct worker *w, struct err *err)
 static int check_accept(const struct settings *s, struct err *err)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
-	int rc = serial_check_accept(s, &notes, err);
+	int rc = serial_open(s, &notes, err);
 
 	for (const char *line = notes.data; *line != '\0'; line += strcspn(line, "\n") + 1)
 		log_warning("%.*s", (int)strcspn(line, "\n"), line);

@@ -77,7 +77,7 @@ static int take_settings(struct backend *b, const struct settings *s, struct err
 	b->accept = &s->result_accept_content;
 	if (!serial_known(b->serializer))
 		return err_set(err, ERR_INVALID,
-			       "result_serializer: %.40s is not one of json, yaml, msgpack",
+			       "result_serializer: %.40s is not one of json, yaml, msgpack, auth",
 			       b->serializer);
 	if (compression[0] == '\0')
 		return 0;

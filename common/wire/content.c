@@ -9,17 +9,25 @@
 #include <string.h>
 #include <strings.h>
 
-#define SIGNED "auth" /* the serializer of signed messages: celery/security */
+#include "security.h"
 
 static const struct content_type g_content_types[] = {
 	{"json", "application/json", "utf-8", json_body_read, json_body_write, false, false},
 	{"yaml", "application/x-yaml", "utf-8", yaml_read, yaml_write, false, false},
 	{"msgpack", "application/x-msgpack", "binary", msgpack_read, msgpack_write, false, false},
+	/* As in Celery, once there are keys it is what data means. */
+	{"auth", "application/data", "utf-8", auth_read, auth_write, true, false},
 	{"raw", "application/data", "binary", raw_read, raw_write, true, false},
 	{"application/text", "application/text", "utf-8", raw_read, raw_write, true, false},
 	{"text/plain", "text/plain", "utf-8", raw_read, raw_write, false, false},
 	{"pickle", "application/x-python-serialize", "binary", NULL, NULL, false, true},
 };
+
+/* Signed messages are known only to those who have keys. */
+static bool in_force(const struct content_type *t)
+{
+	return t->read != auth_read || security_is_open();
+}
 
 static bool listed(const struct str_list *accept, const char *name)
 {
@@ -46,7 +54,8 @@ const struct content_type *content_find(const char *name)
 	for (size_t i = 0; i < ARRAY_LEN(g_content_types); i++) {
 		const struct content_type *t = &g_content_types[i];
 
-		if (t->write != NULL && (strcmp(t->name, name) == 0 || strcmp(t->mime, name) == 0))
+		if (t->write != NULL && in_force(t) &&
+		    (strcmp(t->name, name) == 0 || strcmp(t->mime, name) == 0))
 			return t;
 	}
 	return NULL;
@@ -60,13 +69,13 @@ bool content_refused(const char *name)
 		if (t->refused && (strcmp(t->name, name) == 0 || strcmp(t->mime, name) == 0))
 			return true;
 	}
-	return strcmp(name, SIGNED) == 0;
+	return false;
 }
 
 static const struct content_type *find_mime(const char *mime)
 {
 	for (size_t i = 0; i < ARRAY_LEN(g_content_types); i++) {
-		if (strcmp(g_content_types[i].mime, mime) == 0)
+		if (in_force(&g_content_types[i]) && strcmp(g_content_types[i].mime, mime) == 0)
 			return &g_content_types[i];
 	}
 	return NULL;
@@ -89,12 +98,6 @@ enum message_verdict content_check(const char *mime, const char *encoding,
 			      "Refusing to deserialize disabled content of type %s (%s)", t->name,
 			      t->mime);
 		return MESSAGE_DISALLOWED;
-	}
-	/* Signed messages look like data. */
-	if (strcmp(t->name, "raw") == 0 && listed(accept, SIGNED)) {
-		(void)err_set(err, ERR_UNSUPPORTED,
-			      "signed messages (auth) cannot be read by this build");
-		return MESSAGE_INVALID;
 	}
 	if (!readable_encoding(encoding)) {
 		(void)err_set(err, ERR_UNSUPPORTED, "content-encoding \"%.40s\" is not supported",

@@ -31,12 +31,19 @@ struct content_type {
 enum message_verdict content_check(const char *mime, const char *encoding,
 				   const struct str_list *accept, const struct content_type **ret,
 				   struct err *err) must_check;
-/* Whether it is the name or MIME type of what is never read: pickle, signed messages. */
+/* Whether it is the name or MIME type of what is never read: pickle. */
 bool content_refused(const char *name);
 /* The row to write by, by name or MIME type; NULL when nothing is written so. */
 const struct content_type *content_find(const char *name);
 
-content_read_fn json_body_read, yaml_read, msgpack_read, raw_read;
-content_write_fn json_body_write, yaml_write, msgpack_write, raw_write;
+content_read_fn json_body_read, yaml_read, msgpack_read, raw_read, auth_read;
+content_write_fn json_body_write, yaml_write, msgpack_write, raw_write, auth_write;
+
+/* As auth_read, and who signed (borrowed for the life of the process), set when the signature is
+ * good. ERR_DENIED: nobody who may; ERR_UNSUPPORTED: signed, but of a type that is not read. */
+int auth_open(const char *data, size_t len, json_t **ret, const char **ret_signer,
+	      struct err *err) must_check;
+/* Signs JSON text: appends the body. */
+int auth_wrap(struct slice body, struct buf *out, struct err *err) must_check;
 
 #endif

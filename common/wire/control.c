@@ -6,14 +6,17 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "content.h"
 #include "json.h"
 #include "wire.h"
 
 /* Reads envelope and body into r->root. */
-static int open_request(const char *data, size_t len, struct control_request *r, struct err *err)
+static int open_request(const char *data, size_t len, const struct str_list *accept,
+			struct control_request *r, struct err *err)
 {
 	_cleanup_(envelope_done) struct envelope e = {0};
 	_cleanup_buf_ struct buf bytes = BUF_INIT(BOUND_CONTROL_BYTES);
+	const struct content_type *type = NULL;
 	const json_t *compression;
 	int rc;
 
@@ -23,17 +26,16 @@ static int open_request(const char *data, size_t len, struct control_request *r,
 	rc = envelope_parse(data, len, &e, err);
 	if (rc < 0)
 		return rc;
-	if (strcmp(e.content_type, "application/json") != 0)
-		return err_set(err, ERR_DENIED,
-			       "Refusing to deserialize disabled content of type %.80s",
-			       e.content_type);
+	if (content_check(e.content_type, e.content_encoding, accept, &type, err) != MESSAGE_OK)
+		return -err->code;
+	r->is_signed = type->read == auth_read;
 	compression = json_member(e.headers, "compression");
 	if (json_string_length(compression) > 0)
 		return err_set(err, ERR_UNSUPPORTED, "a control message that is compressed");
 	rc = envelope_take_body(&e, &bytes, err);
 	if (rc < 0)
 		return rc;
-	rc = json_load_python(bytes.data, bytes.len, &r->root, err);
+	rc = type->read(bytes.data, bytes.len, &r->root, err);
 	if (rc < 0)
 		return err_wrap(err, "body");
 	if (!json_is_object(r->root))
@@ -131,11 +133,11 @@ static int read_fields(const char *node, const char *reply_exchange, struct cont
 	return read_reply_to(r->root, reply_exchange, r, err);
 }
 
-int control_decode(const char *data, size_t len, const char *node, const char *reply_exchange,
-		   struct control_request *ret, struct err *err)
+int control_decode(const char *data, size_t len, const struct str_list *accept, const char *node,
+		   const char *reply_exchange, struct control_request *ret, struct err *err)
 {
 	struct control_request r = {0};
-	int rc = open_request(data, len, &r, err);
+	int rc = open_request(data, len, accept, &r, err);
 
 	if (rc == 0)
 		rc = read_fields(node, reply_exchange, &r, err);
@@ -166,10 +168,9 @@ int control_encode_reply(const struct control_request *r, const char *node, cons
 
 	if (headers == NULL || properties == NULL || body == NULL)
 		return err_set(err, ERR_INVALID, "a name in a reply is not UTF-8");
-	json_dump_python(body, &bytes);
-	rc = buf_status(&bytes, err);
+	rc = (r->is_signed ? auth_write : json_body_write)(body, &bytes, err);
 	if (rc < 0)
 		return err_wrap(err, "reply to %s", r->method);
-	return envelope_write("application/json", headers, properties,
-			      (struct slice){bytes.data, bytes.len}, out, err);
+	return envelope_write(r->is_signed ? "application/data" : "application/json", headers,
+			      properties, (struct slice){bytes.data, bytes.len}, out, err);
 }

@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bounds.h"
 #include "clock.h"
+#include "content.h"
 #include "json.h"
 #include "wire.h"
 
@@ -111,15 +113,23 @@ void event_end(struct buf *out)
 	buf_append_char(out, '}');
 }
 
-int event_envelope(struct slice body, const char *exchange, const char *routing_key,
-		   const char *hostname, struct buf *out, struct err *err)
+int event_envelope(const char *serializer, struct slice body, const char *exchange,
+		   const char *routing_key, const char *hostname, struct buf *out, struct err *err)
 {
 	_cleanup_json_ json_t *headers = json_pack("{s:s}", "hostname", hostname);
 	_cleanup_json_ json_t *properties =
 		json_pack("{s:i, s:{s:s, s:s}, s:i}", "delivery_mode", 1, "delivery_info",
 			  "exchange", exchange, "routing_key", routing_key, "priority", 0);
 
+	_cleanup_buf_ struct buf signed_body = BUF_INIT(BOUND_BODY_BYTES);
+	int rc;
+
 	if (headers == NULL || properties == NULL)
 		return err_set(err, ERR_INVALID, "a name in an event is not UTF-8");
-	return envelope_write("application/json", headers, properties, body, out, err);
+	if (strcmp(serializer, "auth") != 0)
+		return envelope_write("application/json", headers, properties, body, out, err);
+	rc = auth_wrap(body, &signed_body, err);
+	return rc < 0 ? rc
+		      : envelope_write("application/data", headers, properties,
+				       (struct slice){signed_body.data, signed_body.len}, out, err);
 }

@@ -108,6 +108,17 @@ static int body_bytes(struct envelope *e, struct message *m, struct buf *out, st
 	return c->read((struct slice){packed.data, packed.len}, out, err);
 }
 
+static enum message_verdict open_signed(struct message *m, struct slice bytes, struct err *err)
+{
+	int rc = auth_open(bytes.data, bytes.len, &m->body, &m->signer, err);
+
+	if (rc == 0)
+		return MESSAGE_OK;
+	if (m->signer == NULL)
+		return MESSAGE_UNTRUSTED;
+	return rc == -ERR_UNSUPPORTED ? MESSAGE_DISALLOWED : MESSAGE_UNDECODABLE;
+}
+
 /* Fills m->body. */
 static enum message_verdict open_body(struct envelope *e, const struct str_list *accept,
 				      struct message *m, struct err *err)
@@ -120,12 +131,16 @@ static enum message_verdict open_body(struct envelope *e, const struct str_list 
 	if (verdict != MESSAGE_OK)
 		return verdict;
 	m->serializer = type->name;
-	if (body_bytes(e, m, &bytes, err) < 0 ||
-	    type->read(bytes.data, bytes.len, &m->body, err) < 0) {
+	if (body_bytes(e, m, &bytes, err) < 0) {
 		(void)err_wrap(err, "body");
 		return MESSAGE_UNDECODABLE;
 	}
-	return MESSAGE_OK;
+	if (type->read == auth_read)
+		return open_signed(m, (struct slice){bytes.data, bytes.len}, err);
+	if (type->read(bytes.data, bytes.len, &m->body, err) == 0)
+		return MESSAGE_OK;
+	(void)err_wrap(err, "body");
+	return MESSAGE_UNDECODABLE;
 }
 
 enum message_verdict message_decode(const char *data, size_t len, const struct str_list *accept,

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "mem.h"
 #include "message.h"
+#include "serial.h"
 #include "wire.h"
 
 #define HOST_SIZE 256
@@ -197,7 +198,7 @@ static int compress(const struct compression *c, struct buf *body, json_t *heade
 static int check(const struct message_out *m, const struct content_type **ret_type,
 		 const struct compression **ret_compression, struct err *err)
 {
-	const char *serializer = m->serializer ? m->serializer : "json";
+	const char *serializer = m->serializer ? m->serializer : serial_of_tasks();
 
 	if ((m->args && !json_is_array(m->args)) || (m->kwargs && !json_is_object(m->kwargs)) ||
 	    (m->headers && !json_is_object(m->headers)))

@@ -118,6 +118,27 @@ def send_v1(app):
     app.amqp.__dict__.pop("create_task_message", None)
 
 
+def send_auth(app, tmp, target):
+    """Signed. The certificate stays beside the recording, its key does not. Comes last: from here on nothing else is read."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from celery.security import setup_security
+
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Gr\u00fcn & Co"),
+                      x509.NameAttribute(x509.NameOID.COMMON_NAME, f"recorded by {celery.__version__}")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(
+        2**70 + 4711).not_valid_before(datetime.datetime(2026, 1, 1)).not_valid_after(datetime.datetime(2096, 1, 1)).sign(
+        key, hashes.SHA256())
+    (target / "auth.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    pathlib.Path(f"{tmp}/key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    app.conf.update(task_serializer="auth", accept_content=["auth"])
+    setup_security(key=f"{tmp}/key", cert=str(target / "auth.pem"), store=str(target / "auth.pem"), digest="sha256", app=app)
+    app.send_task("celeriac.echo", args=["hello"], kwargs={"k": "gr\u00fc\u00df"}, task_id=ID % 23)
+
+
 @contextlib.contextmanager
 def private_redis(tmp):
     """A server of its own: its socket's path, and a connection."""
@@ -151,13 +172,14 @@ def main():
         senders.update({"beat": lambda app, _: send_beat(app), "typed": lambda app, _: send_typed(app)})
         senders.update({name: send_body for name in BODIES})
         senders["v1"] = lambda app, _: send_v1(app)
+        senders["auth"] = lambda app, _: send_auth(app, tmp, target)
         only = sys.argv[2:]
         for name, sender in senders.items():
             if only and name not in only:
                 continue
             try:
                 sender(app, name)
-            except (KeyError, kombu.exceptions.SerializerNotInstalled) as error:
+            except (KeyError, ImportError, kombu.exceptions.SerializerNotInstalled) as error:
                 print(f"{name}: not with this interpreter ({error!r})")
                 continue
             keys = [k for k in db.keys() if db.type(k) == b"list"]

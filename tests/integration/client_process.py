@@ -10,6 +10,11 @@ from asking import asking
 request = json.load(sys.stdin)
 app = celery.Celery(broker=request["url"], backend=asking(request.get("backend") or request["url"]))
 app.conf.update(request.get("conf", {}))
+if "signed" in request:
+    app.setup_security()
+if "ping" in request:
+    json.dump(app.control.ping(timeout=request["seconds"], limit=1), sys.stdout)
+    sys.exit()
 results = [
     app.send_task(name, args=args, kwargs=kwargs, **options) for name, args, kwargs, options in request["requests"]
 ] + [app.AsyncResult(celery.signature(canvas, app=app).apply_async().id) for canvas in request.get("canvases", [])]

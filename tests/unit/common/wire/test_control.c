@@ -17,6 +17,9 @@
 #define NODE  "celery@a"
 #define REPLY "reply.celery.pidbox"
 
+static char g_json[] = "json";
+static char *g_accepted[] = {g_json};
+static const struct str_list g_accept = {g_accepted, 1};
 static struct err g_err;
 
 /* The envelope of `body`, as kombu 5 writes it. */
@@ -39,7 +42,7 @@ static int decode(const char *body, struct control_request *ret)
 
 	wrap(body, "application/json", &text);
 	g_err = (struct err){0};
-	return control_decode(text.data, text.len, NODE, REPLY, ret, &g_err);
+	return control_decode(text.data, text.len, &g_accept, NODE, REPLY, ret, &g_err);
 }
 
 START_TEST(test_request)
@@ -127,7 +130,8 @@ START_TEST(test_only_json_and_not_too_big)
 	struct control_request r;
 
 	wrap("{\"method\": \"ping\"}", "application/x-python-serialize", &text);
-	ck_assert_int_eq(control_decode(text.data, text.len, NODE, REPLY, &r, &g_err), -ERR_DENIED);
+	ck_assert_int_eq(control_decode(text.data, text.len, &g_accept, NODE, REPLY, &r, &g_err),
+			 -ERR_DENIED);
 	for (int i = 0; i < 3000; i++) {
 		buf_append_char(&body, '[');
 	}
@@ -140,7 +144,8 @@ START_TEST(test_only_json_and_not_too_big)
 	buf_append_str(&body, "\"}");
 	ck_assert_int_eq(decode(body.data, &r), -ERR_TOOBIG);
 	for (size_t len = 0; len < text.len; len++) {
-		ck_assert_int_lt(control_decode(text.data, len, NODE, REPLY, &r, &g_err), 0);
+		ck_assert_int_lt(control_decode(text.data, len, &g_accept, NODE, REPLY, &r, &g_err),
+				 0);
 	}
 }
 END_TEST
@@ -275,7 +280,7 @@ START_TEST(test_event)
 	ck_assert_str_eq(json_member_str(event, "uuid"), "i\"d\n");
 	ck_assert(json_is_real(json_member(event, "timestamp")));
 	ck_assert_int_eq(json_integer_value(json_member(event, "clock")), 5);
-	ck_assert_int_eq(event_envelope((struct slice){text.data, text.len}, "celeryev",
+	ck_assert_int_eq(event_envelope("json", (struct slice){text.data, text.len}, "celeryev",
 					"task.received", NODE, &envelope, &g_err),
 			 0);
 	ck_assert_int_eq(json_load_strict(envelope.data, envelope.len, &outer, &g_err), 0);
