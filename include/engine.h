@@ -274,7 +274,7 @@ int engine_deliver_agent(struct engine *e, const char *image, const void *agent,
 #define ENGINE_PACKAGE_DIR    "/package"
 #define ENGINE_PACKAGE_PLACE  "/package/p" /* what who fills it may write */
 #define ENGINE_PACKAGE_PREFIX "celeriac-package-"
-/* Sees to the volume; *ret_made: it was not there. */
+/* Sees to the volume; *ret_made: it was not there. ERR_DENIED: there are BOUND_PACKAGE_VOLUMES. */
 int engine_package_volume(struct engine *e, const char *volume, bool *ret_made,
 			  struct err *err) must_check;
 bool engine_package_exists(struct engine *e, const char *volume);

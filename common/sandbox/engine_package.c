@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bounds.h"
 #include "docker_tar.h"
+#include "mem.h"
 
 #define PLACE "p"
 #define SEAL  "whole"
@@ -36,6 +38,54 @@ static int look(struct engine *e, const char *volume, json_t **ret, struct err *
 	return engine_call(e, "GET", path, NULL, ENGINE_LIMIT_LOOK, ret, err);
 }
 
+/* How many there are. Several workers that count at one moment may come to a few more. */
+static int count(struct engine *e, size_t *ret, struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(2048);
+	_cleanup_json_ json_t *reply = NULL;
+	_cleanup_free_ char *filter =
+		xasprintf("{\"label\":[\"" ENGINE_LABEL_PREFIX
+			  "role=package\",\"" ENGINE_LABEL_PREFIX "instance=%s\"]}",
+			  e->instance);
+	size_t i;
+	json_t *volume;
+	int rc;
+
+	buf_append_str(&path, "/volumes?filters=");
+	engine_encode(filter, "", &path);
+	rc = buf_status(&path, err);
+	if (rc == 0)
+		rc = engine_call(e, "GET", path.data, NULL, ENGINE_LIMIT_LOOK, &reply, err);
+	if (rc < 0)
+		return rc;
+	*ret = 0;
+	/* the filter is the engine's, or a proxy's; what is ours we decide ourselves */
+	json_array_foreach(json_member(reply, "Volumes"), i, volume)
+	{
+		const json_t *labels = json_member(volume, "Labels");
+
+		*ret += strcmp(engine_label(labels, "instance"), e->instance) == 0 &&
+			strcmp(engine_label(labels, "role"), "package") == 0;
+	}
+	return 0;
+}
+
+static int check_room(struct engine *e, struct err *err)
+{
+	size_t n = 0;
+	int rc = count(e, &n, err);
+
+	if (rc < 0)
+		return rc;
+	if (n < BOUND_PACKAGE_VOLUMES)
+		return 0;
+	return err_set(
+		err, ERR_DENIED,
+		"there are %zu volumes of packages on the engine already, %d at most; those that "
+		"no container has go within a day, or by `docker volume rm`",
+		n, BOUND_PACKAGE_VOLUMES);
+}
+
 int engine_package_volume(struct engine *e, const char *volume, bool *ret_made, struct err *err)
 {
 	_cleanup_json_ json_t *there = NULL;
@@ -50,6 +100,11 @@ int engine_package_volume(struct engine *e, const char *volume, bool *ret_made, 
 			       e->instance);
 	if (rc != -ERR_NOTFOUND)
 		return rc;
+	rc = check_room(e, err);
+	if (rc < 0) {
+		*ret_made = false;
+		return rc;
+	}
 	_cleanup_json_ json_t *body = json_pack(
 		"{s:s, s:s, s:{s:s, s:s}}", "Name", volume, "Driver", "local", "Labels",
 		ENGINE_LABEL_PREFIX "role", "package", ENGINE_LABEL_PREFIX "instance", e->instance);

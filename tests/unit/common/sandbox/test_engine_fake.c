@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bounds.h"
+#include "buf.h"
 #include "clock.h"
 #include "common/sandbox/engine_internal.h"
 #include "tests/unit/http_fixture.h"
@@ -303,6 +305,48 @@ START_TEST(test_attach)
 }
 END_TEST
 
+/* As many volumes of packages as there may be: those of others do not count. */
+START_TEST(test_package_volumes)
+{
+	static char full[BOUND_PACKAGE_VOLUMES * 200], others[sizeof(full)];
+	const char *const owners[] = {"mine", "another"};
+	char *const texts[] = {full, others};
+	bool made = true;
+
+	for (size_t t = 0; t < 2; t++) {
+		struct buf b = BUF_INIT(sizeof(full));
+
+		buf_append_str(&b, "HTTP/1.1 200 X\r\n\r\n{\"Volumes\":[");
+		for (size_t i = 0; i < BOUND_PACKAGE_VOLUMES; i++)
+			buf_appendf(&b,
+				    "%s{\"Name\":\"celeriac-package-%zu\",\"Labels\":{\"celeriac."
+				    "role\":\"package\",\"celeriac.instance\":\"%s\"}}",
+				    i ? "," : "", i, i ? "mine" : owners[t]);
+		buf_append_str(&b, "]}");
+		ck_assert(!b.failed);
+		memcpy(texts[t], b.data, b.len);
+		buf_done(&b);
+	}
+	HTTP_RUN(PING("1.41"), MESSAGE("404", "no such volume"), {full, CLOSE, 0},
+		 MESSAGE("404", "no such volume"), {others, CLOSE, 0},
+		 SAYS("201", "{\"Name\":\"celeriac-package-x\"}"),
+		 SAYS("200", "{\"Name\":\"celeriac-package-x\",\"Labels\":{\"celeriac.instance\":"
+			     "\"mine\"}}"));
+	connect_engine();
+	ck_assert_int_eq(engine_package_volume(g_engine, "celeriac-package-x", &made, &g_err),
+			 -ERR_DENIED);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "there are 64 volumes of packages"));
+	ck_assert(!made);
+	ck_assert(!http_fixture_asked("POST "));
+	ck_assert_int_eq(engine_package_volume(g_engine, "celeriac-package-x", &made, &g_err), 0);
+	ck_assert(made);
+	/* one that is there is used, however many there are */
+	ck_assert_int_eq(engine_package_volume(g_engine, "celeriac-package-x", &made, &g_err), 0);
+	ck_assert(!made);
+	ck_assert_uint_eq(http_fixture_requests(), 7);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine_fake");
@@ -327,6 +371,7 @@ int main(void)
 	tcase_add_test(t, test_start_and_kill);
 	tcase_add_test(t, test_monstrous_answers);
 	tcase_add_test(t, test_attach);
+	tcase_add_test(t, test_package_volumes);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
