@@ -26,6 +26,8 @@
 #define AGENT_EXIT_MS	 10    /* and, with that finished, exit */
 #define AGENT_KILL_MS	 3000  /* rounds of killing */
 #define AGENT_SEND_MS	 30000 /* a worker that does not read */
+#define AGENT_LINGER_MS	 3     /* what a run says may wait for more of it so long, … */
+#define AGENT_LINGER	 16384 /* … unless it is so many bytes */
 #define AGENT_RESET_MS	 20000 /* emptying the output directory */
 #define AGENT_NOTE_MS	 10000 /* looking for the new files of a run that nobody has asked for */
 #define AGENT_KEPT_RUNS	 8     /* ended runs that nobody has acknowledged, … */
@@ -175,6 +177,7 @@ struct agent {
 	size_t queue_begin, queue_len;
 	bool stalled; /* the worker did not read for AGENT_SEND_MS */
 	bool corked;  /* what is queued goes out together with what follows */
+	usec_t due;   /* when what is queued goes out at the latest; 0 = as soon as it can */
 	struct run run;
 	struct kept *kept; /* last ended first */
 	struct proxy proxy;
@@ -195,6 +198,10 @@ void control_read(struct agent *a);
 void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_t run,
 		  const void *data, size_t len);
 void control_flush(struct agent *a);
+/* For poll, in ms: until what lingers has to go out; -1 = nothing does. */
+int control_timeout(const struct agent *a);
+/* Sends what has lingered for long enough. */
+void control_tick(struct agent *a);
 /* Frames that belong together, in one piece as far as there is room. */
 void control_cork(struct agent *a);
 void control_uncork(struct agent *a);

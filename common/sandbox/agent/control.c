@@ -12,6 +12,7 @@ void control_flush(struct agent *a)
 {
 	ssize_t n;
 
+	a->due = 0;
 	while (a->queue_len > 0) {
 		n = write(a->control_out, a->queue + a->queue_begin, a->queue_len);
 		if (n < 0 && errno == EINTR)
@@ -26,6 +27,21 @@ void control_flush(struct agent *a)
 		a->queue_len -= (size_t)n;
 		a->stalled = false;
 	}
+}
+
+int control_timeout(const struct agent *a)
+{
+	usec_t left = a->due - now_mono();
+
+	if (a->queue_len == 0 || a->due == 0)
+		return -1;
+	return left <= 0 ? 0 : (int)(left / USEC_PER_MSEC) + 1;
+}
+
+void control_tick(struct agent *a)
+{
+	if (a->queue_len > 0 && a->due > 0 && now_mono() >= a->due)
+		control_flush(a);
 }
 
 static size_t room(const struct agent *a)
@@ -67,10 +83,31 @@ static void append(struct agent *a, const void *data, size_t len)
 	a->queue_len += len;
 }
 
+/*
+ * Every piece that goes out wakes the engine's shim, the engine and the worker. Most runs are over
+ * before anybody could have seen what they say at first: that goes out with their end.
+ */
+static bool may_linger(const struct agent *a, enum frame_type type)
+{
+	return (type == FRAME_STARTED || type == FRAME_STDOUT || type == FRAME_STDERR) &&
+	       a->queue_len < AGENT_LINGER;
+}
+
+static void go_out(struct agent *a, enum frame_type type, bool alone)
+{
+	if (a->corked)
+		return;
+	if (!may_linger(a, type) || (!alone && a->due == 0))
+		control_flush(a);
+	else if (alone)
+		a->due = now_mono() + AGENT_LINGER_MS * USEC_PER_MSEC;
+}
+
 void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_t run,
 		  const void *data, size_t len)
 {
 	unsigned char header[FRAME_HEADER];
+	bool alone = a->queue_len == 0;
 
 	if (room(a) < FRAME_HEADER + len && !wait_for_room(a, FRAME_HEADER + len))
 		return;
@@ -78,8 +115,7 @@ void control_send(struct agent *a, enum frame_type type, unsigned flags, uint32_
 	append(a, header, sizeof(header));
 	if (len > 0)
 		append(a, data, len);
-	if (!a->corked)
-		control_flush(a);
+	go_out(a, type, alone);
 }
 
 void control_cork(struct agent *a)

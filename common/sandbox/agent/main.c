@@ -74,6 +74,13 @@ static bool seclude(struct agent *a)
 	return true;
 }
 
+static int timeout(const struct agent *a)
+{
+	int run = run_timeout(a), control = control_timeout(a);
+
+	return run < 0 || (control >= 0 && control < run) ? control : run;
+}
+
 /* What to wait for. A run's output is always taken: a slow worker does not slow it down. */
 static int wait_for(struct agent *a, struct pollfd *fds)
 {
@@ -82,7 +89,8 @@ static int wait_for(struct agent *a, struct pollfd *fds)
 	int n;
 
 	fds[0] = (struct pollfd){.fd = a->control_in, .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = a->queue_len > 0 ? a->control_out : -1, .events = POLLOUT};
+	fds[1] = (struct pollfd){.fd = a->queue_len > 0 && a->due == 0 ? a->control_out : -1,
+				 .events = POLLOUT};
 	fds[2] = (struct pollfd){.fd = a->signals, .events = POLLIN};
 	fds[3] = (struct pollfd){.fd = r->leader ? r->out.fd : -1, .events = POLLIN};
 	fds[4] = (struct pollfd){.fd = r->leader ? r->err.fd : -1, .events = POLLIN};
@@ -90,7 +98,7 @@ static int wait_for(struct agent *a, struct pollfd *fds)
 				 .events = POLLOUT};
 	python_watch(a, fds + 6);
 	count = OWN_FDS + proxy_poll(a, fds + OWN_FDS);
-	n = poll(fds, count, run_timeout(a));
+	n = poll(fds, count, timeout(a));
 	if (n >= 0 || errno != EINVAL)
 		return n;
 	/* A run has lowered our limit of descriptors, and poll takes no more than that. None of
@@ -110,6 +118,7 @@ static void loop(struct agent *a)
 			return;
 		if (fds[1].revents)
 			control_flush(a);
+		control_tick(a);
 		if (fds[3].revents)
 			capture_read(&a->run.out);
 		if (fds[4].revents)
