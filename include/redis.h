@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "tls.h"
 
 /* ---- replies: a tree owned by its root; children are borrowed ---- */
 struct redis_reply;
@@ -44,15 +45,6 @@ void redis_script_init(struct redis_script *s, const char *text);
 
 /* ---- how connections are made and kept: transport options and settings. Zero is the default ----
  */
-enum redis_verify { REDIS_VERIFY_REQUIRED, REDIS_VERIFY_OPTIONAL, REDIS_VERIFY_NONE };
-/* redis-py's ssl_* parameters. Strings are owned, NULL when not said. */
-struct redis_tls {
-	bool on;
-	enum redis_verify verify; /* "optional" is "required" for a client, as in Python */
-	bool any_host;		  /* ssl_check_hostname=false: the certificate may name another */
-	char *ca_certs, *ca_path; /* neither: the system's */
-	char *certfile, *keyfile, *password;
-};
 struct redis_tuning {
 	usec_t socket_timeout;	      /* for a reply that is owed; 0 = 5 s */
 	usec_t connect_timeout;	      /* 0 = whatever the caller has */
@@ -61,7 +53,7 @@ struct redis_tuning {
 	int keepalive[3];	      /* TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT; 0 = ours */
 	char *client_name;	      /* CLIENT SETNAME, instead of the caller's; or NULL */
 	char *user, *password;	      /* where the URL has none; or NULL */
-	struct redis_tls tls;	      /* broker_use_ssl, redis_backend_use_ssl */
+	struct tls_options tls;	      /* broker_use_ssl, redis_backend_use_ssl */
 	bool shuffle;		      /* failover_strategy: the further URLs in any order */
 	bool is_backend; /* Celery's rules of result_backend: rediss:// must say ssl_cert_reqs,
 			    redis:// has no ssl_* parameters */
@@ -69,16 +61,10 @@ struct redis_tuning {
 	char *master_name; /* or NULL */
 	int64_t min_other_sentinels;
 	char *sentinel_user, *sentinel_password; /* or NULL */
-	struct redis_tls sentinel_tls;
+	struct tls_options sentinel_tls;
 	usec_t sentinel_timeout; /* 0 = socket_timeout */
 };
 void redis_tuning_done(struct redis_tuning *t);
-/* Reads one ssl_* parameter, its name without "ssl_": false when there is none of that name.
- * ERR_INVALID names it, never its value when that is a secret. [init] */
-int redis_tls_set(struct redis_tls *t, const char *name, const char *value, bool *ret_known,
-		  struct err *err) must_check;
-/* Reads every file it names, as a connection will: ERR_INVALID names what cannot be used. [init] */
-int redis_tls_check(const struct redis_tls *t, struct err *err) must_check;
 
 /* ---- where it is ---- */
 /* One server, or one sentinel. */
@@ -88,7 +74,7 @@ struct redis_endpoint {
 	int port;
 	char *user, *password;
 	int db;
-	struct redis_tls tls;
+	struct tls_options tls;
 };
 /* Several servers, of which all connections use the same one (failover), or the sentinels that know
  * the master. Shared by all copies of an address. */

@@ -9,7 +9,7 @@
 #include "json.h"
 #include "mem.h"
 
-int option_tls_value(struct redis_tls *t, const char *name, const json_t *value, bool *ret_known,
+int option_tls_value(struct tls_options *t, const char *name, const json_t *value, bool *ret_known,
 		     struct err *err)
 {
 	char number[24];
@@ -28,11 +28,11 @@ int option_tls_value(struct redis_tls *t, const char *name, const json_t *value,
 	if (text == NULL)
 		return err_set(err, ERR_INVALID, "must be a string, not %s",
 			       option_json_kind(value));
-	return redis_tls_set(t, name + 4, text, ret_known, err);
+	return tls_option_set(t, name + 4, text, ret_known, err);
 }
 
 /* An object of ssl_* parameters. */
-static int take_use_ssl(const char *json, struct redis_tls *t, struct err *err)
+static int take_use_ssl(const char *json, struct tls_options *t, struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
 	const char *name;

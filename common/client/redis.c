@@ -17,20 +17,20 @@
  * -code. */
 static int give_up(struct redis *r, struct err *err)
 {
-	r->broken = true;
+	r->socket.broken = true;
 	return err_wrap(err, "%s", r->safe);
 }
 
 static int check_usable(const struct redis *r, struct err *err)
 {
-	if (r->broken)
+	if (r->socket.broken)
 		return err_set(err, ERR_CLOSED, "%s: the connection has failed before", r->safe);
 	return 0;
 }
 
 ssize_t redis_fill(struct redis *r, struct err *err)
 {
-	ssize_t n = redis_socket_read(r, r->data, sizeof(r->data), err);
+	ssize_t n = socket_read(&r->socket, r->data, sizeof(r->data), err);
 
 	if (n > 0) {
 		int rc = redis_reader_feed(r->reader, r->data, (size_t)n, err);
@@ -49,13 +49,13 @@ static int write_all(struct redis *r, const struct buf *data, usec_t deadline, s
 
 	while (done < data->len) {
 		struct iovec v = {.iov_base = data->data + done, .iov_len = data->len - done};
-		ssize_t n = redis_socket_write(r, &v, 1, err);
+		ssize_t n = socket_write(&r->socket, &v, 1, err);
 
 		if (n < 0)
 			return (int)n;
 		done += (size_t)n;
 		if (n == 0) {
-			int rc = redis_socket_wait(r, POLLIN | POLLOUT, deadline, err);
+			int rc = socket_wait(&r->socket, POLLIN | POLLOUT, deadline, err);
 			if (rc < 0)
 				return rc;
 			n = redis_fill(r, err);
@@ -78,7 +78,7 @@ static int read_reply(struct redis *r, usec_t deadline, struct redis_reply **ret
 		if (n < 0)
 			return (int)n;
 		if (n == 0) {
-			rc = redis_socket_wait(r, POLLIN, deadline, err);
+			rc = socket_wait(&r->socket, POLLIN, deadline, err);
 			if (rc < 0)
 				return rc;
 		}
@@ -176,7 +176,7 @@ int redis_send(struct redis *r, struct buf *commands, struct err *err)
 
 int redis_fd(const struct redis *r)
 {
-	return r->fd;
+	return r->socket.fd;
 }
 
 int redis_receive(struct redis *r, struct redis_reply **ret, struct err *err)
@@ -296,18 +296,26 @@ static int handshake(struct redis *r, const struct redis_endpoint *e, const char
 int redis_open_bare(struct redis_site *s, const struct redis_endpoint *e, usec_t deadline,
 		    int cancel_fd, struct redis **ret, struct err *err)
 {
+	const struct redis_tuning *t = &s->tuning;
+	struct socket_target target = {
+		.host = e->host,
+		.path = e->path,
+		.port = e->port,
+		.tls = &e->tls,
+		.keepalive = {.off = t->no_keepalive},
+	};
 	struct redis *r = xcalloc(1, sizeof(*r));
 	usec_t now;
 	int rc;
 
+	memcpy(target.keepalive.values, t->keepalive, sizeof(t->keepalive));
 	*r = (struct redis){
-		.fd = -1,
-		.cancel_fd = cancel_fd,
+		.socket = {.fd = -1, .cancel_fd = cancel_fd},
 		.site = redis_site_ref(s),
 		.safe = s->safe,
 		.reader = redis_reader_new(),
 	};
-	rc = redis_socket_connect(r, e, deadline, err);
+	rc = socket_connect(&r->socket, &target, deadline, err);
 	if (rc < 0) {
 		(void)give_up(r, err);
 		redis_close(r);
@@ -388,7 +396,7 @@ void redis_close(struct redis *r)
 {
 	if (!r)
 		return;
-	redis_socket_close(r);
+	socket_close(&r->socket);
 	redis_reader_free(r->reader);
 	redis_site_unref(r->site);
 	free(r);

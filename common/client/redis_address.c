@@ -61,7 +61,7 @@ static int find_scheme(const char *name, enum family *ret, struct err *err)
 /* ---- TLS ---- */
 
 /* The ssl_* parameters of a query over what the tuning says. */
-static int take_tls(const struct url *u, struct redis_tls *t, bool *ret_reqs, bool *ret_any,
+static int take_tls(const struct url *u, struct tls_options *t, bool *ret_reqs, bool *ret_any,
 		    struct err *err)
 {
 	for (const char *p = u->query; *p != '\0';) {
@@ -71,7 +71,7 @@ static int take_tls(const struct url *u, struct redis_tls *t, bool *ret_reqs, bo
 			_cleanup_free_ char *name = xstrndup(p, name_len);
 			_cleanup_free_ char *value = url_query_get(u, name);
 			bool known = false;
-			int rc = redis_tls_set(t, name + 4, value ? value : "", &known, err);
+			int rc = tls_option_set(t, name + 4, value ? value : "", &known, err);
 
 			if (rc == 0 && !known)
 				rc = err_set(err, ERR_INVALID, "there is no parameter %.40s", name);
@@ -90,12 +90,12 @@ static int take_tls(const struct url *u, struct redis_tls *t, bool *ret_reqs, bo
  * must say what it wants, as Celery demands.
  */
 static int make_tls(const struct url *u, enum family family, const struct redis_tuning *tuning,
-		    struct redis_tls *t, struct err *err)
+		    struct tls_options *t, struct err *err)
 {
 	bool reqs = tuning->tls.on, any = false;
 	int rc;
 
-	redis_tls_copy(&tuning->tls, t);
+	tls_options_copy(&tuning->tls, t);
 	rc = take_tls(u, t, &reqs, &any, err);
 	if (rc < 0)
 		return rc;
@@ -108,11 +108,11 @@ static int make_tls(const struct url *u, enum family family, const struct redis_
 			       "ssl_* parameters have been given but the scheme is redis://; with "
 			       "TLS it is rediss://");
 	if (family == FAMILY_TLS && !t->on && !any)
-		t->verify = REDIS_VERIFY_NONE;
+		t->verify = TLS_VERIFY_NONE;
 	t->on |= any || family == FAMILY_TLS;
 	if (t->on && family == FAMILY_SOCKET)
 		return err_set(err, ERR_INVALID, "there is no TLS on a Unix socket");
-	return t->on ? redis_tls_check(t, err) : 0;
+	return t->on ? tls_options_check(t, err) : 0;
 }
 
 /* ---- endpoints ---- */
@@ -125,7 +125,7 @@ static void endpoint_done(struct redis_endpoint *e)
 	free(e->path);
 	free(e->user);
 	free(e->password);
-	redis_tls_done(&e->tls);
+	tls_options_done(&e->tls);
 }
 
 static char *text_or(const char *text, const char *fallback)
@@ -235,7 +235,7 @@ static int fill_site(struct redis_site *s, const char *url, struct err *err)
 		return err_set(err, ERR_INVALID,
 			       "sentinel:// needs the transport option master_name");
 	if (s->sentinel && s->tuning.sentinel_tls.on) {
-		int rc = redis_tls_check(&s->tuning.sentinel_tls, err);
+		int rc = tls_options_check(&s->tuning.sentinel_tls, err);
 
 		if (rc < 0)
 			return err_wrap(err, "sentinel_kwargs");
@@ -342,9 +342,9 @@ bool redis_address_equal(const struct redis_address *a, const struct redis_addre
 const char *redis_address_warning(const struct redis_address *a)
 {
 	for (size_t i = 0; i < a->site->count; i++) {
-		const struct redis_tls *t = &a->site->endpoints[i].tls;
+		const struct tls_options *t = &a->site->endpoints[i].tls;
 
-		if (t->on && t->verify == REDIS_VERIFY_NONE)
+		if (t->on && t->verify == TLS_VERIFY_NONE)
 			return "the server's certificate is not verified; say "
 			       "ssl_cert_reqs=required to have it verified";
 	}

@@ -2,17 +2,17 @@
  * redis_conn.h: the inside of one Redis connection, shared by redis.c (blocking use) and the link
  * (its own loop).
  *
- * Layers, each in its file: bytes (redis_socket.c, redis_tls.c the only file that knows OpenSSL's
- * TLS), replies (redis_reply.c, the only file that knows hiredis), commands (redis_command.c), a
- * connection that is ready for use (redis.c), who the master is (redis_sentinel.c).
+ * Layers, each in its file: bytes (socket.h), replies (redis_reply.c, the only file that knows
+ * hiredis), commands (redis_command.c), a connection that is ready for use (redis.c), who the
+ * master is (redis_sentinel.c).
  */
 #ifndef CELERIAC_REDIS_CONN_H
 #define CELERIAC_REDIS_CONN_H
 
 #include <stdatomic.h>
-#include <sys/uio.h>
 
 #include "redis.h"
+#include "socket.h"
 #include "thread.h"
 
 /* How long a server may owe a reply before the connection is taken for dead, unless socket_timeout
@@ -48,53 +48,25 @@ struct redis_site {
 };
 
 struct redis {
-	int fd;		  /* non-blocking */
-	int cancel_fd;	  /* readable = give up opening; -1 = none */
+	/* broken: failed once, replies may be out of step, so nothing more is tried */
+	struct client_socket socket;
 	usec_t timeout;	  /* of each blocking call */
-	bool broken;	  /* failed once: replies may be out of step, so nothing more is tried */
 	const char *safe; /* the address for messages; of the site */
 	struct redis_site *site;
 	unsigned endpoint;   /* which one it is … */
 	unsigned generation; /* … and of sentinels, which master */
-	void *tls;	     /* OpenSSL's SSL, or NULL */
 	struct redis_reader *reader;
 	char data[REDIS_READ_SIZE]; /* just read */
 };
 
-/* ---- redis_tuning.c, redis_tls.c: copies ---- */
+/* ---- redis_tuning.c ---- */
 void redis_tuning_copy(const struct redis_tuning *t, struct redis_tuning *ret);
-void redis_tls_copy(const struct redis_tls *t, struct redis_tls *ret);
-void redis_tls_done(struct redis_tls *t);
 
 /* ---- redis_address.c: the site ---- */
 struct redis_site *redis_site_ref(struct redis_site *s);
 void redis_site_unref(struct redis_site *s);
 /* `endpoint` is of no use: everybody goes on to the next, unless somebody has said so before. */
 void redis_site_failed(struct redis_site *s, unsigned endpoint);
-
-/* ---- redis_socket.c: bytes ---- */
-/* Connects, with TLS where the endpoint has it, until the monotonic `deadline`. The reader is not
- * touched. */
-int redis_socket_connect(struct redis *r, const struct redis_endpoint *e, usec_t deadline,
-			 struct err *err) must_check;
-/* Writes what the kernel takes at once: bytes written, 0 when it takes nothing now, or an error. */
-ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t count,
-			   struct err *err) must_check;
-/* Reads what is there into `data`: bytes, 0 when there is nothing now, or an error (ERR_CLOSED at
- * the end). */
-ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *err) must_check;
-/* Waits for poll(2) `events` until the monotonic `deadline`. ERR_TIMEOUT, ERR_CANCELLED. */
-int redis_socket_wait(struct redis *r, short events, usec_t deadline, struct err *err) must_check;
-void redis_socket_close(struct redis *r);
-
-/* ---- redis_tls.c: the same of a connection with TLS ---- */
-/* The handshake on a socket that is connected to `host`. ERR_DENIED: the certificate is refused. */
-int redis_tls_connect(struct redis *r, const struct redis_tls *t, const char *host, usec_t deadline,
-		      struct err *err) must_check;
-ssize_t redis_tls_write(struct redis *r, const struct iovec *iov, size_t count,
-			struct err *err) must_check;
-ssize_t redis_tls_read(struct redis *r, void *data, size_t size, struct err *err) must_check;
-void redis_tls_close(struct redis *r);
 
 /* ---- redis_sentinel.c ---- */
 /*

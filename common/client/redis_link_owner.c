@@ -129,7 +129,7 @@ static void wait_for_news(struct redis_link *l, usec_t until)
 {
 	struct pollfd fds[] = {
 		{.fd = l->wake_fd, .events = POLLIN},
-		{.fd = l->conn ? l->conn->fd : -1, .events = POLLIN},
+		{.fd = l->conn ? l->conn->socket.fd : -1, .events = POLLIN},
 	};
 	uint64_t count;
 

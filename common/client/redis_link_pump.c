@@ -70,7 +70,7 @@ static int send_work(struct redis_link *l, struct err *err)
 				.iov_base = i->commands.data + i->sent,
 				.iov_len = i->commands.len - i->sent,
 			};
-		n = redis_socket_write(l->conn, iov, count, err);
+		n = socket_write(&l->conn->socket, iov, count, err);
 		if (n <= 0)
 			return (int)n;
 		/* Being written is a sign of life only as long as no reply can be owed. */

@@ -2,7 +2,7 @@
  * redis_reply.c: replies as hiredis reads them. The only file that knows the library.
  *
  * hiredis 0.14 (Debian 12) and 1.x share this part of their interface; sockets are ours
- * (redis_socket.c), because 0.14 has no cancellable connect, no close-on-exec and no way to write
+ * (socket.c), because 0.14 has no cancellable connect, no close-on-exec and no way to write
  * and read at the same time.
  */
 #include "redis_conn.h"

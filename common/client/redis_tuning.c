@@ -33,8 +33,8 @@ void redis_tuning_copy(const struct redis_tuning *t, struct redis_tuning *ret)
 
 		*text = *text ? xstrdup(*text) : NULL;
 	}
-	redis_tls_copy(&t->tls, &ret->tls);
-	redis_tls_copy(&t->sentinel_tls, &ret->sentinel_tls);
+	tls_options_copy(&t->tls, &ret->tls);
+	tls_options_copy(&t->sentinel_tls, &ret->sentinel_tls);
 }
 
 void redis_tuning_done(struct redis_tuning *t)
@@ -46,6 +46,6 @@ void redis_tuning_done(struct redis_tuning *t)
 			wipe(text, strlen(text));
 		free(text);
 	}
-	redis_tls_done(&t->tls);
-	redis_tls_done(&t->sentinel_tls);
+	tls_options_done(&t->tls);
+	tls_options_done(&t->sentinel_tls);
 }

@@ -114,7 +114,7 @@ START_TEST(test_every_option)
 	ck_assert_str_eq(t->sentinel_user, "u");
 	ck_assert_int_eq(t->sentinel_timeout, USEC_PER_SEC / 10);
 	ck_assert(t->sentinel_tls.on);
-	ck_assert_int_eq(t->sentinel_tls.verify, REDIS_VERIFY_NONE);
+	ck_assert_int_eq(t->sentinel_tls.verify, TLS_VERIFY_NONE);
 	transport_options_done(&o);
 }
 END_TEST
@@ -170,13 +170,13 @@ START_TEST(test_settings)
 			      "%s", err.msg);
 	o = read_options(TRANSPORT_BROKER, "");
 	ck_assert(o.connection.tls.on && o.connection.shuffle);
-	ck_assert_int_eq(o.connection.tls.verify, REDIS_VERIFY_REQUIRED);
+	ck_assert_int_eq(o.connection.tls.verify, TLS_VERIFY_REQUIRED);
 	ck_assert_str_eq(o.connection.tls.keyfile, "k");
 	ck_assert_ptr_null(o.connection.password);
 	transport_options_done(&o);
 	o = read_options(TRANSPORT_BACKEND, "{\"socket_timeout\": 9}");
 	ck_assert(o.connection.tls.on && o.connection.tls.any_host);
-	ck_assert_int_eq(o.connection.tls.verify, REDIS_VERIFY_NONE);
+	ck_assert_int_eq(o.connection.tls.verify, TLS_VERIFY_NONE);
 	ck_assert_str_eq(o.connection.user, "u");
 	ck_assert_str_eq(o.connection.password, "p");
 	ck_assert_int_eq(o.connection.socket_timeout, 9 * USEC_PER_SEC); /* the option wins */

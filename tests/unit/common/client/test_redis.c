@@ -120,17 +120,17 @@ START_TEST(test_address_tls)
 
 	/* A broker that says nothing of certificates verifies none, as kombu; and is told so. */
 	ck_assert(a.first->tls.on);
-	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_NONE);
+	ck_assert_int_eq(a.first->tls.verify, TLS_VERIFY_NONE);
 	ck_assert_ptr_nonnull(redis_address_warning(&a));
 	redis_address_done(&a);
 	a = parse("rediss://h?ssl_cert_reqs=CERT_REQUIRED");
-	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_REQUIRED);
+	ck_assert_int_eq(a.first->tls.verify, TLS_VERIFY_REQUIRED);
 	ck_assert(!a.first->tls.any_host);
 	ck_assert_ptr_null(redis_address_warning(&a));
 	redis_address_done(&a);
 	a = parse("redis://h?ssl_cert_reqs=optional&ssl_check_hostname=False");
 	ck_assert(a.first->tls.on && a.first->tls.any_host);
-	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_OPTIONAL);
+	ck_assert_int_eq(a.first->tls.verify, TLS_VERIFY_OPTIONAL);
 	redis_address_done(&a);
 	a = parse("redis://h?virtual_host=2");
 	ck_assert(!a.first->tls.on);
@@ -160,7 +160,7 @@ START_TEST(test_address_backend)
 	t.tls.on = true; /* redis_backend_use_ssl */
 	a = parse_tuned("redis://h", &t);
 	ck_assert(a.first->tls.on);
-	ck_assert_int_eq(a.first->tls.verify, REDIS_VERIFY_REQUIRED);
+	ck_assert_int_eq(a.first->tls.verify, TLS_VERIFY_REQUIRED);
 	redis_address_done(&a);
 }
 END_TEST

@@ -1,5 +1,5 @@
 /*
- * redis_tls.c: TLS under a Redis connection: redis-py's ssl_* parameters, the handshake, bytes.
+ * tls.c: TLS under a connection: parameters, the handshake, bytes.
  *
  * OpenSSL itself and not hiredis' binding of it: sockets are ours (redis_reply.c says why), the
  * binding verifies no host name, and Debian 12 has none.
@@ -17,7 +17,7 @@
 #include <strings.h>
 
 #include "mem.h"
-#include "redis_conn.h"
+#include "socket.h"
 
 #define RECORD_SIZE (16u << 10) /* of one TLS record; what is written at once */
 
@@ -25,37 +25,38 @@
 
 static const struct verify_name {
 	const char *name;
-	enum redis_verify verify;
+	enum tls_verify verify;
 } verify_names[] = {
-	{"required", REDIS_VERIFY_REQUIRED},
-	{"optional", REDIS_VERIFY_OPTIONAL},
-	{"none", REDIS_VERIFY_NONE},
-	{"CERT_REQUIRED", REDIS_VERIFY_REQUIRED},
-	{"CERT_OPTIONAL", REDIS_VERIFY_OPTIONAL},
-	{"CERT_NONE", REDIS_VERIFY_NONE},
+	{"required", TLS_VERIFY_REQUIRED},
+	{"optional", TLS_VERIFY_OPTIONAL},
+	{"none", TLS_VERIFY_NONE},
+	{"CERT_REQUIRED", TLS_VERIFY_REQUIRED},
+	{"CERT_OPTIONAL", TLS_VERIFY_OPTIONAL},
+	{"CERT_NONE", TLS_VERIFY_NONE},
 	/* ssl.CERT_… as the numbers they are in Python */
-	{"2", REDIS_VERIFY_REQUIRED},
-	{"1", REDIS_VERIFY_OPTIONAL},
-	{"0", REDIS_VERIFY_NONE},
+	{"2", TLS_VERIFY_REQUIRED},
+	{"1", TLS_VERIFY_OPTIONAL},
+	{"0", TLS_VERIFY_NONE},
 };
 
 static const struct text_parameter {
 	const char *name;
 	size_t offset;
 } texts[] = {
-	{"ca_certs", offsetof(struct redis_tls, ca_certs)},
-	{"ca_path", offsetof(struct redis_tls, ca_path)},
-	{"certfile", offsetof(struct redis_tls, certfile)},
-	{"keyfile", offsetof(struct redis_tls, keyfile)},
-	{"password", offsetof(struct redis_tls, password)},
+	{"ca_certs", offsetof(struct tls_options, ca_certs)},
+	{"ca_path", offsetof(struct tls_options, ca_path)},
+	{"certfile", offsetof(struct tls_options, certfile)},
+	{"server_hostname", offsetof(struct tls_options, server_hostname)},
+	{"keyfile", offsetof(struct tls_options, keyfile)},
+	{"password", offsetof(struct tls_options, password)},
 };
 
-static char **text_at(struct redis_tls *t, size_t i)
+static char **text_at(struct tls_options *t, size_t i)
 {
 	return (char **)(void *)((char *)t + texts[i].offset);
 }
 
-static int set_verify(struct redis_tls *t, const char *value, struct err *err)
+static int set_verify(struct tls_options *t, const char *value, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(verify_names); i++) {
 		if (strcmp(value, verify_names[i].name) == 0) {
@@ -68,8 +69,8 @@ static int set_verify(struct redis_tls *t, const char *value, struct err *err)
 		       value);
 }
 
-int redis_tls_set(struct redis_tls *t, const char *name, const char *value, bool *ret_known,
-		  struct err *err)
+int tls_option_set(struct tls_options *t, const char *name, const char *value, bool *ret_known,
+		   struct err *err)
 {
 	*ret_known = true;
 	if (strcmp(name, "cert_reqs") == 0)
@@ -89,7 +90,7 @@ int redis_tls_set(struct redis_tls *t, const char *name, const char *value, bool
 	return 0;
 }
 
-void redis_tls_copy(const struct redis_tls *t, struct redis_tls *ret)
+void tls_options_copy(const struct tls_options *t, struct tls_options *ret)
 {
 	*ret = *t;
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -99,7 +100,7 @@ void redis_tls_copy(const struct redis_tls *t, struct redis_tls *ret)
 	}
 }
 
-void redis_tls_done(struct redis_tls *t)
+void tls_options_done(struct tls_options *t)
 {
 	if (t->password)
 		wipe(t->password, strlen(t->password));
@@ -130,7 +131,7 @@ static int give_password(char *out, int size, int writing, void *arg)
 	return (int)len;
 }
 
-static int use_files(SSL_CTX *c, const struct redis_tls *t, struct err *err)
+static int use_files(SSL_CTX *c, const struct tls_options *t, struct err *err)
 {
 	const char *key = t->keyfile ? t->keyfile : t->certfile;
 
@@ -153,7 +154,7 @@ static int use_files(SSL_CTX *c, const struct redis_tls *t, struct err *err)
 	return 0;
 }
 
-static int make_context(const struct redis_tls *t, SSL_CTX **ret, struct err *err)
+static int make_context(const struct tls_options *t, SSL_CTX **ret, struct err *err)
 {
 	SSL_CTX *c;
 	int rc;
@@ -167,7 +168,7 @@ static int make_context(const struct redis_tls *t, SSL_CTX **ret, struct err *er
 	(void)SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE |
 					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					  SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_verify(c, t->verify == REDIS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+	SSL_CTX_set_verify(c, t->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
 			   NULL);
 	rc = use_files(c, t, err);
 	if (rc < 0) {
@@ -178,7 +179,7 @@ static int make_context(const struct redis_tls *t, SSL_CTX **ret, struct err *er
 	return 0;
 }
 
-int redis_tls_check(const struct redis_tls *t, struct err *err)
+int tls_options_check(const struct tls_options *t, struct err *err)
 {
 	SSL_CTX *c;
 	int rc = make_context(t, &c, err);
@@ -190,12 +191,12 @@ int redis_tls_check(const struct redis_tls *t, struct err *err)
 
 /* ---- one connection ---- */
 
-static SSL *session(const struct redis *r)
+static SSL *session(const struct client_socket *sock)
 {
-	return (SSL *)r->tls;
+	return (SSL *)sock->tls;
 }
 
-static int expect_host(SSL *s, const struct redis_tls *t, const char *host, struct err *err)
+static int expect_host(SSL *s, const struct tls_options *t, const char *host, struct err *err)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(s);
 	unsigned char address[sizeof(struct in6_addr)];
@@ -205,7 +206,7 @@ static int expect_host(SSL *s, const struct redis_tls *t, const char *host, stru
 
 	if (!is_ip)
 		ok = (int)SSL_set_tlsext_host_name(s, host);
-	if (ok == 1 && t->verify != REDIS_VERIFY_NONE && !t->any_host)
+	if (ok == 1 && t->verify != TLS_VERIFY_NONE && !t->any_host)
 		ok = is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, host)
 			   : X509_VERIFY_PARAM_set1_host(param, host, 0);
 	return ok == 1 ? 0 : err_set(err, ERR_INVALID, "TLS: %.100s is no host name", host);
@@ -225,8 +226,8 @@ static int handshake_failed(SSL *s, int why, struct err *err)
 		       "TLS: the server closed the connection; does it speak TLS?");
 }
 
-int redis_tls_connect(struct redis *r, const struct redis_tls *t, const char *host, usec_t deadline,
-		      struct err *err)
+int tls_connect(struct client_socket *sock, const struct tls_options *t, const char *host,
+		usec_t deadline, struct err *err)
 {
 	SSL_CTX *c;
 	SSL *s;
@@ -236,12 +237,12 @@ int redis_tls_connect(struct redis *r, const struct redis_tls *t, const char *ho
 		return rc;
 	s = SSL_new(c);
 	SSL_CTX_free(c); /* the session holds it */
-	if (!s || SSL_set_fd(s, r->fd) != 1) {
+	if (!s || SSL_set_fd(s, sock->fd) != 1) {
 		SSL_free(s);
 		return err_set(err, ERR_FAILED, "TLS: %s", reason());
 	}
-	r->tls = s;
-	rc = expect_host(s, t, host, err);
+	sock->tls = s;
+	rc = expect_host(s, t, t->server_hostname ? t->server_hostname : host, err);
 	while (rc == 0) {
 		int n, why;
 
@@ -252,8 +253,8 @@ int redis_tls_connect(struct redis *r, const struct redis_tls *t, const char *ho
 			return 0;
 		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 			return handshake_failed(s, why, err);
-		rc = redis_socket_wait(r, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline,
-				       err);
+		rc = socket_wait(sock, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline,
+				 err);
 	}
 	return rc;
 }
@@ -276,7 +277,8 @@ static int no_bytes(SSL *s, int n, struct err *err)
 	}
 }
 
-ssize_t redis_tls_write(struct redis *r, const struct iovec *iov, size_t count, struct err *err)
+ssize_t tls_write(struct client_socket *sock, const struct iovec *iov, size_t count,
+		  struct err *err)
 {
 	char record[RECORD_SIZE];
 	size_t len = 0;
@@ -293,12 +295,12 @@ ssize_t redis_tls_write(struct redis *r, const struct iovec *iov, size_t count, 
 	}
 	ERR_clear_error();
 	errno = 0;
-	n = SSL_write(session(r), record, (int)len);
-	return n > 0 ? n : no_bytes(session(r), n, err);
+	n = SSL_write(session(sock), record, (int)len);
+	return n > 0 ? n : no_bytes(session(sock), n, err);
 }
 
 /* Until there is no more, so that poll(2) tells the truth about what is left. */
-ssize_t redis_tls_read(struct redis *r, void *data, size_t size, struct err *err)
+ssize_t tls_read(struct client_socket *sock, void *data, size_t size, struct err *err)
 {
 	size_t len = 0;
 
@@ -307,26 +309,26 @@ ssize_t redis_tls_read(struct redis *r, void *data, size_t size, struct err *err
 
 		ERR_clear_error();
 		errno = 0;
-		n = SSL_read(session(r), (char *)data + len, (int)(size - len));
+		n = SSL_read(session(sock), (char *)data + len, (int)(size - len));
 		if (n > 0) {
 			len += (size_t)n;
 			continue;
 		}
 		if (len > 0)
 			break; /* an end is found by the next call */
-		rc = no_bytes(session(r), n, err);
+		rc = no_bytes(session(sock), n, err);
 		return rc;
 	}
 	return (ssize_t)len;
 }
 
-void redis_tls_close(struct redis *r)
+void tls_close(struct client_socket *sock)
 {
-	if (!r->tls)
+	if (!sock->tls)
 		return;
 	/* Said without waiting for the answer; a session that failed says nothing. */
-	if (!r->broken)
-		(void)SSL_shutdown(session(r));
-	SSL_free(session(r));
-	r->tls = NULL;
+	if (!sock->broken)
+		(void)SSL_shutdown(session(sock));
+	SSL_free(session(sock));
+	sock->tls = NULL;
 }

@@ -1,8 +1,8 @@
 /*
- * redis_socket.c: the bytes of one connection: connect, write and read without blocking, wait with
- * a deadline.
+ * socket.c: the bytes of one connection: connect, write and read without blocking, wait with a
+ * deadline.
  */
-#include "redis_conn.h"
+#include "socket.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -18,11 +18,11 @@
 #include "clock.h"
 #include "mem.h"
 
-int redis_socket_wait(struct redis *r, short events, usec_t deadline, struct err *err)
+int socket_wait(struct client_socket *s, short events, usec_t deadline, struct err *err)
 {
 	struct pollfd fds[] = {
-		{.fd = r->fd, .events = events},
-		{.fd = r->cancel_fd, .events = POLLIN},
+		{.fd = s->fd, .events = events},
+		{.fd = s->cancel_fd, .events = POLLIN},
 	};
 
 	for (;;) {
@@ -39,20 +39,20 @@ int redis_socket_wait(struct redis *r, short events, usec_t deadline, struct err
 	}
 }
 
-/* Connects the new socket `fd`, which is r->fd afterwards or closed. */
-static int connect_one(struct redis *r, int fd, const struct sockaddr *sa, socklen_t size,
+/* Connects the new socket `fd`, which is s->fd afterwards or closed. */
+static int connect_one(struct client_socket *s, int fd, const struct sockaddr *sa, socklen_t size,
 		       usec_t deadline, struct err *err)
 {
 	int rc = 0, failure = 0;
 	socklen_t len = sizeof(failure);
 
-	r->fd = fd;
+	s->fd = fd;
 	if (connect(fd, sa, size) < 0) {
 		failure = errno;
 		/* A unix socket whose queue is full says EAGAIN, and there is nothing to wait for.
 		 */
 		if (failure == EINPROGRESS) {
-			rc = redis_socket_wait(r, POLLOUT, deadline, err);
+			rc = socket_wait(s, POLLOUT, deadline, err);
 			if (rc == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len) < 0)
 				failure = errno;
 		}
@@ -60,11 +60,11 @@ static int connect_one(struct redis *r, int fd, const struct sockaddr *sa, sockl
 			rc = err_set_errno(err, ERR_UNAVAILABLE, failure, "connect");
 	}
 	if (rc < 0)
-		redis_socket_close(r);
+		socket_close(s);
 	return rc;
 }
 
-static int connect_unix(struct redis *r, const char *path, usec_t deadline, struct err *err)
+static int connect_unix(struct client_socket *s, const char *path, usec_t deadline, struct err *err)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	int fd;
@@ -76,7 +76,7 @@ static int connect_unix(struct redis *r, const char *path, usec_t deadline, stru
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_set_errno(err, ERR_UNAVAILABLE, errno, "socket");
-	return connect_one(r, fd, (const struct sockaddr *)&sa, sizeof(sa), deadline, err);
+	return connect_one(s, fd, (const struct sockaddr *)&sa, sizeof(sa), deadline, err);
 }
 
 /* The time until `deadline` shared out evenly over this and the following addresses. */
@@ -91,23 +91,23 @@ static usec_t share_deadline(const struct addrinfo *ai, usec_t deadline)
 }
 
 /* A peer that vanished is noticed by the kernel too, within half a minute. */
-static void keep_alive(int fd, const struct redis_tuning *t)
+static void keep_alive(int fd, const struct socket_keepalive *k)
 {
 	static const int names[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
 	static const int ours[] = {10, 5, 3};
 	int on = 1;
 
-	if (t->no_keepalive)
+	if (k->off)
 		return;
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		int value = t->keepalive[i] > 0 ? t->keepalive[i] : ours[i];
+		int value = k->values[i] > 0 ? k->values[i] : ours[i];
 
 		(void)setsockopt(fd, IPPROTO_TCP, names[i], &value, sizeof(value));
 	}
 }
 
-static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadline,
+static int connect_tcp(struct client_socket *s, const struct socket_target *t, usec_t deadline,
 		       struct err *err)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -115,10 +115,10 @@ static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadl
 	char service[16];
 	int rc, on = 1;
 
-	(void)snprintf(service, sizeof(service), "%d", port);
-	rc = getaddrinfo(host, service, &hints, &list);
+	(void)snprintf(service, sizeof(service), "%d", t->port);
+	rc = getaddrinfo(t->host, service, &hints, &list);
 	if (rc != 0)
-		return err_set(err, ERR_UNAVAILABLE, "cannot find host \"%s\": %s", host,
+		return err_set(err, ERR_UNAVAILABLE, "cannot find host \"%s\": %s", t->host,
 			       gai_strerror(rc));
 	rc = -ERR_UNAVAILABLE;
 	for (const struct addrinfo *ai = list; ai && rc < 0 && rc != -ERR_CANCELLED;
@@ -130,26 +130,27 @@ static int connect_tcp(struct redis *r, const char *host, int port, usec_t deadl
 			continue;
 		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		keep_alive(fd, &r->site->tuning);
-		rc = connect_one(r, fd, ai->ai_addr, ai->ai_addrlen, share_deadline(ai, deadline),
+		keep_alive(fd, &t->keepalive);
+		rc = connect_one(s, fd, ai->ai_addr, ai->ai_addrlen, share_deadline(ai, deadline),
 				 err);
 	}
 	freeaddrinfo(list);
 	return rc;
 }
 
-int redis_socket_connect(struct redis *r, const struct redis_endpoint *e, usec_t deadline,
-			 struct err *err)
+int socket_connect(struct client_socket *s, const struct socket_target *t, usec_t deadline,
+		   struct err *err)
 {
-	int rc = e->path ? connect_unix(r, e->path, deadline, err)
-			 : connect_tcp(r, e->host, e->port, deadline, err);
+	int rc = t->path ? connect_unix(s, t->path, deadline, err)
+			 : connect_tcp(s, t, deadline, err);
 
-	if (rc == 0 && e->tls.on)
-		rc = redis_tls_connect(r, &e->tls, e->host, deadline, err);
+	if (rc == 0 && t->tls->on)
+		rc = tls_connect(s, t->tls, t->host, deadline, err);
 	return rc;
 }
 
-ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t count, struct err *err)
+ssize_t socket_write(struct client_socket *s, const struct iovec *iov, size_t count,
+		     struct err *err)
 {
 	/* sendmsg only reads what msg_iov points at. */
 	union {
@@ -159,10 +160,10 @@ ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t coun
 	struct msghdr msg = {.msg_iov = v.out, .msg_iovlen = count};
 	ssize_t n;
 
-	if (r->tls)
-		return redis_tls_write(r, iov, count, err);
+	if (s->tls)
+		return tls_write(s, iov, count, err);
 	do
-		n = sendmsg(r->fd, &msg, MSG_NOSIGNAL);
+		n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;
@@ -171,14 +172,14 @@ ssize_t redis_socket_write(struct redis *r, const struct iovec *iov, size_t coun
 	return err_set_errno(err, ERR_CLOSED, errno, "send");
 }
 
-ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *err)
+ssize_t socket_read(struct client_socket *s, void *data, size_t size, struct err *err)
 {
 	ssize_t n;
 
-	if (r->tls)
-		return redis_tls_read(r, data, size, err);
+	if (s->tls)
+		return tls_read(s, data, size, err);
 	do
-		n = recv(r->fd, data, size, 0);
+		n = recv(s->fd, data, size, 0);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
 		return n;
@@ -189,10 +190,10 @@ ssize_t redis_socket_read(struct redis *r, void *data, size_t size, struct err *
 	return err_set_errno(err, ERR_CLOSED, errno, "recv");
 }
 
-void redis_socket_close(struct redis *r)
+void socket_close(struct client_socket *s)
 {
-	redis_tls_close(r);
-	if (r->fd >= 0)
-		(void)close(r->fd);
-	r->fd = -1;
+	tls_close(s);
+	if (s->fd >= 0)
+		(void)close(s->fd);
+	s->fd = -1;
 }
