@@ -19,7 +19,7 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
-from clients import Broker  # noqa: E402
+from clients import Broker, envelope  # noqa: E402
 from sandboxes import remove_containers  # noqa: E402
 from services import Redis, wait_until  # noqa: E402,F401
 from worker import created_postgres, Worker  # noqa: E402
@@ -130,6 +130,21 @@ class Stand:
         value = self.send("sandbox.execute_code", conversation_id=conversation, code=code, **more).get(timeout=300, interval=0.001)
         assert value["status"] == "ok", value
         return value
+
+    def sent_until_visible(self, task, **kwargs):
+        """Milliseconds from a message that is ready until its result is told of, without the time a Celery client takes to make
+        the one and to read the other."""
+        task_id, message = envelope(task=task, kwargs=kwargs)
+        text = json.dumps(message)
+        with self.broker.redis.pubsub() as heard:
+            heard.subscribe(f"celery-task-meta-{task_id}")
+            heard.get_message(timeout=10)
+            began = time.perf_counter()
+            self.broker.push(text)
+            told_of = heard.get_message(timeout=300)
+            took = (time.perf_counter() - began) * 1000
+        assert json.loads(told_of["data"])["status"] == "SUCCESS", told_of
+        return took
 
     def containers(self, role):
         listed = subprocess.run(["docker", "ps", "--format", "{{.Names}}", "--filter", f"label=celeriac.instance={self.instance}",
