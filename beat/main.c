@@ -117,6 +117,7 @@ static int act(const struct settings *s, const struct options *o, int parent)
 	case ACTION_MIGRATE: /* no row of ours says so */
 	case ACTION_SEAL:
 	case ACTION_RESEAL:
+	case ACTION_DEAD:
 	case ACTION_RUN:
 		break;
 	}

@@ -279,8 +279,9 @@ int broker_restore_dead(struct broker *b, const struct presence *p, bool own_onl
  * `foreign_only`, of any Celeriac. What no queue is bound for goes to celeriac:dead. */
 int broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
 			 int64_t *ret_restored, struct err *err) must_check;
-/* Leaves the newest `most` in celeriac:dead. *ret_dropped is set also on failure. Blocks. [any] */
-int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped,
+/* Leaves the newest `most` in celeriac:dead, 0 = all; *ret_left is how many those are. *ret_dropped
+ * is set also on failure. Blocks. [any] */
+int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
 		     struct err *err) must_check;
 /* Puts back what this life of ours took without knowing: claims that the server made and whose
  * answer never came. `held`: the numbers of everything that is known, which are sorted by this.

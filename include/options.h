@@ -19,6 +19,7 @@ enum option_kind {
 	OPTION_URL,	/* likewise; what stands after the scheme is no longer shown by ps */
 	OPTION_SWITCH,	/* likewise, of a boolean that becomes true */
 	OPTION_ACTION,	/* its value, if it takes one, is the action's subject */
+	OPTION_VERB,	/* likewise, and one word more, its object, may follow */
 	OPTION_LOGLEVEL,
 	OPTION_LOGFILE,
 	OPTION_PIDFILE,
@@ -43,6 +44,7 @@ enum options_action {
 	ACTION_RESEAL,
 	ACTION_IMPORT,
 	ACTION_IMPORT_APPLY,
+	ACTION_DEAD,
 	ACTION_HELP,
 	ACTION_VERSION
 };
@@ -66,6 +68,7 @@ struct option_table {
 struct options {
 	enum options_action action;
 	const char *subject;	 /* of the action, or NULL */
+	const char *object;	 /* a further word of an action that takes one, or NULL */
 	char *pidfile, *logfile; /* with %n %h %d %p %i %I expanded; or NULL */
 	struct daemon_place place;
 	bool detach;

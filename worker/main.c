@@ -13,6 +13,7 @@
 #include "daemon.h"
 #include "dump.h"
 #include "http.h"
+#include "dead_command.h"
 #include "import_command.h"
 #include "log.h"
 #include "mem.h"
@@ -189,6 +190,8 @@ static int act(struct worker *w, const struct options *o, int parent)
 		return import_command(&w->settings, o->subject, false);
 	case ACTION_IMPORT_APPLY:
 		return import_command(&w->settings, o->subject, true);
+	case ACTION_DEAD:
+		return dead_command(&w->settings, o->subject, o->object);
 	case ACTION_RUN:
 		break;
 	}

@@ -69,6 +69,11 @@ static unsigned long long events_dropped(struct worker *w)
 	return atomic_load(&w->events.dropped);
 }
 
+static unsigned long long dead_letters(struct worker *w)
+{
+	return (unsigned long long)atomic_load(&w->state.dead_letters);
+}
+
 /* What is not counted here but asked of its owner. */
 static const struct asked {
 	const char *name, *type, *help;
@@ -80,6 +85,8 @@ static const struct asked {
 	{"celeriac_tasks_scheduled", "gauge",
 	 "Of them, those that wait in the broker for their time or turn.", scheduled},
 	{"celeriac_tasks_active", "gauge", "Tasks running now.", active},
+	{"celeriac_dead_letters", "gauge",
+	 "Messages in celeriac:dead, of all workers; counted every 10 s.", dead_letters},
 	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
 	{"celeriac_audit_dropped_total", "counter", "Audit events that have a line and no row.",
 	 audit_drops},

@@ -69,6 +69,7 @@ static const struct option_row rows[] = {
 	{ 0, "reseal", true, OPTION_ACTION, NULL, ACTION_RESEAL, "the same of what is sealed already, under the key in use now" },
 	{ 0, "import-openapi", true, OPTION_ACTION, NULL, ACTION_IMPORT, "show the HTTP tools that an OpenAPI file or URL would become" },
 	{ 0, "import-openapi-apply", true, OPTION_ACTION, NULL, ACTION_IMPORT_APPLY, "the same, and add them to http_tools" },
+	{ 0, "dead", true, OPTION_VERB, NULL, ACTION_DEAD, "dead letters: list, show ID, requeue ID (or all), drop ID (or all)" },
 	{ 'h', "help", false, OPTION_ACTION, NULL, ACTION_HELP, "print this" },
 	{ 0, "version", false, OPTION_ACTION, NULL, ACTION_VERSION, "print the version" },
 };

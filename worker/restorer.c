@@ -47,13 +47,13 @@ static void look(struct worker *w, bool own_only)
 /* What died is kept for somebody to look at, but not without end. */
 static void make_room(struct worker *w)
 {
-	int64_t dropped = 0, most = w->settings.dead_max;
+	int64_t dropped = 0, left = 0;
 	struct err err = {0};
 
-	if (most == 0)
-		return;
-	if (broker_trim_dead(w->broker, most, &dropped, &err) < 0)
+	if (broker_trim_dead(w->broker, w->settings.dead_max, &dropped, &left, &err) < 0)
 		log_warning("%s", err.msg);
+	else
+		atomic_store(&w->state.dead_letters, left);
 	for (int64_t i = 0; i < dropped; i++) {
 		state_count(&w->state, COUNT_FORGOTTEN);
 	}

@@ -72,10 +72,11 @@ enum counter {
 };
 struct state {
 	struct mutex lock;
-	struct cond empty;    /* nothing is held */
-	struct request *held; /* guarded by lock: every request, the newest first */
-	struct request *walk; /* guarded by lock: the next of state_walk */
-	uint64_t last_number; /* guarded by lock: of a request */
+	struct cond empty;		  /* nothing is held */
+	atomic_int_fast64_t dead_letters; /* in celeriac:dead, when they were counted last */
+	struct request *held;		  /* guarded by lock: every request, the newest first */
+	struct request *walk;		  /* guarded by lock: the next of state_walk */
+	uint64_t last_number;		  /* guarded by lock: of a request */
 	atomic_size_t held_count;
 	atomic_size_t held_bytes; /* of their envelopes */
 	atomic_size_t active_count;

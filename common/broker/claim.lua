@@ -34,6 +34,13 @@ local function taken(message)
 	local count = redis.pcall('GET', ARGV[9] .. mark)
 	return mark, type(count) == 'string' and tonumber(count) or 0
 end
+-- Among the dead, under a line that names the queue, as the end of its record does.
+local function bury(line, ending, message)
+	if string.sub(ending, 1, 6) == ', "", ' then
+		line = string.gsub(line, '"queue": ""', function() return '"queue": ' .. string.sub(ending, 7, -2) end, 1)
+	end
+	redis.call('LPUSH', KEYS[3], line .. '\n' .. message)
+end
 for i = 6, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
@@ -65,7 +72,7 @@ for i = 6, #KEYS do
 		bytes_left = bytes_left - #message
 		left = alone and 0 or left - 1
 		if limit > 0 and count >= limit then
-			redis.call('LPUSH', KEYS[3], ARGV[8] .. '\n' .. message)
+			bury(ARGV[8], ending, message)
 			redis.call('DEL', ARGV[9] .. mark)
 			out[2] = out[2] + 1
 		elseif string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then
@@ -83,7 +90,7 @@ for i = 6, #KEYS do
 				redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
 			end
 		else
-			redis.call('LPUSH', KEYS[3], ARGV[6] .. '\n' .. message)
+			bury(ARGV[6], ending, message)
 			out[1] = out[1] + 1
 		end
 	end

@@ -3,6 +3,7 @@
  */
 #include "redis_broker.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,7 +197,8 @@ char *broker_dead_line(const char *reason, const char *queue)
 	return text;
 }
 
-int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, struct err *err)
+int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
+		     struct err *err)
 {
 	int64_t dropped = TRIM_STEP;
 	int rc = 0;
@@ -206,10 +208,12 @@ int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, struc
 		_cleanup_reply_ struct redis_reply *reply = NULL;
 
 		rc = redis_link_do(b->link, clock_deadline(TRIM_PATIENCE), &reply, err,
-				   "EVALSHA %s 1 %s %lld %d", b->trim.sha, b->dead, (long long)most,
-				   TRIM_STEP);
-		dropped = rc < 0 ? 0 : redis_reply_int(reply);
+				   "EVALSHA %s 1 %s %lld %d", b->trim.sha, b->dead,
+				   most > 0 ? (long long)most : LLONG_MAX / 2, TRIM_STEP);
+		dropped = rc < 0 ? 0 : redis_reply_int(redis_reply_at(reply, 0));
 		*ret_dropped += dropped;
+		if (rc == 0)
+			*ret_left = redis_reply_int(redis_reply_at(reply, 1));
 	}
 	return rc < 0 ? err_wrap(err, "making room in %s", b->dead) : 0;
 }

@@ -72,6 +72,7 @@ static int apply(const struct option_table *t, const struct option_row *row, con
 	case OPTION_COUNT:
 		return set(row, strcmp(value, "auto") == 0 ? "0" : value, s, err);
 	case OPTION_ACTION:
+	case OPTION_VERB:
 		o->action = row->action;
 		o->subject = value;
 		return 0;
@@ -159,7 +160,7 @@ static int apply_variable(const struct option_table *t, const struct option_row 
 	int rc;
 
 	if (value == NULL || value[0] == '\0' || row->kind == OPTION_ACTION ||
-	    row->kind == OPTION_URL || (flag && !is_true(value)))
+	    row->kind == OPTION_VERB || row->kind == OPTION_URL || (flag && !is_true(value)))
 		return 0;
 	if (row->kind == OPTION_SETTING || row->kind == OPTION_SWITCH)
 		rc = settings_set(s, row->what, value, name, err);
@@ -207,6 +208,8 @@ static int parse_arguments(const struct option_table *t, int argc, char **argv, 
 		rc = apply(t, row, value, s, o, err);
 		if (rc < 0)
 			return err_wrap(err, "--%s", row->name);
+		if (row->kind == OPTION_VERB && i + 1 < argc && argv[i + 1][0] != '-')
+			o->object = argv[++i];
 	}
 	return 0;
 }

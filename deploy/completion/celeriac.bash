@@ -3,6 +3,7 @@ _celeriac() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	case $before in
 	-l | --loglevel) mapfile -t COMPREPLY < <(compgen -W 'DEBUG INFO WARNING ERROR CRITICAL' -- "$word") ;;
+	--dead) mapfile -t COMPREPLY < <(compgen -W 'list show requeue drop' -- "$word") ;;
 	-P | --pool) mapfile -t COMPREPLY < <(compgen -W 'threads solo' -- "$word") ;;
 	-f | --logfile | --pidfile | -I | --include | --import-openapi*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 	--workdir) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
