@@ -27,6 +27,7 @@
 #define FRAMES	   64 /* between two looks at the connections */
 #define PIECE	   (16u << 10)
 #define TELL_TAKEN (16u << 10)
+#define NO_ROOM	   (100 * USEC_PER_MSEC) /* until descriptors are asked for again */
 
 /* One connection. The thread's. */
 struct line {
@@ -48,6 +49,7 @@ struct tunnel {
 	char name[64];
 	struct line lines[FRAME_DIALS];
 	usec_t next_sign; /* of life; monotonic */
+	usec_t take_from; /* no connection is taken before; monotonic */
 
 	struct mutex lock;
 	/* guarded by lock */
@@ -99,12 +101,17 @@ static struct line *find_free(struct tunnel *t)
 	return NULL;
 }
 
+static bool may_take(const struct tunnel *t)
+{
+	return clock_mono() >= t->take_from;
+}
+
 static int take_connections(struct tunnel *t, struct err *err)
 {
 	struct line *l;
-	int rc = 0, fd;
+	int rc = 0, fd = 0;
 
-	while (rc == 0 && (l = find_free(t)) != NULL &&
+	while (rc == 0 && may_take(t) && (l = find_free(t)) != NULL &&
 	       (fd = accept4(t->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		if (!is_ours(fd)) {
 			close(fd);
@@ -116,6 +123,10 @@ static int take_connections(struct tunnel *t, struct err *err)
 				   .credit = FRAME_CHANNEL_WINDOW};
 		rc = tell(t, FRAME_CHANNEL_DIAL, l->id, t->port, err);
 	}
+	/* of what has no descriptor the listener goes on to be ready: looking at it again at once
+	 * would be all that this thread did */
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		t->take_from = clock_deadline(NO_ROOM);
 	return rc;
 }
 
@@ -257,9 +268,11 @@ static int take_frames(struct tunnel *t, struct err *err)
 /* ---- the thread ---- */
 static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 {
+	bool room = find_free(t) != NULL, later = room && !may_take(t);
+
 	fds[0] = (struct pollfd){.fd = agent_link_fd(t->link), .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = t->wake, .events = POLLIN};
-	fds[2] = (struct pollfd){.fd = find_free(t) ? t->listener : -1, .events = POLLIN};
+	fds[2] = (struct pollfd){.fd = room && !later ? t->listener : -1, .events = POLLIN};
 	for (size_t i = 0; i < FRAME_DIALS; i++) {
 		const struct line *l = &t->lines[i];
 		short events = (short)((l->open && l->credit > 0 ? POLLIN : 0) |
@@ -268,7 +281,10 @@ static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 		fds[OWN_FDS + i] =
 			(struct pollfd){.fd = events || l->ended ? l->fd : -1, .events = events};
 	}
-	poll(fds, OWN_FDS + FRAME_DIALS, more ? 0 : clock_left_ms(t->next_sign));
+	poll(fds, OWN_FDS + FRAME_DIALS,
+	     more ? 0
+		  : clock_left_ms(later && t->take_from < t->next_sign ? t->take_from
+								       : t->next_sign));
 }
 
 static int work(struct tunnel *t, const struct pollfd *fds, struct err *err)
