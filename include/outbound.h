@@ -10,6 +10,8 @@
 #ifndef CELERIAC_OUTBOUND_H
 #define CELERIAC_OUTBOUND_H
 
+#include <stdatomic.h>
+
 #include "base.h"
 #include "err.h"
 #include "settings.h"
@@ -110,5 +112,16 @@ int lookup_result(const struct lookup *l, struct ip_address ret[OUTBOUND_ADDRESS
 		  size_t *ret_count, struct err *err) must_check;
 /* Also before it is over: it then ends by itself. */
 void lookup_free(struct lookup *l);
+
+/*
+ * The addresses that `host` stands for, looked up once and judged, all of them: one that is
+ * forbidden is enough to be refused, since nobody mixes them by mistake. They are what is to be
+ * connected to. Of a host that is an address itself there are none. Blocks; `cancelled` may be
+ * NULL. ERR_DENIED, ERR_NOTFOUND, ERR_UNAVAILABLE, ERR_TIMEOUT, ERR_CANCELLED. [any]
+ */
+int outbound_resolve(struct outbound *o, enum outbound_scope scope,
+		     const struct outbound_host *host, uint16_t port, usec_t deadline,
+		     const atomic_bool *cancelled, struct ip_address ret[OUTBOUND_ADDRESSES],
+		     size_t *ret_count, struct err *err) must_check;
 
 #endif

@@ -1,7 +1,6 @@
 /*
  * http_exchange.c: the request of a tool, made.
  */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +20,6 @@ struct exchange {
 	bool done;
 	struct err failed; /* code 0 = it did not */
 };
-
-static void lookup_freep(struct lookup **l)
-{
-	lookup_free(*l);
-}
 
 static int on_judge(void *arg, const struct ip_address *a, uint16_t port, struct err *err)
 {
@@ -98,37 +92,6 @@ static int run(struct http_multi *m, struct exchange *x, usec_t deadline,
 	return -x->failed.code;
 }
 
-/* The addresses that the request's host stands for, looked up once, judged all of them: one that is
- * forbidden is enough, since nobody mixes them by mistake. 0 of a host that is one itself. */
-static int look_up(const struct http_tool_request *r, struct outbound *outbound, usec_t deadline,
-		   const atomic_bool *cancelled, struct ip_address ret[OUTBOUND_ADDRESSES],
-		   size_t *ret_count, struct err *err)
-{
-	_cleanup_(lookup_freep) struct lookup *l = NULL;
-	int rc;
-
-	*ret_count = 0;
-	if (r->host.is_address)
-		return 0;
-	rc = lookup_begin(r->host.name, &l, err);
-	for (bool over = false; rc == 0 && !over;) {
-		struct pollfd fd = {.fd = lookup_fd(l), .events = POLLIN};
-		if (cancelled && atomic_load(cancelled))
-			return err_set(err, ERR_CANCELLED, "asked to stop");
-		if (clock_mono() >= deadline)
-			return err_set(err, ERR_TIMEOUT, "no answer within the time");
-		over = poll(&fd, 1, (int)(LOOK_AGAIN / USEC_PER_MSEC)) > 0;
-	}
-	if (rc == 0)
-		rc = lookup_result(l, ret, ret_count, err);
-	if (rc < 0)
-		return err_wrap(err, "looking up %s", r->host.name);
-	for (size_t i = 0; rc == 0 && i < *ret_count; i++)
-		rc = outbound_check_address(outbound, OUTBOUND_HTTP, &r->host, &ret[i], r->port,
-					    err);
-	return rc;
-}
-
 int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbound,
 		       usec_t deadline, const atomic_bool *cancelled, struct http_tool_answer *ret,
 		       struct err *err)
@@ -140,7 +103,8 @@ int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbo
 	int rc = outbound_check_host(outbound, OUTBOUND_HTTP, &r->host, r->port, err);
 
 	if (rc == 0)
-		rc = look_up(r, outbound, deadline, cancelled, addresses, &count, err);
+		rc = outbound_resolve(outbound, OUTBOUND_HTTP, &r->host, r->port, deadline,
+				      cancelled, addresses, &count, err);
 	if (rc < 0)
 		return rc;
 	*ret = (struct http_tool_answer){.body = BUF_INIT(HTTP_TOOL_BODY)};

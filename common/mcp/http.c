@@ -12,7 +12,9 @@
 #include "json.h"
 #include "mem.h"
 
-#define DELETE_TIME (2 * USEC_PER_SEC)
+#define DELETE_TIME  (2 * USEC_PER_SEC)
+#define RESOLVE_TIME (5 * USEC_PER_SEC)
+#define ADDRESS_AGE  (60 * USEC_PER_SEC) /* a session may outlive what its host's name stood for */
 
 static struct mcp_http *of(struct mcp_transport *t)
 {
@@ -43,6 +45,20 @@ static int need_endpoint(struct mcp_http *h, usec_t deadline, struct err *err)
 	return r;
 }
 
+static int need_addresses(struct mcp_http *h, usec_t deadline, struct err *err)
+{
+	usec_t now = clock_mono(), end = now + RESOLVE_TIME;
+
+	if (!h->outbound || now < h->resolve_at)
+		return 0;
+	int r = outbound_resolve(h->outbound, OUTBOUND_MCP, &h->origin.host, h->origin.port,
+				 deadline < end ? deadline : end, NULL, h->addresses,
+				 &h->address_count, err);
+	if (r == 0)
+		h->resolve_at = clock_deadline(ADDRESS_AGE);
+	return r;
+}
+
 static void end_all_but_stream(struct mcp_http *h)
 {
 	for (struct mcp_exchange *x = h->exchanges, *next; x; x = next) {
@@ -56,13 +72,14 @@ static int http_send(struct mcp_transport *t, const struct mcp_outgoing *m, usec
 		     struct err *err)
 {
 	struct mcp_http *h = of(t);
-	int r = 0;
+	int r;
 
 	if (t->lost)
 		return err_set(err, ERR_CLOSED, "the server closed its stream");
 	if (m->method && strcmp(m->method, "initialize") == 0)
 		end_all_but_stream(h); /* of a session that is no more */
-	if (t->handshake)
+	r = need_addresses(h, deadline, err);
+	if (r == 0 && t->handshake)
 		r = need_endpoint(h, deadline, err);
 	return r < 0 ? r : mcp_http_begin(h, MCP_POST, m, 0, err);
 }

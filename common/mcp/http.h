@@ -50,7 +50,13 @@ struct mcp_http {
 	char **headers;
 	struct outbound_origin origin; /* of `url`; `post` never has another */
 	struct outbound *outbound;
-	char *local; /* or NULL */
+	/* what the host stands for, judged: connections are made to these alone; 0 = it is an
+	 * address itself, or a socket of ours */
+	struct ip_address addresses[OUTBOUND_ADDRESSES];
+	size_t address_count;
+	usec_t resolve_at; /* monotonic: they are looked up again, when there is a message to send
+			    */
+	char *local;	   /* or NULL */
 	enum mcp_era era;
 	char version[MCP_VERSION_SIZE];
 	char session[MCP_SESSION_BYTES + 1];

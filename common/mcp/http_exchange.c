@@ -293,6 +293,9 @@ static void start(struct mcp_exchange *x, const struct mcp_outgoing *m, usec_t t
 	x->exchange = http_exchange_begin(h->multi, methods[x->kind],
 					  x->kind == MCP_POST ? h->post : h->url, head.lines,
 					  m ? m->json : NULL, m ? m->len : 0, timeout, &handler);
+	if (h->address_count > 0)
+		http_exchange_pin(x->exchange, &h->origin.host, h->origin.port, h->addresses,
+				  h->address_count);
 	for (size_t i = 0; i < head.texts; i++)
 		buf_done(&head.text[i]);
 }

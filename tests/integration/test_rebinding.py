@@ -99,6 +99,23 @@ def test_one_bad_address_is_enough(house, call, resolver, servers):
     assert not [line for server in servers for line in server.seen if line.startswith("mixed")]
 
 
+def test_one_bad_address_of_an_mcp_server(house, resolver, servers):
+    """Whichever comes first, and over either transport."""
+    try:
+        for number, (transport, addresses) in enumerate((kind, order) for kind in ("streamable_http", "sse")
+                                                        for order in ([OPEN, FORBIDDEN], [FORBIDDEN, OPEN])):
+            name = f"mixed-mcp{number}.rebind.test"
+            resolver.says[name] = [addresses]
+            house.postgres.sql("INSERT INTO celeriac.mcp_servers (name, runtime, transport, url) VALUES (%s, 'external', %s, %s)",
+                               f"mixed{number}", transport, url(servers, name, "/mcp"))
+            done = house.app.send_task("mcp.call_tool", kwargs={"server_id": f"mixed{number}", "tool": "x"}).get(timeout=60)
+            assert done["status"] == "denied" and FORBIDDEN in done["error"], done
+            assert resolver.asked.count(name) == 1
+        assert not [line for server in servers for line in server.seen if line.startswith("mixed-mcp")]
+    finally:
+        house.postgres.sql("DELETE FROM celeriac.mcp_servers")
+
+
 def test_sandboxes(house, name, resolver, servers):
     code = ("import urllib.request, urllib.error\n"
             "for _ in range(2):\n"
