@@ -115,11 +115,22 @@ struct broker_call {
 	char new_tag[BROKER_TAG_SIZE];
 	char node[128];
 };
-/* For everything that the last claim gave and that is a call of a conversation, in its order. False
- * in *ret_routed: others have to route first what they took before; to be asked again. May be
- * repeated after an error. Blocks until `deadline`. [consumer] */
+enum broker_turn {
+	BROKER_TURN_OURS,   /* they are routed */
+	BROKER_TURN_OTHERS, /* others have to route first what they took before: to be asked again
+			     */
+	BROKER_TURN_BACK    /* these never will: broker_route_return */
+};
+/* For everything that the last claim gave and that is a call of a conversation, in its order. May
+ * be repeated after an error. Blocks until `deadline`. [consumer] */
 int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
-		 bool *ret_routed, struct err *err) must_check;
+		 enum broker_turn *ret_turn, struct err *err) must_check;
+/* Puts the same calls back where they came from, unrouted, when those who took theirs later have
+ * done so: then *ret_done is true, and all come again in their order. Where that is not wanted
+ * (`leaves`), only if somebody before us is dead for certain, or gives his back. May be repeated
+ * after an error. Blocks until `deadline`. [consumer] */
+int broker_route_return(struct broker *b, const struct broker_call *calls, size_t count,
+			bool leaves, usec_t deadline, bool *ret_done, struct err *err) must_check;
 /* There was none among them: others need not wait. Does not wait. [consumer] */
 void broker_route_pass(struct broker *b);
 /* Conversations are anybody's from now on, and what waits for us is the next to be taken by others,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "log.h"
 #include "mem.h"
 #include "route.h"
@@ -34,23 +35,45 @@ static void fill(struct request *const *list, size_t count, struct broker_call *
 	}
 }
 
+/* They are nobody's any more: whoever takes them next has them anew. True when it is done. */
+static bool put_back(struct worker *w, struct broker_call *calls, size_t count, bool leaves,
+		     struct err *err, int *ret)
+{
+	bool done = false;
+
+	*ret = broker_route_return(w->broker, calls, count, leaves, clock_deadline(CALL_TIMEOUT),
+				   &done, err);
+	for (size_t i = 0; *ret == 0 && done && i < count; i++)
+		calls[i].routed = BROKER_CALL_GONE;
+	return *ret == 0 && done;
+}
+
+/* Once: true when all is said about them. */
+static bool ask_once(struct worker *w, struct request *const *list, size_t count,
+		     struct broker_call *calls, struct err *err, int *ret)
+{
+	enum broker_turn turn = BROKER_TURN_OTHERS;
+
+	fill(list, count, calls);
+	*ret = broker_route(w->broker, calls, count, clock_deadline(CALL_TIMEOUT), &turn, err);
+	if (*ret < 0 || turn == BROKER_TURN_OTHERS)
+		return false;
+	return turn == BROKER_TURN_OURS || put_back(w, calls, count, false, err, ret);
+}
+
 /* False when the worker stops before; without an answer calls stay where they are. */
 static bool ask(struct worker *w, struct request *const *list, size_t count,
 		struct broker_call *calls)
 {
 	usec_t deadline = clock_deadline(TURN_TIMEOUT);
 	int pause = PAUSE_FIRST;
-	bool routed = false;
 
 	while (!atomic_load(&w->stopping)) {
 		struct err err = {0};
 		int rc;
 
 		watchdog_progress(&w->watchdog);
-		fill(list, count, calls);
-		rc = broker_route(w->broker, calls, count, clock_deadline(CALL_TIMEOUT), &routed,
-				  &err);
-		if (rc == 0 && routed)
+		if (ask_once(w, list, count, calls, &err, &rc))
 			return true;
 		if (rc < 0 && !err_is_transient(&err)) {
 			log_error("%s", err.msg);
@@ -64,9 +87,33 @@ static bool ask(struct worker *w, struct request *const *list, size_t count,
 		poll(NULL, 0, rc < 0 ? AWAY_MS : pause);
 		pause = 2 * pause < PAUSE_MOST ? 2 * pause : PAUSE_MOST;
 	}
+	if (atomic_load(&w->stopping))
+		return false;
 	fill(list, count, calls);
 	broker_route_pass(w->broker);
-	return !atomic_load(&w->stopping);
+	return true;
+}
+
+/* At the end: those who took later calls, and wait for these, put theirs back before. */
+static bool leave_in_turn(struct worker *w, struct request *const *list, size_t count,
+			  struct broker_call *calls)
+{
+	usec_t deadline = clock_deadline(CALL_TIMEOUT);
+
+	fill(list, count, calls);
+	while (clock_mono() < deadline) {
+		struct err err = {0};
+		int rc;
+
+		watchdog_progress(&w->watchdog);
+		if (put_back(w, calls, count, true, &err, &rc))
+			return true;
+		if (rc < 0)
+			break;
+		poll(NULL, 0, PAUSE_MOST);
+	}
+	broker_route_pass(w->broker);
+	return false;
 }
 
 /* False when it is not ours any more. */
@@ -81,7 +128,7 @@ static bool obey(struct request *r, const struct broker_call *c)
 		state_count(&r->worker->state, COUNT_ROUTED);
 		break;
 	case BROKER_CALL_GONE:
-		log_debug("Task %s[%s] was put back by another worker", r->shown, r->id);
+		log_debug("Task %s[%s] was put back", r->shown, r->id);
 		break;
 	}
 	request_forget(r);
@@ -99,7 +146,8 @@ size_t route_calls(struct worker *w, struct request **list, size_t count)
 		broker_route_pass(w->broker);
 		return 0;
 	}
-	if (!ask(w, list, count, calls)) {
+	FAULT_POINT("route.claimed");
+	if (!ask(w, list, count, calls) && !leave_in_turn(w, list, count, calls)) {
 		/* the newest first: each goes to the front */
 		while (count > 0)
 			settle_release(list[--count]);

@@ -24,7 +24,7 @@ extern const char script_claim[];
 #define CLAIM_BYTES	"268435456"	      /* of one batch: the script stops beyond */
 
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
-#define FIXED_KEYS    5
+#define FIXED_KEYS    6
 #define FIXED_ARGS    12
 
 static size_t wake_count(const struct broker *b)
@@ -77,6 +77,7 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err)
 		redis_script_init(&b->claim, script_claim);
 	}
 	rc = open_one(b, "celeriac-consumer", &b->claiming, err);
+	b->connected_at = clock_mono();
 	for (size_t i = 0; rc == 0 && i < wake_count(b); i++) {
 		rc = open_one(b, "celeriac-wake", &b->waking[i], err);
 	}
@@ -211,6 +212,7 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	args[n++] = (struct slice){b->dead, strlen(b->dead)};
 	args[n++] = (struct slice){b->route.places, strlen(b->route.places)};
 	args[n++] = (struct slice){b->route.counter, strlen(b->route.counter)};
+	args[n++] = (struct slice){b->route.lost, strlen(b->route.lost)};
 	for (size_t i = 0; i < b->list_count; i++) {
 		args[n++] = (struct slice){lists[i]->key, strlen(lists[i]->key)};
 	}
@@ -268,6 +270,8 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 			      &reply, err);
 	if (rc < 0)
 		return rc;
+	if (redis_reply_int(redis_reply_at(reply, 0)) < 0)
+		return broker_route_blocked(b, err);
 	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
 }
 

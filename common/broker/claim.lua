@@ -1,13 +1,14 @@
 -- Takes messages and records them as unacked in one step, without parsing them.
--- KEYS: unacked, unacked_index, dead, the places of those who have to route what they took, the last number of a place, then
--- the lists in the order they are served.
+-- KEYS: unacked, unacked_index, dead, the places of those who have to route what they took, the last number of a place, the
+-- places that are given up, then the lists in the order they are served.
 -- ARGV: tag prefix, first number, most messages, most bytes, now (score), line for the dead, how often a message may be
 -- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
 -- is forgotten, our place ('' = nothing is routed) and the one before it, then per list the end of its unacked record and
 -- its priority step.
 -- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at and which of them
 -- (from 0) are none,
--- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted).
+-- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted). A first count of -1 says
+-- that nothing is taken now: what others took has to be put back before.
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
 local wrong = {0}
@@ -18,6 +19,9 @@ redis.call('ZCARD', KEYS[2])
 redis.call('LLEN', KEYS[3])
 local place, last = ARGV[11], 0
 if place ~= '' then
+	if redis.call('EXISTS', KEYS[6]) == 1 then
+		return {-1, 0, wrong}
+	end
 	redis.call('ZREM', KEYS[4], ARGV[12])
 	last = tonumber(redis.call('GET', KEYS[5]) or '0') or 0
 end
@@ -41,19 +45,19 @@ local function bury(line, ending, message)
 	end
 	redis.call('LPUSH', KEYS[3], line .. '\n' .. message)
 end
-for i = 6, #KEYS do
+for i = 7, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
 	end
-	wrong[1] = i - 5
-	local at = 12 + 2 * (i - 6)
+	wrong[1] = i - 6
+	local at = 12 + 2 * (i - 7)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
 	if messages.err then
 		if #fields == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
 			return redis.error_reply(messages.err)
 		end
-		wrong[#wrong + 1] = i - 6
+		wrong[#wrong + 1] = i - 7
 		messages = {}
 	end
 	for n = 1, #messages do
@@ -83,7 +87,7 @@ for i = 6, #KEYS do
 			scores[#scores + 1] = ARGV[5]
 			scores[#scores + 1] = tag
 			out[#out + 1] = tag
-			out[#out + 1] = i - 6
+			out[#out + 1] = i - 7
 			out[#out + 1] = message
 			out[#out + 1] = mark
 			if mark ~= '' then

@@ -58,14 +58,14 @@ const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *
 struct broker_routing {
 	const struct presence *presence; /* NULL: nothing is routed */
 	struct broker_queue *own, *common;
-	char *base;			  /* "<prefix>celeriac:<instance>:" */
-	char *queues;			  /* of nodes: the names of their lists without the node */
-	char *places, *counter, *routers; /* keys */
+	char *base;   /* "<prefix>celeriac:<instance>:" */
+	char *queues; /* of nodes: the names of their lists without the node */
+	char *places, *counter, *routers, *lost; /* keys */
 	struct mutex lock;
 	struct str_list engines; /* guarded by lock: within our reach */
 	/* the consumer thread's: "<owner>:<number>" of the last claim, and of the one before */
 	char place[ROUTE_PLACE_SIZE], left[ROUTE_PLACE_SIZE];
-	struct redis_script script, leave, release;
+	struct redis_script script, leave, release, unwind;
 };
 
 struct broker {
@@ -91,6 +91,7 @@ struct broker {
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;
+	usec_t connected_at; /* monotonic */
 	struct redis *waking[BROKER_WAKE_MAX];
 	bool asked[BROKER_WAKE_MAX];	  /* a BLMOVE is outstanding … */
 	usec_t asked_at[BROKER_WAKE_MAX]; /* … since, monotonic */
@@ -125,6 +126,16 @@ void broker_route_load(struct broker *b);
 /* Of a dead owner everything was put back: its calls are anybody's. */
 int broker_route_release(struct broker *b, const struct presence *p, const char *owner,
 			 struct err *err) must_check;
+
+/* ---- unwind.c ---- */
+/* What the dead had taken and not routed goes back in its turn. Answers in *ret_done whether all
+ * did; others who live may have to go first. `certain`: who has no lease is dead. */
+int broker_route_bury(struct broker *b, const struct presence *p, bool certain, bool *ret_done,
+		      struct err *err) must_check;
+/* The same of our last claim, whose answer never came. [consumer] */
+int broker_route_forgo(struct broker *b, struct err *err) must_check;
+/* A claim was refused because something is to be put back before. [consumer] */
+int broker_route_blocked(struct broker *b, struct err *err) must_check;
 
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */

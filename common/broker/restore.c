@@ -221,7 +221,13 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	struct restoring r = {.b = b};
 	int rc = presence_find_dead(p, b->link, own_only, &dead, err);
 	size_t dead_count = dead.count;
+	bool buried = true;
 
+	/* what they had not routed comes behind all else of theirs, and goes back before */
+	if (rc == 0 && dead.count > 0)
+		rc = broker_route_bury(b, p, !own_only, &buried, err);
+	if (!buried)
+		dead.count = 0; /* the next time */
 	if (rc == 0 && dead.count > 0) {
 		r.owners = dead.items;
 		r.owner_count = dead.count;
@@ -253,7 +259,7 @@ int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *he
 		.b = b, .owners = owners, .owner_count = 1, .held = held, .held_count = count};
 
 	qsort(held, count, sizeof(*held), compare_numbers);
-	if (run(&r, err) < 0)
+	if (broker_route_forgo(b, err) < 0 || run(&r, err) < 0)
 		return err_wrap(err, "restoring messages of a claim without an answer");
 	*ret_restored = r.restored;
 	return 0;

@@ -5,14 +5,16 @@
  * "celeriac.node.<instance>:<node>", and one that all share, the same without a node. What it takes
  * from anywhere else it gives to the node that has the conversation, or keeps and becomes that
  * node: route.lua, one step of ack and push. Several nodes take at the same time; each claim has a
- * place, by its number, in a set of those that were not routed yet, and only the first may route.
+ * place, by its number, in a set of those that were not routed yet, and only the first may route;
+ * what the first will never route is put back (unwind.c).
  *
  * Keys, under <prefix>celeriac:<instance>: route:<conversation>, the owner that has it;
  * routers, the owners whose lists are read or will be put back; claims and claim, the set above and
- * the last number; engine:<name>, the owners that reach an engine. A route to an owner that is no
- * router leads nowhere: whoever asks next becomes the owner. A router that leaves, or whose death
- * was noticed and whose deliveries were put back into its list, moves that list to the front of the
- * one that all share, which is one step with its end as a router: so nothing newer comes before.
+ * the last number; lost, those of the set that are given up; engine:<name>, the owners that reach
+ * an engine. A route to an owner that is no router leads nowhere: whoever asks next becomes the
+ * owner. A router that leaves, or whose death was noticed and whose deliveries were put back into
+ * its list, moves that list to the front of the one that all share, which is one step with its end
+ * as a router: so nothing newer comes before.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,8 @@
 #include "mem.h"
 #include "redis_broker.h"
 
-extern const char script_route[], script_route_leave[], script_route_release[];
+extern const char script_route[], script_route_leave[], script_route_release[],
+	script_route_unwind[];
 
 #define QUEUE	    "celeriac.node."
 #define ROUTE_TTL   "604800" /* seconds: as the entry of a conversation in the index */
@@ -43,6 +46,7 @@ void broker_route_init(struct broker *b)
 	r->places = xstrdup("");
 	r->counter = xstrdup("");
 	r->routers = xstrdup("");
+	r->lost = xstrdup("");
 }
 
 void broker_route_done(struct broker *b)
@@ -57,6 +61,7 @@ void broker_route_done(struct broker *b)
 	free(r->places);
 	free(r->counter);
 	free(r->routers);
+	free(r->lost);
 	mutex_done(&r->lock);
 }
 
@@ -74,6 +79,7 @@ static void load(struct broker *b, struct redis_script *s, const char *text)
 void broker_route_load(struct broker *b)
 {
 	load(b, &b->route.release, script_route_release);
+	load(b, &b->route.unwind, script_route_unwind);
 }
 
 static void name_keys(struct broker *b)
@@ -90,6 +96,7 @@ static void name_keys(struct broker *b)
 	r->places = xasprintf("%sclaims", r->base);
 	r->counter = xasprintf("%sclaim", r->base);
 	r->routers = xasprintf("%srouters", r->base);
+	r->lost = xasprintf("%slost", r->base);
 }
 
 int broker_route_begin(struct broker *b, const struct presence *p, struct err *err)
@@ -163,7 +170,8 @@ void broker_route_pass(struct broker *b)
 
 	if (r->presence != NULL && r->place[0] != '\0') {
 		redis_command(&commands, "ZREM %s %s", r->places, r->place);
-		redis_link_submit(b->link, &commands, 1, 0, NULL, NULL);
+		redis_command(&commands, "SREM %s %s", r->lost, r->place);
+		redis_link_submit(b->link, &commands, 2, 0, NULL, NULL);
 	}
 	buf_done(&commands);
 }
@@ -191,8 +199,8 @@ static void add(struct routing *g, const char *text)
 static void add_fixed(struct broker *b, struct routing *g)
 {
 	const struct broker_routing *r = &b->route;
-	const char *const keys[] = {"5",       b->unacked, b->unacked_index,
-				    r->places, r->routers, r->own->lists[0].key};
+	const char *const keys[] = {"6",	b->unacked,	      b->unacked_index, r->places,
+				    r->routers, r->own->lists[0].key, r->lost};
 
 	snprintf(g->now, sizeof(g->now), "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
 	snprintf(g->bytes, sizeof(g->bytes), "%u", BOUND_MESSAGE_BYTES);
@@ -257,13 +265,15 @@ static void build(struct broker *b, struct broker_call *calls, size_t count, str
 }
 
 static int take_answers(const struct redis_reply *reply, struct broker_call *calls, size_t count,
-			bool *ret_routed, struct err *err)
+			enum broker_turn *ret, struct err *err)
 {
+	int64_t turn = redis_reply_int(redis_reply_at(reply, 0));
+
 	if (redis_reply_type(reply) != REDIS_ARRAY)
 		return err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
 			       redis_reply_str(reply).data);
-	*ret_routed = redis_reply_int(redis_reply_at(reply, 0)) == 1;
-	if (!*ret_routed)
+	*ret = turn == 1 ? BROKER_TURN_OURS : turn == 2 ? BROKER_TURN_BACK : BROKER_TURN_OTHERS;
+	if (*ret != BROKER_TURN_OURS)
 		return 0;
 	if (redis_reply_count(reply) != count + 1)
 		return err_set(err, ERR_PROTOCOL, "route script answered %zu items",
@@ -282,7 +292,7 @@ static int take_answers(const struct redis_reply *reply, struct broker_call *cal
 }
 
 int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
-		 bool *ret_routed, struct err *err)
+		 enum broker_turn *ret_turn, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
@@ -291,7 +301,7 @@ int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec
 	build(b, calls, count, &commands);
 	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
 	if (rc == 0)
-		rc = take_answers(reply, calls, count, ret_routed, err);
+		rc = take_answers(reply, calls, count, ret_turn, err);
 	return rc < 0 ? err_wrap(err, "routing calls") : 0;
 }
 
@@ -302,7 +312,7 @@ int broker_route_leave(struct broker *b, const char *const *busy, size_t count, 
 {
 	struct broker_routing *r = &b->route;
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ struct slice *argv = xcalloc(9 + count, sizeof(*argv));
+	_cleanup_free_ struct slice *argv = xcalloc(10 + count, sizeof(*argv));
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	struct routing g = {.argv = argv};
 	int rc;
@@ -312,10 +322,11 @@ int broker_route_leave(struct broker *b, const char *const *busy, size_t count, 
 		return 0;
 	const char *const fixed[] = {"EVALSHA",
 				     r->leave.sha,
-				     "3",
+				     "4",
 				     r->routers,
 				     r->own->lists[0].key,
 				     r->common->lists[0].key,
+				     r->places,
 				     presence_owner(r->presence),
 				     r->base,
 				     ROUTE_TTL};
@@ -348,8 +359,9 @@ int broker_route_release(struct broker *b, const struct presence *p, const char 
 	if (!presence_owner_parse(owner, node, &epoch))
 		return 0;
 	rc = redis_link_do(b->link, clock_deadline(PATIENCE), &reply, err,
-			   "EVALSHA %s 4 %srouters %s%s %s %snode:%s %s", b->route.release.sha,
-			   base, queues, node, queues, base, node, owner);
+			   "EVALSHA %s 5 %srouters %s%s %s %snode:%s %sclaims %s",
+			   b->route.release.sha, base, queues, node, queues, base, node, base,
+			   owner);
 	if (rc == 0 && redis_reply_int(reply) > 0)
 		log_warning("%lld call(s) that waited for node %s are taken over",
 			    (long long)redis_reply_int(reply), node);

@@ -1,13 +1,16 @@
 -- Gives calls that were just taken to the nodes that have their conversations. Messages are not parsed: who took them has
 -- read them.
--- KEYS: unacked, unacked_index, places, routers, our list.
+-- KEYS: unacked, unacked_index, places, routers, our list, places that are given up.
 -- ARGV: our place, our owner, our node, start of our keys, start of the lists of nodes, end of a record of our list, seconds a
 -- route lasts, now (score), most hops, most bytes of a message, how many engines we reach, these; then per call: tag, length
 -- of the end of its record, tag it has in our list, where it comes from (1 = there, 2 = the list of all, 0 = a queue),
 -- conversation.
--- Answers {0} when others have to route first what they took before us, else 1 and for each: 1 = ours from now on, recorded as
--- taken from our list; 0 = no longer ours; else the node whose list it is in now, '*' = that of all.
-local unacked, index, places, routers, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Answers {0} when others have to route first what they took before us, {2} when they never will, because they are dead or
+-- give it back, so that ours has to go back before theirs; else 1 and for each: 1 = ours from now on, recorded as taken from
+-- our list; 0 = no longer ours; else the node whose list it is in now, '*' = that of all.
+-- include route_dead.lua
+-- include route_behind.lua
+local unacked, index, places, routers, own, lost = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local place, me, node, base, lists, ending = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local ttl, now, most, bytes = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 -- What cannot be moved is not begun: a script that ends half-way cannot be taken back.
@@ -15,18 +18,12 @@ redis.call('HLEN', unacked)
 redis.call('ZCARD', index)
 redis.call('LLEN', own)
 redis.call('LLEN', lists)
--- The order in which messages were taken is the order in which they are routed. Who died before it did is passed over.
-while redis.call('ZSCORE', places, place) do
-	local first = redis.call('ZRANGE', places, 0, 0)[1]
-	if first == place then
-		break
-	end
-	local name, epoch = string.match(first, '^(.*)@(%d+):%d+$')
-	local lease = name and redis.call('GET', base .. 'node:' .. name)
-	if lease and string.sub(lease, 1, #epoch + 1) == epoch .. ' ' then
-		return {0}
-	end
-	redis.call('ZREM', places, first)
+redis.call('SISMEMBER', lost, place)
+-- The order in which messages were taken is the order in which they are routed.
+local turn = tonumber(redis.call('ZSCORE', places, place) or '0')
+local first = turn ~= 0 and redis.call('ZRANGE', places, 0, 0)[1] or place
+if first ~= place then
+	return {(redis.call('SISMEMBER', lost, first) == 1 or is_dead(base, first)) and 2 or 0}
 end
 redis.call('SADD', routers, me)
 redis.call('SADD', base .. 'owners', me) -- so that somebody looks for us when we are dead
@@ -96,11 +93,12 @@ for i = 12 + count, #ARGV, 5 do
 		answer = 1
 	end
 	local owner = record and has(conversation)
-	if record and not owner and ARGV[i + 3] == '0' and redis.call('LLEN', lists) > 0 then
+	if record and not owner and ARGV[i + 3] == '0' and (turn % 1 ~= 0 or redis.call('LLEN', lists) > 0) then
 		-- what a node has left there since this was taken may belong to the same conversation, and came before
 		answer = '*'
 		redis.call('LPUSH', lists, string.sub(record, 2, -(tail + 1)))
 		forget(tag)
+		put_behind(places)
 	elseif record then
 		local message = string.sub(record, 2, -(tail + 1))
 		owner = owner_of(conversation, owner)
@@ -123,4 +121,5 @@ for i = 12 + count, #ARGV, 5 do
 	out[#out + 1] = answer
 end
 redis.call('ZREM', places, place)
+redis.call('SREM', lost, place)
 return out

@@ -1,5 +1,5 @@
 -- A node lets go of its conversations: from now on they are anybody's, but those that it is busy with.
--- KEYS: routers, list of the node, list of all. ARGV: owner, start of our keys, seconds a route lasts, conversations it is
+-- KEYS: routers, list of the node, list of all, places. ARGV: owner, start of our keys, seconds a route lasts, conversations it is
 -- busy with. Returns how many calls went from the one list to the front of the other.
 local busy = ARGV[1] .. '!'
 redis.call('LLEN', KEYS[3])
@@ -8,6 +8,8 @@ for i = 4, #ARGV do
 	redis.call('SADD', KEYS[1], busy)
 	redis.call('SET', ARGV[2] .. 'route:' .. ARGV[i], busy, 'EX', ARGV[3])
 end
-local moved = 0
+local moved, places = 0, KEYS[4]
+redis.call('ZCARD', places)
+-- include route_behind.lua
 -- include route_move.lua
 return moved

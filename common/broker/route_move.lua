@@ -7,3 +7,6 @@ while true do
 	redis.call('RPUSH', KEYS[3], message)
 	moved = moved + 1
 end
+if moved > 0 then
+	put_behind(places)
+end

@@ -204,6 +204,21 @@ def helper_fills(case):
     case.finished(case.run())
 
 
+def calls_are_not_routed(case):
+    """What a worker that lives has taken since comes behind it all the same."""
+    note = "open('/sandbox/log', 'a').write('{n} ')\nprint(open('/sandbox/log').read(), end='')"
+    case.ready()
+    sent = [case.run(note.format(n=0))]
+    case.wait_killed()
+    case.node = f"node-{uuid.uuid4().hex[:8]}"
+    case.succeed()
+    sent += [case.run(note.format(n=n), case.conversation) for n in range(1, 4)]
+    assert [result.get(timeout=120)["stdout"] for result in sent] == ["0 ", "0 1 ", "0 1 2 ", "0 1 2 3 "]
+    assert {case.calls.row(result.id, "worker")[0] for result in sent} == {case.node}
+    assert not case.successor.log_lines("without waiting for other workers")
+    assert case.calls.call("close", conversation_id=case.conversation) == {"removed": True}
+
+
 # How a worker comes to each point; True: in `make check`, the others in `make check-long`.
 POINTS = {
     "capacity.reserved": (one_has_room, True),
@@ -214,6 +229,7 @@ POINTS = {
     "media.written": (file_is_kept, True),
     "pool.made": (spare_is_made, False),
     "pool.taken": (spare_is_taken, False),
+    "route.claimed": (calls_are_not_routed, False),  # until a lease has expired
     "server.created": (server_starts, False),
     "server.started": (server_starts, False),
     "session.attached": (code_runs, True),
