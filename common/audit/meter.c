@@ -15,6 +15,7 @@
 
 struct meter_count {
 	char *key;
+	enum meter_space space;
 	usec_t began;
 	int64_t count, held;
 	char *decision, *kind, *tool, *project; /* of what is held */
@@ -47,6 +48,7 @@ void meter_init(struct meter *m, const struct audit_limits *limits)
 static void close_count(struct meter *m, struct meter_count *c)
 {
 	HASH_DEL(m->counts, c);
+	m->used[c->space]--;
 	if (c->held > 0) {
 		struct meter_rest *r = xcalloc(1, sizeof(*r));
 
@@ -102,9 +104,18 @@ struct meter_rest *meter_take(struct meter *m, usec_t now, bool all)
 	return r;
 }
 
-/* The count of this minute. */
-static struct meter_count *find(struct meter *m, const char *key, usec_t now)
+static bool has_room(struct meter *m, enum meter_space space, usec_t now)
 {
+	if (space == METER_ALL || m->used[space] < METER_KEYS)
+		return true;
+	close_old(m, now, false);
+	return m->used[space] < METER_KEYS;
+}
+
+/* The count of this minute; NULL: there is none, and no room for it. Takes `key`. */
+static struct meter_count *find(struct meter *m, enum meter_space space, char *key, usec_t now)
+{
+	_cleanup_free_ char *owned = key;
 	struct meter_count *c = NULL;
 
 	HASH_FIND_STR(m->counts, key, c);
@@ -112,21 +123,15 @@ static struct meter_count *find(struct meter *m, const char *key, usec_t now)
 		close_count(m, c);
 		c = NULL;
 	}
-	if (c)
+	if (c || !has_room(m, space, now))
 		return c;
 	c = xcalloc(1, sizeof(*c));
-	c->key = xstrdup(key);
+	c->key = TAKE(owned);
+	c->space = space;
 	c->began = now;
+	m->used[space]++;
 	HASH_ADD_KEYPTR(hh, m->counts, c->key, strlen(c->key), c);
 	return c;
-}
-
-static bool is_full(struct meter *m, usec_t now)
-{
-	if (HASH_COUNT(m->counts) < METER_KEYS)
-		return false;
-	close_old(m, now, false);
-	return HASH_COUNT(m->counts) >= METER_KEYS;
 }
 
 static const char *text_of(const char *text)
@@ -137,18 +142,25 @@ static const char *text_of(const char *text)
 bool meter_holds(struct meter *m, const struct audit_event *e, usec_t now)
 {
 	const char *tool = e->tool, *project = e->project;
-	_cleanup_free_ char *key = NULL;
 	struct meter_count *c;
 
 	if (m->limits.rows == 0 || strcmp(e->decision, "allow") == 0 ||
 	    strcmp(e->kind, "burst") == 0)
 		return false;
-	/* names come from messages: of too many there is one count for all */
-	if (is_full(m, now))
-		tool = project = NULL;
-	key = xasprintf("row\n%s\n%s\n%s\n%s", e->decision, e->kind, text_of(tool),
-			text_of(project));
-	c = find(m, key, now);
+	c = find(m, METER_TOOLS,
+		 xasprintf("row\n%s\n%s\n%s\n%s", e->decision, e->kind, text_of(tool),
+			   text_of(project)),
+		 now);
+	if (c == NULL) {
+		tool = NULL;
+		c = find(m, METER_PROJECTS,
+			 xasprintf("project\n%s\n%s\n%s", e->decision, e->kind, text_of(project)),
+			 now);
+	}
+	if (c == NULL) {
+		project = NULL;
+		c = find(m, METER_ALL, xasprintf("all\n%s\n%s", e->decision, e->kind), now);
+	}
 	if (++c->count <= m->limits.rows)
 		return false;
 	if (c->held++ == 0) {
@@ -180,14 +192,16 @@ bool meter_bursts(struct meter *m, const struct audit_event *e, usec_t now, char
 {
 	int64_t limit;
 	const char *what = burst_of(m, e, &limit), *project = e->project;
-	_cleanup_free_ char *key = NULL;
+	struct meter_count *c;
 
 	if (what == NULL || limit == 0)
 		return false;
-	if (is_full(m, now))
+	c = find(m, METER_BURSTS, xasprintf("burst\n%s\n%s", what, text_of(project)), now);
+	if (c == NULL) {
 		project = NULL;
-	key = xasprintf("burst\n%s\n%s", what, text_of(project));
-	if (++find(m, key, now)->count != limit)
+		c = find(m, METER_ALL, xasprintf("bursts\n%s", what), now);
+	}
+	if (++c->count != limit)
 		return false;
 	snprintf(text, METER_TEXT, "%lld within a minute", (long long)limit);
 	*ret = (struct audit_event){.decision = e->decision,

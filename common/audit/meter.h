@@ -8,7 +8,14 @@
 #include "audit.h"
 
 #define METER_SPAN (60 * USEC_PER_SEC)
-#define METER_KEYS 512 /* counted apart within a minute; what comes then is counted together */
+/*
+ * What is counted apart within a minute. Names of tools come from messages: who makes up many of
+ * them fills the first space, and then each project is counted by itself, whatever its tools are
+ * called. Only beyond as many projects all are counted together. So the flood of one project hides
+ * no other, rows are bounded, and no count is given up before its minute is over.
+ */
+enum meter_space { METER_TOOLS, METER_PROJECTS, METER_BURSTS, METER_ALL, METER_SPACES };
+#define METER_KEYS 512 /* of each space but the last, which has our own words alone */
 
 /* What was not written one by one: `count` events of a kind, until the last of them. Strings are
  * owned. */
@@ -23,6 +30,7 @@ struct meter_count;
 struct meter {
 	struct audit_limits limits;
 	struct meter_count *counts; /* by key */
+	size_t used[METER_SPACES];
 	struct meter_rest *first, **last;
 	int64_t held; /* events that are in no rest yet */
 };

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/audit/meter.h"
 #include "json.h"
@@ -87,7 +88,7 @@ START_TEST(test_many_names)
 	char project[32];
 
 	start(1, 1, 0);
-	for (int i = 0; i < 3 * METER_KEYS; i++) {
+	for (int i = 0; i < 4 * METER_KEYS; i++) {
 		snprintf(project, sizeof(project), "p%d", i);
 		rows += written(2, "deny", "sandbox", project);
 	}
@@ -96,8 +97,43 @@ START_TEST(test_many_names)
 		counted += r->count;
 		meter_rest_free(r);
 	}
-	ck_assert_int_eq(rows + counted, 6 * METER_KEYS);
-	ck_assert_int_eq(rows, METER_KEYS + 1);
+	ck_assert_int_eq(rows + counted, 8 * METER_KEYS);
+	/* as tools, as projects, and all the others together */
+	ck_assert_int_eq(rows, 2 * METER_KEYS + 1);
+	meter_done(&m);
+}
+END_TEST
+
+/* Who makes up names of tools hides nobody else. */
+START_TEST(test_one_projects_flood)
+{
+	struct audit_event e = event("deny", "tool", "flood"), burst;
+	char tool[32], text[METER_TEXT];
+	struct meter_rest *r;
+	int rows = 0;
+
+	start(5, 10, 0);
+	e.tool = tool;
+	for (int i = 0; i < 20 * METER_KEYS; i++) {
+		snprintf(tool, sizeof(tool), "t%d", i);
+		rows += !meter_holds(&m, &e, now);
+		ck_assert_int_eq(meter_bursts(&m, &e, now, text, &burst), i == 9);
+	}
+	ck_assert_int_eq(rows, METER_KEYS + 5);
+	/* the flood has the first space; another project has rows, a count and a burst of its own
+	 */
+	ck_assert_int_eq(written(7, "deny", "tool", "quiet"), 5);
+	e = event("deny", "tool", "quiet");
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(meter_bursts(&m, &e, now, text, &burst), i == 9);
+	now += MINUTE;
+	for (int found = 0; (r = meter_take(&m, now, false)) != NULL || found < 2; found++) {
+		ck_assert_ptr_nonnull(r);
+		ck_assert_ptr_null(r->tool);
+		ck_assert_int_eq(r->count,
+				 strcmp(r->project, "quiet") == 0 ? 2 : 19 * METER_KEYS - 5);
+		meter_rest_free(r);
+	}
 	meter_done(&m);
 }
 END_TEST
@@ -157,6 +193,7 @@ int main(void)
 
 	tcase_add_test(t, test_rows);
 	tcase_add_test(t, test_many_names);
+	tcase_add_test(t, test_one_projects_flood);
 	tcase_add_test(t, test_bursts);
 	return suite_run("meter", t);
 }
