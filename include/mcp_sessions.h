@@ -71,10 +71,11 @@ json_t *mcp_sessions_catalogue(struct mcp_sessions *s, const struct mcp_server *
 void mcp_sessions_keep_catalogue(struct mcp_sessions *s, const struct mcp_server *server,
 				 json_t *tools);
 
-/* Ends the sessions with a server: of one conversation, or all (NULL) and with them what it has
- * running. Those in use end when they are given back. How many sessions, and instances that no
- * session used. [any] */
-int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation);
+/* Ends the sessions with a server: of one conversation, of all projects that it may be of (NULL) or
+ * one; or all (NULL) and with them what it has running. Those in use end when they are given back.
+ * How many sessions, and instances that no session used. [any] */
+int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation,
+			 const char *project);
 /* Ends what was not used for too long. [one thread] */
 void mcp_sessions_sweep(struct mcp_sessions *s);
 

@@ -115,7 +115,7 @@ void mcp_sessions_sweep(struct mcp_sessions *s)
 
 struct of {
 	int64_t server;
-	const char *conversation; /* NULL = any */
+	const char *conversation, *project; /* NULL = any */
 };
 
 static bool is_of(const struct mcp_session *session, const void *arg)
@@ -123,12 +123,14 @@ static bool is_of(const struct mcp_session *session, const void *arg)
 	const struct of *of = arg;
 
 	return session->server == of->server &&
-	       (!of->conversation || strcmp(session->conversation, of->conversation) == 0);
+	       (!of->conversation || strcmp(session->conversation, of->conversation) == 0) &&
+	       (!of->project || strcmp(session->project, of->project) == 0);
 }
 
-int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation)
+int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *conversation,
+			 const char *project)
 {
-	const struct of of = {server, conversation};
+	const struct of of = {server, conversation, project};
 	struct mcp_session *session;
 	int64_t count = 0;
 

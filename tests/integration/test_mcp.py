@@ -41,7 +41,10 @@ def test_a_conversation_keeps_its_session(worker, ask, servers, broker, postgres
     assert len(instances(broker)) == 2, "a call without a conversation leaves nothing"
     stranger = ask("mcp.call_tool", server_id=server, tool="count", conversation_id=one, project_id="another")
     assert stranger["result"] == {"count": 1}, "a project has come into a conversation of none"
-    assert ask("mcp.end_session", server_id=server, conversation_id=one) == {"removed": 2}
+    assert ask("mcp.end_session", server_id=server, conversation_id=one, project_id="a third") == {"removed": 0}
+    assert ask("mcp.end_session", server_id=server, conversation_id=one, project_id="another") == {"removed": 1}
+    assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=one)["result"] == {"count": 7}, "it is not that project's"
+    assert ask("mcp.end_session", server_id=server, conversation_id=one) == {"removed": 1}
     assert ask("mcp.end_session", server_id=server, conversation_id=one) == {"removed": 0}
     assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id=one)["result"] == {"count": 1}
     assert ask("mcp.stop_server", server_id=server) == {"removed": 2}
