@@ -164,6 +164,42 @@ void mcp_instance_put(struct mcp_instance *i)
 		destroy(i);
 }
 
+static struct mcp_instance *oldest(struct mcp_instances *all) REQUIRES(all->lock)
+{
+	struct mcp_instance *found = NULL;
+
+	for (struct mcp_instance *i = all->first; i; i = i->next)
+		if (i->users == 0 && !i->starting && (!found || i->used < found->used))
+			found = i;
+	return found;
+}
+
+usec_t mcp_instances_oldest(struct mcp_instances *all)
+{
+	mutex_lock(&all->lock);
+	struct mcp_instance *i = oldest(all);
+	usec_t used = i ? i->used : USEC_NEVER;
+	mutex_unlock(&all->lock);
+	return used;
+}
+
+bool mcp_instances_end_oldest(struct mcp_instances *all)
+{
+	mutex_lock(&all->lock);
+	struct mcp_instance *i = oldest(all);
+	if (i)
+		unlist(i);
+	mutex_unlock(&all->lock);
+	if (i)
+		destroy(i);
+	return i != NULL;
+}
+
+bool mcp_instance_is_shared(const struct mcp_instance *i)
+{
+	return i->shared;
+}
+
 bool mcp_instance_hangs_on_one(struct mcp_instance *i)
 {
 	mutex_lock(&i->all->lock);
@@ -204,7 +240,6 @@ static int take_place(struct mcp_instances *all, const struct mcp_session_wish *
 	snprintf(full, sizeof(full), "%lld MCP servers run already (MCP_MAX), all in use",
 		 (long long)all->max);
 	for (;;) {
-		struct mcp_instance *kept;
 		bool room;
 
 		mutex_lock(&all->lock);
@@ -213,10 +248,7 @@ static int take_place(struct mcp_instances *all, const struct mcp_session_wish *
 		mutex_unlock(&all->lock);
 		if (room)
 			return 0;
-		kept = take(all, anyone, 0);
-		if (kept)
-			destroy(kept);
-		if (kept || all->make_room(all->arg))
+		if (all->make_room(all->arg))
 			continue;
 		int rc = check_wait(w, full, err);
 		if (rc < 0)

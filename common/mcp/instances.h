@@ -17,7 +17,8 @@ struct mcp_instance;
 struct mcp_instances {
 	struct sandbox *sandbox; /* or NULL */
 	int64_t max;
-	/* Ends a session that nobody uses and that an instance goes with; false: there is none. */
+	/* Ends a session that an instance goes with, or an instance, that nobody uses; false: there
+	 * is none. */
 	bool (*make_room)(void *arg);
 	void *arg;
 	struct mutex lock;
@@ -43,6 +44,7 @@ int mcp_instance_transport(struct mcp_instance *i, const struct mcp_server *serv
 			   struct mcp_transport **ret, struct err *err) must_check;
 /* The session, and its transport, are no more. */
 void mcp_instance_put(struct mcp_instance *i);
+bool mcp_instance_is_shared(const struct mcp_instance *i);
 /* Would it end, or be nobody's, without its session? [any] */
 bool mcp_instance_hangs_on_one(struct mcp_instance *i);
 /* False where it is known to be gone: that of one reached by stdio its transport knows. */
@@ -53,6 +55,11 @@ void mcp_instance_words(struct mcp_instance *i, char *out, size_t size);
 /* Ends the shared ones of a server; those in use end when they are put. How many of them nobody
  * used. [any] */
 int64_t mcp_instances_end(struct mcp_instances *all, int64_t server);
+/* When the shared one that nobody uses for the longest time was used last, USEC_NEVER: there is
+ * none. */
+usec_t mcp_instances_oldest(struct mcp_instances *all);
+/* False likewise. */
+bool mcp_instances_end_oldest(struct mcp_instances *all);
 /* Ends shared ones that nobody has used for so long, and those that are gone. */
 void mcp_instances_sweep(struct mcp_instances *all, usec_t idle);
 

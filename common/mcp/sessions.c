@@ -174,19 +174,66 @@ static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_session
 	return found;
 }
 
+/* ---- room ---- */
 /* Its end makes room for another instance, or brings that nearer. */
-static bool has_instance(const struct mcp_session *session, const void *arg unused_arg)
+static bool can_go(const struct mcp_session *session)
 {
-	return session->instance && mcp_instance_hangs_on_one(session->instance);
+	return !session->busy && session->instance && mcp_instance_hangs_on_one(session->instance);
 }
 
+/* Do they count as one's? A project's do, and of those without one a conversation's. */
+static bool same_holder(const struct mcp_session *a, const struct mcp_session *b)
+{
+	if (a == b)
+		return true;
+	if (*a->project || *b->project)
+		return strcmp(a->project, b->project) == 0;
+	return *a->conversation && strcmp(a->conversation, b->conversation) == 0;
+}
+
+/* How many instances who has this session has; one that several sessions share is nobody's. */
+static size_t held_with(const struct mcp_sessions *s, const struct mcp_session *session)
+	REQUIRES(s->lock)
+{
+	size_t count = 0;
+
+	if (mcp_instance_is_shared(session->instance))
+		return 1;
+	for (const struct mcp_session *p = s->first; p; p = p->next)
+		count += p->instance && !mcp_instance_is_shared(p->instance) &&
+			 same_holder(p, session);
+	return count;
+}
+
+/*
+ * Whoever has the most gives up what was not used for the longest time: a project, or conversation,
+ * that asks for more and more has to do with its own, and takes nothing from those that have less.
+ */
 static bool make_room(void *arg)
 {
-	struct mcp_session *session = take(arg, has_instance, NULL);
+	struct mcp_sessions *s = arg;
+	struct mcp_session *found = NULL;
+	size_t most = 0;
+	usec_t kept = mcp_instances_oldest(&s->instances);
 
-	if (session)
-		destroy(session);
-	return session != NULL;
+	mutex_lock(&s->lock);
+	for (struct mcp_session *p = s->first; p; p = p->next) {
+		size_t count = can_go(p) ? held_with(s, p) : 0;
+
+		if (count > most || (count > 0 && count == most && p->used < found->used)) {
+			found = p;
+			most = count;
+		}
+	}
+	if (found && most == 1 && kept < found->used)
+		found = NULL;
+	if (found)
+		unlink_session(s, found);
+	mutex_unlock(&s->lock);
+	if (!found)
+		return mcp_instances_end_oldest(&s->instances);
+	destroy(found);
+	return true;
 }
 
 struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,

@@ -1,11 +1,12 @@
 """MCP servers in containers that are reached by HTTP: through the container's own stream, so without any network."""
 
 import concurrent.futures
+import functools
 import uuid
 
 import pytest
 
-from mcp_servers import ask, instances, served, servers
+from mcp_servers import ask, instances, managed, served, servers
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -78,6 +79,23 @@ def test_the_cap_and_idleness(make_full_worker, ask, servers, broker):
         assert ask("mcp.call_tool", server_id=server, tool="count", conversation_id="a")["result"]["count"] == 1
         assert len(instances(broker)) <= 2
     wait_until(lambda: instances(broker) == [], 30, "one that nobody uses is still there")
+
+
+def test_who_has_the_most_gives_up(make_full_worker, ask, servers, broker):
+    """Room for one more: what a project with many sessions used longest ago, not a kept server or what another project has."""
+    make_full_worker(MCP_NETWORK="none", MCP_MAX="4")
+    kept, other = served(servers, keep_running=True), managed(servers, name="other")
+    count = functools.partial(ask, "mcp.call_tool", tool="count", conversation_id="c")
+    assert count(server_id=kept)["result"]["count"] == 1
+    assert ask("mcp.end_session", server_id=kept, conversation_id="c") == {"removed": 1}
+    assert count(server_id=other, project_id="modest")["result"] == {"count": 1}
+    many = [managed(servers, name=f"many{n}") for n in range(4)]
+    for server in many:
+        assert count(server_id=server, project_id="greedy")["result"] == {"count": 1}
+        assert len(instances(broker)) <= 4
+    assert count(server_id=kept)["result"]["count"] == 2
+    assert count(server_id=other, project_id="modest")["result"] == {"count": 2}
+    assert [count(server_id=many[n], project_id="greedy")["result"]["count"] for n in (3, 2, 0)] == [2, 2, 1]
 
 
 EVERYTHING = "node /opt/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
