@@ -32,6 +32,9 @@ bool fleet_ready(const struct fleet *f);
 /* One that is ready, with most places free; the first if none is. For what belongs to no
  * conversation. [any] */
 struct sandbox *fleet_any(struct fleet *f);
+/* The same for a container that is going to be made there: its place is taken until containers are
+ * counted next. [any] */
+struct sandbox *fleet_take(struct fleet *f);
 
 enum fleet_choice {
 	FLEET_HERE,	 /* *ret */

@@ -5,11 +5,13 @@
  * without a conversation share what is free. A session is used by one call at a time. A server in a
  * container has one instance for each session with it, and none is left when its session ends; one
  * that is kept running and reached by HTTP has one for all of them, which goes when it was idle for
- * too long. There are never more than MCP_MAX in all.
+ * too long. There are never more than MCP_MAX in all. A container is made where most places are
+ * free, and a session stays with it.
  */
 #ifndef CELERIAC_MCP_SESSIONS_H
 #define CELERIAC_MCP_SESSIONS_H
 
+#include "fleet.h"
 #include "mcp.h"
 #include "outbound.h"
 #include "sandbox.h"
@@ -39,8 +41,8 @@ struct mcp_server {
 };
 
 struct mcp_sessions;
-/* `sandbox` NULL: no servers in containers. Both are borrowed. [init] */
-struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,
+/* `fleet` NULL: no servers in containers. Both are borrowed. [init] */
+struct mcp_sessions *mcp_sessions_new(struct fleet *fleet, struct outbound *outbound,
 				      int64_t max_instances, usec_t idle);
 /* Ends all of them; nobody may be using one. NULL is fine. */
 void mcp_sessions_free(struct mcp_sessions *s);

@@ -268,8 +268,8 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		rc = broker_route_begin(w->broker, w->presence, err);
 		if (rc < 0)
 			return rc;
-		w->mcp = mcp_sessions_new(fleet_at(w->fleet, 0), w->way_out.outbound,
-					  w->settings.mcp_max, w->settings.sandbox_idle_timeout);
+		w->mcp = mcp_sessions_new(w->fleet, w->way_out.outbound, w->settings.mcp_max,
+					  w->settings.sandbox_idle_timeout);
 	}
 	rc = purge(w, err);
 	if (rc < 0)

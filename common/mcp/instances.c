@@ -35,11 +35,11 @@ struct mcp_instance {
 	usec_t used; /* monotonic */
 };
 
-void mcp_instances_init(struct mcp_instances *all, struct sandbox *sandbox, int64_t max,
+void mcp_instances_init(struct mcp_instances *all, struct fleet *fleet, int64_t max,
 			bool (*make_room)(void *arg), void *arg)
 {
 	*all = (struct mcp_instances){
-		.sandbox = sandbox, .max = max, .make_room = make_room, .arg = arg};
+		.fleet = fleet, .max = max, .make_room = make_room, .arg = arg};
 	mutex_init(&all->lock);
 	cond_init(&all->changed);
 }
@@ -260,6 +260,27 @@ static int take_place(struct mcp_instances *all, const struct mcp_session_wish *
 	}
 }
 
+/* On the engine with most places free; while one turns out to be away, on another. */
+static int start_somewhere(struct mcp_instance *i, const struct sandbox_server_wish *wish,
+			   bool stdio, struct err *err)
+{
+	struct fleet *fleet = i->all->fleet;
+	int rc = 0;
+
+	for (size_t n = 0; n < fleet_count(fleet); n++) {
+		struct sandbox *sandbox = fleet_take(fleet);
+
+		rc = stdio ? sandbox_server_start(sandbox, wish, &i->stdio, err)
+			   : sandbox_service_start(sandbox, wish, &i->service, err);
+		if (rc == 0 || !err_is_transient(err) || fleet_count(fleet) == 1)
+			break;
+		sandbox_look(sandbox);
+		if (sandbox_ready(sandbox) || !fleet_ready(fleet))
+			break;
+	}
+	return rc;
+}
+
 static int start(struct mcp_instance *i, const struct mcp_session_wish *w, struct err *err)
 {
 	const struct mcp_server *server = w->server;
@@ -277,14 +298,11 @@ static int start(struct mcp_instance *i, const struct mcp_session_wish *w, struc
 		.deadline = w->deadline,
 		.cancelled = w->cancelled,
 	};
-	struct sandbox *sandbox = i->all->sandbox;
 	int rc = take_place(i->all, w, err);
 
 	if (rc < 0)
 		return rc;
-	rc = server->transport == MCP_STDIO
-		     ? sandbox_server_start(sandbox, &wish, &i->stdio, err)
-		     : sandbox_service_start(sandbox, &wish, &i->service, err);
+	rc = start_somewhere(i, &wish, server->transport == MCP_STDIO, err);
 	if (rc < 0)
 		leave_place(i->all);
 	return rc;
@@ -410,7 +428,7 @@ int mcp_instance_get(struct mcp_instances *all, const struct mcp_session_wish *w
 {
 	struct mcp_instance *i;
 
-	if (!all->sandbox)
+	if (!all->fleet)
 		return err_set(err, ERR_UNSUPPORTED, "this worker has no container engine");
 	if (w->server->keep && w->server->transport != MCP_STDIO)
 		return get_shared(all, w, ret, err);

@@ -15,7 +15,7 @@
 
 struct mcp_instance;
 struct mcp_instances {
-	struct sandbox *sandbox; /* or NULL */
+	struct fleet *fleet; /* or NULL */
 	int64_t max;
 	/* Ends a session that an instance goes with, or an instance, that nobody uses; false: there
 	 * is none. */
@@ -28,7 +28,7 @@ struct mcp_instances {
 	struct mcp_instance *first; /* those for several sessions */
 };
 
-void mcp_instances_init(struct mcp_instances *all, struct sandbox *sandbox, int64_t max,
+void mcp_instances_init(struct mcp_instances *all, struct fleet *fleet, int64_t max,
 			bool (*make_room)(void *arg), void *arg);
 /* Ends those that are left; no session has one. */
 void mcp_instances_done(struct mcp_instances *all);

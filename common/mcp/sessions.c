@@ -236,13 +236,13 @@ static bool make_room(void *arg)
 	return true;
 }
 
-struct mcp_sessions *mcp_sessions_new(struct sandbox *sandbox, struct outbound *outbound,
+struct mcp_sessions *mcp_sessions_new(struct fleet *fleet, struct outbound *outbound,
 				      int64_t max_instances, usec_t idle)
 {
 	struct mcp_sessions *s = xcalloc(1, sizeof(*s));
 
 	mcp_known_init(&s->known);
-	mcp_instances_init(&s->instances, sandbox, max_instances, make_room, s);
+	mcp_instances_init(&s->instances, fleet, max_instances, make_room, s);
 	s->outbound = outbound;
 	s->idle = idle;
 	mutex_init(&s->lock);

@@ -26,18 +26,21 @@ int64_t sandbox_capacity_default(const struct settings *settings, const struct e
 static int count(struct sandbox *s, int64_t *ret, struct err *err)
 {
 	_cleanup_free_ struct engine_container *list = NULL;
+	int64_t servers = 0; /* MCP_MAX bounds them; they are a load all the same */
 	size_t n = 0;
 	int rc = engine_list(s->engine, &list, &n, err);
 
 	if (rc < 0)
 		return rc;
 	*ret = 0;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		servers += strcmp(list[i].role, SANDBOX_ROLE_SERVER) == 0;
 		*ret += strcmp(list[i].role, SANDBOX_ROLE_CONVERSATION) == 0 ||
 			strcmp(list[i].role, SANDBOX_ROLE_RUN) == 0 ||
 			sandbox_container_is_pooled(&list[i]);
+	}
 	mutex_lock(&s->lock);
-	s->used = *ret + s->placed;
+	s->used = *ret + servers + s->placed;
 	mutex_unlock(&s->lock);
 	return 0;
 }

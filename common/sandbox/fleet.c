@@ -166,6 +166,11 @@ struct sandbox *fleet_any(struct fleet *f)
 	return best(f, false);
 }
 
+struct sandbox *fleet_take(struct fleet *f)
+{
+	return best(f, true);
+}
+
 bool fleet_is_lost(const struct fleet *f, struct sandbox *s)
 {
 	usec_t since = sandbox_away_since(s);

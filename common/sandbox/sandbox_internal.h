@@ -98,10 +98,10 @@ struct sandbox {
 	/* guarded by lock */
 	bool ready;
 	char agent_volume[SANDBOX_VOLUME_SIZE];
-	int64_t max;	/* containers */
-	int64_t used;	/* of them, when they were counted last, and `placed` */
-	int64_t placed; /* conversations for which one is about to be made, or was a moment ago */
-	usec_t away_since;		   /* monotonic; 0 = ready */
+	int64_t max;	   /* containers */
+	int64_t used;	   /* of them and of servers, when they were counted last, and `placed` */
+	int64_t placed;	   /* those that are about to be made, or were a moment ago */
+	usec_t away_since; /* monotonic; 0 = ready */
 	char engine_name[ENGINE_KEY_SIZE]; /* "" = never reached */
 	char *languages; /* of the image, with spaces between them; NULL = it does not say */
 	struct live_store live;

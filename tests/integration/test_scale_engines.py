@@ -6,11 +6,12 @@ import uuid
 import pytest
 
 import engines
+from mcp_servers import ask, instances, managed, servers
 from sandboxes import containers
 from services import wait_until
 from test_scale import NOTE, check_order, is_left_clean, make_workers, names, nodes_of, send_in_turn
 
-__all__ = ["make_workers"]
+__all__ = ["ask", "make_workers", "servers"]
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 FIRST = "unix:///var/run/docker.sock"
 
@@ -126,3 +127,27 @@ def test_each_worker_with_an_engine_of_its_own(make_full_worker, calls, broker, 
     value = calls.run(NOTE.format(n=6), of_two[0])
     assert (value["stdout"], value["restarted"]) == ("0 1 2 3 4 5 6 ", False)
     is_left_clean(broker, instance)
+
+
+def test_mcp_servers_on_two_engines(make_full_worker, ask, servers, broker, instance, second, both):
+    """Their containers are spread like those of conversations, and a session stays with its own; one of an engine that is away is begun anew."""
+    worker = make_full_worker(**both, MCP_NETWORK="none", SANDBOX_POOL="0", SANDBOX_MAX="8")
+    server = managed(servers)
+    count = lambda conversation: ask("mcp.call_tool", server_id=server, tool="count", conversation_id=conversation)
+    conversations = names(6)
+    for n in range(1, 4):
+        for conversation in conversations:
+            assert count(conversation)["result"] == {"count": n}
+    here = instances(broker)
+    assert len(here) >= 2 and len(there(second, instance)) >= 2 and len(here) + len(there(second, instance)) == 6
+    stop(second)
+    try:
+        wait_until(lambda: worker.readiness()[f"engine:{second.host}"] == "away", 30, "it is not noticed")
+        # those that were there have lost their server with their engine, and the others have not
+        said = [count(conversation) for conversation in conversations]
+        assert sorted(value["result"] and value["result"]["count"] for value in said) == [1] * (6 - len(here)) + [4] * len(here), said
+        assert len(instances(broker)) == 6
+    finally:
+        second.resume()
+    assert ask("mcp.stop_server", server_id=server) == {"removed": 6}
+    wait_until(lambda: ask("sandbox.cleanup")["failed"] == 0 and instances(broker) == there(second, instance) == [], 60, "some are left")

@@ -235,6 +235,24 @@ START_TEST(test_cap_holds_for_all)
 }
 END_TEST
 
+/* What one has made is no place for another, whoever made it: new conversations go by that. */
+START_TEST(test_places_are_counted_for_all)
+{
+	struct sandbox_worker two;
+	int64_t before;
+
+	sandbox_worker_start(&f, "two", base_env, &two);
+	sandbox_count(two.sandbox);
+	before = sandbox_free_places(two.sandbox, false);
+	ck_assert_int_eq(try_in(&f.one, "c", "p", note_it), 0);
+	sandbox_count(two.sandbox);
+	ck_assert_int_lt(sandbox_free_places(two.sandbox, false), before);
+	ck_assert_int_eq(sandbox_free_places(two.sandbox, true),
+			 sandbox_free_places(two.sandbox, false) + 1);
+	sandbox_worker_stop(&f, &two, true);
+}
+END_TEST
+
 /* What waits is gone with its worker; what was taken is kept, adopted, and idle like any other. */
 START_TEST(test_dead_workers)
 {
@@ -433,6 +451,7 @@ int main(void)
 	tcase_add_test(t, test_redis_forgets);
 	tcase_add_test(t, test_cap);
 	tcase_add_test(t, test_cap_holds_for_all);
+	tcase_add_test(t, test_places_are_counted_for_all);
 	tcase_add_test(t, test_dead_workers);
 	tcase_add_test(t, test_only_good_ones);
 	tcase_add_test(t, test_end_of_the_worker);
