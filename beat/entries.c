@@ -163,6 +163,11 @@ static bool needs_cleanup(const struct settings *s)
 	       !expires_by_itself(s->result_backend);
 }
 
+static bool needs_retention(const struct settings *s)
+{
+	return s->retention_results > 0 || s->retention_outputs > 0 || s->retention_events > 0;
+}
+
 static int add_given(struct entries *l, const char *name, json_t *row, const struct settings *s,
 		     struct err *err)
 {
@@ -179,6 +184,11 @@ int entries_add_own(struct entries *l, const struct settings *s, struct err *err
 				     (double)s->sandbox_cleanup_interval / (double)USEC_PER_SEC),
 			   s, err);
 
+	if (rc == 0 && needs_retention(s))
+		rc = add_given(l, "celeriac.retention",
+			       json_pack("{s:s, s:s, s:{s:i}}", "task", "celeriac.retention",
+					 "schedule", "30 4 * * *", "options", "expires", 12 * 3600),
+			       s, err);
 	if (rc < 0 || !needs_cleanup(s))
 		return rc;
 	return add_given(l, "celery.backend_cleanup",

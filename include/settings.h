@@ -153,6 +153,8 @@ struct settings {
 	int64_t egress_max_connections; /* one run */
 	int64_t egress_rate;		/* new connections a second */
 	const char *media_dir;
+	usec_t retention_results, retention_outputs, retention_events; /* 0 = for ever */
+	usec_t retention_media, retention_time;
 	const char *plugin_dir;
 	const char *mcp_network; /* of managed servers; "none" = none */
 	int64_t mcp_max;

@@ -110,6 +110,24 @@ int store_finish_task(struct store *s, const struct store_task *t, const struct 
  * one. Asks no database. [any] */
 int store_sweep_media(struct store *s, int64_t *ret_removed, struct err *err) must_check;
 
+/* What is older goes: ages, 0 = nothing does. */
+struct store_retention {
+	usec_t results, outputs, events; /* tool_results, conversation_outputs, activity_events */
+	usec_t media;			 /* files in MEDIA_DIR that no row names */
+	usec_t deadline;		 /* monotonic */
+	bool (*stop)(void *arg);	 /* asked between batches; or NULL */
+	void *arg;
+};
+struct store_retained {
+	int64_t results, outputs, events, files, bytes; /* what is gone */
+	bool more;					/* it was over before all was looked at */
+};
+/* Adds to `done`, also on failure: to be called again after a transient one. Tool calls and files
+ * stay for a day and events for a week whatever the ages say: celeriac.prune in the database.
+ * Several may do it at once. MEDIA_DIR must be that of this database alone. Blocks. */
+int store_retain(struct store *s, const struct store_retention *r, struct store_retained *done,
+		 struct err *err) must_check;
+
 /* True if the database answered last time. For /readyz. */
 bool store_ready(const struct store *s);
 

@@ -6,19 +6,15 @@
 #include <string.h>
 
 static const struct task *const g_tasks[] = {
-	&task_celeriac_add,	    &task_celeriac_echo,
-	&task_celeriac_fail,	    &task_celeriac_retry,
-	&task_celeriac_sleep,	    &task_celeriac_xsum,
-	&task_celery_accumulate,    &task_celery_backend_cleanup,
-	&task_celery_chain,	    &task_celery_chord,
-	&task_celery_chord_unlock,  &task_celery_chunks,
-	&task_celery_group,	    &task_celery_map,
-	&task_celery_starmap,	    &task_mcp_call_tool,
-	&task_mcp_end_session,	    &task_mcp_stop_server,
-	&task_mcp_test_connection,  &task_sandbox_cleanup,
-	&task_sandbox_close,	    &task_sandbox_execute_code,
-	&task_sandbox_reset_output, &task_tools_call,
-	&task_tools_call_http,	    &task_tools_run_custom,
+	&task_celeriac_add,	  &task_celeriac_echo,	      &task_celeriac_fail,
+	&task_celeriac_retention, &task_celeriac_retry,	      &task_celeriac_sleep,
+	&task_celeriac_xsum,	  &task_celery_accumulate,    &task_celery_backend_cleanup,
+	&task_celery_chain,	  &task_celery_chord,	      &task_celery_chord_unlock,
+	&task_celery_chunks,	  &task_celery_group,	      &task_celery_map,
+	&task_celery_starmap,	  &task_mcp_call_tool,	      &task_mcp_end_session,
+	&task_mcp_stop_server,	  &task_mcp_test_connection,  &task_sandbox_cleanup,
+	&task_sandbox_close,	  &task_sandbox_execute_code, &task_sandbox_reset_output,
+	&task_tools_call,	  &task_tools_call_http,      &task_tools_run_custom,
 	&task_tools_run_plugin,
 };
 

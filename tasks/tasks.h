@@ -20,6 +20,7 @@ extern const struct task task_celery_starmap;
 extern const struct task task_celeriac_add;
 extern const struct task task_celeriac_echo;
 extern const struct task task_celeriac_fail;
+extern const struct task task_celeriac_retention;
 extern const struct task task_celeriac_retry;
 extern const struct task task_celeriac_sleep;
 extern const struct task task_celeriac_xsum;

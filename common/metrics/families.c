@@ -25,7 +25,8 @@ const struct metric_family metric_families[METRICS] = {
 	[METRIC_BEAT_LATE] = { "celeriac_beat_late_seconds", METRIC_HISTOGRAM, { NULL },
 			       "From the time of a slot to when its message was on its queue." },
 	[METRIC_REAPED] = { "celeriac_reaped_total", METRIC_COUNTER, { "kind" },
-			    "What sweeps of this worker have removed: containers by what was wrong with them, volumes, networks, files." },
+			    "What sweeps of this worker have removed: containers by what was wrong with them, volumes, networks, files; and "
+			    "what was too old: results, outputs, events, media." },
 };
 /* clang-format on */
 

@@ -75,6 +75,13 @@ static bool is_kept(int place, const char *sha256, size_t len)
 	       st.st_size >= 0 && (size_t)st.st_size == len;
 }
 
+/* It is wanted from now on, whatever rows named it before: media_prune.c looks at its time. False
+ * when it has gone meanwhile. */
+static bool is_touched(int place, const char *sha256)
+{
+	return utimensat(place, sha256, NULL, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int open_staging(const char *dir)
 {
 	_cleanup_fd_ int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -111,7 +118,8 @@ int media_keep(const char *dir, const char *sha256, const void *data, size_t len
 	_cleanup_fd_ int place = open_place(dir, sha256);
 	if (place < 0)
 		return media_error(err, "cannot open", dir);
-	if (!is_kept(place, sha256, len) && write_apart(dir, place, sha256, data, len) < 0)
+	if (!(is_kept(place, sha256, len) && is_touched(place, sha256)) &&
+	    write_apart(dir, place, sha256, data, len) < 0)
 		return media_error(err, "cannot write", sha256);
 	*ret_path = xasprintf("%s/%.2s/%.2s/%s", dir, sha256, sha256 + 2, sha256);
 	return 0;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "codec.h"
 #include "pg.h"
 #include "store.h"
 
@@ -45,6 +46,23 @@ int media_keep(const char *dir, const char *sha256, const void *data, size_t len
 
 /* Removes what was begun to be written before `before` (wall, the machine's) and never ended. */
 int media_sweep(const char *dir, usec_t before, int64_t *ret_removed, struct err *err) must_check;
+
+/* ---- media_prune.c ---- */
+#define MEDIA_BATCH 256
+struct media_prune {
+	usec_t before; /* the machine's wall: files touched since stay */
+	/* Of at most MEDIA_BATCH digests, those that a row names become "". */
+	int (*leave_unnamed)(void *arg, char digests[][SHA256_HEX_SIZE], size_t count,
+			     struct err *err);
+	void *arg;
+	bool (*stop)(void *arg); /* or NULL */
+	void *stop_arg;
+	usec_t deadline; /* monotonic */
+};
+/* Removes files below `dir` that no row names, until there are none or it is over; adds to *files
+ * and *bytes what is gone. */
+int media_prune(const char *dir, const struct media_prune *p, int64_t *files, int64_t *bytes,
+		struct err *err) must_check;
 
 /* ---- migrate.c ---- */
 /* What store_migrate does with g_migrations. */
