@@ -133,9 +133,12 @@ int broker_route_return(struct broker *b, const struct broker_call *calls, size_
 			bool leaves, usec_t deadline, bool *ret_done, struct err *err) must_check;
 /* There was none among them: others need not wait. Does not wait. [consumer] */
 void broker_route_pass(struct broker *b);
+/* Whether what is routed to us, and what is everybody's, is not taken any more: calls that we take
+ * from queues go to others then, or wait for them. Together with broker_route_leave. [consumer] */
+void broker_route_drain(struct broker *b, bool draining);
 /* Conversations are anybody's from now on, and what waits for us is the next to be taken by others,
  * but for those that we are `busy` with. To be called again without them when that is over. Nothing
- * is claimed any more. [main] */
+ * is claimed any more, or the worker is drained. [main, consumer] */
 int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
 		       int64_t *ret_moved, struct err *err) must_check;
 

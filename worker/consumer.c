@@ -330,6 +330,7 @@ static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt
 		rc = consumer_obey(w, err);
 		if (rc < 0)
 			break;
+		drain_look(w);
 		if (worker_readiness(w, &ready)) {
 			restore_lost(w, doubt);
 			rc = consume_once(w, batch, err);

@@ -6,10 +6,10 @@
 
 #include "log.h"
 #include "mem.h"
-#include "worker.h"
+#include "route.h"
 
 struct order {
-	char *queue;
+	char *queue; /* NULL: conversations */
 	bool consume;
 	struct order *next;
 };
@@ -53,12 +53,12 @@ void orders_done(struct orders *o)
 	mutex_done(&o->lock);
 }
 
-void consumer_order(struct worker *w, const char *queue, bool consume)
+static void add(struct worker *w, char *queue, bool consume)
 {
 	struct orders *o = &w->orders;
 	struct order *order = xcalloc(1, sizeof(*order));
 
-	order->queue = xstrdup(queue);
+	order->queue = queue;
 	order->consume = consume;
 	mutex_lock(&o->lock);
 	*o->last = order;
@@ -68,11 +68,28 @@ void consumer_order(struct worker *w, const char *queue, bool consume)
 	state_wake_consumer(&w->state);
 }
 
+void consumer_order(struct worker *w, const char *queue, bool consume)
+{
+	add(w, xstrdup(queue), consume);
+}
+
+void consumer_order_drain(struct worker *w, bool drain)
+{
+	add(w, NULL, !drain);
+}
+
 static bool obey_one(struct worker *w, const struct order *order)
 {
 	struct err err = {0};
 	int rc;
 
+	if (order->queue == NULL) {
+		if (order->consume)
+			drain_end(w);
+		else
+			drain_begin(w);
+		return true;
+	}
 	if (!order->consume) {
 		if (!broker_cancel_queue(w->broker, order->queue))
 			return false;

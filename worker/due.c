@@ -13,7 +13,7 @@
 #include "discard.h"
 #include "log.h"
 #include "mem.h"
-#include "worker.h"
+#include "route.h"
 
 #define CALL_TIMEOUT (5 * USEC_PER_SEC)
 #define AGAIN	     (1 * USEC_PER_SEC) /* for what may not be given back */
@@ -63,7 +63,11 @@ static void go_on(struct worker *w, const struct held *h, struct delivery *d)
 		return;
 	r->has_turn = h->has_turn;
 	r->message->redelivered |= h->redelivered;
-	if (!discard_request(r))
+	if (discard_request(r))
+		return;
+	if (atomic_load(&w->draining) && route_wants(r))
+		settle_release(r); /* into our own list, which is handed over */
+	else
 		consumer_schedule(r);
 }
 

@@ -112,6 +112,44 @@ struct request *lanes_drain(struct lanes *l)
 	return all;
 }
 
+static bool is_conversation(const struct lane *lane)
+{
+	return sandbox_is_conversation(lane->name, strlen(lane->name));
+}
+
+struct request *lanes_take_conversations(struct lanes *l)
+{
+	struct request *all = NULL, **last = &all;
+	struct lane *lane, *following;
+
+	mutex_lock(&l->lock);
+	HASH_ITER(hh, l->map, lane, following)
+	{
+		if (!is_conversation(lane))
+			continue;
+		*last = TAKE(lane->first);
+		lane->last = &lane->first;
+		for (; *last != NULL; last = &(*last)->next)
+			atomic_fetch_sub(&l->waiting, 1);
+	}
+	mutex_unlock(&l->lock);
+	return all;
+}
+
+size_t lanes_conversations(struct lanes *l)
+{
+	struct lane *lane, *following;
+	size_t n = 0;
+
+	mutex_lock(&l->lock);
+	HASH_ITER(hh, l->map, lane, following)
+	{
+		n += is_conversation(lane);
+	}
+	mutex_unlock(&l->lock);
+	return n;
+}
+
 size_t lanes_busy(struct lanes *l, char **ret, size_t max)
 {
 	struct lane *lane, *following;

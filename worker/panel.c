@@ -34,6 +34,7 @@ static const struct panel_command g_commands[] = {
 	{"clock", NULL, control_clock, {{0}}, false},
 	{"conf", "dump_conf", control_conf, {{"with_defaults", PANEL_BOOL, false}}, false},
 	{"disable_events", NULL, control_disable_events, {{0}}, true},
+	{"drain", NULL, control_drain, {{0}}, true},
 	{"election", NULL, control_election, {{"id", PANEL_ANY, true}, {"topic", PANEL_ANY, true}}, false},
 	{"enable_events", NULL, control_enable_events, {{0}}, true},
 	{"heartbeat", NULL, control_heartbeat, {{0}}, true},
@@ -60,6 +61,7 @@ static const struct panel_command g_commands[] = {
 	{"terminate", NULL, control_terminate, {{"signal", PANEL_ANY, true}, IDS}, false},
 	{"time_limit", NULL, control_time_limit, {{"task_name", PANEL_STR, false}, {"hard", PANEL_NUMBER, false},
 	 {"soft", PANEL_NUMBER, false}}, false},
+	{"undrain", NULL, control_undrain, {{0}}, true},
 };
 /* clang-format on */
 

@@ -86,6 +86,6 @@ panel_fn control_ping, control_clock, control_stats, control_report, control_con
 	control_rate_limit, control_time_limit, control_enable_events, control_disable_events,
 	control_heartbeat, control_election, control_shutdown, control_pool_grow,
 	control_pool_shrink, control_pool_restart, control_autoscale, control_add_consumer,
-	control_cancel_consumer;
+	control_cancel_consumer, control_drain, control_undrain;
 
 #endif

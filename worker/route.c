@@ -3,6 +3,7 @@
  * broker.h for how.
  */
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -158,6 +159,16 @@ size_t route_calls(struct worker *w, struct request **list, size_t count)
 			list[left++] = list[i];
 	}
 	return left;
+}
+
+void route_hand_over(struct worker *w)
+{
+	char *busy[POOL_MAX];
+	size_t count = lanes_busy(&w->lanes, busy, POOL_MAX);
+
+	route_leave(w, (const char *const *)busy, count);
+	while (count > 0)
+		free(busy[--count]);
 }
 
 void route_leave(struct worker *w, const char *const *busy, size_t count)

@@ -13,8 +13,18 @@ bool route_wants(const struct request *r);
  * are left in `list`, and how many is returned; the others are gone. Waits for its turn among the
  * workers. [consumer] */
 size_t route_calls(struct worker *w, struct request **list, size_t count);
-/* The worker is about to end: its conversations are anybody's, but those that it is busy with.
- * [main] */
+/* Our conversations are anybody's, but those that we are busy with. [main, consumer] */
 void route_leave(struct worker *w, const char *const *busy, size_t count);
+/* The same with those in which a call runs: others need not wait until that has ended. */
+void route_hand_over(struct worker *w);
+
+/*
+ * drain.c: the worker's conversations are others', and it takes no new ones, but goes on with
+ * everything else. [consumer]
+ */
+void drain_begin(struct worker *w);
+void drain_end(struct worker *w);
+/* To be called again and again: what ended meanwhile, or came back, is handed over, too. */
+void drain_look(struct worker *w);
 
 #endif

@@ -58,17 +58,6 @@ static bool join_consumer(struct worker *w, int signals, struct shutdown *s)
 	}
 }
 
-/* Others need not wait until we have ended: only for what still runs. */
-static void hand_over(struct worker *w)
-{
-	char *busy[POOL_MAX];
-	size_t count = lanes_busy(&w->lanes, busy, POOL_MAX);
-
-	route_leave(w, (const char *const *)busy, count);
-	while (count > 0)
-		free(busy[--count]);
-}
-
 /* Nothing more is claimed; what has not begun goes back. */
 static void return_reserved(struct worker *w, usec_t deadline)
 {
@@ -82,7 +71,7 @@ static void return_reserved(struct worker *w, usec_t deadline)
 	/* before what was to run now, so that it comes behind it */
 	due_release_all(w, deadline);
 	release_all(queued);
-	hand_over(w);
+	route_hand_over(w);
 }
 
 static bool wants_soft(struct worker *w)

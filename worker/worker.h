@@ -133,6 +133,10 @@ struct request *lanes_leave(struct lanes *l, struct request *r);
 struct request *lanes_drain(struct lanes *l);
 /* Takes what waits behind `r`, as a list by `next`. */
 struct request *lanes_take_waiting(struct lanes *l, struct request *r);
+/* Takes what waits in all lanes of conversations, as a list by `next`. */
+struct request *lanes_take_conversations(struct lanes *l);
+/* How many conversations somebody is in. */
+size_t lanes_conversations(struct lanes *l);
 /* The names of lanes that somebody is in, at most `max`; given. */
 size_t lanes_busy(struct lanes *l, char **ret, size_t max);
 
@@ -210,6 +214,8 @@ void orders_init(struct orders *o);
 void orders_done(struct orders *o);
 /* Begins or ends to consume `queue`, soon. */
 void consumer_order(struct worker *w, const char *queue, bool consume);
+/* Hands conversations over and takes none, or takes them again, soon. */
+void consumer_order_drain(struct worker *w, bool drain);
 /* The consumer's: does what was ordered. */
 int consumer_obey(struct worker *w, struct err *err) must_check;
 
@@ -276,6 +282,8 @@ struct worker {
 	atomic_bool chords_hurried; /* it is to begin a walk */
 	struct services restorer;
 	struct orders orders;
+	atomic_bool draining; /* as control said last */
+	usec_t drain_look_at; /* monotonic; the consumer's */
 	struct fanout *fanout;
 	struct lamport clock;
 	struct events events;

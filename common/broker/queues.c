@@ -137,7 +137,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* The lists of what is consumed now. */
-static void order_lists(struct broker *b)
+void broker_order_lists(struct broker *b)
 {
 	size_t count = atomic_load(&b->queue_count);
 	_cleanup_free_ struct broker_queue **queues = xcalloc(count + 1, sizeof(*queues));
@@ -146,7 +146,7 @@ static void order_lists(struct broker *b)
 	b->lists = xcalloc(count * b->options.step_count + 1, sizeof(*b->lists));
 	b->list_count = b->inner = b->consumed = b->first_queue = 0;
 	for (size_t q = 0; q < count; q++) {
-		if (b->queues[q]->inner)
+		if (b->queues[q]->inner && !atomic_load(&b->route.draining))
 			b->lists[b->inner++] = &b->queues[q]->lists[0];
 		else if (atomic_load(&b->queues[q]->consumed))
 			queues[b->consumed++] = b->queues[q];
@@ -170,7 +170,7 @@ int broker_add_inner_queue(struct broker *b, const char *name, struct broker_que
 	if (rc < 0)
 		return rc;
 	(*ret)->inner = true;
-	order_lists(b);
+	broker_order_lists(b);
 	return 0;
 }
 
@@ -187,7 +187,7 @@ int broker_add_queue(struct broker *b, const char *name, struct err *err)
 			return rc;
 	}
 	atomic_store(&q->consumed, true);
-	order_lists(b);
+	broker_order_lists(b);
 	return 1;
 }
 
@@ -197,7 +197,7 @@ bool broker_cancel_queue(struct broker *b, const char *name)
 
 	if (q == NULL || q->inner || !atomic_exchange(&q->consumed, false))
 		return false;
-	order_lists(b);
+	broker_order_lists(b);
 	return true;
 }
 

@@ -61,6 +61,7 @@ struct broker_routing {
 	char *base;   /* "<prefix>celeriac:<instance>:" */
 	char *queues; /* of nodes: the names of their lists without the node */
 	char *places, *counter, *routers, *lost; /* keys */
+	atomic_bool draining;			 /* we have no conversations and take none */
 	struct mutex lock;
 	struct str_list engines; /* guarded by lock: within our reach */
 	/* the consumer thread's: "<owner>:<number>" of the last claim, and of the one before */
@@ -112,6 +113,8 @@ void broker_free_queues(struct broker *b);
 struct broker_queue *broker_find_queue(const struct broker *b, const char *name);
 const struct broker_list *broker_find_list(const struct broker_queue *q, int step);
 
+/* What is consumed has changed. [consumer] */
+void broker_order_lists(struct broker *b);
 /* One that nobody else sees, of a single list, before all others. */
 int broker_add_inner_queue(struct broker *b, const char *name, struct broker_queue **ret,
 			   struct err *err) must_check;

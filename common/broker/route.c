@@ -31,7 +31,7 @@ extern const char script_route[], script_route_leave[], script_route_release[],
 #define QUEUE	    "celeriac.node."
 #define ROUTE_TTL   "604800" /* seconds: as the entry of a conversation in the index */
 #define HOPS	    "16"
-#define CALL_FIXED  11
+#define CALL_FIXED  12
 #define CALL_EACH   5
 #define ENGINES_MAX 64
 #define PATIENCE    (5 * USEC_PER_SEC)
@@ -125,6 +125,7 @@ static void tell_reach(struct broker *b, const char *engine, bool reached)
 		return;
 	redis_command(&commands, "%s %sengine:%s %s", reached ? "SADD" : "SREM", r->base, engine,
 		      presence_owner(r->presence));
+	reached &= !atomic_load(&r->draining);
 	if (reached)
 		redis_command(&commands, "SADD %s %s", r->routers, presence_owner(r->presence));
 	redis_link_submit(b->link, &commands, reached ? 2 : 1, REDIS_LINK_KEEP, NULL, NULL);
@@ -148,6 +149,12 @@ void broker_route_reach(struct broker *b, const char *engine, bool reached)
 	}
 	mutex_unlock(&b->route.lock);
 	tell_reach(b, engine, reached);
+}
+
+void broker_route_drain(struct broker *b, bool draining)
+{
+	atomic_store(&b->route.draining, draining);
+	broker_order_lists(b);
 }
 
 /* ---- places ---- */
@@ -215,6 +222,7 @@ static void add_fixed(struct broker *b, struct routing *g)
 				    g->now,
 				    HOPS,
 				    g->bytes,
+				    atomic_load(&r->draining) ? "1" : "0",
 				    g->engines};
 
 	add(g, "EVALSHA");

@@ -2,7 +2,8 @@
 -- read them.
 -- KEYS: unacked, unacked_index, places, routers, our list, places that are given up.
 -- ARGV: our place, our owner, our node, start of our keys, start of the lists of nodes, end of a record of our list, seconds a
--- route lasts, now (score), most hops, most bytes of a message, how many engines we reach, these; then per call: tag, length
+-- route lasts, now (score), most hops, most bytes of a message, '1' = we are drained and keep nothing, how many engines we reach,
+-- these; then per call: tag, length
 -- of the end of its record, tag it has in our list, where it comes from (1 = there, 2 = the list of all, 0 = a queue),
 -- conversation.
 -- Answers {0} when others have to route first what they took before us, {2} when they never will, because they are dead or
@@ -12,7 +13,7 @@
 -- include route_behind.lua
 local unacked, index, places, routers, own, lost = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local place, me, node, base, lists, ending = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local ttl, now, most, bytes = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+local ttl, now, most, bytes, drained = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11] == '1'
 -- What cannot be moved is not begun: a script that ends half-way cannot be taken back.
 redis.call('HLEN', unacked)
 redis.call('ZCARD', index)
@@ -25,12 +26,16 @@ local first = turn ~= 0 and redis.call('ZRANGE', places, 0, 0)[1] or place
 if first ~= place then
 	return {(redis.call('SISMEMBER', lost, first) == 1 or is_dead(base, first)) and 2 or 0}
 end
-redis.call('SADD', routers, me)
+if not drained then
+	redis.call('SADD', routers, me)
+end
 redis.call('SADD', base .. 'owners', me) -- so that somebody looks for us when we are dead
-local count, reached = tonumber(ARGV[11]), {}
-for i = 12, 11 + count do
-	reached[ARGV[i]] = true
-	redis.call('SADD', base .. 'engine:' .. ARGV[i], me)
+local count, reached = tonumber(ARGV[12]), {}
+for i = 13, 12 + count do
+	if not drained then
+		reached[ARGV[i]] = true
+		redis.call('SADD', base .. 'engine:' .. ARGV[i], me)
+	end
 end
 local function node_of(owner)
 	return string.match(owner, '^(.*)@')
@@ -83,7 +88,7 @@ local function hop(message)
 	return #out <= bytes and out or message
 end
 local out = {1}
-for i = 12 + count, #ARGV, 5 do
+for i = 13 + count, #ARGV, 5 do
 	local tag, ours, conversation = ARGV[i], ARGV[i + 2], ARGV[i + 4]
 	local record, answer = redis.call('HGET', unacked, tag), 0
 	local tail = tonumber(ARGV[i + 1])
@@ -93,8 +98,10 @@ for i = 12 + count, #ARGV, 5 do
 		answer = 1
 	end
 	local owner = record and has(conversation)
-	if record and not owner and ARGV[i + 3] == '0' and (turn % 1 ~= 0 or redis.call('LLEN', lists) > 0) then
-		-- what a node has left there since this was taken may belong to the same conversation, and came before
+	local behind = turn % 1 ~= 0 or (not owner and redis.call('LLEN', lists) > 0)
+	if record and (drained or ARGV[i + 3] == '0' and behind) then
+		-- What a node has left there since this was taken may belong to the same conversation, and came before. Who is
+		-- drained does not read that list, and so gives everything by way of it.
 		answer = '*'
 		redis.call('LPUSH', lists, string.sub(record, 2, -(tail + 1)))
 		forget(tag)

@@ -1,4 +1,4 @@
--- A part of other scripts: what was put into the list of all came before everything that is taken and not routed now. A half
+-- A part of other scripts: what was put into the list of all comes before everything that is taken and not routed now. A half
 -- in the score of a place says so, and leaves it where it is.
 local function put_behind(places)
 	local all = redis.call('ZRANGE', places, 0, -1, 'WITHSCORES')

@@ -317,6 +317,33 @@ def test_autoscale(make_worker, app, ask):
     assert "ValueError" in ask("autoscale", max=1, min=9)["error"]
 
 
+KNOWS_DRAIN = """
+import celery
+from celery.worker.control import control_command
+
+app = celery.Celery(broker={url!r})
+
+@control_command()
+def drain(state):
+    "Hands conversations over."
+
+@control_command()
+def undrain(state):
+    "Takes conversations again."
+"""
+
+
+def test_drain_by_the_command_line(ours, broker, ask, tmp_path):
+    """Of an application that knows the command; a worker without conversations has nothing to hand over."""
+    (tmp_path / "drainer.py").write_text(KNOWS_DRAIN.format(url=broker.url))
+    broker.wait_listening()
+    for command in ("drain", "undrain"):
+        done = subprocess.run([PYTHONS["newest"], "-m", "celery", "-A", "drainer", "control", "-d", OURS, "--json", command],
+                              cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert json.loads(done.stdout) == [{OURS: {"error": "there are no conversations without a database"}}], done
+    assert "unexpected keyword argument 'now'" in ask("drain", now=True)["error"]
+
+
 # ---- queues ----
 
 def test_queues_are_added_and_cancelled(ours, app, ask):

@@ -100,6 +100,43 @@ def test_a_worker_that_ends_hands_its_conversations_over(make_workers, calls, br
     is_left_clean(broker, instance)
 
 
+def test_a_drained_worker_goes_on_with_everything_else(make_full_worker, make_workers, calls, app, ask, broker, instance):
+    """Its conversations go to the other at once, that in which a call runs when it has ended; and the way back."""
+    first = make_full_worker("-n", "first@here")
+    busy, idle = names(2)
+    assert calls.run(NOTE.format(n=0), idle)["stdout"] == "0 "
+    calls.run(NOTE.format(n=0), busy)
+    running = calls.send("import time\ntime.sleep(4)\n" + NOTE.format(n=1), busy)
+    wait_running(instance)
+    waiting = [calls.send(NOTE.format(n=n), busy) for n in (2, 3)]
+    for reply in ("conversations are handed over",) * 2:
+        wait_until(lambda: ask("ping", to="first@here", seconds=1) == {"ok": "pong"}, 30, "it does not hear")
+        assert ask("drain", to="first@here") == {"ok": reply}
+    first.wait_log("draining: ")
+    waiting.append(calls.send(NOTE.format(n=4), busy))
+    new = calls.send("print('new')")
+    assert app.send_task("celeriac.echo", kwargs={"value": 7}).get(timeout=30) == 7, "it does nothing else"
+    assert not new.ready() and not waiting[0].ready(), "it took one"
+    second = make_full_worker("-n", "second@here")
+    later = [calls.send(NOTE.format(n=n), idle) for n in (1, 2)]
+    assert [result.get(timeout=60)["stdout"] for result in [*later, new]] == ["0 1 ", "0 1 2 ", "new\n"]
+    assert [result.get(timeout=60)["stdout"] for result in [running, *waiting]] == [
+        "0 1 ", "0 1 2 ", "0 1 2 3 ", "0 1 2 3 4 "]
+    assert nodes_of(calls, [running, *waiting, *later, new]) == [first.node] + [second.node] * 6
+    # The other takes nothing from the queue: what comes is taken by the first, and goes to it all the same, until it is told otherwise.
+    ask("cancel_consumer", to="second@here", queue="celery")
+    second.wait_log("Canceling queue")
+    assert app.send_task("celeriac.echo", kwargs={"value": 8}).get(timeout=30) == 8
+    through = calls.send("print(1)")
+    assert through.get(timeout=60)["status"] == "ok" and nodes_of(calls, [through]) == [second.node]
+    assert ask("undrain", to="first@here") == {"ok": "conversations are taken again"}
+    first.wait_log("conversations are taken again")
+    again = [calls.send("print(1)"), calls.send(NOTE.format(n=3), idle)]
+    assert [result.get(timeout=60)["stdout"] for result in again] == ["1\n", "0 1 2 3 "]
+    assert nodes_of(calls, again) == [first.node, second.node]
+    is_left_clean(broker, instance)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kills", [0, 3], ids=["quiet", "killed"])
 def test_order_under_load(make_workers, make_full_worker, calls, broker, instance, kills):

@@ -540,6 +540,36 @@ START_TEST(test_what_a_node_left_comes_first_though_it_was_taken)
 }
 END_TEST
 
+/* It takes nothing that is routed to it or to all, and gives what it takes from a queue by way of
+ * the list of all, whoever has the conversation. */
+START_TEST(test_drained)
+{
+	struct delivery d[2];
+	struct broker_call calls[2];
+
+	broker_route_drain(g_broker, true);
+	push_number(NODES, 1);
+	push_number(NODES "a", 1);
+	run("SADD", "celeriac:test:routers", "b@1");
+	run("SET", "celeriac:test:route:one", "b@1");
+	push_number("celery", 2);
+	ck_assert_uint_eq(claim(2, d), 1);
+	ck_assert_int_eq(number_of(&d[0]), 2);
+	route(d, 1, calls);
+	ck_assert_str_eq(calls[0].node, "*");
+	ck_assert_int_eq(run("SISMEMBER", "celeriac:test:routers", presence_owner(g_presence)), 0);
+	broker_route_drain(g_broker, false);
+	ck_assert_uint_eq(claim(1, d), 1);
+	route(d, 1, calls);
+	ck_assert_str_eq(calls[0].node, "b");
+	ck_assert_uint_eq(claim(2, d), 2);
+	ck_assert_int_eq(number_of(&d[0]), 1);
+	ck_assert_int_eq(number_of(&d[1]), 2);
+	route(d, 2, calls);
+	ck_assert_int_eq(run("SISMEMBER", "celeriac:test:routers", presence_owner(g_presence)), 1);
+}
+END_TEST
+
 /* A node whose list has calls comes back under its name: what becomes of them? */
 static void come_back(bool routes, int64_t left_there, int64_t left_to_all)
 {
@@ -603,6 +633,7 @@ int main(void)
 	tcase_add_test(c, test_our_own_claim_is_no_dead_ones);
 	tcase_add_test(c, test_claim_without_an_answer);
 	tcase_add_test(c, test_what_a_node_left_comes_first_though_it_was_taken);
+	tcase_add_test(c, test_drained);
 	tcase_add_test(c, test_node_that_comes_back_reads_its_list);
 	tcase_add_test(c, test_node_that_comes_back_and_routes_nothing);
 	return suite_run("route", c);
