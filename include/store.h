@@ -24,6 +24,10 @@ void store_close(struct store *s);
  * the database is older (says how to migrate) or has none. A newer database is fine. */
 int store_check(struct store *s, int *ret_version, struct err *err) must_check;
 
+/* Whether two connections get one session of the server, as behind a pooler that gives each
+ * transaction another. Connects twice. [init] */
+int store_shares_sessions(const char *url, bool *ret, struct err *err) must_check;
+
 /* Brings the schema up to date as the owner, under an advisory lock, each migration in its own
  * transaction. Returns how many ran. [init] */
 int store_migrate(const char *owner_url, int *ret_applied, struct err *err) must_check;

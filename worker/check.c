@@ -2,11 +2,13 @@
  * --check: reach every service and say plainly what is wrong. Exit 0 only when the worker would
  * run.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
+#include "check.h"
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
@@ -16,7 +18,7 @@
 
 #define PATIENCE (5 * USEC_PER_SEC)
 
-static void verdict(const char *what, const struct err *err, const char *detail, int *failures)
+void check_verdict(const char *what, const struct err *err, const char *detail, int *failures)
 {
 	if (err == NULL) {
 		printf("ok    %-12s %s\n", what, detail);
@@ -26,7 +28,19 @@ static void verdict(const char *what, const struct err *err, const char *detail,
 	(*failures)++;
 }
 
-static int ping(const char *url, const struct redis_tuning *tuning, struct err *err)
+void check_note(const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("note  %-12s ", what);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+static int ping(const char *what, const char *url, const struct redis_tuning *tuning,
+		struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	struct redis_address address = {0};
@@ -37,6 +51,8 @@ static int ping(const char *url, const struct redis_tuning *tuning, struct err *
 		rc = redis_open(&address, "celeriac-check", PATIENCE, &r, err);
 	if (rc == 0)
 		rc = redis_do(r, &reply, err, "PING");
+	if (rc == 0)
+		rc = check_redis_keeps(what, r, err);
 	redis_close(r);
 	if (rc == 0 && redis_address_warning(&address) != NULL)
 		printf("note  %s: %s\n", address.safe, redis_address_warning(&address));
@@ -64,9 +80,9 @@ static void check_redis(const char *what, const struct settings *s, enum transpo
 
 	print_notes(what, transport_setting(side), &notes);
 	if (rc == 0)
-		rc = url && url[0] ? ping(url, &options.connection, &err)
+		rc = url && url[0] ? ping(what, url, &options.connection, &err)
 				   : err_set(&err, ERR_INVALID, "CELERY_BROKER_URL is not set");
-	verdict(what, rc < 0 ? &err : NULL, "answers", failures);
+	check_verdict(what, rc < 0 ? &err : NULL, "answers", failures);
 	transport_options_done(&options);
 }
 
@@ -93,7 +109,8 @@ static void check_backend(const struct settings *s, int *failures)
 	if (backend_kind(s) == BACKEND_REDIS)
 		check_redis("backend", s, TRANSPORT_BACKEND, s->result_backend, failures);
 	else if (backend_kind(s) == BACKEND_DATABASE)
-		verdict("backend", backend_reach(s, &err) < 0 ? &err : NULL, "answers", failures);
+		check_verdict("backend", backend_reach(s, &err) < 0 ? &err : NULL, "answers",
+			      failures);
 }
 
 static void check_store(const struct settings *s, int *failures)
@@ -114,7 +131,9 @@ static void check_store(const struct settings *s, int *failures)
 	if (rc == 0)
 		rc = store_check(store, &version, &err);
 	snprintf(detail, sizeof(detail), "schema version %d", version);
-	verdict("database", rc < 0 ? &err : NULL, detail, failures);
+	check_verdict("database", rc < 0 ? &err : NULL, detail, failures);
+	if (rc == 0)
+		check_pooler(s);
 	store_close(store);
 }
 
@@ -125,8 +144,8 @@ static void check_way_out(const struct settings *s, int *failures)
 	int rc = way_out_open(s, &way_out, &err);
 
 	if (strcmp(s->sandbox_network, "egress") == 0 || rc < 0)
-		verdict("way out", rc < 0 ? &err : NULL, "EGRESS_ALLOW, SANDBOX_CALLBACK_URL",
-			failures);
+		check_verdict("way out", rc < 0 ? &err : NULL, "EGRESS_ALLOW, SANDBOX_CALLBACK_URL",
+			      failures);
 	way_out_close(&way_out);
 }
 
@@ -138,7 +157,7 @@ static void check_one_engine(struct fleet *fleet, size_t i, int *failures)
 
 	if (fleet_count(fleet) > 1)
 		printf("      %-12s %s\n", "", fleet_address(fleet, i));
-	verdict("engine", rc < 0 ? &err : NULL, "answers", failures);
+	check_verdict("engine", rc < 0 ? &err : NULL, "answers", failures);
 	for (const char *line = notes.data; *line != '\0';) {
 		size_t len = strcspn(line, "\n");
 
@@ -155,6 +174,7 @@ static void check_engine(const struct settings *s, int *failures)
 	struct redis_link *link = NULL;
 	struct fleet *fleet = NULL;
 	struct presence *presence = NULL;
+	int64_t containers = 0;
 	struct err err = {0};
 	struct transport_options options = {0};
 	int rc = transport_options_read(s, TRANSPORT_BROKER, &options, NULL, &err);
@@ -175,9 +195,13 @@ static void check_engine(const struct settings *s, int *failures)
 	if (rc == 0)
 		rc = fleet_open(s, link, address.key_prefix, presence, &fleet, &err);
 	if (rc < 0)
-		verdict("engine", &err, "", failures);
-	for (size_t i = 0; fleet && i < fleet_count(fleet); i++)
+		check_verdict("engine", &err, "", failures);
+	for (size_t i = 0; fleet && i < fleet_count(fleet); i++) {
 		check_one_engine(fleet, i, failures);
+		if (sandbox_ready(fleet_at(fleet, i)))
+			containers += sandbox_free_places(fleet_at(fleet, i), false);
+	}
+	check_descriptors(s, containers);
 	fleet_close(fleet);
 	if (link != NULL)
 		redis_link_free(link, 0);
@@ -192,9 +216,9 @@ static void check_tasks(const struct settings *s, int *failures)
 	struct err err = {0};
 
 	if (registry_load(&registry, s, &err) < 0 || modules_load(&modules, &registry, s, &err) < 0)
-		verdict("tasks", &err, "", failures);
+		check_verdict("tasks", &err, "", failures);
 	else if (alias_check(&registry, s->task_aliases, &err) < 0)
-		verdict("aliases", &err, "", failures);
+		check_verdict("aliases", &err, "", failures);
 	else
 		printf("ok    %-12s %zu, %zu module(s)\n", "tasks", registry_count(&registry),
 		       modules.count);
@@ -269,7 +293,7 @@ static void check_settings(const struct settings *s, int *failures)
 		struct err err = {0};
 
 		if (parts[i].check(s, &err) < 0)
-			verdict(parts[i].what, &err, "", failures);
+			check_verdict(parts[i].what, &err, "", failures);
 	}
 }
 
@@ -279,7 +303,7 @@ int check_run(const struct settings *s)
 	struct err err = {0};
 
 	if (check_content(s, &err) < 0)
-		verdict("messages", &err, "", &failures);
+		check_verdict("messages", &err, "", &failures);
 	check_brokers(s, &failures);
 	check_backend(s, &failures);
 	check_store(s, &failures);

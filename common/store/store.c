@@ -130,6 +130,55 @@ int store_sweep_media(struct store *s, int64_t *ret_removed, struct err *err)
 		       : 0;
 }
 
+static int backend_pid(struct pg *c, const char *sql, int64_t *ret, struct err *err)
+{
+	_cleanup_pg_result_ struct pg_result *r = NULL;
+	int rc = pg_exec(c, sql, NULL, 0, &r, err);
+
+	if (rc == 0)
+		*ret = strtoll(pg_text(r, 0, 0), NULL, 10);
+	return rc;
+}
+
+/* The second is in a transaction, so it keeps what it has: the first has another by now, or both
+ * had one. */
+static int compare_sessions(struct pg *first, struct pg *second, bool *ret, struct err *err)
+{
+	static const char sql[] = "SELECT pg_backend_pid()";
+	int64_t before = 0, other = 0, after = 0;
+	int rc = backend_pid(first, sql, &before, err);
+
+	if (rc == 0)
+		rc = pg_script(second, "BEGIN", err);
+	if (rc == 0)
+		rc = backend_pid(second, sql, &other, err);
+	if (rc == 0 && before != other)
+		rc = backend_pid(first, "SELECT pg_backend_pid() AS after", &after, err);
+	if (rc == 0)
+		*ret = before == other || before != after;
+	return rc;
+}
+
+int store_shares_sessions(const char *url, bool *ret, struct err *err)
+{
+	usec_t deadline = clock_deadline(STORE_CONNECT);
+	struct pg *first = NULL, *second = NULL;
+	struct pg_pool *pool;
+	int rc = pg_pool_new(url, 2, "celeriac-check", &pool, err);
+
+	if (rc < 0)
+		return rc;
+	rc = pg_get(pool, deadline, &first, err);
+	if (rc == 0)
+		rc = pg_get(pool, deadline, &second, err);
+	if (rc == 0)
+		rc = compare_sessions(first, second, ret, err);
+	pg_put(second);
+	pg_put(first);
+	pg_pool_free(pool);
+	return rc;
+}
+
 bool store_ready(const struct store *s)
 {
 	return atomic_load_explicit(&s->answered, memory_order_relaxed);
