@@ -27,6 +27,9 @@ enum typed_kind {
 	TYPED_UNKNOWN /* the two members, but a type that kombu does not know */
 };
 enum typed_kind typed_kind(const json_t *value);
+/* The same for those who write it as something else than this object: TYPED_NONE also where the
+ * value is not what its type says, and so is no more than an object. */
+enum typed_kind typed_whole_kind(const json_t *value);
 
 /* ERR_INVALID when `value` or anything in it is of an unknown type, or not what its type says:
  * kombu cannot read such a message either. */

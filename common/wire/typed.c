@@ -129,6 +129,14 @@ int typed_check(const json_t *value, struct err *err)
 	return 0;
 }
 
+enum typed_kind typed_whole_kind(const json_t *value)
+{
+	enum typed_kind kind = typed_kind(value);
+	struct err err;
+
+	return kind != TYPED_NONE && typed_check(value, &err) == 0 ? kind : TYPED_NONE;
+}
+
 int typed_read_bytes(const json_t *value, struct buf *out, struct err *err)
 {
 	enum typed_kind kind = typed_kind(value);

@@ -142,7 +142,7 @@ static int write_array(const json_t *array, size_t depth, struct buf *out, struc
 
 static int write_value(const json_t *value, size_t depth, struct buf *out, struct err *err)
 {
-	enum typed_kind kind = typed_kind(value);
+	enum typed_kind kind = typed_whole_kind(value);
 
 	if (depth > BOUND_JSON_DEPTH)
 		return err_set(err, ERR_TOOBIG, "nested more than %d deep", BOUND_JSON_DEPTH);
