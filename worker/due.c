@@ -179,14 +179,15 @@ int due_yield(struct worker *w, struct err *err)
 
 usec_t due_wake_at(struct worker *w, bool room)
 {
-	usec_t eta = schedule_next(&w->schedule, HOLD_ETA), at = USEC_NEVER, wall = clock_wall();
+	usec_t eta = schedule_next_due(&w->schedule, HOLD_ETA), at = USEC_NEVER,
+	       wall = clock_wall();
 
-	if (schedule_next(&w->schedule, HOLD_HURRY) != USEC_NEVER)
+	if (schedule_next_due(&w->schedule, HOLD_HURRY) != USEC_NEVER)
 		return 0;
 	if (eta != USEC_NEVER)
 		at = clock_deadline(eta > wall ? eta - wall : 0);
 	if (room) {
-		usec_t turn = schedule_next(&w->schedule, HOLD_TURN);
+		usec_t turn = schedule_next_due(&w->schedule, HOLD_TURN);
 
 		at = turn < at ? turn : at;
 	}

@@ -160,7 +160,7 @@ size_t schedule_count(const struct schedule *s)
 	return count;
 }
 
-usec_t schedule_next(struct schedule *s, enum hold hold)
+usec_t schedule_next_due(struct schedule *s, enum hold hold)
 {
 	const struct heap *h = &s->heaps[hold];
 	usec_t due;

@@ -62,7 +62,7 @@ struct held *held_new(const struct delivery_ref *ref, const struct task *task, c
 void schedule_add(struct schedule *s, struct held *h, enum hold hold, usec_t due);
 size_t schedule_count(const struct schedule *s);
 /* When the first of `hold` is due, or USEC_NEVER. */
-usec_t schedule_next(struct schedule *s, enum hold hold);
+usec_t schedule_next_due(struct schedule *s, enum hold hold);
 /* Takes the first of `hold` that are due at `now`, as a list by `next` in their order, or with
  * `latest_first` in the opposite one: at most `max`, whose messages are together at most `bytes`
  * (but always one). `ret_count` how many. */

@@ -66,7 +66,7 @@ START_TEST(test_in_the_order_of_their_time)
 		add(shuffled(i, 1000), HOLD_ETA, 10 + shuffled(i, 1000) / 2);
 	}
 	ck_assert_uint_eq(schedule_count(&g_schedule), 1000);
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_ETA), 10);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_ETA), 10);
 	ck_assert_uint_eq(take(HOLD_ETA, 9, 1000, SIZE_MAX, false, out), 0);
 	ck_assert_uint_eq(take(HOLD_ETA, 59, 30, SIZE_MAX, false, out), 30);
 	ck_assert_uint_eq(take(HOLD_ETA, 59, 1000, SIZE_MAX, false, out + 30), 70);
@@ -77,11 +77,11 @@ START_TEST(test_in_the_order_of_their_time)
 	for (uint64_t i = 0; i < 20; i++) {
 		ck_assert_uint_eq(out[i], 119 - i);
 	}
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_ETA), 70);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_ETA), 70);
 	ck_assert_uint_eq(take(HOLD_ETA, 1000, 1000, 2500, false, out), 2); /* 1000 bytes each */
 	ck_assert_uint_eq(take(HOLD_ETA, 1000, 1000, 10, false, out), 1);
 	ck_assert_uint_eq(take(HOLD_ETA, 1000, 1000, SIZE_MAX, false, out), 877);
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_ETA), USEC_NEVER);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_ETA), USEC_NEVER);
 	ck_assert_uint_eq(atomic_load(&g_schedule.bytes), 0);
 }
 END_TEST
@@ -92,8 +92,8 @@ START_TEST(test_reasons_are_apart)
 
 	add(1, HOLD_ETA, 5);
 	add(2, HOLD_TURN, 3);
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_TURN), 3);
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_HURRY), USEC_NEVER);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_TURN), 3);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_HURRY), USEC_NEVER);
 	ck_assert_uint_eq(take(HOLD_ETA, 100, 8, SIZE_MAX, false, out), 1);
 	ck_assert_uint_eq(out[0], 1);
 	ck_assert_uint_eq(schedule_count(&g_schedule), 1);
@@ -199,7 +199,7 @@ START_TEST(test_turns_are_given_anew_in_order)
 	schedule_reset_turns(&g_schedule, &l, &g_task, 100 * USEC_PER_SEC);
 	ck_assert_uint_eq(take(HOLD_TURN, 7, 8, SIZE_MAX, false, out), 1);
 	ck_assert_uint_eq(out[0], 100);
-	ck_assert_uint_eq(schedule_next(&g_schedule, HOLD_TURN), 100 * USEC_PER_SEC);
+	ck_assert_uint_eq(schedule_next_due(&g_schedule, HOLD_TURN), 100 * USEC_PER_SEC);
 	ck_assert_uint_eq(take(HOLD_TURN, 102 * USEC_PER_SEC, 8, SIZE_MAX, false, out), 3);
 	ck_assert_uint_eq(out[0], 0);
 	ck_assert_uint_eq(out[2], 2);
