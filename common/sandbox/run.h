@@ -100,6 +100,17 @@ int sandbox_run_send_input(struct agent_link *l, uint32_t run, struct run_input 
 /* run_harvest.c: the new files of /sandbox/output. Asking is not flushed. */
 int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			    struct err *err) must_check;
+/* One of its frames, into `o` within `terms`; 1: that was the last. ERR_PROTOCOL, ERR_NOMEM: while
+ * `open` the outcome's last file is not whole. Pure. */
+struct run_harvest {
+	struct sandbox_outcome *o;
+	const struct sandbox_terms *terms;
+	bool open; /* a file is being filled */
+	size_t got;
+	uint64_t total;
+};
+int sandbox_run_harvest_take(struct run_harvest *h, const struct frame *f,
+			     struct err *err) must_check;
 /* What has been asked for. */
 int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			struct sandbox_outcome *o, struct err *err) must_check;

@@ -12,15 +12,7 @@
 #include "outcome.h"
 #include "verdict.h"
 
-struct receiving {
-	struct sandbox_outcome *o;
-	const struct sandbox_terms *terms;
-	bool open; /* a file is being filled */
-	size_t got;
-	uint64_t total;
-};
-
-static int begin_file(struct receiving *r, const struct frame *f, struct err *err)
+static int begin_file(struct run_harvest *r, const struct frame *f, struct err *err)
 {
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint64_t size = frame_get_u64(&c);
@@ -46,7 +38,7 @@ static int begin_file(struct receiving *r, const struct frame *f, struct err *er
 	return 0;
 }
 
-static int fill_file(struct receiving *r, const struct frame *f, struct err *err)
+static int fill_file(struct run_harvest *r, const struct frame *f, struct err *err)
 {
 	struct sandbox_output_file *file = r->open ? &r->o->files[r->o->file_count - 1] : NULL;
 
@@ -58,7 +50,7 @@ static int fill_file(struct receiving *r, const struct frame *f, struct err *err
 }
 
 /* One line about what was left out; the agent was told how many there may be. */
-static int add_skipped(struct receiving *r, const char *name, size_t len, uint32_t reason,
+static int add_skipped(struct run_harvest *r, const char *name, size_t len, uint32_t reason,
 		       struct err *err)
 {
 	if (r->o->skipped_count >= FRAME_SKIPPED_MAX + (size_t)r->terms->files_max)
@@ -67,7 +59,7 @@ static int add_skipped(struct receiving *r, const char *name, size_t len, uint32
 	return 0;
 }
 
-static int end_file(struct receiving *r, const struct frame *f, struct err *err)
+static int end_file(struct run_harvest *r, const struct frame *f, struct err *err)
 {
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint32_t reason = frame_get_u32(&c);
@@ -84,7 +76,7 @@ static int end_file(struct receiving *r, const struct frame *f, struct err *err)
 	return rc;
 }
 
-static int skipped(struct receiving *r, const struct frame *f, struct err *err)
+static int skipped(struct run_harvest *r, const struct frame *f, struct err *err)
 {
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint32_t reason = frame_get_u32(&c);
@@ -94,7 +86,7 @@ static int skipped(struct receiving *r, const struct frame *f, struct err *err)
 	return add_skipped(r, (const char *)c.data, c.left, reason, err);
 }
 
-static void finish(struct receiving *r, const struct frame *f)
+static void finish(struct run_harvest *r, const struct frame *f)
 {
 	struct frame_cursor c = {.data = f->data, .left = f->len};
 	uint32_t all;
@@ -106,6 +98,28 @@ static void finish(struct receiving *r, const struct frame *f)
 		return;
 	snprintf(text, sizeof(text), "and %u more", all - FRAME_SKIPPED_MAX);
 	sandbox_outcome_add_skipped(r->o, "", 0, text);
+}
+
+int sandbox_run_harvest_take(struct run_harvest *r, const struct frame *f, struct err *err)
+{
+	switch (f->type) {
+	case FRAME_FILE:
+		return begin_file(r, f, err);
+	case FRAME_FILE_DATA:
+		return fill_file(r, f, err);
+	case FRAME_FILE_END:
+		return end_file(r, f, err);
+	case FRAME_SKIPPED:
+		return skipped(r, f, err);
+	case FRAME_HARVESTED:
+		if (r->open)
+			break;
+		finish(r, f);
+		return 1;
+	default:
+		break;
+	}
+	return err_set(err, ERR_PROTOCOL, "a frame of type %u in a harvest", f->type);
 }
 
 int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, uint32_t run,
@@ -128,7 +142,7 @@ int sandbox_run_harvest_ask(struct agent_link *l, const struct run_plan *plan, u
 int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint32_t run,
 			struct sandbox_outcome *o, struct err *err)
 {
-	struct receiving r = {.o = o, .terms = plan->terms};
+	struct run_harvest r = {.o = o, .terms = plan->terms};
 	usec_t deadline = clock_deadline(HARVEST_TIME + RUN_GRACE);
 	struct frame f;
 	int rc = agent_link_flush(l, deadline, err);
@@ -138,19 +152,10 @@ int sandbox_run_harvest(struct agent_link *l, const struct run_plan *plan, uint3
 			rc = err_set(err, ERR_TIMEOUT, "it does not come to an end");
 		else if (f.run != run)
 			rc = err_set(err, ERR_PROTOCOL, "a frame of another run");
-		else if (f.type == FRAME_FILE)
-			rc = begin_file(&r, &f, err);
-		else if (f.type == FRAME_FILE_DATA)
-			rc = fill_file(&r, &f, err);
-		else if (f.type == FRAME_FILE_END)
-			rc = end_file(&r, &f, err);
-		else if (f.type == FRAME_SKIPPED)
-			rc = skipped(&r, &f, err);
-		else if (f.type == FRAME_HARVESTED && !r.open) {
-			finish(&r, &f);
+		else
+			rc = sandbox_run_harvest_take(&r, &f, err);
+		if (rc == 1)
 			return 0;
-		} else
-			rc = err_set(err, ERR_PROTOCOL, "a frame of type %u in a harvest", f.type);
 	}
 	if (r.open)
 		sandbox_outcome_drop_file(o);
