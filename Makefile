@@ -14,6 +14,7 @@ AGENT_PYTHON := $(sort $(wildcard common/sandbox/agent/*.py))
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/sandbox/*.cjs tasks/*.py common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
+FUZZ_SRC     := $(filter-out %/libfuzzer.c,$(wildcard tests/fuzz/*.c))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
 PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd librabbitmq zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1 glib-2.0
 DEB_hiredis := libhiredis-dev
@@ -108,13 +109,13 @@ HEADERS    := $(wildcard include/*.h)
 # What a module of tasks is written against.
 MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
 MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
-C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
+C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard tests/fuzz/*.[ch]) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
 	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/bench/*.c tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/beat/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all cppcheck setup image check check-unit check-integration check-long check-podman check-runsc demo up down lint bench format format-check hdr-check \
+.PHONY: all cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -204,10 +205,26 @@ build/bench-gate: $O/tests/bench/gate.o $(LIB_WORKER) $(LIB)
 build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# The targets of tests/fuzz: with the reader of their corpora, or with libFuzzer, which is clang's.
+$O/fuzz-replay: $(call obj,$(FUZZ_SRC)) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
+$O/celeriac-fuzz: $(call obj,$(filter-out %/replay.c,$(FUZZ_SRC)) tests/fuzz/libfuzzer.c) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
+$O/celeriac-fuzz: LDFLAGS += -fsanitize=fuzzer
+$O/fuzz-replay $O/celeriac-fuzz:
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # --- tests -------------------------------------------------------------------------------------------------------
 tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
+check-fuzz: $O/fuzz-replay   ## what the fuzzers found, and what they began with, once more (SANITIZE=address,undefined)
+	tests/run step 'corpora of the fuzz targets' $< tests/fuzz/corpus
+# FUZZ="url yaml" FUZZ_SECONDS=600: these, for so long each. FUZZ_KEEP=1: what was found since goes into the corpora.
+FUZZ_MAKE = $(MAKE) --no-print-directory CC='$(or $(FUZZ_CC),clang)' CFLAGS=-w WERROR=0 SANITIZE=fuzzer-no-link,address,undefined
+FUZZ_DIR := build/fuzzer-no-link-address-undefined
+fuzz:   ## every fuzz target for FUZZ_SECONDS (60) each, or those of FUZZ='url yaml'
+	deploy/setup --long
+	+$(FUZZ_MAKE) $(FUZZ_DIR)/celeriac-fuzz
+	tests/fuzz/run $(if $(FUZZ_KEEP),--keep,$(FUZZ_DIR)/celeriac-fuzz) $(FUZZ)
 check-integration: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
 check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery

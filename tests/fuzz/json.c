@@ -1,0 +1,44 @@
+/* JSON as Python writes it: what was read is written and read again, and is the same. */
+#include "fuzz.h"
+#include "typed.h"
+
+static void typed(const json_t *value)
+{
+	_cleanup_buf_ struct buf bytes = BUF_INIT(1u << 20);
+	struct err err;
+	usec_t wall;
+
+	(void)typed_kind(value);
+	(void)typed_text(value);
+	(void)!typed_check(value, &err);
+	(void)!typed_read_bytes(value, &bytes, &err);
+	(void)!typed_read_time(value, &wall, &err);
+}
+
+int fuzz_json(const uint8_t *data, size_t size)
+{
+	_cleanup_json_ json_t *value = NULL, *again = NULL, *strict = NULL;
+	_cleanup_buf_ struct buf text = BUF_INIT(1u << 24), plain = BUF_INIT(1u << 24),
+				 repr = BUF_INIT(1u << 20);
+	struct err err;
+	int rc = json_load_python((const char *)data, size, &value, &err);
+
+	if (rc < 0) {
+		fuzz_failed(rc, &err);
+		FUZZ_CHECK(json_load_strict((const char *)data, size, &strict, &err) < 0);
+		return 0;
+	}
+	json_dump_python(value, &text);
+	FUZZ_CHECK(buf_status(&text, &err) == 0);
+	for (size_t i = 0; i < text.len; i++)
+		FUZZ_CHECK((unsigned char)text.data[i] < 0x80);
+	FUZZ_CHECK(json_load_python(text.data, text.len, &again, &err) == 0);
+	FUZZ_CHECK(json_equal(value, again));
+	json_dump_strict(value, &plain);
+	FUZZ_CHECK(buf_status(&plain, &err) == 0);
+	FUZZ_CHECK(json_load_strict(plain.data, plain.len, &strict, &err) == 0);
+	json_repr(value, 100, &repr);
+	FUZZ_CHECK(buf_status(&repr, &err) == 0 && repr.len <= 100 + 3);
+	typed(value);
+	return 0;
+}
