@@ -7,23 +7,24 @@
 #define CELERIAC_BOUNDS_H
 
 /* Messages */
-#define BOUND_MESSAGE_BYTES   (64u << 20) /* one envelope; larger goes to celeriac:dead unread */
-#define BOUND_BODY_BYTES      (64u << 20) /* a body after base64 and decompression */
-#define BOUND_JSON_DEPTH      512	  /* nesting; Python's own reader gives up near 1000 */
-#define BOUND_JSON_VALUES     (1u << 20)  /* in one text: "[]," becomes 140 bytes of memory */
-#define BOUND_TASK_NAME_BYTES 512	  /* a dotted name */
-#define BOUND_MODULES	      256	  /* shared objects with tasks, in one list */
-#define BOUND_TASK_PARAMS     64	  /* of one task */
-#define BOUND_TASK_ID_BYTES   255	  /* a uuid4 has 36 */
-#define BOUND_HEADERS	      256	  /* members of the header object */
-#define BOUND_REPR_BYTES      1024	  /* Celery cuts argsrepr and result reprs here */
-#define BOUND_RESULT_BYTES    (64u << 20) /* one task meta */
-#define BOUND_URL_BYTES	      4096	  /* a broker, backend or tool URL */
-#define BOUND_QUEUES	      256	  /* consumed at once */
-#define BOUND_CLAIM_BATCH     256	  /* messages claimed in one round trip */
-#define BOUND_CANVAS_DEPTH    128 /* signatures in signatures; each is three levels of JSON */
-#define BOUND_FOLLOW_BYTES    (96u << 20) /* of what follows from one task: one command takes it */
-#define BOUND_CANVAS_SIZE     200000	  /* signatures in one tree, and messages made of it */
+#define BOUND_MESSAGE_BYTES    (64u << 20) /* one envelope; larger goes to celeriac:dead unread */
+#define BOUND_BODY_BYTES       (64u << 20) /* a body after base64 and decompression */
+#define BOUND_JSON_DEPTH       512	   /* nesting; Python's own reader gives up near 1000 */
+#define BOUND_JSON_VALUES      (1u << 20)  /* in one text: "[]," becomes 140 bytes of memory */
+#define BOUND_TASK_NAME_BYTES  512	   /* a dotted name */
+#define BOUND_MODULES	       256	   /* shared objects with tasks, in one list */
+#define BOUND_TASK_PARAMS      64	   /* of one task */
+#define BOUND_TASK_ID_BYTES    255	   /* a uuid4 has 36 */
+#define BOUND_HEADERS	       256	   /* members of the header object */
+#define BOUND_TRACESTATE_BYTES 512	   /* as the W3C has it */
+#define BOUND_REPR_BYTES       1024	   /* Celery cuts argsrepr and result reprs here */
+#define BOUND_RESULT_BYTES     (64u << 20) /* one task meta */
+#define BOUND_URL_BYTES	       4096	   /* a broker, backend or tool URL */
+#define BOUND_QUEUES	       256	   /* consumed at once */
+#define BOUND_CLAIM_BATCH      256	   /* messages claimed in one round trip */
+#define BOUND_CANVAS_DEPTH     128 /* signatures in signatures; each is three levels of JSON */
+#define BOUND_FOLLOW_BYTES     (96u << 20) /* of what follows from one task: one command takes it */
+#define BOUND_CANVAS_SIZE      200000	   /* signatures in one tree, and messages made of it */
 
 /* Remote control and events */
 #define BOUND_CONTROL_BYTES (1u << 20)	/* one request */

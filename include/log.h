@@ -39,10 +39,11 @@ void log_at(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 #define log_critical(...) log_at(LOG_LEVEL_CRITICAL, __VA_ARGS__)
 
 /*
- * Names the task that this thread works for; JSON lines carry it as fields task_id and task.
+ * Names the task that this thread works for; JSON lines carry it as fields task_id and task, and of
+ * its `traceparent` (message.h; or NULL) trace_id and span_id, the id of the span that sent it.
  * Borrowed until log_scope_end. [any], per thread.
  */
-void log_scope_begin(const char *task_id, const char *task_name);
+void log_scope_begin(const char *task_id, const char *task_name, const char *traceparent);
 void log_scope_end(void);
 
 /* One audit event: "[audit] {json}" whatever the level. `json` is one complete object. [any] */

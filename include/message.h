@@ -52,6 +52,8 @@ struct message {
 	usec_t eta, expires;		    /* wall, 0 = none */
 	usec_t time_limit, soft_time_limit; /* 0 = default */
 	int ignore_result;		    /* -1 not said, 0, 1 */
+	const char *traceparent;	    /* W3C trace context, a valid one, or NULL */
+	const char *tracestate;		    /* with it, or NULL */
 	const char *signer;		    /* id of the certificate that signed it, or NULL */
 	bool redelivered;		    /* a worker that had it before did not settle it */
 	json_t *root;			    /* owns everything above */

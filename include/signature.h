@@ -28,11 +28,13 @@ struct signature_context {
 	const char *origin;	   /* or NULL: this process */
 	const char *serializer;	   /* or NULL: json */
 	const char *compression;   /* or NULL: none */
-	int priority;		   /* inherited (task_inherit_parent_priority), -1: not */
-	const char *seed;	   /* what invented ids are made from; NULL: task_id */
-	bool errbacks_on_header;   /* task_allow_error_cb_on_chord_header */
-	bool polls_chords;	   /* no backend counts the parts of chords: each is sent with a
-				      celery.chord_unlock, which looks for them */
+	const char *traceparent,
+		*tracestate;	 /* headers of all that say none of their own; or NULL */
+	int priority;		 /* inherited (task_inherit_parent_priority), -1: not */
+	const char *seed;	 /* what invented ids are made from; NULL: task_id */
+	bool errbacks_on_header; /* task_allow_error_cb_on_chord_header */
+	bool polls_chords;	 /* no backend counts the parts of chords: each is sent with a
+				    celery.chord_unlock, which looks for them */
 };
 
 /* What the backend must be told before message number `before` is published. */

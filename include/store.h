@@ -45,6 +45,7 @@ struct store_task {
 	/* Tag of this delivery, or NULL: the same delivery may begin or take over again when an
 	 * answer was lost, another delivery of the task in the same process may not. */
 	const char *delivery;
+	const char *traceparent; /* or NULL */
 };
 
 enum store_begin_verdict {

@@ -23,6 +23,8 @@ struct follower canvas_follower(const struct request *r, struct settle_steps *st
 			    .root_id = r->message->root_id,
 			    .default_queue = s->task_default_queue,
 			    .reply_to = r->message->reply_to,
+			    .traceparent = r->message->traceparent,
+			    .tracestate = r->message->tracestate,
 			    .priority = s->task_inherit_parent_priority ? r->message->priority : -1,
 			    .errbacks_on_header = s->task_allow_error_cb_on_chord_header,
 			    .polls_chords = backend_polls_chords(b)}};

@@ -117,7 +117,9 @@ static void arrive(struct request *r)
 		consumer_dispatch(r);
 		return;
 	}
+	log_scope_begin(r->id, r->name, r->message->traceparent);
 	log_info("Task %s[%s] received", r->shown, r->id);
+	log_scope_end();
 	if (discard_request(r))
 		return;
 	events_task_received(r);

@@ -153,6 +153,7 @@ static void describe(struct task_ctx *ctx, json_t *const *values)
 	row->worker = presence_node(ctx->worker->presence);
 	row->epoch = presence_epoch(ctx->worker->presence);
 	row->delivery = r->delivery.tag;
+	row->traceparent = r->message->traceparent;
 }
 
 /* Waits before the next try; false when the worker stops and the message should go back. */

@@ -246,7 +246,7 @@ void trace_task(struct request *r)
 	if (discard_request(r))
 		return;
 	state_count_accepted(&r->worker->state, r);
-	log_scope_begin(r->id, r->name);
+	log_scope_begin(r->id, r->name, r->message->traceparent);
 	if (task_bind(r->task, r->message->args, r->message->kwargs, values, &err) < 0) {
 		task_ctx_set_exception(&ctx, "builtins",
 				       err.code == ERR_INVALID ? "TypeError" : "ValueError",

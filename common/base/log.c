@@ -23,6 +23,8 @@
 #include "text.h"
 
 /* Audit objects are cut by their makers; this only keeps a mistake from filling the disk. */
+#define TRACE_ID_AT 3 /* in 00-<32>-<16>-01 */
+#define SPAN_ID_AT  36
 #define AUDIT_BYTES ((size_t)1 << 20)
 
 static struct {
@@ -33,6 +35,7 @@ static struct {
 
 static _Thread_local const char *g_task_id;
 static _Thread_local const char *g_task_name;
+static _Thread_local const char *g_traceparent;
 
 static const char *const g_level_name[] = {
 	[LOG_LEVEL_DEBUG] = "DEBUG",	   [LOG_LEVEL_INFO] = "INFO",
@@ -91,8 +94,9 @@ bool log_enabled(enum log_level level)
 	return (int)level >= atomic_load_explicit(&g_log.level, memory_order_relaxed);
 }
 
-void log_scope_begin(const char *task_id, const char *task_name)
+void log_scope_begin(const char *task_id, const char *task_name, const char *traceparent)
 {
+	g_traceparent = traceparent;
 	g_task_id = task_id;
 	g_task_name = task_name;
 }
@@ -101,6 +105,7 @@ void log_scope_end(void)
 {
 	g_task_id = NULL;
 	g_task_name = NULL;
+	g_traceparent = NULL;
 }
 
 static void write_line(const struct buf *line)
@@ -198,6 +203,9 @@ void log_at(enum log_level level, const char *fmt, ...)
 		append_quoted(&line, text, len);
 		append_member(&line, "task_id", g_task_id);
 		append_member(&line, "task", g_task_name);
+		if (g_traceparent != NULL)
+			buf_appendf(&line, ", \"trace_id\": \"%.32s\", \"span_id\": \"%.16s\"",
+				    g_traceparent + TRACE_ID_AT, g_traceparent + SPAN_ID_AT);
 		buf_append_str(&line, "}\n");
 	} else {
 		char safe[BOUND_LOG_LINE];

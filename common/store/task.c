@@ -18,11 +18,13 @@
 static const char sql_begin[] =
 	"INSERT INTO celeriac.tool_results AS old (task_id, kind, tool, conversation_id, "
 	"project_id, params,"
-	" retries, worker, epoch, delivery) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+	" retries, worker, epoch, delivery, traceparent)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 	" ON CONFLICT (task_id) DO UPDATE SET kind = excluded.kind, tool = excluded.tool,"
 	" conversation_id = excluded.conversation_id, project_id = excluded.project_id,"
 	" params = excluded.params, retries = excluded.retries, worker = excluded.worker,"
-	" epoch = excluded.epoch, delivery = excluded.delivery, state = 'running', status = NULL,"
+	" epoch = excluded.epoch, delivery = excluded.delivery,"
+	" traceparent = excluded.traceparent, state = 'running', status = NULL,"
 	" exit_code = NULL, result = NULL, result_text = NULL, stdout = NULL, stderr = NULL, error "
 	"= NULL,"
 	" attempt = CASE WHEN old.retries < excluded.retries THEN 1 ELSE old.attempt END,"
@@ -78,10 +80,10 @@ static int try_begin(struct pg *c, const struct store_task *t, int *ret_attempt,
 		return err_wrap(err, "params");
 	const struct decimal retries = decimal(t->retries), epoch = decimal(t->epoch);
 	const struct pg_param params[] = {
-		PG_TEXT(t->task_id),	  PG_TEXT(t->kind),    PG_TEXT(t->tool),
-		PG_TEXT(t->conversation), PG_TEXT(t->project), PG_TEXT(arguments.data),
-		PG_TEXT(retries.text),	  PG_TEXT(t->worker),  PG_TEXT(epoch.text),
-		PG_TEXT(t->delivery),
+		PG_TEXT(t->task_id),	  PG_TEXT(t->kind),	   PG_TEXT(t->tool),
+		PG_TEXT(t->conversation), PG_TEXT(t->project),	   PG_TEXT(arguments.data),
+		PG_TEXT(retries.text),	  PG_TEXT(t->worker),	   PG_TEXT(epoch.text),
+		PG_TEXT(t->delivery),	  PG_TEXT(t->traceparent),
 	};
 	rc = pg_exec(c, sql_begin, params, ARRAY_LEN(params), &r, err);
 	if (rc < 0 || pg_rows(r) == 0)

@@ -78,6 +78,25 @@ static void embed(struct canvas *v, const json_t *options, struct message_out *m
 	canvas_keep(v, all);
 }
 
+/* The headers, with the trace that the task belongs to unless they name one. */
+static const json_t *with_trace(struct canvas *v, const json_t *headers)
+{
+	const struct signature_context *c = v->context;
+	_cleanup_json_ json_t *all = NULL;
+
+	if (c->traceparent == NULL || json_object_get(headers, "traceparent") != NULL)
+		return headers;
+	all = headers ? json_copy((json_t *)(uintptr_t)headers) : json_object();
+	if (json_object_set_new(all, "traceparent", json_string(c->traceparent)) < 0 ||
+	    (c->tracestate != NULL &&
+	     json_object_set_new(all, "tracestate", json_string(c->tracestate)) < 0)) {
+		v->failed = true;
+		return headers;
+	}
+	canvas_keep(v, all);
+	return all;
+}
+
 static int fill(struct canvas *v, const json_t *options, struct message_out *m, struct err *err)
 {
 	const struct signature_context *c = v->context;
@@ -89,7 +108,7 @@ static int fill(struct canvas *v, const json_t *options, struct message_out *m, 
 	if (headers != NULL && !json_is_object(headers))
 		return err_set(err, ERR_INVALID, "a signature whose headers are a %s",
 			       json_type_name(headers));
-	m->headers = headers;
+	m->headers = with_trace(v, headers);
 	if (m->root_id == NULL || m->root_id[0] == '\0')
 		m->root_id = c->root_id ? c->root_id : c->task_id;
 	if (m->parent_id == NULL || m->parent_id[0] == '\0')

@@ -13,6 +13,8 @@
 #include "typed.h"
 #include "wire.h"
 
+#define TRACEPARENT_LEN 55
+
 /* Names become keys, labels and log lines: text without control characters, of a bounded length. */
 static int name_header(const json_t *headers, const char *key, size_t limit, const char **ret,
 		       struct err *err)
@@ -119,6 +121,40 @@ static const char *text_or_empty(const json_t *object, const char *key)
 	return text != NULL ? text : "";
 }
 
+/* As many lower-case hexadecimal digits, and not all 0 where that means nothing. */
+static bool is_hex(const char *text, size_t len, bool not_zero)
+{
+	return strspn(text, "0123456789abcdef") >= len && !(not_zero && strspn(text, "0") >= len);
+}
+
+/* W3C Trace Context: version-trace id-parent id-flags. What is none is as good as not there. A
+ * later version may say more behind it, which is not carried on. */
+static const char *trace_parent(const json_t *headers)
+{
+	const char *text = text_or_null(headers, "traceparent");
+
+	if (text == NULL || strlen(text) != TRACEPARENT_LEN || !is_hex(text, 2, false) ||
+	    strncmp(text, "ff", 2) == 0 || text[2] != '-' || !is_hex(text + 3, 32, true) ||
+	    text[35] != '-' || !is_hex(text + 36, 16, true) || text[52] != '-' ||
+	    !is_hex(text + 53, 2, false))
+		return NULL;
+	return text;
+}
+
+/* Belongs to a traceparent; anybody's list of names and values, of bounded length. */
+static const char *trace_state(const json_t *headers)
+{
+	const char *text = text_or_null(headers, "tracestate");
+
+	if (text == NULL || strlen(text) > BOUND_TRACESTATE_BYTES)
+		return NULL;
+	for (const char *c = text; *c != '\0'; c++) {
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+			return NULL;
+	}
+	return text;
+}
+
 static int priority_property(const json_t *properties)
 {
 	json_int_t priority = json_integer_value(json_member(properties, "priority"));
@@ -141,6 +177,8 @@ static void read_optional(struct message *m)
 	m->group_index = json_is_integer(index) ? json_integer_value(index) : -1;
 	m->stamped_headers = json_is_array(stamped) ? stamped : NULL;
 	m->stamps = json_is_object(stamps) ? stamps : NULL;
+	m->traceparent = trace_parent(m->headers);
+	m->tracestate = m->traceparent != NULL ? trace_state(m->headers) : NULL;
 	m->reply_to = text_or_null(m->properties, "reply_to");
 	m->exchange = text_or_empty(delivery, "exchange");
 	m->routing_key = text_or_empty(delivery, "routing_key");

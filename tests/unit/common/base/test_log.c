@@ -157,13 +157,16 @@ END_TEST
 START_TEST(test_json_line)
 {
 	open_log(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
-	log_scope_begin("the-id", "a\"b");
+	log_scope_begin("the-id", "a\"b",
+			"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 	log_error("x");
 	log_scope_end();
 	log_error("y");
 	ck_assert_str_eq(written(), "{\"time\": \"2026-11-21T09:30:00.123456+00:00\", \"level\": "
 				    "\"ERROR\", \"message\": \"x\", \"task_id\": \"the-id\", "
-				    "\"task\": \"a\\\"b\"}\n"
+				    "\"task\": \"a\\\"b\", \"trace_id\": "
+				    "\"0af7651916cd43dd8448eb211c80319c\", \"span_id\": "
+				    "\"b7ad6b7169203331\"}\n"
 				    "{\"time\": \"2026-11-21T09:30:00.123456+00:00\", \"level\": "
 				    "\"ERROR\", \"message\": \"y\"}\n");
 }
