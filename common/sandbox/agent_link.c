@@ -22,6 +22,7 @@ struct agent_link {
 	struct engine_stream *stream;
 	uint32_t epoch, last_run, version;
 	bool was_busy;
+	bool joined; /* the agent has answered */
 	struct buf out;
 	struct frame_reader reader;
 	const unsigned char *piece; /* of the stream, not read yet */
@@ -148,6 +149,10 @@ static int receive_any(struct agent_link *l, usec_t deadline, struct frame *ret,
 		used = frame_read(&l->reader, l->piece, l->left, ret, &whole);
 		l->piece += used;
 		l->left -= used;
+		/* from its first frame on an agent's stream is in step; what is not, is not its own
+		 */
+		if (l->reader.lost && l->joined)
+			return err_set(err, ERR_PROTOCOL, "no sense in the agent's stream");
 		if (l->reader.lost && clock_mono() >= deadline)
 			return err_set(err, ERR_TIMEOUT, "no sense in the agent's stream");
 	}
@@ -247,6 +252,7 @@ int agent_link_open(struct engine *e, const char *container, uint32_t epoch, boo
 		rc = err_set(err, ERR_PROTOCOL, "the agent obeys nobody");
 	if (rc < 0)
 		return err_wrap(err, "hello");
+	l->joined = true;
 	*ret = TAKE(l);
 	return 0;
 }
