@@ -74,9 +74,12 @@ static int find_tool(struct task_ctx *ctx, json_t *const *values, json_t **ret_t
 	}
 	if (rc == -ERR_NOTFOUND)
 		return raise_value_error(ctx, err, "%s", why.msg);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = http_tool_open(row, json_integer_value(json_object_get(row, "id")),
 				    task_ctx_seal_keys(ctx), ret_tool, &why);
+		if (rc < 0)
+			record_unopened(ctx, &why);
+	}
 	if (rc < 0)
 		*err = why;
 	return rc;

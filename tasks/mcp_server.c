@@ -83,6 +83,8 @@ static int open_text(struct task_ctx *ctx, const json_t *row, const char *column
 	rc = seal_open(task_ctx_seal_keys(ctx), place, text, &open, err);
 	if (rc == 0)
 		*ret = xstrndup(open.data, open.len);
+	else
+		record_unopened(ctx, err);
 	wipe(open.data, open.len);
 	return rc;
 }

@@ -58,8 +58,7 @@ int plugin_config_load(struct task_ctx *ctx, const char *plugin, const char *pro
 	if (rc < 0) {
 		struct err why = *err;
 
-		if (why.code == ERR_DENIED) /* from another place than it was sealed for */
-			task_ctx_audit(ctx, "deny", "privilege", NULL, why.msg, USEC_NEVER, NULL);
+		record_unopened(ctx, &why);
 		return task_raise(ctx, err, "builtins", "RuntimeError",
 				  "the configuration of plugin %s: %s", plugin, why.msg);
 	}

@@ -27,6 +27,12 @@ int raise_recorded(struct task_ctx *ctx, struct err *err, const char *type, cons
 	return task_raise(ctx, err, "builtins", type, "%s", text);
 }
 
+void record_unopened(struct task_ctx *ctx, const struct err *why)
+{
+	if (why->code == ERR_DENIED || why->code == ERR_UNSUPPORTED)
+		task_ctx_audit(ctx, "deny", "privilege", NULL, why->msg, USEC_NEVER, NULL);
+}
+
 int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err)
 {
 	struct err why = *err;

@@ -50,6 +50,10 @@ int raise_number_error(struct task_ctx *ctx, int rc, struct err *err);
 int raise_recorded(struct task_ctx *ctx, struct err *err, const char *type, const char *fmt, ...)
 	printf_like(4, 5);
 
+/* A sealed value of a row did not open, for what seal_open said: one that was sealed for another
+ * place or by another key has come from elsewhere, and is recorded. */
+void record_unopened(struct task_ctx *ctx, const struct err *why);
+
 /* The exception for what common/sandbox said: PermissionError, ValueError or SandboxError; a
  * cancelled run stays an error for the worker to judge. Returns the code to return. */
 int raise_sandbox_error(struct task_ctx *ctx, const char *conversation, struct err *err);

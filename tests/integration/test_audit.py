@@ -1,8 +1,11 @@
 """The record beside the calls themselves: what was refused to us and by us, what ran, and how much of it at once."""
 
+import base64
+import contextlib
 import hashlib
 import http.server
 import json
+import pathlib
 import socketserver
 import threading
 import uuid
@@ -12,7 +15,9 @@ from redis import Redis
 
 from clients import Broker
 from forwarder import Forwarder
-from sandboxes import Calls
+from namespaces import may_have_one
+from sandboxes import Calls, containers, inspect, wait_said
+from sealing import KEY, seal
 from services import ROOT, wait_until
 from web import Web
 
@@ -77,6 +82,68 @@ def test_what_runs_and_what_tries_to(make_full_worker, app, rules):
         assert said[0] == "TypeError" and why in said[1]
         (row,) = rows(rules, "task_id = %s AND kind = 'schema'", result.id)
         assert row[0] == "error" and why in row[5]
+
+
+@pytest.mark.skipif(not may_have_one(), reason="another's descriptors are for root")
+def test_what_programs_try_on_their_sandbox(make_full_worker, app, rules, broker):
+    """On the agent that runs them: its limits, which they may name; its stream, which only somebody at the engine can reach."""
+    make_full_worker()
+    calls = Calls(app, rules)
+    lower = "import resource\nresource.prlimit(1, resource.RLIMIT_NOFILE, (64, 64))"
+    conversation = f"c-{uuid.uuid4()}"
+    container = calls.run("print('before')", conversation)["sandbox"]
+    result = calls.send(lower, conversation)
+    ended(result)
+    (row,) = rows(rules, "task_id = %s AND kind = 'privilege'", result.id)
+    assert row[:4] == ("deny", "privilege", "sandbox.execute_code", container) and row[5] == "the limits of the sandbox's agent were changed"
+
+    result = calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", one_shot=True)
+    wait_said(broker, result.id, "begun")
+    (container,) = containers(broker.instance, "--filter", "status=running", "--filter", "label=celeriac.role=run")
+    for way in pathlib.Path(f"/proc/{inspect(container)['State']['Pid']}/fd").glob("20?"):
+        with contextlib.suppress(OSError), open(way, "wb", buffering=0) as stream:  # a pipe's end for reading is none for writing
+            stream.write(b"nothing that an agent would say to anybody, and enough of it to be a frame")
+    assert ended(result)["status"] == "lost"
+    (row,) = rows(rules, "task_id = %s AND kind = 'privilege'", result.id)
+    assert row[3].startswith(container) and row[5] == "the agent's stream was forged or damaged"
+
+
+@pytest.fixture
+def sealed_elsewhere(rules):
+    """Rows of each table that has secrets, by name: of another key, and of another row."""
+    def make(insert, place, update):
+        (((number,),), made) = rules.sql(insert + " RETURNING id"), []
+        stranger = seal("x", f"{place}.{number}", base64.b64encode(bytes(32)).decode())
+        for value, words in ((stranger, "is sealed with the key 66687aad"), (seal("x", f"{place}.{number + 1}"), "sealed for another place")):
+            made.append((lambda value=value: rules.sql(update, json.dumps({"type": "bearer", "token": value}) if "auth" in place else value, number),
+                         f"{place}.{number} ", words))
+        return made
+
+    yield make
+    rules.sql("DELETE FROM celeriac.plugin_configs")
+
+
+def test_secrets_from_elsewhere(make_full_worker, app, rules, sealed_elsewhere):
+    """They are not used, the caller hears why, and it is recorded; no word of what is sealed is told."""
+    make_full_worker(PLUGIN_DIR=str(ROOT / "tests/data/plugins"), SECRETS_ENCRYPTION_KEY=KEY)
+    cases = [
+        ("tools.call_http", {"tool": "far", "params": {}}, "INSERT INTO celeriac.http_tools (name, url) VALUES ('far', 'https://example.com/')",
+         "http_tools.auth", "UPDATE celeriac.http_tools SET auth = %s WHERE id = %s"),
+        ("mcp.call_tool", {"server_id": "far", "tool": "x"},
+         "INSERT INTO celeriac.mcp_servers (name, image, command) VALUES ('far', 'celeriac-sandbox:latest', 'x')",
+         "mcp_servers.environment", "UPDATE celeriac.mcp_servers SET environment = %s WHERE id = %s"),
+        ("tools.run_plugin", {"plugin": "context", "tool": "context", "params": {}},
+         "INSERT INTO celeriac.plugin_configs (plugin, config) VALUES ('context', 'v1:none:AAAA')",
+         "plugin_configs.config", "UPDATE celeriac.plugin_configs SET config = %s WHERE id = %s"),
+    ]
+    for task, kwargs, insert, place, update in cases:
+        for put, where, words in sealed_elsewhere(insert, place, update):
+            put()
+            result = app.send_task(task, kwargs=kwargs)
+            said = str(ended(result))
+            assert where in said and words in said, said
+            (row,) = rows(rules, "task_id = %s AND kind = 'privilege'", result.id)
+            assert row[0] == "deny" and where in row[5] and words in row[5], row
 
 
 def test_packages_are_commands(make_full_worker, app, rules):

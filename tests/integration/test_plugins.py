@@ -118,9 +118,12 @@ def test_a_plugin_that_sleeps(tools, broker):
     ("empty", ValueError, "has no tools.py"),
     ("large", ValueError, "more than 8388608 bytes"),
 ])
-def test_directories_that_are_refused(tools, name, error, words):
+def test_directories_that_are_refused(tools, postgres, name, error, words):
     with pytest.raises(error, match=words):
         plugin(tools, name)
+    if error is PermissionError:
+        wait_until(lambda: postgres.sql("SELECT 1 FROM celeriac.activity_events WHERE decision = 'deny' AND kind = 'privilege' AND "
+                                        "tool = 'tools.run_plugin' AND reason LIKE %s", f"plugin {name}%{words}"), 30)
 
 
 def digest(path):
