@@ -110,7 +110,7 @@ HEADERS    := $(wildcard include/*.h)
 MODULE_HEADERS := $(addprefix include/,base.h err.h task.h task_module.h)
 MODULE_EXAMPLES := $(wildcard tasks/modules/*.c)
 C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildcard tests/fuzz/*.[ch]) $(wildcard common/*/*.h common/*/*/*.h worker/*.h \
-	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/bench/*.c tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/beat/*.c)
+	beat/*.h tasks/*.h tests/fake/*.h tests/unit/*.h) $(MODULE_EXAMPLES) $(wildcard tests/bench/*.c tests/integration/modules/*.c tests/integration/mcp/*.c tests/integration/amqp/*.c tests/integration/beat/*.c)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -201,6 +201,12 @@ build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 build/bench-gate: $O/tests/bench/gate.o $(LIB_WORKER) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# The AMQP client as a program, for the real server of tests/integration/test_amqp_client.py.
+$O/amqp-client: $O/tests/integration/amqp/client.o $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+build/amqp-client: $O/amqp-client
+	cp $< $@
+
 # Beat's schedules as a program, for the oracle of tests/integration/test_crontab.py.
 build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -225,9 +231,9 @@ fuzz:   ## every fuzz target for FUZZ_SECONDS (60) each, or those of FUZZ='url y
 	deploy/setup --long
 	+$(FUZZ_MAKE) $(FUZZ_DIR)/celeriac-fuzz
 	tests/fuzz/run $(if $(FUZZ_KEEP),--keep,$(FUZZ_DIR)/celeriac-fuzz) $(FUZZ)
-check-integration: all build/mcp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
+check-integration: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
-check-long: all build/mcp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle

@@ -1,5 +1,13 @@
 /*
- * amqp.h: RabbitMQ by AMQP 0-9-1: where it is, and messages as bytes.
+ * amqp.h: RabbitMQ by AMQP 0-9-1: messages, and a client whose owner thread keeps its connections.
+ *
+ * A client has two connections, because a server that is short of memory stops reading from those
+ * that publish: one consumes, acknowledges and declares, the other, made with the first message,
+ * publishes with confirms. Heartbeats, confirms and deliveries are the owner thread's alone, which
+ * never waits for anybody; all other threads hand it batches and calls.
+ *
+ * What is delivered belongs to a *generation*: a connection and its channel. When either ends, the
+ * server delivers everything unsettled again, so settlements of an earlier generation do nothing.
  */
 #ifndef CELERIAC_AMQP_H
 #define CELERIAC_AMQP_H
@@ -83,5 +91,175 @@ int amqp_properties_read(const void *data, size_t len, struct amqp_properties *r
 int amqp_properties_write(const struct amqp_properties *p, struct buf *out,
 			  struct err *err) must_check;
 void amqp_properties_done(struct amqp_properties *p);
+
+/* ---- a client [any] ---- */
+struct amqp_client;
+/* Told by the owner thread: must not block nor call the client, except amqp_client_submit. Each may
+ * be NULL. */
+struct amqp_events {
+	/* Consuming works, from now on in `generation`: also for the first time. */
+	void (*up)(void *arg, uint64_t generation);
+	/* It does not, for the reason said: what was delivered is the server's again. */
+	void (*lost)(void *arg, const struct err *err);
+	/* The server does not deliver from `queue` any more (it was deleted, or refused when
+	 * consuming began anew); it is consumed again only when somebody asks for it. */
+	void (*cancelled)(void *arg, const char *queue, const char *why);
+	/* The server takes no messages (a memory or disk alarm), or takes them again. */
+	void (*blocked)(void *arg, bool blocked, const char *why);
+	void *arg;
+};
+/* Starts its threads; connects in the background, with capped and jittered backoff, for ever.
+ * `name` is that of the threads, and what the server's list of connections shows. */
+int amqp_client_new(struct amqp_address *a, const char *name, const struct amqp_events *events,
+		    struct amqp_client **ret, struct err *err) must_check;
+/* Waits until what was handed over is done or the monotonic `deadline`, closes the connections in
+ * order and stops the threads; what is left fails as CANCELLED. Unsettled deliveries are the
+ * server's again. NULL is fine. */
+void amqp_client_free(struct amqp_client *c, usec_t deadline);
+bool amqp_client_up(const struct amqp_client *c);
+bool amqp_client_blocked(const struct amqp_client *c);
+/* Why there is no connection, as the last attempt to make one ended: true and *ret. False while all
+ * is well, and before the first attempt has ended. */
+bool amqp_client_trouble(struct amqp_client *c, struct err *ret);
+/* Of the server that is connected, or was last: "RabbitMQ" and its version as numbers, zeros before
+ * the first connection. */
+struct amqp_peer {
+	char product[32];
+	int version[3];
+};
+void amqp_client_peer(struct amqp_client *c, struct amqp_peer *ret);
+struct amqp_counts {
+	uint64_t oversize;   /* deliveries beyond BOUND_MESSAGE_BYTES: rejected unread */
+	uint64_t given_back; /* that came while BOUND_AMQP_WAITING was reached: requeued */
+	uint64_t stale;	     /* settlements of an earlier generation */
+	uint64_t unroutable; /* mandatory messages that no queue took */
+	uint64_t reconnects;
+};
+void amqp_client_counts(struct amqp_client *c, struct amqp_counts *ret);
+/* Breaks the connections under the owner thread, which makes new ones. */
+void amqp_client_interrupt(struct amqp_client *c);
+
+/* ---- calls: wait for the server's answer until the monotonic `deadline` ---- */
+/*
+ * They outlive outages until then (ERR_TIMEOUT: it may still be done), so they are for what may be
+ * done twice. What the server refuses is an error with its own words: ERR_NOTFOUND (404),
+ * ERR_CONFLICT (406 other properties, 405 somebody else's), ERR_DENIED (403), ERR_UNSUPPORTED (540,
+ * 541); the channel that it closed for that is opened again, and nobody else notices.
+ */
+struct amqp_queue {
+	const char *name; /* "" = the server chooses one */
+	bool passive;	  /* only ask */
+	bool durable, exclusive, auto_delete;
+	const json_t *arguments; /* or NULL */
+};
+struct amqp_queue_state {
+	char name[256];
+	uint32_t messages, consumers;
+};
+/* `ret` may be NULL. */
+int amqp_client_declare_queue(struct amqp_client *c, const struct amqp_queue *q, usec_t deadline,
+			      struct amqp_queue_state *ret, struct err *err) must_check;
+struct amqp_exchange {
+	const char *name, *type;
+	bool passive, durable, auto_delete, internal;
+	const json_t *arguments;
+};
+int amqp_client_declare_exchange(struct amqp_client *c, const struct amqp_exchange *e,
+				 usec_t deadline, struct err *err) must_check;
+struct amqp_binding {
+	const char *exchange, *routing_key;
+	const char *to; /* a queue, or … */
+	bool to_exchange;
+	const json_t *arguments;
+};
+int amqp_client_bind(struct amqp_client *c, const struct amqp_binding *b, usec_t deadline,
+		     struct err *err) must_check;
+int amqp_client_unbind(struct amqp_client *c, const struct amqp_binding *b, usec_t deadline,
+		       struct err *err) must_check;
+/* *ret_messages (may be NULL): how many went with it. */
+int amqp_client_delete_queue(struct amqp_client *c, const char *queue, bool if_unused,
+			     bool if_empty, usec_t deadline, uint32_t *ret_messages,
+			     struct err *err) must_check;
+int amqp_client_purge(struct amqp_client *c, const char *queue, usec_t deadline,
+		      uint32_t *ret_messages, struct err *err) must_check;
+int amqp_client_delete_exchange(struct amqp_client *c, const char *exchange, usec_t deadline,
+				struct err *err) must_check;
+
+/* ---- consuming ---- */
+struct amqp_consumer {
+	const char *queue;
+	uint16_t prefetch; /* unsettled at most, of this consumer alone; 0 = any number */
+	bool no_ack, exclusive;
+	const json_t *arguments; /* or NULL */
+};
+/* Begins to consume, or consumes with another prefetch: what was delivered stays so. Consumed again
+ * after every outage. ERR_TOOBIG beyond BOUND_QUEUES, else as a call. */
+int amqp_client_consume(struct amqp_client *c, const struct amqp_consumer *consumer,
+			usec_t deadline, struct err *err) must_check;
+/* Ends it; what was delivered stays so. ERR_NOTFOUND when it was not consumed. */
+int amqp_client_cancel(struct amqp_client *c, const char *queue, usec_t deadline,
+		       struct err *err) must_check;
+
+struct amqp_ref {
+	uint64_t generation, tag;
+};
+struct amqp_delivery {
+	struct amqp_ref ref;
+	char *queue, *exchange, *routing_key;
+	bool redelivered;
+	struct amqp_properties properties;
+	struct err *fault; /* properties that cannot be read, which are empty then; or NULL */
+	char *body;	   /* NUL-terminated */
+	size_t len;
+};
+void amqp_delivery_done(struct amqp_delivery *d);
+/* Up to `max` that came, given; returns how many. Never waits. */
+size_t amqp_client_take(struct amqp_client *c, struct amqp_delivery *ret, size_t max);
+/* Readable while amqp_client_take would give some. */
+int amqp_client_fd(const struct amqp_client *c);
+
+/* ---- publishing and settling ---- */
+enum amqp_settle {
+	AMQP_ACK,
+	AMQP_REJECT, /* to the dead letter exchange of the queue, if it has one */
+	AMQP_REQUEUE
+};
+struct amqp_publish {
+	const char *exchange, *routing_key;
+	bool mandatory; /* no queue takes it: ERR_NOTFOUND */
+	const struct amqp_properties *properties;
+	const void *body;
+	size_t len;
+};
+/* A builder: messages, and what is settled once the server has confirmed all of them. */
+struct amqp_batch;
+struct amqp_batch *amqp_batch_new(void);
+void amqp_batch_free(struct amqp_batch *b); /* NULL is fine */
+/* Everything is copied. ERR_INVALID, ERR_TOOBIG; the batch is as it was. */
+int amqp_batch_publish(struct amqp_batch *b, const struct amqp_publish *p,
+		       struct err *err) must_check;
+void amqp_batch_settle(struct amqp_batch *b, struct amqp_ref ref, enum amqp_settle how);
+size_t amqp_batch_size(const struct amqp_batch *b); /* bytes of its messages */
+
+enum amqp_batch_flag {
+	AMQP_KEEP = 1u << 0 /* messages survive an outage: sent again until they are confirmed, at
+			       least once */
+};
+/*
+ * `err` NULL: confirmed, and the settlements are on their way. Else nothing was settled, and
+ * messages may or may not have been taken: ERR_NOTFOUND unroutable or no such exchange,
+ * ERR_UNAVAILABLE refused for now or the connection was lost, ERR_DENIED. ERR_CONFLICT: all is done
+ * but what was of an earlier generation. Called by the owner thread.
+ */
+typedef void amqp_done_fn(void *arg, const struct err *err);
+/* Hands over `b` (taken). `done` may be NULL. Without KEEP it fails at once while publishing is
+ * impossible for lack of a connection, but waits for the outcome of the very first attempt to
+ * connect. ERR_UNAVAILABLE beyond BOUND_LINK_BACKLOG. Batches of one thread are published in their
+ * order, but for those that an outage or a refusal sends again. */
+void amqp_client_submit(struct amqp_client *c, struct amqp_batch *b, unsigned flags,
+			amqp_done_fn *done, void *arg);
+/* The same and waits (ERR_TIMEOUT: it may still be done). */
+int amqp_client_perform(struct amqp_client *c, struct amqp_batch *b, unsigned flags,
+			usec_t deadline, struct err *err) must_check;
 
 #endif
