@@ -201,6 +201,10 @@ build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 build/bench-gate: $O/tests/bench/gate.o $(LIB_WORKER) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# Its loop beside rabbitmq-c's own, for tests/bench/amqp_beside.py.
+build/bench-amqp: $O/tests/bench/amqp_loop.o $(LIB)
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # The AMQP client as a program, for the real server of tests/integration/test_amqp_client.py.
 $O/amqp-client: $O/tests/integration/amqp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -248,7 +252,7 @@ check-runsc check-podman:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
-bench: all build/bench-gate
+bench: all build/bench-gate build/bench-amqp
 	test -x tests/bench/bench || { echo 'no benchmarks yet (tests/bench/bench)' >&2; exit 1; }
 	$(PYTHON) tests/bench/bench
 
