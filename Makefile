@@ -193,6 +193,9 @@ $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 # The agent is no part of the library.
 $O/tests/unit/common/sandbox/test_measure: $O/common/sandbox/agent/measure.o
 
+# Memory that input asks for: what aborts without is not meant.
+$O/tests/unit/common/test_no_memory: private LDFLAGS += $(addprefix -Wl$(comma)--wrap=,calloc realloc xcalloc xrealloc json_text)
+
 # The MCP client as a program, for real servers and the referee of tests/integration/test_mcp_client.py.
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -218,7 +221,7 @@ build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 # The targets of tests/fuzz: with the reader of their corpora, or with libFuzzer, which is clang's.
 $O/fuzz-replay: $(call obj,$(FUZZ_SRC)) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
 $O/celeriac-fuzz: $(call obj,$(filter-out %/replay.c,$(FUZZ_SRC)) tests/fuzz/libfuzzer.c) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
-$O/celeriac-fuzz: LDFLAGS += -fsanitize=fuzzer
+$O/celeriac-fuzz: private LDFLAGS += -fsanitize=fuzzer
 $O/fuzz-replay $O/celeriac-fuzz:
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 

@@ -12,6 +12,8 @@ void base64_encode(const void *data, size_t len, struct buf *out);
 /* Ignores ASCII white space; anything else outside the alphabet, or wrong padding, is ERR_INVALID.
  * Appends to `out`. */
 int base64_decode(const char *text, size_t len, struct buf *out, struct err *err) must_check;
+/* Whether it could be decoded, without memory for what comes out. ERR_INVALID. */
+int base64_check(const char *text, size_t len, struct err *err) must_check;
 
 void hex_encode(const void *data, size_t len, char *out /* 2 * len + 1 */);
 

@@ -63,11 +63,9 @@ static int bad(size_t at, struct err *err)
 	return err_set(err, ERR_INVALID, "base64: wrong character or padding at byte %zu", at);
 }
 
-int base64_decode(const char *text, size_t len, struct buf *out, struct err *err)
+/* `to` has room for what comes out, or is NULL: then it is only looked at. */
+static int decode(const char *text, size_t len, char *to, size_t *ret_len, struct err *err)
 {
-	char *to = buf_reserve(out, decoded_size(text, len));
-	if (!to)
-		return buf_status(out, err);
 	unsigned acc = 0;
 	unsigned have = 0; /* digits in the group */
 	unsigned pads = 0;
@@ -84,21 +82,42 @@ int base64_decode(const char *text, size_t len, struct buf *out, struct err *err
 			return bad(i, err);
 		acc = acc << 6 | v;
 		if (++have == 4) {
-			to[n++] = (char)(acc >> 16);
-			to[n++] = (char)(acc >> 8);
-			to[n++] = (char)acc;
+			if (to) {
+				to[n] = (char)(acc >> 16);
+				to[n + 1] = (char)(acc >> 8);
+				to[n + 2] = (char)acc;
+			}
+			n += 3;
 			acc = 0;
 			have = 0;
 		}
 	}
 	if (have + pads != (have ? 4u : 0u))
 		return bad(len, err);
-	if (have == 2) {
+	if (to && have == 2) {
 		to[n++] = (char)(acc >> 4);
-	} else if (have == 3) {
+	} else if (to && have == 3) {
 		to[n++] = (char)(acc >> 10);
 		to[n++] = (char)(acc >> 2);
 	}
-	buf_added(out, n);
+	*ret_len = n;
 	return 0;
+}
+
+int base64_decode(const char *text, size_t len, struct buf *out, struct err *err)
+{
+	char *to = buf_reserve(out, decoded_size(text, len));
+	size_t n;
+	int rc = to ? decode(text, len, to, &n, err) : buf_status(out, err);
+
+	if (rc == 0)
+		buf_added(out, n);
+	return rc;
+}
+
+int base64_check(const char *text, size_t len, struct err *err)
+{
+	size_t n;
+
+	return decode(text, len, NULL, &n, err);
 }

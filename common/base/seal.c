@@ -24,7 +24,11 @@ static int parse_key(const char *text, size_t len, struct seal_keys *k, struct e
 		return err_set(err, ERR_INVALID, "SECRETS_ENCRYPTION_KEY: more than %d keys",
 			       SEAL_KEYS);
 	int rc = base64_decode(text, len, &key, &why);
-	if (rc < 0 || buf_status(&key, &why) < 0 || key.len != SEAL_KEY_BYTES) {
+	if (rc == 0)
+		rc = buf_status(&key, &why);
+	if (rc == -ERR_NOMEM)
+		return err_set(err, ERR_NOMEM, "SECRETS_ENCRYPTION_KEY: %s", why.msg);
+	if (rc < 0 || key.len != SEAL_KEY_BYTES) {
 		wipe(key.data, key.len);
 		return err_set(err, ERR_INVALID,
 			       "SECRETS_ENCRYPTION_KEY: key %zu is not the base64 of %d bytes",
@@ -126,8 +130,12 @@ int seal_open(const struct seal_keys *k, const char *place, const char *text, st
 			"%s is sealed with the key %.8s, which SECRETS_ENCRYPTION_KEY does not "
 			"hold",
 			place, id);
-	if (base64_decode(id + id_len + 1, strlen(id + id_len + 1), &raw, &why) < 0 ||
-	    buf_status(&raw, &why) < 0 || raw.len < NONCE_BYTES + TAG_BYTES)
+	int rc = base64_decode(id + id_len + 1, strlen(id + id_len + 1), &raw, &why);
+	if (rc == 0)
+		rc = buf_status(&raw, &why);
+	if (rc == -ERR_NOMEM)
+		return err_set(err, ERR_NOMEM, "%s: %s", place, why.msg);
+	if (rc < 0 || raw.len < NONCE_BYTES + TAG_BYTES)
 		return err_set(err, ERR_INVALID, "%s is not a sealed value", place);
 	size_t len = raw.len - NONCE_BYTES - TAG_BYTES;
 	unsigned char *bytes = (unsigned char *)raw.data;

@@ -52,11 +52,10 @@ static bool is_uuid(const json_t *value)
 
 static bool is_base64(const json_t *value)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_BODY_BYTES);
 	struct err ignored;
 
-	return is_text(value) && base64_decode(json_string_value(value), json_string_length(value),
-					       &out, &ignored) == 0;
+	return is_text(value) &&
+	       base64_check(json_string_value(value), json_string_length(value), &ignored) == 0;
 }
 
 static const struct {

@@ -45,8 +45,12 @@ int fuzz_text(const uint8_t *data, size_t size)
 	FUZZ_CHECK(base64_decode(bytes.data, bytes.len, &again, &err) == 0);
 	FUZZ_CHECK(again.len == size && (size == 0 || memcmp(again.data, data, size) == 0));
 	buf_reset(&again);
-	if (base64_decode((const char *)data, size, &again, &err) < 0)
+	if (base64_decode((const char *)data, size, &again, &err) < 0) {
 		fuzz_failed(-err.code, &err);
+		FUZZ_CHECK(base64_check((const char *)data, size, &err) < 0);
+	} else {
+		FUZZ_CHECK(base64_check((const char *)data, size, &err) == 0);
+	}
 	utf8_clean((const char *)data, size, true, &clean);
 	FUZZ_CHECK(buf_status(&clean, &err) == 0 && strlen(clean.data) == clean.len);
 	for (size_t at = 0, n; at < clean.len; at += n)
