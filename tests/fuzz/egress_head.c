@@ -10,8 +10,9 @@
 /* One request for one host, with nothing of the proxy's in it. */
 static void sent(const struct egress_request *r)
 {
-	static const char *const never[] = {"proxy-",
-					    "keep-alive:", "upgrade:", "te:", "celeriac-run:"};
+	static const char *const never[] = {
+		"proxy-connection:", "proxy-authorization:", "keep-alive:", "upgrade:", "te:",
+		"celeriac-run:"};
 	const char *text = r->head.data;
 	size_t hosts = 0;
 
