@@ -2,11 +2,13 @@
  * beat.h: the one private header of the room.
  *
  * One thread does everything; the broker's link (common/client) has its own. The schedule lives in
- * Redis, in the hash celeriac:<instance>:beat: one field per entry, what it holds is the time of
- * the last run. Of several beats the one that has the lease sends. A run is made by one script that
- * checks the lease, compares that field, pushes the message and moves the field on, so however many
- * beats there are, whoever believes to lead, and however often a beat must try, a slot is sent
- * once. What is Redis' own is in lease.c, publish.c and connect.c alone.
+ * Redis (shared_state.h), in the hash celeriac:<instance>:beat: one field per entry, what it holds
+ * is the time of the last run. Of several beats the one that has the lease sends. Where messages go
+ * to the same Redis, a run is made by one script that checks the lease, compares that field, pushes
+ * the message and moves the field on, so however many beats there are, whoever believes to lead,
+ * and however often a beat must try, a slot is sent once. Elsewhere these are three steps
+ * (publish_apart.c), and only a beat that dies between them makes a second message, of the same id.
+ * What is Redis' own is in lease.c, publish*.c and connect.c alone.
  */
 #ifndef CELERIAC_BEAT_H
 #define CELERIAC_BEAT_H
@@ -16,6 +18,7 @@
 #include "err.h"
 #include "schedule.h"
 #include "settings.h"
+#include "shared_state.h"
 
 /* ---- entry.c: one thing to be done again and again ---- */
 struct entry {
@@ -116,7 +119,7 @@ struct lease {
 	char ttl[16];		 /* LEASE_TTL in ms, for scripts that renew it by the way */
 	struct redis_script script;
 };
-void lease_init(struct lease *l, struct broker *broker, const struct settings *s);
+void lease_init(struct lease *l, const struct shared_state *shared, const struct settings *s);
 void lease_done(struct lease *l);
 /* Given. */
 char *lease_key(const struct redis_address *a, const char *instance);
@@ -135,8 +138,10 @@ void lease_leave(struct lease *l, usec_t deadline);
  */
 struct publisher {
 	struct broker *broker;
+	struct shared_state *shared; /* the lease and the states of entries are there */
 	struct lease lease;
 	struct redis_script slot, load;
+	struct redis_script look, mark; /* when messages go to another server: parcel.h */
 	char *state_key;
 	char *reply_to; /* this process, as Celery's thread_oid */
 };
@@ -187,6 +192,12 @@ void service_human(usec_t span, char out[HUMAN_SIZE]);
 /* ---- connect.c: one connection for what is done once ---- */
 /* Where messages are sent to. */
 const char *connect_url(const struct settings *s);
+/* The settings of one that only sends: all of it is where messages are sent to. Borrows from `s`.
+ */
+struct settings connect_sending(const struct settings *s);
+/* Connects to where states and lease are; both given. */
+int connect_shared(const struct settings *s, struct redis_address *ret_address, struct redis **ret,
+		   struct err *err) must_check;
 /* Connects to that, or to another server with the broker's options. Both given. */
 int connect_once(const struct settings *s, const char *url, struct redis_address *ret_address,
 		 struct redis **ret, struct err *err) must_check;

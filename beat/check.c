@@ -48,7 +48,6 @@ static int read_lease(struct redis *r, const struct redis_address *a, const char
 static void check_broker(struct check *c)
 {
 	struct redis_address address = {0};
-	char leader[LEASE_HOLDER + 64] = "";
 	struct redis *r = NULL;
 	struct err err = {0};
 	int rc = connect_once(c->settings, connect_url(c->settings), &address, &r, &err);
@@ -56,7 +55,20 @@ static void check_broker(struct check *c)
 	verdict(c, "broker", rc, "answers", &err);
 	if (rc < 0)
 		return;
-	rc = read_lease(r, &address, c->settings->instance, leader, &err);
+	redis_close(r);
+	redis_address_done(&address);
+}
+
+static void check_leader(struct check *c)
+{
+	struct redis_address address = {0};
+	char leader[LEASE_HOLDER + 64] = "";
+	struct redis *r = NULL;
+	struct err err = {0};
+	int rc = connect_shared(c->settings, &address, &r, &err);
+
+	if (rc == 0)
+		rc = read_lease(r, &address, c->settings->instance, leader, &err);
 	verdict(c, "leader", rc, leader, &err);
 	redis_close(r);
 	redis_address_done(&address);
@@ -133,6 +145,7 @@ int beat_check(const struct settings *s)
 	struct check c = {.settings = s};
 
 	check_broker(&c);
+	check_leader(&c);
 	check_address(&c);
 	check_messages(&c);
 	check_entries(&c);

@@ -14,6 +14,31 @@ const char *connect_url(const struct settings *s)
 	return s->broker_write_url && *s->broker_write_url ? s->broker_write_url : s->broker_url;
 }
 
+struct settings connect_sending(const struct settings *s)
+{
+	struct settings sending = *s;
+
+	sending.broker_url = connect_url(s);
+	sending.broker_read_url = sending.broker_write_url = NULL;
+	return sending;
+}
+
+int connect_shared(const struct settings *s, struct redis_address *ret_address, struct redis **ret,
+		   struct err *err)
+{
+	const struct settings sending = connect_sending(s);
+	struct redis_address address = {0};
+	int rc = shared_state_place(&sending, &address, err);
+
+	if (rc == 0)
+		rc = redis_open(&address, "celeriac-beat", PATIENCE, ret, err);
+	if (rc == 0)
+		*ret_address = address;
+	else
+		redis_address_done(&address);
+	return rc;
+}
+
 int connect_once(const struct settings *s, const char *url, struct redis_address *ret_address,
 		 struct redis **ret, struct err *err)
 {

@@ -20,15 +20,15 @@ extern const char script_lease[];
 
 #define NODE_MAX 128
 
-void lease_init(struct lease *l, struct broker *broker, const struct settings *s)
+void lease_init(struct lease *l, const struct shared_state *shared, const struct settings *s)
 {
 	char id[UUID_SIZE];
 	const char *node = s->node && *s->node ? s->node : "-";
 
 	uuid4(id);
 	*l = (struct lease){
-		.link = broker_link(broker),
-		.key = lease_key(broker_address(broker), s->instance),
+		.link = shared_state_link(shared),
+		.key = lease_key(shared_state_address(shared), s->instance),
 		.value = xasprintf("%.*s %d %s", NODE_MAX, node, (int)getpid(), id),
 	};
 	snprintf(l->ttl, sizeof(l->ttl), "%lld", (long long)(LEASE_TTL / USEC_PER_MSEC));

@@ -13,42 +13,50 @@
 #include "log.h"
 #include "mem.h"
 #include "message.h"
+#include "parcel.h"
 
 extern const char script_slot[];
 extern const char script_load[];
+extern const char script_slot_look[], script_slot_mark[];
 
 /* One exchange: short enough that a signal ends us within a second. A try that was cut off is told
  * apart by the script. */
 #define PATIENCE (600 * USEC_PER_MSEC)
 
+static void add_script(struct publisher *p, struct redis_script *script, const char *text)
+{
+	redis_script_init(script, text);
+	redis_link_add_script(shared_state_link(p->shared), script);
+}
+
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err)
 {
-	struct settings writing = *s;
+	const struct settings sending = connect_sending(s);
 	char id[UUID_SIZE];
 	int rc;
 
-	/* Nothing is taken here: all of it is where messages are sent to. */
-	if (s->broker_write_url != NULL && s->broker_write_url[0] != '\0')
-		writing.broker_url = s->broker_write_url;
-	writing.broker_read_url = writing.broker_write_url = NULL;
 	*p = (struct publisher){0};
-	rc = broker_open(&writing, &p->broker, err);
+	rc = broker_open(&sending, &p->broker, err);
+	if (rc == 0)
+		rc = shared_state_open(&sending, broker_address(p->broker), broker_link(p->broker),
+				       &p->shared, err);
 	if (rc < 0)
 		return rc;
 	uuid4(id);
 	p->reply_to = xstrdup(id);
-	p->state_key =
-		xasprintf("%sceleriac:%s:beat", broker_address(p->broker)->key_prefix, s->instance);
-	redis_script_init(&p->slot, script_slot);
-	redis_link_add_script(broker_link(p->broker), &p->slot);
-	redis_script_init(&p->load, script_load);
-	redis_link_add_script(broker_link(p->broker), &p->load);
-	lease_init(&p->lease, p->broker, s);
+	p->state_key = xasprintf("%sceleriac:%s:beat", shared_state_address(p->shared)->key_prefix,
+				 s->instance);
+	add_script(p, &p->slot, script_slot);
+	add_script(p, &p->load, script_load);
+	add_script(p, &p->look, script_slot_look);
+	add_script(p, &p->mark, script_slot_mark);
+	lease_init(&p->lease, p->shared, s);
 	return 0;
 }
 
 void publisher_close(struct publisher *p, usec_t deadline)
 {
+	shared_state_close(p->shared, deadline);
 	broker_close(p->broker, deadline);
 	lease_done(&p->lease);
 	free(p->state_key);
@@ -58,7 +66,7 @@ void publisher_close(struct publisher *p, usec_t deadline)
 
 bool publisher_ready(const struct publisher *p)
 {
-	return broker_ready(p->broker);
+	return broker_ready(p->broker) && shared_state_ready(p->shared);
 }
 
 const char *publisher_where(const struct publisher *p)
@@ -93,10 +101,10 @@ static struct slice as_slice(const char *text)
 	return (struct slice){text, strlen(text)};
 }
 
-static int one_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
-		       struct err *err)
+int publish_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
+		    struct err *err)
 {
-	int rc = redis_link_exchange(broker_link(p->broker), commands, 1, 0,
+	int rc = redis_link_exchange(shared_state_link(p->shared), commands, 1, 0,
 				     clock_deadline(PATIENCE), ret, err);
 
 	return rc < 0 ? rc : check_reply(*ret, REDIS_ARRAY, err);
@@ -131,7 +139,7 @@ int publisher_load(struct publisher *p, struct entry *list, size_t count, struct
 	int rc;
 
 	load_command(p, list, count, &commands);
-	rc = one_command(p, &commands, &reply, err);
+	rc = publish_command(p, &commands, &reply, err);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = check_reply(redis_reply_at(reply, i), REDIS_STRING, err);
 	for (size_t i = 0; rc == 0 && i < count; i++)
@@ -167,17 +175,6 @@ static int make_message(const struct publisher *p, const struct entry *e, struct
 
 /* ---- a batch on its way ---- */
 #define BATCH_BYTES (1u << 20) /* of messages: the script should be short */
-
-/* What is sent of one entry. */
-struct parcel {
-	struct sending *sending;
-	struct buf list, message;
-	char *next; /* the state after it */
-};
-struct batch {
-	struct parcel parcels[SCHEDULER_BATCH];
-	size_t count, bytes;
-};
 
 static void batch_done(struct batch *b)
 {
@@ -280,7 +277,7 @@ static enum send_verdict moved_on(struct entry *e, bool now, struct slice state)
 	return ours ? SEND_DONE : SEND_ELSEWHERE;
 }
 
-static int take_answer(struct sending *s, const struct redis_reply *reply, struct err *err)
+int publish_verdict(struct sending *s, const struct redis_reply *reply, struct err *err)
 {
 	const struct redis_reply *text = redis_reply_at(reply, 1);
 	struct slice state = redis_reply_str(text);
@@ -307,7 +304,7 @@ static int take_answers(struct batch *b, const struct redis_reply *reply, bool *
 
 	*ret_leads = redis_reply_type(redis_reply_at(reply, 0)) == REDIS_INTEGER;
 	for (size_t i = 0; *ret_leads && rc == 0 && i < b->count; i++)
-		rc = take_answer(b->parcels[i].sending, redis_reply_at(reply, i + 1), err);
+		rc = publish_verdict(b->parcels[i].sending, redis_reply_at(reply, i + 1), err);
 	return rc;
 }
 
@@ -317,10 +314,14 @@ static int send_batch(struct publisher *p, struct batch *b, bool *ret_leads, str
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc;
 
-	slot_command(p, b, &commands);
-	rc = one_command(p, &commands, &reply, err);
-	if (rc == 0)
-		rc = take_answers(b, reply, ret_leads, err);
+	if (shared_state_apart(p->shared)) {
+		rc = publish_apart(p, b, ret_leads, err);
+	} else {
+		slot_command(p, b, &commands);
+		rc = publish_command(p, &commands, &reply, err);
+		if (rc == 0)
+			rc = take_answers(b, reply, ret_leads, err);
+	}
 	for (size_t i = 0; rc < 0 && i < b->count; i++)
 		b->parcels[i].sending->entry->tried = b->parcels[i].sending->entry->id[0] != '\0';
 	return rc;

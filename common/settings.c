@@ -268,6 +268,13 @@ static const struct conf_row g_rows[] = {
 	{ "DOCKER_CERT_PATH", { NULL }, STRING(docker_cert_path), .fallback = "",
 	  .help = "directory of ca.pem, cert.pem and key.pem; empty = ~/.docker; of several engines, one for each after commas, or one for all" },
 	{ "DOCKER_API_VERSION", { NULL }, STRING(docker_api_version), .fallback = "", .help = "instead of the negotiated one" },
+	{ "CELERIAC_STATE_URL", { NULL }, URL(state_url), .fallback = "",
+	  .help = "Redis in which workers and beats keep what they share: who is alive, conversations, quotas; "
+		  "empty = the broker's, or the result backend's" },
+	{ "CELERIAC_STATE_TRANSPORT_OPTIONS", { NULL }, MAP(state_transport_options), .fallback = "",
+	  .help = "global_keyprefix, master_name … of CELERIAC_STATE_URL as a JSON object: celeriac-worker(8)" },
+	{ "CELERIAC_STATE_USE_SSL", { NULL }, MAP(state_use_ssl), .fallback = "",
+	  .help = "TLS to it, as CELERY_BROKER_USE_SSL" },
 	{ "CELERIAC_INSTANCE", { NULL }, STRING(instance), .fallback = "default", .expand = nodename_check_label,
 	  .help = "the deployment whose containers and keys are ours" },
 	{ "CELERIAC_NODE", { NULL }, STRING(node), .fallback = "%h", .expand = nodename_expand_label,

@@ -51,10 +51,16 @@ enum backend_kind { BACKEND_NOWHERE, BACKEND_REDIS, BACKEND_DATABASE, BACKEND_RP
 enum backend_kind backend_kind(const struct settings *s);
 /* Whether a BACKEND_DATABASE answers; nothing is made there. Blocks. [init] */
 int backend_reach(const struct settings *s, struct err *err) must_check;
-/* ERR_UNSUPPORTED names a scheme that is not built. `broker_link` is shared when it is the same
- * Redis. [init] */
-int backend_open(const struct settings *s, const struct redis_address *broker,
-		 struct redis_link *broker_link, struct backend **ret, struct err *err) must_check;
+/* Links that there are, taken where they lead to the Redis of the results: the broker's, unless
+ * messages are sent elsewhere, and that of shared_state.h. All NULL: none. Borrowed for as long as
+ * the backend lives. */
+struct backend_links {
+	const struct redis_address *broker, *shared;
+	struct redis_link *broker_link, *shared_link;
+};
+/* ERR_UNSUPPORTED names a scheme that is not built. [init] */
+int backend_open(const struct settings *s, const struct backend_links *links, struct backend **ret,
+		 struct err *err) must_check;
 /* Waits for what was handed over until `deadline`. */
 void backend_close(struct backend *b, usec_t deadline);
 bool backend_ready(const struct backend *b);

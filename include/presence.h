@@ -41,6 +41,14 @@ const char *presence_instance(const struct presence *p);
 void presence_renew(const struct presence *p, struct redis_link *link);
 /* Lets go of it, so that others need not wait. Blocks as long as `r` does. [owner of r] */
 void presence_leave(const struct presence *p, struct redis *r);
+/*
+ * The same life in another Redis, by its own prefix there: where messages are, when leases are kept
+ * elsewhere, so that what is one step with a message may ask who is alive. Given. [init]
+ */
+struct presence *presence_elsewhere(const struct presence *p, const char *key_prefix);
+/* Writes its lease there, whatever was there: who has the name is told by the first. Blocks as long
+ * as `r` does. [owner of r] */
+int presence_show(const struct presence *p, struct redis *r, struct err *err) must_check;
 /* NULL is fine. */
 void presence_free(struct presence *p);
 

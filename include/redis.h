@@ -96,6 +96,8 @@ struct redis_address {
  */
 int redis_address_parse_tuned(const char *url, const struct redis_tuning *tuning,
 			      struct redis_address *ret, struct err *err) must_check;
+/* Whether the (first) scheme is one of these. Pure. */
+bool redis_is_url(const char *url);
 int redis_address_parse(const char *url, struct redis_address *ret, struct err *err) must_check;
 /* Another one of the same site. Given. [any] */
 void redis_address_copy(const struct redis_address *a, struct redis_address *ret);

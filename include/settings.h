@@ -118,6 +118,8 @@ struct settings {
 	bool docker_tls_verify;
 	const char *docker_cert_path;
 	const char *docker_api_version;
+	/* of the Redis that a deployment shares, shared_state.h; "" = the broker's or backend's */
+	const char *state_url, *state_transport_options, *state_use_ssl;
 	const char *instance;
 	const char *node; /* default: host name */
 	const char *task_aliases;

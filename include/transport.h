@@ -38,7 +38,8 @@ struct transport_options {
 	bool chord_ordered; /* result_chord_ordered: parts by group index, not by arrival */
 };
 
-enum transport_side { TRANSPORT_BROKER, TRANSPORT_BACKEND };
+/* TRANSPORT_STATE: of CELERIAC_STATE_URL, shared_state.h. */
+enum transport_side { TRANSPORT_BROKER, TRANSPORT_BACKEND, TRANSPORT_STATE };
 
 /*
  * Reads the options of one side together with the settings that say the same things

@@ -166,8 +166,19 @@ static void check_one_engine(struct fleet *fleet, size_t i, int *failures)
 	}
 }
 
-/* Who reaches the engine keeps its containers in Redis, so a broker that cannot be leaves this
- * open. */
+/* Where it is not the broker's. */
+static void check_shared(const struct settings *s, int *failures)
+{
+	struct err err = {0};
+
+	if (shared_state_check(s, &err) < 0)
+		check_verdict("state", &err, "", failures);
+	else if (s->state_url != NULL && s->state_url[0] != '\0')
+		check_redis("state", s, TRANSPORT_STATE, s->state_url, failures);
+}
+
+/* Who reaches the engine keeps its containers in the shared Redis, so one that cannot be leaves
+ * this open. */
 static void check_engine(const struct settings *s, int *failures)
 {
 	struct redis_address address = {0};
@@ -176,19 +187,10 @@ static void check_engine(const struct settings *s, int *failures)
 	struct presence *presence = NULL;
 	int64_t containers = 0;
 	struct err err = {0};
-	struct transport_options options = {0};
-	int rc = transport_options_read(s, TRANSPORT_BROKER, &options, NULL, &err);
+	int rc = shared_state_place(s, &address, &err);
 
-	if (rc == 0)
-		rc = redis_address_parse_tuned(s->broker_url ? s->broker_url : "",
-					       &options.connection, &address, &err);
-	if (rc == 0) {
-		free(address.key_prefix);
-		address.key_prefix = xstrdup(options.global_keyprefix);
-	}
-	transport_options_done(&options);
 	if (rc < 0) {
-		printf("note  %-12s not tried without a broker\n", "engine");
+		printf("note  %-12s not tried without a Redis that workers share\n", "engine");
 		return;
 	}
 	rc = redis_link_new(&address, "celeriac-check", &link, &err);
@@ -306,6 +308,7 @@ int check_run(const struct settings *s)
 		check_verdict("messages", &err, "", &failures);
 	check_brokers(s, &failures);
 	check_backend(s, &failures);
+	check_shared(s, &failures);
 	check_store(s, &failures);
 	check_way_out(s, &failures);
 	check_engine(s, &failures);

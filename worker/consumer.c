@@ -292,7 +292,7 @@ static void restore_lost(struct worker *w, struct doubt *d)
 	if (d->looks == 0 || clock_mono() < d->look_at)
 		return;
 	held = held_numbers(w, &count);
-	if (broker_restore_lost(w->broker, w->presence, held, count, &restored, &err) < 0) {
+	if (broker_restore_lost(w->broker, w->at_broker, held, count, &restored, &err) < 0) {
 		log_debug("%s", err.msg);
 		d->look_at = clock_deadline(LOST_RETRY);
 		return;
@@ -320,7 +320,7 @@ static int consume_nothing(struct worker *w, struct err *err)
 static int consume(struct worker *w, struct delivery *batch, struct doubt *doubt, struct err *err)
 {
 	struct readiness ready;
-	int rc = broker_connect(w->broker, w->presence, err);
+	int rc = broker_connect(w->broker, w->at_broker, err);
 
 	if (rc < 0)
 		return rc;

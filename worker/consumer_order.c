@@ -117,5 +117,5 @@ int consumer_obey(struct worker *w, struct err *err)
 	}
 	if (changed)
 		broadcast_wake(w);
-	return changed ? broker_connect(w->broker, w->presence, err) : 0;
+	return changed ? broker_connect(w->broker, w->at_broker, err) : 0;
 }

@@ -17,8 +17,8 @@
 
 struct due {
 	usec_t renew_lease, renew_messages;
-	usec_t up_since; /* of the broker's link, 0 = down */
-	bool renewing;	 /* the messages: not all were sent */
+	bool shared_up, broker_up;
+	bool renewing; /* the messages: not all were sent */
 };
 
 void keeper_set_aside(struct worker *w, struct request *r, usec_t again_at)
@@ -154,32 +154,49 @@ static void begin_renewing(struct worker *w, struct due *due)
 	due->renewing = true;
 }
 
-static void tick(struct worker *w, struct due *due)
+/* The lease, wherever somebody asks for it; what is there again is told at once. */
+static void tick_lease(struct worker *w, struct due *due, usec_t now)
 {
-	usec_t now = clock_mono();
+	bool shared = shared_state_ready(w->shared);
 
-	dispatch_due(w, now);
-	if (!broker_ready(w->broker)) {
-		due->up_since = 0;
-		due->renewing = false;
-		return;
-	}
-	if (due->up_since == 0) {
-		*due = (struct due){.up_since = now};
+	if (shared && !due->shared_up) {
 		w->drift.again_at = 0; /* it may be another server */
-		presence_renew(w->presence, broker_link(w->broker));
-		due->renew_lease = now + PRESENCE_RENEW;
+		due->renew_lease = now;
 	}
+	due->shared_up = shared;
 	if (now >= due->renew_lease) {
-		presence_renew(w->presence, broker_link(w->broker));
+		lease_renew(w);
 		due->renew_lease = now + PRESENCE_RENEW;
 	}
-	drift_watch(&w->drift, broker_link(w->broker), broker_address(w->broker)->safe);
+	if (shared)
+		drift_watch(&w->drift, shared_state_link(w->shared),
+			    shared_state_address(w->shared)->safe);
+}
+
+static void tick_messages(struct worker *w, struct due *due, usec_t now)
+{
+	if (!due->broker_up)
+		return;
 	if (now >= due->renew_messages && !due->renewing) {
 		begin_renewing(w, due);
 		due->renew_messages = now + broker_renew_interval(w->broker);
 	}
 	renew_some(w, due);
+}
+
+static void tick(struct worker *w, struct due *due)
+{
+	usec_t now = clock_mono();
+	bool up = broker_ready(w->broker);
+
+	dispatch_due(w, now);
+	if (up != due->broker_up) {
+		due->broker_up = up;
+		due->renewing = false;
+		due->renew_messages = due->renew_lease = now;
+	}
+	tick_lease(w, due, now);
+	tick_messages(w, due, now);
 }
 
 /* The soonest of a tick and the next request set aside. */

@@ -115,6 +115,8 @@ static bool write_readiness(void *arg, struct buf *out)
 	struct readiness r;
 	bool ready = worker_readiness(w, &r) && r.consumer && !atomic_load(&w->stopping);
 
+	if (shared_state_apart(w->shared))
+		buf_appendf(out, "state %s\n", r.shared ? "up" : "away");
 	buf_appendf(out, "broker %s\nbackend %s\ndatabase %s\nengine %s\nconsumer %s\n",
 		    r.broker ? "up" : "away", r.backend ? "up" : "away", r.store ? "up" : "away",
 		    r.engine ? "up" : "away", r.consumer ? "connected" : "not connected");

@@ -28,7 +28,7 @@ static void look(struct worker *w, bool own_only)
 {
 	struct err err = {0};
 	int64_t restored = 0;
-	int rc = broker_restore_dead(w->broker, w->presence, own_only, &restored, &err);
+	int rc = broker_restore_dead(w->broker, w->at_broker, own_only, &restored, &err);
 
 	told(w, restored, "workers that died");
 	if (rc > 0) {
@@ -37,11 +37,12 @@ static void look(struct worker *w, bool own_only)
 	}
 	if (rc == 0) {
 		restored = 0;
-		rc = broker_restore_stale(w->broker, w->presence, own_only, &restored, &err);
+		rc = broker_restore_stale(w->broker, w->at_broker, own_only, &restored, &err);
 		told(w, restored, "others, held longer than the visibility timeout");
 	}
 	if (rc < 0)
 		log_warning("%s", err.msg);
+	lease_forget_dead(w, own_only);
 }
 
 /* What died is kept for somebody to look at, but not without end. */

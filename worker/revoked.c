@@ -180,7 +180,7 @@ bool revoked_has_stamp(struct revoked *r, const json_t *headers)
 
 static char *key_of(const struct worker *w, const struct revoked_set *set)
 {
-	return xasprintf("%sceleriac:%s:%s", broker_address(w->broker)->key_prefix,
+	return xasprintf("%sceleriac:%s:%s", shared_state_address(w->shared)->key_prefix,
 			 w->settings.instance,
 			 set == &w->revoked.ids ? "revoked" : "revoked-stamps");
 }
@@ -201,7 +201,7 @@ static void share(struct worker *w, const struct revoked_set *set, const char *c
 	redis_command(&commands, "ZREMRANGEBYRANK %s 0 -%zu", key, set->most + 1);
 	redis_command(&commands, "EXPIRE %s %lld", key,
 		      (long long)(w->revoked.expires / USEC_PER_SEC + 1));
-	redis_link_submit(broker_link(w->broker), &commands, count + 3, REDIS_LINK_KEEP, NULL,
+	redis_link_submit(shared_state_link(w->shared), &commands, count + 3, REDIS_LINK_KEEP, NULL,
 			  NULL);
 }
 
@@ -250,7 +250,7 @@ static void learn(struct worker *w, const struct revoked_set *set,
 	_cleanup_free_ char *key = key_of(w, set);
 	struct err err = {0};
 
-	if (redis_link_do(broker_link(w->broker), clock_deadline(PATIENCE), &reply, &err,
+	if (redis_link_do(shared_state_link(w->shared), clock_deadline(PATIENCE), &reply, &err,
 			  "ZRANGEBYSCORE %s %lld +inf WITHSCORES", key,
 			  (long long)(clock_wall() / USEC_PER_SEC)) < 0)
 		log_warning("what was revoked before was not read: %s", err.msg);

@@ -181,7 +181,7 @@ static int owner_alive(struct task_ctx *ctx, const struct store_begin *begin, bo
 		*ret = state_is_active(&ctx->worker->state, ctx->request, ctx->request->id);
 		return 0;
 	}
-	return presence_alive(w->presence, broker_link(ctx->worker->broker), owner, ret, err);
+	return presence_alive(w->presence, shared_state_link(w->shared), owner, ret, err);
 }
 
 /* One try. 0 with *ret, or an error. */

@@ -18,18 +18,20 @@
 #include "quota.h"
 #include "record.h"
 
-#define JOIN_PATIENCE (2 * USEC_PER_SEC) /* one try at the node lease, before the log says so */
-#define RETRY_MS      1000
-
-/* It shares the broker's link, and result and follow-ups are one transaction, where messages are
- * taken from and sent to one server. */
+/* Result and follow-ups are one transaction where messages are taken from and sent to one server.
+ */
 static int open_backend(struct worker *w, struct err *err)
 {
 	const struct redis_address *broker = broker_address(w->broker);
 	bool one = broker_write_address(w->broker) == broker;
+	const struct backend_links links = {
+		.broker = one ? broker : NULL,
+		.broker_link = one ? broker_link(w->broker) : NULL,
+		.shared = shared_state_address(w->shared),
+		.shared_link = shared_state_link(w->shared),
+	};
 
-	return backend_open(&w->settings, one ? broker : NULL, one ? broker_link(w->broker) : NULL,
-			    &w->backend, err);
+	return backend_open(&w->settings, &links, &w->backend, err);
 }
 
 static int check_accept(const struct settings *s, struct err *err)
@@ -87,6 +89,8 @@ static int open_parts(struct worker *w, struct err *err)
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
+	    (rc = shared_state_open(s, broker_address(w->broker), broker_link(w->broker),
+				    &w->shared, err)) < 0 ||
 	    (rc = open_backend(w, err)) < 0)
 		return rc;
 	lanes_init(&w->lanes);
@@ -135,54 +139,6 @@ void worker_give_up(struct worker *w)
 {
 	atomic_store(&w->gave_up, true);
 	kill(getpid(), SIGTERM);
-}
-
-/* True when a signal that came meanwhile ends us. */
-static bool is_told_to_end(int signals)
-{
-	int signum;
-
-	while ((signum = daemon_next_signal(signals)) != 0) {
-		if (signum != SIGHUP && signum != SIGUSR1)
-			return true;
-	}
-	return false;
-}
-
-/* Our node name's lease: Redis may be away for as long as it likes, signals still end us. */
-static int join(struct worker *w, int signals, struct err *err)
-{
-	bool said = false;
-
-	for (int64_t tries = 1;; tries++) {
-		struct redis *r = NULL;
-		int rc = redis_open(broker_address(w->broker), "celeriac-join", JOIN_PATIENCE, &r,
-				    err);
-
-		if (rc == 0)
-			drift_look(&w->drift, r, broker_address(w->broker)->safe);
-		if (rc == 0 && daemon_restarted())
-			presence_reclaim(r, broker_address(w->broker)->key_prefix,
-					 w->settings.instance, w->settings.node);
-		if (rc == 0)
-			rc = presence_join(r, broker_address(w->broker)->key_prefix,
-					   w->settings.instance, w->settings.node,
-					   clock_deadline(2 * PRESENCE_TTL), &w->presence, err);
-		redis_close(r);
-		if (rc == 0 || !err_is_transient(err))
-			return rc;
-		if (!said)
-			log_error("consumer: Cannot connect to %s: %s. Trying again.",
-				  broker_address(w->broker)->safe, err->msg);
-		said = true;
-		if (!worker_may_retry(w, true, tries))
-			return rc;
-		struct pollfd fd = {.fd = signals, .events = POLLIN};
-
-		poll(&fd, 1, RETRY_MS);
-		if (is_told_to_end(signals))
-			return err_set(err, ERR_CANCELLED, "stopped before Redis answered");
-	}
 }
 
 static int migrate_at_start(const struct settings *s, struct err *err)
@@ -245,27 +201,29 @@ static int start_threads(struct worker *w, struct err *err)
 int worker_start(struct worker *w, int signals, struct err *err)
 {
 	int rc = open_parts(w, err);
+	struct redis_link *link;
+	const char *prefix;
 
 	if (rc < 0)
 		return rc;
 	rc = migrate_at_start(&w->settings, err);
 	if (rc < 0)
 		return rc;
-	rc = join(w, signals, err);
+	rc = lease_join(w, signals, err);
 	if (rc == 0)
-		rc = broker_join(w->broker, &w->settings, w->presence, err);
+		rc = broker_join(w->broker, &w->settings, w->at_broker, err);
 	if (rc < 0)
 		return rc;
-	w->quota = quota_new(broker_link(w->broker), broker_address(w->broker)->key_prefix,
-			     w->presence);
+	link = shared_state_link(w->shared);
+	prefix = shared_state_address(w->shared)->key_prefix;
+	w->quota = quota_new(link, prefix, w->presence);
 	if (w->store != NULL) {
-		rc = fleet_open(&w->settings, broker_link(w->broker),
-				broker_address(w->broker)->key_prefix, w->presence, &w->fleet, err);
+		rc = fleet_open(&w->settings, link, prefix, w->presence, &w->fleet, err);
 		if (rc < 0)
 			return rc;
 		for (size_t i = 0; i < fleet_count(w->fleet); i++)
 			sandbox_on_event(fleet_at(w->fleet, i), record_container, w);
-		rc = broker_route_begin(w->broker, w->presence, err);
+		rc = broker_route_begin(w->broker, w->at_broker, err);
 		if (rc < 0)
 			return rc;
 		w->mcp = mcp_sessions_new(w->fleet, w->way_out.outbound, w->settings.mcp_max,

@@ -17,7 +17,6 @@
 #include "shutdown.h"
 #include "quota.h"
 
-#define LEAVE_PATIENCE	(2 * USEC_PER_SEC)
 #define COLD_PATIENCE	(5 * USEC_PER_SEC) /* for cancelled tasks to end */
 #define SETTLE_PATIENCE (5 * USEC_PER_SEC) /* for the broker to confirm what was handed over */
 #define LOOK		(100 * USEC_PER_MSEC)
@@ -149,18 +148,6 @@ static void finish(struct worker *w, int signals, struct shutdown *s, usec_t dea
 	}
 }
 
-void worker_leave(struct worker *w)
-{
-	struct redis *r = NULL;
-	struct err err = {0};
-
-	if (w->presence == NULL)
-		return;
-	if (redis_open(broker_address(w->broker), "celeriac-leave", LEAVE_PATIENCE, &r, &err) == 0)
-		presence_leave(w->presence, r);
-	redis_close(r);
-}
-
 /* What still runs is left to itself. */
 static void abandon(struct worker *w)
 {
@@ -213,6 +200,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 		policy_watch_close(&w->policy);
 	worker_leave(w);
 	backend_close(w->backend, clock_deadline(SETTLE_PATIENCE));
+	shared_state_close(w->shared, clock_deadline(SETTLE_PATIENCE));
 	broker_close(w->broker, clock_deadline(SETTLE_PATIENCE));
 	events_stop(w); /* the last events come with the broker's last confirmations */
 	fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
@@ -228,7 +216,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	schedule_done(&w->schedule);
 	state_done(&w->state);
 	quota_free(w->quota);
-	presence_free(w->presence);
+	lease_free(w);
 	timezone_close(w->zone);
 	return true;
 }

@@ -48,6 +48,7 @@
 #include "schedule.h"
 #include "seal.h"
 #include "settings.h"
+#include "shared_state.h"
 #include "store.h"
 #include "thread.h"
 #include "timezone.h"
@@ -260,7 +261,9 @@ struct worker {
 	struct settings settings;
 	struct registry registry;
 	struct modules modules;
+	struct shared_state *shared;
 	struct presence *presence;
+	struct presence *at_broker; /* the same life, where messages are; or the very same */
 	struct broker *broker;
 	struct backend *backend;
 	struct store *store; /* NULL without DATABASE_URL */
@@ -329,6 +332,16 @@ void worker_set_prefetch(struct worker *w, size_t threads);
 /* trace.c: stations 5 to 9 for one request, in a pool thread. */
 void trace_task(struct request *r);
 
+/* lease.c: our node's name. Everything shared may be away for as long as it likes, signals still
+ * end us. [init] */
+int lease_join(struct worker *w, int signals, struct err *err) must_check;
+/* To be called every PRESENCE_RENEW, and when something is there again. [keeper] */
+void lease_renew(struct worker *w);
+/* Dead owners leave nothing where leases are kept, when messages are elsewhere. Blocks. [restorer]
+ */
+void lease_forget_dead(struct worker *w, bool own_only);
+void lease_free(struct worker *w);
+
 /* start.c: the parts, in order; `signals` is looked at while Redis is away. ERR_CANCELLED when one
  * of them was meant to end us. */
 int worker_start(struct worker *w, int signals, struct err *err) must_check;
@@ -343,7 +356,7 @@ int pool_kind_apply(struct settings *s, struct err *err) must_check;
 
 /* ready.c: may messages be claimed? */
 struct readiness {
-	bool broker, backend, store, engine, consumer;
+	bool broker, shared, backend, store, engine, consumer;
 };
 bool worker_readiness(struct worker *w, struct readiness *ret);
 

@@ -109,8 +109,8 @@ int backend_check(const struct settings *s, struct err *err)
 	return prepare(&b, s, err);
 }
 
-int backend_open(const struct settings *s, const struct redis_address *broker,
-		 struct redis_link *broker_link, struct backend **ret, struct err *err)
+int backend_open(const struct settings *s, const struct backend_links *links, struct backend **ret,
+		 struct err *err)
 {
 	struct backend *b = xcalloc(1, sizeof(*b));
 	int rc = prepare(b, s, err);
@@ -118,7 +118,7 @@ int backend_open(const struct settings *s, const struct redis_address *broker,
 	if (rc == 0)
 		rc = timezone_open(s->timezone, s->enable_utc, &b->zone, err);
 	if (rc == 0 && b->driver->open != NULL)
-		rc = b->driver->open(b, s, broker, broker_link, err);
+		rc = b->driver->open(b, s, links, err);
 	if (rc < 0) {
 		backend_close(b, 0);
 		return rc;

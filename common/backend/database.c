@@ -52,8 +52,7 @@ static int check_database(const struct backend *b, const struct settings *s, str
 }
 
 static int open_database(struct backend *b, const struct settings *s,
-			 unused_arg const struct redis_address *broker,
-			 unused_arg struct redis_link *broker_link, struct err *err)
+			 unused_arg const struct backend_links *links, struct err *err)
 {
 	struct database *d = xcalloc(1, sizeof(*d));
 	int rc;

@@ -17,9 +17,9 @@ struct backend_driver {
 	unsigned caps;		    /* of enum backend_cap */
 	/* What only this kind cannot do; no server is asked. NULL: it can all. */
 	int (*check)(const struct backend *b, const struct settings *s, struct err *err);
-	/* Makes b->own. The broker's Redis may be shared where it is the same; or NULL. */
-	int (*open)(struct backend *b, const struct settings *s, const struct redis_address *broker,
-		    struct redis_link *broker_link, struct err *err);
+	/* Makes b->own. */
+	int (*open)(struct backend *b, const struct settings *s, const struct backend_links *links,
+		    struct err *err);
 	/* Frees b->own, which may be NULL. */
 	void (*close)(struct backend *b, usec_t deadline);
 	bool (*ready)(const struct backend *b);

@@ -39,8 +39,7 @@ static void add_scripts(struct redis_backend *b)
 }
 
 static int connect_link(struct redis_backend *r, const char *url, const struct redis_tuning *tuning,
-			const struct redis_address *broker, struct redis_link *broker_link,
-			struct err *err)
+			const struct backend_links *links, struct err *err)
 {
 	struct redis_address address = {0};
 	int rc = redis_address_parse_tuned(url, tuning, &address, err);
@@ -49,11 +48,15 @@ static int connect_link(struct redis_backend *r, const char *url, const struct r
 		return err_wrap(err, "result_backend");
 	if (redis_address_warning(&address) != NULL)
 		log_warning("%s: %s", address.safe, redis_address_warning(&address));
-	r->shares_broker = broker != NULL && redis_address_equal(&address, broker);
+	r->shares_broker = links->broker != NULL && redis_address_equal(&address, links->broker);
 	if (r->shares_broker)
-		r->link = broker_link;
+		r->link = links->broker_link;
+	else if (links->shared != NULL && redis_address_equal(&address, links->shared))
+		r->link = links->shared_link;
 	else
 		rc = redis_link_new(&address, "celeriac-backend", &r->link, err);
+	r->borrows =
+		r->link != NULL && (r->link == links->broker_link || r->link == links->shared_link);
 	if (rc == 0)
 		add_scripts(r);
 	redis_address_done(&address);
@@ -61,8 +64,7 @@ static int connect_link(struct redis_backend *r, const char *url, const struct r
 }
 
 static int open_redis(struct backend *b, const struct settings *s,
-		      const struct redis_address *broker, struct redis_link *broker_link,
-		      struct err *err)
+		      const struct backend_links *links, struct err *err)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	struct transport_options options = {0};
@@ -74,8 +76,7 @@ static int open_redis(struct backend *b, const struct settings *s,
 	if (rc == 0) {
 		r->key_prefix = xstrdup(options.global_keyprefix);
 		r->chord_ordered = options.chord_ordered;
-		rc = connect_link(r, s->result_backend, &options.connection, broker, broker_link,
-				  err);
+		rc = connect_link(r, s->result_backend, &options.connection, links, err);
 	}
 	transport_options_done(&options);
 	return rc;
@@ -87,7 +88,7 @@ static void close_redis(struct backend *b, usec_t deadline)
 
 	if (r == NULL)
 		return;
-	if (r->link != NULL && !r->shares_broker)
+	if (r->link != NULL && !r->borrows)
 		redis_link_free(r->link, deadline);
 	free(r->key_prefix);
 	free(r);

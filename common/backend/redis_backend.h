@@ -10,9 +10,10 @@
 
 struct redis_backend {
 	bool shares_broker;
+	bool borrows;	    /* the link is somebody else's */
 	bool chord_ordered; /* result_chord_ordered: parts by group index */
 	char *key_prefix;
-	struct redis_link *link; /* borrowed from the broker when shared */
+	struct redis_link *link;
 	struct redis_script store, unbegun, chord_part, chord_done, chord_sweep, chord_look;
 };
 /* Of a backend that is one. */

@@ -28,17 +28,16 @@ static int check_rpc(const struct backend *b, unused_arg const struct settings *
 }
 
 static int open_rpc(struct backend *b, unused_arg const struct settings *s,
-		    const struct redis_address *broker, struct redis_link *broker_link,
-		    struct err *err)
+		    const struct backend_links *links, struct err *err)
 {
 	struct rpc *r;
 
-	if (broker == NULL)
+	if (links->broker == NULL)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "result_backend: rpc needs one broker, without broker_write_url");
 	b->own = r = xcalloc(1, sizeof(*r));
-	r->link = broker_link;
-	r->key_prefix = xstrdup(broker->key_prefix);
+	r->link = links->broker_link;
+	r->key_prefix = xstrdup(links->broker->key_prefix);
 	return 0;
 }
 

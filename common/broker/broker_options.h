@@ -50,6 +50,8 @@ int option_broker_settings(const struct settings *s, struct redis_tuning *t,
 			   struct err *err) must_check;
 int option_backend_settings(const struct settings *s, struct redis_tuning *t,
 			    struct err *err) must_check;
+int option_state_settings(const struct settings *s, struct redis_tuning *t,
+			  struct err *err) must_check;
 /* One ssl_* parameter; the name with its "ssl_". *ret_known as tls_option_set. */
 int option_tls_value(struct tls_options *t, const char *name, const json_t *value, bool *ret_known,
 		     struct err *err) must_check;

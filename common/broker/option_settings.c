@@ -71,6 +71,13 @@ int option_broker_settings(const struct settings *s, struct redis_tuning *t, str
 	return rc < 0 ? err_wrap(err, "broker_use_ssl") : 0;
 }
 
+int option_state_settings(const struct settings *s, struct redis_tuning *t, struct err *err)
+{
+	int rc = take_use_ssl(s->state_use_ssl, &t->tls, err);
+
+	return rc < 0 ? err_wrap(err, "CELERIAC_STATE_USE_SSL") : 0;
+}
+
 static char *text_or_null(const char *text)
 {
 	return text != NULL && text[0] != '\0' ? xstrdup(text) : NULL;

@@ -10,9 +10,10 @@
 #include "mem.h"
 
 #define AT(field) .offset = offsetof(struct transport_options, field)
-#define BOTH	  (1u << TRANSPORT_BROKER | 1u << TRANSPORT_BACKEND)
+#define ALL	  (1u << TRANSPORT_BROKER | 1u << TRANSPORT_BACKEND | 1u << TRANSPORT_STATE)
 #define BROKER	  (1u << TRANSPORT_BROKER)
 #define BACKEND	  (1u << TRANSPORT_BACKEND)
+#define STATE	  (1u << TRANSPORT_STATE)
 #define AGAIN	  "what may run twice is sent again until it is answered"
 
 /* clang-format off */
@@ -20,7 +21,7 @@ static const struct option_row rows[] = {
 	/* what is kept where */
 	{ "visibility_timeout", BROKER, OPTION_SECONDS, AT(visibility_timeout), .min = 1, .max = 1e9 },
 	{ "visibility_timeout", BACKEND, OPTION_NOTED, .note = "it is the broker's" },
-	{ "global_keyprefix", BROKER, OPTION_TEXT, AT(global_keyprefix) },
+	{ "global_keyprefix", BROKER | STATE, OPTION_TEXT, AT(global_keyprefix) },
 	{ "global_keyprefix", BACKEND, OPTION_CUSTOM, .read = option_backend_prefix },
 	{ "sep", BROKER, OPTION_NAME, AT(sep) },
 	{ "priority_steps", BROKER, OPTION_CUSTOM, .read = option_priority_steps },
@@ -42,28 +43,28 @@ static const struct option_row rows[] = {
 	{ "result_chord_join_timeout", BACKEND, OPTION_NOTED, .note = "nobody waits for the parts of a chord" },
 
 	/* connections */
-	{ "socket_timeout", BOTH, OPTION_SECONDS, AT(connection.socket_timeout), .min = 0.05, .max = 86400 },
-	{ "socket_connect_timeout", BOTH, OPTION_SECONDS, AT(connection.connect_timeout), .min = 0.05, .max = 86400 },
-	{ "socket_keepalive", BOTH, OPTION_CUSTOM, .read = option_keepalive },
-	{ "socket_keepalive_options", BOTH, OPTION_CUSTOM, .read = option_keepalive_options },
-	{ "health_check_interval", BOTH, OPTION_CUSTOM, .read = option_health_check },
-	{ "client_name", BOTH, OPTION_NAME, AT(connection.client_name) },
+	{ "socket_timeout", ALL, OPTION_SECONDS, AT(connection.socket_timeout), .min = 0.05, .max = 86400 },
+	{ "socket_connect_timeout", ALL, OPTION_SECONDS, AT(connection.connect_timeout), .min = 0.05, .max = 86400 },
+	{ "socket_keepalive", ALL, OPTION_CUSTOM, .read = option_keepalive },
+	{ "socket_keepalive_options", ALL, OPTION_CUSTOM, .read = option_keepalive_options },
+	{ "health_check_interval", ALL, OPTION_CUSTOM, .read = option_health_check },
+	{ "client_name", ALL, OPTION_NAME, AT(connection.client_name) },
 	{ "polling_interval", BROKER, OPTION_SECONDS, AT(polling_interval), .min = 0.05, .max = 3600 },
-	{ "max_connections", BOTH, OPTION_NOTED, .note = "there are few connections, whatever the concurrency" },
-	{ "retry_on_timeout", BOTH, OPTION_NOTED, .note = AGAIN },
-	{ "retry_policy", BOTH, OPTION_NOTED, .note = AGAIN },
-	{ "max_retries", BOTH, OPTION_NOTED, .note = AGAIN },
-	{ "interval_start", BOTH, OPTION_NOTED, .note = AGAIN },
-	{ "interval_step", BOTH, OPTION_NOTED, .note = AGAIN },
-	{ "interval_max", BOTH, OPTION_NOTED, .note = AGAIN },
+	{ "max_connections", ALL, OPTION_NOTED, .note = "there are few connections, whatever the concurrency" },
+	{ "retry_on_timeout", ALL, OPTION_NOTED, .note = AGAIN },
+	{ "retry_policy", ALL, OPTION_NOTED, .note = AGAIN },
+	{ "max_retries", ALL, OPTION_NOTED, .note = AGAIN },
+	{ "interval_start", ALL, OPTION_NOTED, .note = AGAIN },
+	{ "interval_step", ALL, OPTION_NOTED, .note = AGAIN },
+	{ "interval_max", ALL, OPTION_NOTED, .note = AGAIN },
 	{ "additional_connection_errors", BACKEND, OPTION_NOTED, .note = "every failure of a connection is one" },
-	{ "credential_provider", BOTH, OPTION_REFUSED, .note = "it is a Python class; use user and password" },
+	{ "credential_provider", ALL, OPTION_REFUSED, .note = "it is a Python class; use user and password" },
 	{ "reauth_check_interval", BROKER, OPTION_NOTED, .note = "there are no credentials that expire" },
 
 	/* sentinel:// */
-	{ "master_name", BOTH, OPTION_NAME, AT(connection.master_name) },
-	{ "min_other_sentinels", BOTH, OPTION_INTEGER, AT(connection.min_other_sentinels), .min = 0, .max = 1000 },
-	{ "sentinel_kwargs", BOTH, OPTION_CUSTOM, .read = option_sentinel_kwargs },
+	{ "master_name", ALL, OPTION_NAME, AT(connection.master_name) },
+	{ "min_other_sentinels", ALL, OPTION_INTEGER, AT(connection.min_other_sentinels), .min = 0, .max = 1000 },
+	{ "sentinel_kwargs", ALL, OPTION_CUSTOM, .read = option_sentinel_kwargs },
 };
 /* clang-format on */
 
@@ -229,20 +230,39 @@ static int read_json(const char *json, enum transport_side side, struct transpor
 	return take_all(object, side, o, notes, err);
 }
 
+/* By side: its setting, and what else is said of its connections. */
+static const struct side {
+	const char *setting;
+	int (*read)(const struct settings *s, struct redis_tuning *t, struct err *err);
+} sides[] = {
+	[TRANSPORT_BROKER] = {"broker_transport_options", option_broker_settings},
+	[TRANSPORT_BACKEND] = {"result_backend_transport_options", option_backend_settings},
+	[TRANSPORT_STATE] = {"CELERIAC_STATE_TRANSPORT_OPTIONS", option_state_settings},
+};
+
+static const char *options_of(const struct settings *s, enum transport_side side)
+{
+	switch (side) {
+	case TRANSPORT_BROKER:
+		return s->broker_transport_options;
+	case TRANSPORT_BACKEND:
+		return s->result_backend_transport_options;
+	case TRANSPORT_STATE:
+		return s->state_transport_options;
+	}
+	BUG("side %d", (int)side);
+}
+
 int transport_options_read(const struct settings *s, enum transport_side side,
 			   struct transport_options *ret, struct buf *notes, struct err *err)
 {
-	bool broker = side == TRANSPORT_BROKER;
 	struct transport_options o;
 	int rc;
 
 	fill_defaults(&o);
-	rc = broker ? option_broker_settings(s, &o.connection, err)
-		    : option_backend_settings(s, &o.connection, err);
+	rc = sides[side].read(s, &o.connection, err);
 	if (rc == 0) {
-		rc = read_json(broker ? s->broker_transport_options
-				      : s->result_backend_transport_options,
-			       side, &o, notes, err);
+		rc = read_json(options_of(s, side), side, &o, notes, err);
 		if (rc < 0)
 			rc = err_wrap(err, "%s", transport_setting(side));
 	}
@@ -256,8 +276,7 @@ int transport_options_read(const struct settings *s, enum transport_side side,
 
 const char *transport_setting(enum transport_side side)
 {
-	return side == TRANSPORT_BROKER ? "broker_transport_options"
-					: "result_backend_transport_options";
+	return sides[side].setting;
 }
 
 void transport_options_tell(enum transport_side side, const struct buf *notes)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <strings.h>
 
 #include "codec.h"
 #include "mem.h"
@@ -56,6 +57,17 @@ static int find_scheme(const char *name, enum family *ret, struct err *err)
 		       "\"%.40s://\" is not built in: redis://, rediss://, redis+socket:// and "
 		       "sentinel:// are",
 		       name);
+}
+
+bool redis_is_url(const char *url)
+{
+	size_t len = strcspn(url, ":");
+
+	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+		if (strlen(schemes[i].name) == len && strncasecmp(schemes[i].name, url, len) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- TLS ---- */

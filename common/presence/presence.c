@@ -226,6 +226,32 @@ void presence_leave(const struct presence *p, struct redis *r)
 		log_debug("the node lease stays until it expires: %s", err.msg);
 }
 
+struct presence *presence_elsewhere(const struct presence *p, const char *key_prefix)
+{
+	struct presence *other = xcalloc(1, sizeof(*other));
+
+	other->key_prefix = xstrdup(key_prefix);
+	other->instance = xstrdup(p->instance);
+	other->node = xstrdup(p->node);
+	other->epoch = p->epoch;
+	memcpy(other->owner, p->owner, sizeof(other->owner));
+	other->lease_key = lease_key(key_prefix, p->instance, p->node);
+	other->owners_key = xasprintf("%sceleriac:%s:owners", key_prefix, p->instance);
+	other->lease_value = xstrdup(p->lease_value);
+	return other;
+}
+
+int presence_show(const struct presence *p, struct redis *r, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *lease = NULL, *owners = NULL;
+	int rc = redis_do(r, &owners, err, "SADD %s %s", p->owners_key, p->owner);
+
+	if (rc == 0)
+		rc = redis_do(r, &lease, err, "SET %s %s PX %lld", p->lease_key, p->lease_value,
+			      (long long)(PRESENCE_TTL / USEC_PER_MSEC));
+	return rc < 0 ? err_wrap(err, "the lease where messages are") : 0;
+}
+
 void presence_free(struct presence *p)
 {
 	if (p == NULL)

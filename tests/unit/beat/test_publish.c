@@ -17,8 +17,9 @@
 #define PERIOD (300 * USEC_PER_SEC)
 
 static struct redis_server *g_server;
+static struct redis_server *g_messages; /* NULL: they go to g_server too */
 static struct settings g_settings;
-static char *g_url;
+static char *g_url, *g_messages_url;
 
 static void setup(void)
 {
@@ -31,8 +32,21 @@ static void setup(void)
 				       .instance = "test"};
 }
 
+/* Messages go to another server than the one that knows the schedule. */
+static void setup_apart(void)
+{
+	setup();
+	g_messages = redis_server_start(NULL);
+	g_messages_url = redis_server_url(g_messages, 0);
+	g_settings.broker_url = g_messages_url;
+	g_settings.state_url = g_url;
+}
+
 static void teardown(void)
 {
+	if (g_messages != NULL)
+		redis_server_free(g_messages);
+	free(g_messages_url);
 	redis_server_free(g_server);
 	free(g_url);
 }
@@ -40,7 +54,8 @@ static void teardown(void)
 /* The answer to an inline command. */
 static void ask(const char *line, const char *want)
 {
-	_cleanup_free_ char *got = redis_server_tell(g_server, line);
+	bool queue = g_messages != NULL && strstr(line, "celeriac:") == NULL;
+	_cleanup_free_ char *got = redis_server_tell(queue ? g_messages : g_server, line);
 
 	ck_assert_msg(strcmp(got, want) == 0, "%s: %s, not %s", line, got, want);
 }
@@ -50,9 +65,9 @@ static void open_publisher(struct publisher *p)
 	struct err err = {0};
 
 	ck_assert_msg(publisher_open(p, &g_settings, &err) == 0, "%s", err.msg);
-	for (int i = 0; i < 100 && !broker_ready(p->broker); i++)
+	for (int i = 0; i < 100 && !publisher_ready(p); i++)
 		poll(NULL, 0, 50);
-	ck_assert(broker_ready(p->broker));
+	ck_assert(publisher_ready(p));
 }
 
 static struct entry new_entry(void)
@@ -323,7 +338,7 @@ START_TEST(test_outage)
 		ck_assert(err_is_transient(&err));
 	}
 	redis_server_up(g_server);
-	for (int i = 0; !broker_ready(p.broker) && i < 100; i++)
+	for (int i = 0; !publisher_ready(&p) && i < 100; i++)
 		poll(NULL, 0, 100);
 	lead(&p);
 	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
@@ -476,22 +491,24 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("publish");
-	TCase *t = tcase_create("publish");
+	TCase *t = tcase_create("publish"), *apart = tcase_create("publish apart");
+	const TTest *const everywhere[] = {test_load,	     test_two_beats,   test_batch,
+					   test_lease,	     test_work_renews, test_outage,
+					   test_lost_answer, test_refusals};
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, test_load);
-	tcase_add_test(t, test_two_beats);
-	tcase_add_test(t, test_batch);
-	tcase_add_test(t, test_lease);
-	tcase_add_test(t, test_work_renews);
+	for (size_t i = 0; i < ARRAY_LEN(everywhere); i++)
+		tcase_add_test(t, everywhere[i]);
 	tcase_add_loop_test(t, test_holder, 0, ARRAY_LEN(holders));
-	tcase_add_test(t, test_outage);
-	tcase_add_test(t, test_lost_answer);
-	tcase_add_test(t, test_refusals);
 	tcase_add_test(t, test_key_prefix);
 	tcase_add_test(t, test_same_as_python);
 	suite_add_tcase(s, t);
+	tcase_set_timeout(apart, 60);
+	tcase_add_checked_fixture(apart, setup_apart, teardown);
+	for (size_t i = 0; i < ARRAY_LEN(everywhere); i++)
+		tcase_add_test(apart, everywhere[i]);
+	suite_add_tcase(s, apart);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	int failed = srunner_ntests_failed(r);

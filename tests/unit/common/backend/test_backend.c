@@ -100,7 +100,7 @@ START_TEST(test_disabled)
 	const char *id = "t";
 	struct err err = {0};
 
-	ck_assert_int_eq(backend_open(&s, NULL, NULL, &b, &err), 0);
+	ck_assert_int_eq(backend_open(&s, &(struct backend_links){0}, &b, &err), 0);
 	ck_assert(backend_ready(b) && backend_is_disabled(b));
 	ck_assert(!backend_shares_broker(b) && !backend_counts_chords(b) && !backend_compresses(b));
 	ck_assert_int_eq(backend_encode(b, &meta, &w, &err), -ERR_UNSUPPORTED);

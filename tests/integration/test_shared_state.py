@@ -1,0 +1,100 @@
+"""What workers share in another Redis than messages: CELERIAC_STATE_URL."""
+
+import json
+import signal
+import uuid
+
+import pytest
+
+from services import Redis, wait_until
+from test_beat import Beat
+from worker import run_program
+
+def keys(server):
+    return {key.decode() for key in server.scan_iter("*", count=10000)}
+
+
+@pytest.fixture
+def shared(make_redis):
+    return make_redis().start()
+
+
+def test_a_deployment_that_shares_another_redis(shared, broker, make_worker, app, instance):
+    """Leases are where they are shared and shown where messages are; what a dead worker held is put back."""
+    state = shared.client()
+    first = make_worker("-c", "1", node="one", CELERIAC_STATE_URL=shared.url())
+    assert first.readiness()["state"] == "up"
+    lease = f"celeriac:{instance}:node:one"
+    assert state.get(lease) and state.get(lease) == broker.redis.get(lease)
+    assert app.send_task("celeriac.add", args=(1, 2)).get(timeout=30) == 3
+    held = app.send_task("celeriac.sleep", args=(3600,), task_id="held")
+    wait_until(lambda: broker.unacked() == (1, 1), 30, "it was not taken")
+    app.control.revoke("never-sent")
+    wait_until(lambda: state.zscore(f"celeriac:{instance}:revoked", "never-sent"), 30, "what is revoked is not shared")
+    first.kill()
+    app.control.revoke("held")  # nobody hears it
+    state.zadd(f"celeriac:{instance}:revoked", {"held": 1 << 40})
+    second = make_worker("-c", "1", node="one", CELERIAC_STATE_URL=shared.url())
+    second.wait_log(r"Restored 1 message")
+    wait_until(lambda: held.state == "REVOKED", 30, "what is shared was not learnt")
+    broker.wait_settled()
+    wait_until(lambda: len(state.smembers(f"celeriac:{instance}:owners")) == 1, 30, "the dead owner is not forgotten")
+    second.term()
+    assert not state.exists(lease) and not broker.redis.exists(lease)
+    assert not any(key.startswith(f"celeriac:{instance}:revoked") for key in keys(broker.redis))
+
+
+@pytest.mark.docker
+def test_conversations(shared, broker, make_full_worker, calls, instance):
+    """Containers, live output and quotas are known there; routes stay with the messages."""
+    workers = [make_full_worker(start=False, CELERIAC_STATE_URL=shared.url()).spawn() for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready()
+    conversation = f"c-{uuid.uuid4()}"
+    sent = [calls.send(f"open('n', 'a').write('{n}')\nprint(open('n').read())", conversation) for n in range(6)]
+    said = [result.get(timeout=120) for result in sent]
+    assert [value["stdout"].strip() for value in said] == ["012345"[: n + 1] for n in range(6)]
+    assert len({value["sandbox"] for value in said}) == 1
+    state = shared.client()
+    assert state.exists(f"celeriac:stream:{sent[-1].id}")
+    assert not [key for key in keys(broker.redis) if key.startswith("celeriac:stream:")]
+    broker.wait_settled()
+
+
+def test_away(shared, broker, make_worker, app):
+    worker = make_worker(CELERIAC_STATE_URL=shared.url())
+    shared.kill()
+    wait_until(lambda: worker.readiness().get("state") == "away", 30, "/readyz does not say so")
+    late = app.send_task("celeriac.add", args=(1, 2))
+    wait_until(lambda: worker.http("/readyz")[0] == 503, 30, "it would claim")
+    shared.start()
+    assert late.get(timeout=30) == 3
+    worker.wait_ready()
+
+
+def test_beat_sends_elsewhere(shared, broker, directory, ended, instance):
+    """Two beats, one of them killed: each slot is one message."""
+    beats = [Beat(directory, broker.url, instance, CELERIAC_STATE_URL=shared.url()) for _ in range(2)]
+    for beat in beats:
+        ended.append(beat)
+        beat.start().wait_role()
+    wait_until(lambda: broker.redis.llen("celery") >= 2, 30, "nothing was sent")
+    leads = next(beat for beat in beats if "beat: Leading" in beat.log())
+    leads.end(signal.SIGKILL)
+    sent = broker.redis.llen("celery")
+    wait_until(lambda: broker.redis.llen("celery") > sent + 1, 60, "nobody took over")
+    ids = [json.loads(message)["headers"]["id"] for message in broker.redis.lrange("celery", 0, -1)]
+    assert len(ids) == len(set(ids))
+    assert f"celeriac:{instance}:beat" in keys(shared.client()) and f"celeriac:{instance}:beat" not in keys(broker.redis)
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"CELERY_BROKER_URL": "amqp://localhost//"}, "CELERIAC_STATE_URL is not set"),
+    ({"CELERY_BROKER_URL": "amqp://localhost//", "CELERY_RESULT_BACKEND": "rpc://"}, "CELERIAC_STATE_URL is not set"),
+    ({"CELERIAC_STATE_URL": "memcached://x"}, "CELERIAC_STATE_URL: "),
+    ({"CELERIAC_STATE_URL": "redis://127.0.0.1:1/"}, "127.0.0.1:1"),
+])
+def test_check(settings, said, broker):
+    done = run_program("--check", **{"CELERY_BROKER_URL": broker.url, **settings})
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("FAIL  state") and said in line], done.stdout
