@@ -55,9 +55,10 @@ const char *amqp_address_safe(const struct amqp_address *a); /* all of it, for m
 /*
  * A header table as an object, and back. Both ways bounded by BOUND_AMQP_DEPTH and what one frame
  * holds. Numbers, booleans, lists, objects, null as they are; a timestamp, a decimal and bytes that
- * are not UTF-8 in kombu's typed form (typed.h). Written as py-amqp writes: S, t, I, L, d, A, F, V;
- * typed datetimes as T, decimals as D (as S where 32 bits do not hold them), bytes as S. A key has
- * at most 255 bytes. ERR_PROTOCOL for bytes, ERR_INVALID and ERR_TOOBIG for objects.
+ * are not UTF-8 in kombu's typed form (typed.h); lone surrogates are U+FFFD. Written as py-amqp
+ * writes: S, t, I, L, d, A, F, V; typed datetimes as T, decimals as D (as S where 32 bits do not
+ * hold them), bytes as S. A key has at most 255 bytes. ERR_PROTOCOL for bytes, ERR_INVALID and
+ * ERR_TOOBIG for objects.
  */
 int amqp_json_from_table(const void *data, size_t len, json_t **ret, struct err *err) must_check;
 int amqp_json_to_table(const json_t *object, struct buf *out, struct err *err) must_check;

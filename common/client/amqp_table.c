@@ -140,11 +140,21 @@ int amqp_table_walk(const void *bytes, size_t len, size_t *ret_size, struct err 
 
 static json_t *value_to_json(const amqp_field_value_t *v);
 
+/* A lone surrogate, which py-amqp writes as if it were a character: three bytes. */
+static size_t surrogate(const char *data, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)data;
+
+	return len >= 3 && p[0] == 0xed && (p[1] & 0xe0) == 0xa0 && (p[2] & 0xc0) == 0x80 ? 3 : 0;
+}
+
 static bool is_text(const char *data, size_t len)
 {
 	while (len > 0) {
 		size_t n = utf8_valid(data, len);
 
+		if (n == 0)
+			n = surrogate(data, len);
 		if (n == 0)
 			return false;
 		data += n;
