@@ -9,7 +9,7 @@
     make_python_worker, make_redis, make_postgres   more of each, for tests that break things
     headers         what modules of tasks are compiled against, installed
     rabbitmq        RabbitMQ, one for the session; a virtual host each for those who ask it for one; make_rabbitmq more of them
-    npm_modules, npm_image   MCP servers from npm, in a directory and in an image
+    npm_modules, npm_image   MCP servers from npm, in a directory; and, with those from PyPI, in an image
     stack, make_stack   the stack of `make up`
 
 Everything that a test started is ended by its pid, and containers of its deployment are removed, also after a failure.
@@ -26,6 +26,7 @@ import pytest
 
 import engines
 import npm_packages
+import pypi_packages
 from building import Headers
 from clients import OURS, Broker, PythonWorker
 from rabbitmq import RabbitMQ
@@ -149,7 +150,8 @@ def npm_image(npm_modules):
     """An image with them in /opt."""
     tag = "celeriac-test-mcp:" + uuid.uuid4().hex[:12]
     context = npm_modules.parent
-    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\n")
+    pypi_packages.installed()
+    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\nCOPY python /opt/python\n")
     subprocess.run(["docker", "build", "-q", "-t", tag, str(context)], check=True, capture_output=True, timeout=240)
     yield tag
     subprocess.run(["docker", "rmi", "-f", tag], capture_output=True, timeout=120)

@@ -1,8 +1,6 @@
 """MCP servers in containers that are reached by HTTP: through the container's own stream, so without any network."""
 
-import concurrent.futures
 import functools
-import uuid
 
 import pytest
 
@@ -96,28 +94,3 @@ def test_who_has_the_most_gives_up(make_full_worker, ask, servers, broker):
     assert count(server_id=kept)["result"]["count"] == 2
     assert count(server_id=other, project_id="modest")["result"] == {"count": 2}
     assert [count(server_id=many[n], project_id="greedy")["result"]["count"] for n in (3, 2, 0)] == [2, 2, 1]
-
-
-EVERYTHING = "node /opt/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-
-
-@pytest.mark.parametrize("transport, own, path", [("streamable_http", "streamableHttp", "/mcp"), pytest.param("sse", "sse", "/sse", marks=pytest.mark.long)])
-def test_a_real_server(worker, ask, app, servers, broker, npm_image, transport, own, path):
-    server = servers(name="every", image=npm_image, command=f"{EVERYTHING} {own}", transport=transport, endpoint_path=path, port=3001,
-                     environment="PORT=3001", keep_running=True)
-    assert len(ask("mcp.test_connection", server_id=server)["tools"]) > 5
-
-    def call(n):
-        return app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "echo", "arguments": {"message": str(n)},
-                                                      "conversation_id": f"c{n % 20}"}).get(timeout=120)["result"]
-
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(call, range(60))) == [f"Echo: {n}" for n in range(60)]
-    result = app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "trigger-long-running-operation",
-                                                    "arguments": {"duration": 3, "steps": 6}, "conversation_id": uuid.uuid4().hex})
-    seen = wait_until(lambda: result.state == "PROGRESS" and result.info, 30)
-    assert seen["total"] == 6
-    assert result.get(timeout=60)["status"] == "ok"
-    assert len(instances(broker)) == 1
-    assert ask("mcp.stop_server", server_id=server)["removed"] >= 20
-    assert instances(broker) == []
