@@ -72,6 +72,7 @@ struct mcp_hooks {
 };
 struct mcp_client_config {
 	enum mcp_era era;	      /* what is known of this server, or MCP_ERA_UNKNOWN */
+	bool tools_change;	      /* likewise, see mcp_peer */
 	const atomic_bool *cancelled; /* looked at while waiting, or NULL */
 	usec_t probe;		      /* how long a server may be silent when it is asked which
 					 generation it speaks, 0 = 5 s */

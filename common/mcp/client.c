@@ -13,7 +13,8 @@
 #include "rpc.h"
 #include "version.h"
 
-#define LOOK_AGAIN (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
+#define LOOK_AGAIN   (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
+#define LISTEN_AGAIN (60 * USEC_PER_SEC)
 
 json_t *mcp_client_info(void)
 {
@@ -148,6 +149,13 @@ static bool is_answer(const struct mcp_client *c, const json_t *message, enum rp
 	return rpc_answer_id(message) == id;
 }
 
+static void note_end_of_listening(struct mcp_client *c, const json_t *message, enum rpc_kind kind)
+{
+	if (c->listen_id && (kind == RPC_RESULT || kind == RPC_ERROR) &&
+	    rpc_answer_id(message) == c->listen_id)
+		c->transport->deaf = true;
+}
+
 /* One message, or ERR_CANCELLED as soon as somebody says so. */
 static int next_message(struct mcp_client *c, usec_t deadline, json_t **ret, struct err *err)
 {
@@ -177,6 +185,7 @@ static int wait_for(struct mcp_client *c, int64_t id, usec_t deadline, json_t **
 			*ret = TAKE(message);
 			return 0;
 		}
+		note_end_of_listening(c, message, kind);
 		if (kind == RPC_REQUEST)
 			r = answer_server(c, message, deadline, err);
 		else if (kind == RPC_NOTIFICATION)
@@ -239,7 +248,36 @@ int mcp_request(struct mcp_client *c, const struct mcp_ask *what, usec_t deadlin
 	return r < 0 ? err_wrap(err, "%s", what->method) : 0;
 }
 
-void mcp_client_look(struct mcp_client *c)
+void mcp_listen(struct mcp_client *c)
+{
+	struct err ignored;
+
+	if (c->peer.era != MCP_ERA_STATELESS || !c->peer.tools_change ||
+	    !c->config.hooks.tools_changed)
+		return;
+	c->transport->deaf = false;
+	c->listen_id = ++c->last_id;
+	c->listen_again = clock_deadline(LISTEN_AGAIN);
+	const struct mcp_outgoing m = {.method = MCP_SUBSCRIBE, .id = c->listen_id};
+	_cleanup_json_ json_t *params = json_pack("{s:o, s:{s:b}}", "_meta", mcp_meta(c),
+						  "notifications", "toolsListChanged", 1);
+	if (send_message(c, rpc_request(c->listen_id, MCP_SUBSCRIBE, params), &m,
+			 clock_deadline(USEC_PER_SEC), &ignored) < 0)
+		c->listen_id = 0;
+}
+
+/* A stream that has ended is asked for again, and what was said meanwhile is not known. */
+static void listen_again(struct mcp_client *c)
+{
+	if (!c->transport->deaf || !c->listen_id || clock_mono() < c->listen_again ||
+	    !c->config.hooks.tools_changed)
+		return;
+	mcp_listen(c);
+	c->config.hooks.tools_changed(c->config.hooks.arg);
+}
+
+/* Whatever the server has said since. */
+static void look(struct mcp_client *c)
 {
 	struct err err;
 
@@ -252,12 +290,19 @@ void mcp_client_look(struct mcp_client *c)
 			return;
 		}
 		enum rpc_kind kind = rpc_classify(message);
+		note_end_of_listening(c, message, kind);
 		if (kind == RPC_NOTIFICATION)
 			take_notification(c, message);
 		else if (kind == RPC_REQUEST &&
 			 answer_server(c, message, clock_deadline(USEC_PER_SEC), &err) < 0)
 			c->broken = true;
 	}
+}
+
+void mcp_client_look(struct mcp_client *c)
+{
+	look(c);
+	listen_again(c);
 }
 
 int mcp_client_open(struct mcp_transport *t, const struct mcp_client_config *config,
@@ -275,6 +320,7 @@ int mcp_client_open(struct mcp_transport *t, const struct mcp_client_config *con
 		return r;
 	}
 	c->opened = true;
+	mcp_listen(c);
 	*ret = c;
 	return 0;
 }

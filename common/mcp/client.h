@@ -14,6 +14,8 @@ struct mcp_client {
 	int64_t progress_of; /* the request whose progress is told, 0 = none */
 	bool stateless;	     /* it refused a handshake because it has been asked otherwise */
 	bool opened;	     /* the server may ask us things now */
+	int64_t listen_id;   /* of the request whose answer is what changes, 0 = none */
+	usec_t listen_again; /* monotonic: not before */
 	bool broken;
 };
 
@@ -39,6 +41,10 @@ json_t *mcp_meta(const struct mcp_client *c);
 /* What we offer to servers. Given. */
 json_t *mcp_capabilities(const struct mcp_client *c);
 json_t *mcp_client_info(void);
+
+/* Asks to hear when the catalogue changes, where that takes asking (stateless generation) and
+ * somebody wants to know. What comes of it comes in between other answers. */
+void mcp_listen(struct mcp_client *c);
 
 /* ---- open.c ---- */
 int mcp_open(struct mcp_client *c, usec_t deadline, struct err *err) must_check;

@@ -32,6 +32,7 @@ struct mcp_exchange {
 	enum mcp_exchange_kind kind;
 	int64_t id; /* of the request it answers, 0 = none */
 	bool initialize;
+	bool listens; /* a POST whose answer is what changes: nobody waits for its end */
 	bool answered;
 	bool events; /* the answer is text/event-stream */
 	bool json;

@@ -34,6 +34,8 @@ static int push(struct mcp_exchange *x, json_t *message, int status, struct err 
 	struct mcp_http *h = x->http;
 	enum rpc_kind kind = rpc_classify(message);
 
+	if (x->listens && kind != RPC_NOTIFICATION)
+		return 0; /* it is over, or was refused */
 	if (json_array_size(h->queue) - h->queue_next >= BOUND_MCP_QUEUE)
 		return err_set(err, ERR_TOOBIG, "more than %d messages at once", BOUND_MCP_QUEUE);
 	if ((kind == RPC_RESULT || kind == RPC_ERROR) && rpc_answer_id(message) == x->id)
@@ -174,7 +176,10 @@ static void finished(struct mcp_exchange *x, int status, const struct err *faile
 	struct mcp_http *h = x->http;
 	struct err err = {0};
 
-	if (x->kind == MCP_DELETE || x->kind == MCP_LISTEN) /* 405: it has nothing to say */
+	if (x->listens)
+		h->base.deaf = true;
+	if (x->kind == MCP_DELETE || x->kind == MCP_LISTEN ||
+	    x->listens) /* 405: it has nothing to say */
 		return;
 	if (status == 404 && h->session[0]) {
 		h->base.session_lost = true;
@@ -312,6 +317,7 @@ int mcp_http_begin(struct mcp_http *h, enum mcp_exchange_kind kind, const struct
 	x->kind = kind;
 	x->id = m ? m->id : 0;
 	x->initialize = m && m->method && strcmp(m->method, "initialize") == 0;
+	x->listens = m && m->method && strcmp(m->method, MCP_SUBSCRIBE) == 0;
 	x->body = BUF_INIT(BOUND_MCP_MESSAGE);
 	sse_init(&x->sse, BOUND_MCP_MESSAGE);
 	x->next = h->exchanges;

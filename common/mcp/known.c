@@ -24,19 +24,25 @@ void mcp_known_done(struct mcp_known *k)
 }
 
 /* ---- generations ---- */
-enum mcp_era mcp_known_get_era(struct mcp_known *k, const struct mcp_server *server)
+enum mcp_era mcp_known_get_era(struct mcp_known *k, const struct mcp_server *server,
+			       bool *ret_tools_change)
 {
 	enum mcp_era era = MCP_ERA_UNKNOWN;
 
+	*ret_tools_change = false;
+
 	mutex_lock(&k->lock);
 	for (size_t i = 0; i < KNOWN_ERAS; i++)
-		if (k->eras[i].server == server->id && strcmp(k->eras[i].hash, server->hash) == 0)
+		if (k->eras[i].server == server->id && strcmp(k->eras[i].hash, server->hash) == 0) {
 			era = k->eras[i].era;
+			*ret_tools_change = k->eras[i].tools_change;
+		}
 	mutex_unlock(&k->lock);
 	return era;
 }
 
-void mcp_known_put_era(struct mcp_known *k, const struct mcp_server *server, enum mcp_era era)
+void mcp_known_put_era(struct mcp_known *k, const struct mcp_server *server,
+		       const struct mcp_peer *peer)
 {
 	struct mcp_known_era *row = NULL;
 
@@ -47,7 +53,8 @@ void mcp_known_put_era(struct mcp_known *k, const struct mcp_server *server, enu
 	if (!row)
 		row = &k->eras[k->next_era++ % KNOWN_ERAS];
 	row->server = server->id;
-	row->era = era;
+	row->era = peer->era;
+	row->tools_change = peer->tools_change;
 	snprintf(row->hash, sizeof(row->hash), "%s", server->hash);
 	mutex_unlock(&k->lock);
 }

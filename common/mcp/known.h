@@ -23,6 +23,7 @@ struct mcp_known {
 		int64_t server;
 		char hash[65];
 		enum mcp_era era;
+		bool tools_change;
 	} eras[KNOWN_ERAS];
 	struct mcp_known_catalogue {
 		int64_t server;
@@ -37,8 +38,10 @@ void mcp_known_init(struct mcp_known *k);
 void mcp_known_done(struct mcp_known *k);
 
 /* MCP_ERA_UNKNOWN: of this configuration nothing is known. [any] */
-enum mcp_era mcp_known_get_era(struct mcp_known *k, const struct mcp_server *server);
-void mcp_known_put_era(struct mcp_known *k, const struct mcp_server *server, enum mcp_era era);
+enum mcp_era mcp_known_get_era(struct mcp_known *k, const struct mcp_server *server,
+			       bool *ret_tools_change);
+void mcp_known_put_era(struct mcp_known *k, const struct mcp_server *server,
+		       const struct mcp_peer *peer);
 
 /* Given, to be read alone; NULL likewise. [any] */
 json_t *mcp_known_get_catalogue(struct mcp_known *k, const struct mcp_server *server);

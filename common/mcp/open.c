@@ -208,6 +208,7 @@ int mcp_open(struct mcp_client *c, usec_t deadline, struct err *err)
 	if (c->config.era == MCP_ERA_STATELESS) {
 		/* what was known may have changed with the server: then it is asked */
 		set_peer(c, mcp_version_newest(MCP_ERA_STATELESS), NULL, NULL);
+		c->peer.tools_change = c->config.tools_change;
 		return 0;
 	}
 	r = probe(c, deadline, &first);

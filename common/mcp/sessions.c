@@ -285,11 +285,10 @@ static int open_session(struct mcp_sessions *s, const struct mcp_session_wish *w
 			struct mcp_session *session, struct err *err)
 {
 	struct mcp_transport *t = NULL;
-	struct mcp_client_config config = {.era = mcp_known_get_era(&s->known, w->server),
-					   .cancelled = w->cancelled,
-					   .hooks = w->hooks};
+	struct mcp_client_config config = {.cancelled = w->cancelled, .hooks = w->hooks};
 	int rc = reach(s, w, session, &t, err);
 
+	config.era = mcp_known_get_era(&s->known, w->server, &config.tools_change);
 	if (rc == 0) {
 		rc = mcp_client_open(t, &config, w->deadline, &session->client, err);
 		if (rc < 0)
@@ -300,7 +299,7 @@ static int open_session(struct mcp_sessions *s, const struct mcp_session_wish *w
 			mcp_instance_put(session->instance);
 		return rc;
 	}
-	mcp_known_put_era(&s->known, w->server, mcp_client_peer(session->client)->era);
+	mcp_known_put_era(&s->known, w->server, mcp_client_peer(session->client));
 	return 0;
 }
 

@@ -6,6 +6,8 @@
 
 #include "mcp.h"
 
+#define MCP_SUBSCRIBE "subscriptions/listen" /* 2026-07-28: its answer is a stream that lasts */
+
 /* One message for the server; all borrowed. */
 struct mcp_outgoing {
 	const char *json;
@@ -40,6 +42,7 @@ struct mcp_transport {
 	bool handshake; /* nothing but the handshake generation speaks this transport */
 	int status;	/* of the HTTP answer that the last message or error came with, 0 = none */
 	bool lost;	/* nothing more will come */
+	bool deaf;	/* the stream of subscriptions/listen has ended */
 	bool session_lost; /* the server no longer knows our session: begin anew */
 };
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 import time
 import uuid
 
@@ -10,7 +11,7 @@ import requests
 
 from mcp_servers import add_server, ask, COUNTER, instances, managed, served, servers
 from sandboxes import docker
-from services import free_port, launch, wait_until
+from services import free_port, launch, ROOT, wait_until
 
 pytestmark = pytest.mark.docker
 __all__ = ["ask", "servers"]
@@ -106,6 +107,27 @@ def test_the_catalogue_follows_the_server(worker, ask, servers, postgres):
     assert count()["error"] == "arguments.by must be integer"
     postgres.sql("UPDATE celeriac.mcp_tools SET input_schema = '{\"type\": \"object\"}' WHERE server_id = %s AND name = 'count'", counter)
     assert count()["result"] == {"count": 1.5}
+
+
+def test_the_catalogue_follows_a_stateless_server(make_full_worker, ask, servers, postgres, tmp_path):
+    """One of the official library, which says so on a stream that is asked for; also in sessions that begin with what is known of it."""
+    port = free_port()
+    process = launch([sys.executable, str(ROOT / "tests/integration/mcp/growing.py"), "http", str(port)], tmp_path / "growing.log")
+    try:
+        wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code == 404, 60)
+        make_full_worker(EGRESS_ALLOW=f"mcp:localhost:{port}")
+        server = servers(name="growing", runtime="external", transport="streamable_http", url=f"http://localhost:{port}/mcp")
+        listed = ask("mcp.test_connection", server_id=server)
+        assert listed["server"]["protocol_version"] == "2026-07-28" and [tool["name"] for tool in listed["tools"]] == ["grow"]
+
+        def grown():
+            assert ask("mcp.call_tool", server_id=server, tool="grow", conversation_id="c")["status"] == "ok"
+            return postgres.sql("SELECT 1 FROM celeriac.mcp_tools WHERE server_id = %s AND name = 'grown1'", server)
+
+        wait_until(grown, 60, "the notice was not heard")
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.long
@@ -222,57 +244,8 @@ def test_a_killed_workers_instances_go(make_full_worker, ask, servers, broker):
     wait_until(lambda: ask("sandbox.cleanup") and instances(broker) == [], 90, "their containers are still there")
 
 
-# ---- external servers ----
-@pytest.fixture
-def everything(npm_modules, tmp_path):
-    started = []
-
-    def everything(transport):
-        port = free_port()
-        started.append(launch([str(npm_modules / "node/bin/node"), str(npm_modules / "@modelcontextprotocol/server-everything/dist/index.js"), transport],
-                              tmp_path / "everything.log", env={"PATH": "/usr/bin:/bin", "PORT": str(port)}))
-        wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/", timeout=5, stream=True) is not None, 60)
-        return port
-
-    yield everything
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.parametrize("transport, own, path", [("streamable_http", "streamableHttp", "/mcp"), ("sse", "sse", "/sse")])
-def test_external_servers(make_full_worker, ask, servers, everything, app, transport, own, path):
-    port = everything(own)
-    make_full_worker(EGRESS_ALLOW=f"mcp:localhost:{port}")
-    server = servers(name="every", runtime="external", transport=transport, url=f"http://localhost:{port}{path}", headers="X-Own: yes")
-    assert len(ask("mcp.test_connection", server_id=server)["tools"]) > 5
-    assert ask("mcp.call_tool", server_id=server, tool="echo", arguments={"message": "hi"})["result"] == "Echo: hi"
-    assert set(ask("mcp.call_tool", server_id=server, tool="get-structured-content", arguments={"location": "Chicago"})["result"]) == \
-        {"temperature", "conditions", "humidity"}
-    assert ask("mcp.call_tool", server_id=server, tool="echo", arguments={})["error"] == "arguments.message is required"
-    result = app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "trigger-long-running-operation",
-                                                    "arguments": {"duration": 3, "steps": 6}})
-    seen = wait_until(lambda: result.state == "PROGRESS" and result.info, 30)
-    assert seen["total"] == 6 and seen["progress"] >= 1
-    assert result.get(timeout=60)["status"] == "ok"
-
-
 def test_external_addresses_are_judged(make_full_worker, ask, servers):
     make_full_worker()
     for url in ("http://127.0.0.1:6379/", "http://169.254.169.254/mcp", "http://localhost:1/"):
         server = servers(name=url, runtime="external", transport="streamable_http", url=url)
         assert ask("mcp.call_tool", server_id=server, tool="x")["status"] == "denied", url
-
-
-# ---- a real server, managed ----
-def test_a_managed_server_from_npm(worker, ask, servers, broker, npm_image):
-    server = servers(name="files", image=npm_image, command="node /opt/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js /tmp")
-    conversation = uuid.uuid4().hex
-    assert ask("mcp.call_tool", server_id=server, tool="write_file", arguments={"path": "/tmp/a.txt", "content": "kept"},
-               conversation_id=conversation)["status"] == "ok"
-    read = ask("mcp.call_tool", server_id=server, tool="read_text_file", arguments={"path": "/tmp/a.txt"}, conversation_id=conversation)
-    assert read["content"][0]["text"] == "kept"
-    outside = ask("mcp.call_tool", server_id=server, tool="read_text_file", arguments={"path": "/etc/passwd"}, conversation_id=conversation)
-    assert (outside["status"], outside["is_error"]) == ("error", True) and "outside" in outside["error"]
-    ask("mcp.stop_server", server_id=server)
-    assert instances(broker) == []

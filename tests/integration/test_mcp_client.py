@@ -133,6 +133,22 @@ def test_servers_of_python(module, steps):
         assert "21:00" in text_of(said.one("result"))
 
 
+GROWING = [sys.executable, str(ROOT / "tests/integration/mcp/growing.py")]
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_changes_of_the_stateless_generation(listening, transport):
+    """By subscriptions/listen, of a server of the official library."""
+    steps = ["list", *["call:grow:{}"] * 5, "list"]
+    if transport == "stdio":
+        said = talk(server=[*GROWING, "stdio"], steps=steps)
+    else:
+        said = talk(f"http://127.0.0.1:{listening(lambda port: [*GROWING, 'http', str(port)])}/mcp", steps=steps)
+    assert said.one("opened") == "2026-07-28" and said.all("failed") == []
+    assert [len(tools) for tools in said.all("tools")] == [1, 6]
+    assert said.all("tools_changed"), "nobody said so"
+
+
 # ---- the referee ----
 def scenarios(node, referee, revision):
     """What the referee requires of clients of a revision, but for authorisation."""
