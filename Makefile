@@ -184,6 +184,13 @@ build/behind/celeriac-worker: EXPORTS := -Wl,--dynamic-list=worker/module.list
 build/behind/celeriac-worker: $(call obj,$(WORKER_SRC) $(TASK_SRC)) build/behind/agent.o $(LIB) worker/module.list
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) $(EXPORTS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS)
 
+# The worker as it was before the newest migration, from the history of this repository: what runs while a new one is rolled out.
+build/previous/celeriac-worker: $(lastword $(MIGRATIONS))
+	rm -rf $(@D) && mkdir -p $(@D)/src
+	git archive "$$(git log -1 --diff-filter=A --format=%H -- $<)~1" | tar -x -C $(@D)/src
+	$(MAKE) --no-print-directory -C $(@D)/src WERROR=0 build/celeriac-worker
+	cp $(@D)/src/build/celeriac-worker $@
+
 # A unit test sees the library, and the objects of the room it lies under.
 room_lib = $(if $(findstring /unit/worker/,$(1))$(findstring /unit/tasks/,$(1)),$(LIB_WORKER))$(if $(findstring /unit/beat/,$(1)),$(LIB_BEAT))
 .SECONDEXPANSION:
@@ -240,7 +247,7 @@ fuzz:   ## every fuzz target for FUZZ_SECONDS (60) each, or those of FUZZ='url y
 	tests/fuzz/run $(if $(FUZZ_KEEP),--keep,$(FUZZ_DIR)/celeriac-fuzz) $(FUZZ)
 check-integration: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
 	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
-check-long: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
+check-long: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker build/previous/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration
 	tests/run pytest /usr/bin/python3 tests/integration/oracle
