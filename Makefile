@@ -16,7 +16,7 @@ SCRIPTS      := $(sort $(wildcard common/sandbox/*.cjs tasks/*.py common/*/*.lua
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 FUZZ_SRC     := $(filter-out %/libfuzzer.c,$(wildcard tests/fuzz/*.c))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
-PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd librabbitmq zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1 glib-2.0
+PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd librabbitmq zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1 glib-2.0 libseccomp
 DEB_hiredis := libhiredis-dev
 DEB_jansson := libjansson-dev
 DEB_libpq := libpq-dev
@@ -32,6 +32,7 @@ DEB_libbrotlidec := libbrotli-dev
 DEB_libbrotlienc := libbrotli-dev
 DEB_yaml-0.1 := libyaml-dev
 DEB_glib-2.0 := libglib2.0-dev
+DEB_libseccomp := libseccomp-dev
 DEB_check := check
 
 # --- where it goes -----------------------------------------------------------------------------------------------

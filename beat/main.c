@@ -8,6 +8,7 @@
 
 #include "beat.h"
 #include "bounds.h"
+#include "cage.h"
 #include "clock.h"
 #include "daemon.h"
 #include "http.h"
@@ -49,6 +50,20 @@ static int open_serial(const struct settings *s, struct err *err)
 	return rc;
 }
 
+static int enter_cage(const struct settings *s, const struct options *o, struct err *err)
+{
+	const struct cage_plan plan = {.settings = s,
+				       .pidfile = o->pidfile,
+				       .logfile = o->logfile,
+				       .listens = s->beat_metrics};
+	struct cage_report report;
+	int rc = cage_enter(&plan, &report, err);
+
+	if (rc == 0)
+		cage_log(&report);
+	return rc;
+}
+
 static int run(const struct settings *s, const struct options *o, int parent)
 {
 	struct err err = {0};
@@ -66,7 +81,7 @@ static int run(const struct settings *s, const struct options *o, int parent)
 		return EXIT_FAILURE;
 	}
 	daemon_detached(parent);
-	if (open_serial(s, &err) < 0) {
+	if (enter_cage(s, o, &err) < 0 || open_serial(s, &err) < 0) {
 		log_critical("%s", err.msg);
 		daemon_pidfile_remove(o->pidfile);
 		close(signals);

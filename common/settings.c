@@ -365,6 +365,13 @@ static const struct conf_row g_rows[] = {
 	  .help = "the same of beat, which may run beside a worker; empty = off" },
 	{ "CELERIAC_LOG_FORMAT", { NULL }, STRING(log_format), .fallback = "celery", .choices = "celery|json",
 	  .help = "log lines as Celery's, or one JSON object each" },
+	{ "CELERIAC_CAGE", { NULL }, STRING(cage), .fallback = "auto", .choices = "auto|strict|off",
+	  .help = "what the program can still do once it is at work: auto = as little as the kernel can see to, strict = and no start "
+		  "unless all of it holds, off = whatever its user can" },
+	{ "CELERIAC_CAGE_WITHOUT", { NULL }, LIST(cage_without, 16), .fallback = "",
+	  .help = "parts of the cage that are left out: privileges, files, calls, memory" },
+	{ "CELERIAC_CAGE_PATHS", { NULL }, LIST(cage_paths, 256), .fallback = "",
+	  .help = "files and directories that the cage leaves within reach beside those that settings name: /path:ro or /path:rw" },
 };
 /* clang-format on */
 
@@ -555,6 +562,21 @@ json_t *settings_conf(const struct settings *s, bool defaults)
 		json_object_set_new(conf, g_rows[i].key, typed_value(&g_rows[i], s));
 	}
 	return conf;
+}
+
+void settings_each_text(const struct settings *s,
+			void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		const void *at = (const char *)s + g_rows[i].offset;
+		enum conf_type type = g_rows[i].type;
+
+		if (type == CONF_STRING || type == CONF_URL || type == CONF_MAP)
+			fn(arg, g_rows[i].name, *(const char *const *)at);
+		const struct str_list *list = at;
+		for (size_t k = 0; type == CONF_LIST && k < list->count; k++)
+			fn(arg, g_rows[i].name, list->items[k]);
+	}
 }
 
 void settings_done(struct settings *s)

@@ -164,6 +164,8 @@ struct settings {
 	const char *metrics;		    /* host:port, "" = off */
 	const char *beat_metrics;	    /* likewise, of beat */
 	const char *log_format;		    /* celery | json */
+	const char *cage;		    /* auto | strict | off (cage.h) */
+	struct str_list cage_without, cage_paths;
 
 	struct settings_state *state; /* private: where each value came from */
 };
@@ -196,6 +198,10 @@ void settings_print(const struct settings *s, FILE *out);
 /* The same of Celery's settings alone, by Celery's names: an object; only what is not a default
  * unless `defaults`. Given. [any] */
 json_t *settings_conf(const struct settings *s, bool defaults);
+
+/* Every text of every setting, one by one, each entry of a list; borrowed for the call. [init] */
+void settings_each_text(const struct settings *s,
+			void (*fn)(void *arg, const char *name, const char *value), void *arg);
 
 void settings_done(struct settings *s);
 

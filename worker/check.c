@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "cage.h"
 #include "check.h"
 #include "clock.h"
 #include "log.h"
@@ -299,11 +300,30 @@ static void check_settings(const struct settings *s, int *failures)
 	}
 }
 
+/* What follows is done from inside it, as all the worker's work. */
+static void check_cage(const struct settings *s, int *failures)
+{
+	const struct cage_plan plan = {.settings = s, .listens = s->metrics};
+	struct cage_report report;
+	struct err err = {0};
+
+	if (cage_enter(&plan, &report, &err) < 0) {
+		check_verdict("cage", &err, "", failures);
+		return;
+	}
+	if (report.off)
+		printf("note  %-12s off (CELERIAC_CAGE)\n", "cage");
+	for (size_t i = 0; !report.off && i < CAGE_PARTS; i++)
+		printf("%-5s %-12s %s: %s\n", report.parts[i].holds ? "ok" : "note", "cage",
+		       report.parts[i].part, report.parts[i].detail);
+}
+
 int check_run(const struct settings *s)
 {
 	int failures = 0;
 	struct err err = {0};
 
+	check_cage(s, &failures);
 	if (check_content(s, &err) < 0)
 		check_verdict("messages", &err, "", &failures);
 	check_brokers(s, &failures);

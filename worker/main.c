@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bounds.h"
+#include "cage.h"
 #include "clock.h"
 #include "daemon.h"
 #include "dump.h"
@@ -94,6 +95,21 @@ static void restart(void)
 		log_critical("it cannot be restarted: %s", err.msg);
 }
 
+static int enter_cage(struct worker *w, const struct options *o, struct err *err)
+{
+	const struct cage_plan plan = {.settings = &w->settings,
+				       .pidfile = o->pidfile,
+				       .logfile = o->logfile,
+				       .listens = w->settings.metrics,
+				       .program = daemon_program()};
+	struct cage_report report;
+	int rc = cage_enter(&plan, &report, err);
+
+	if (rc == 0)
+		cage_log(&report);
+	return rc;
+}
+
 static int run(struct worker *w, const struct options *o, int parent)
 {
 	struct shutdown end = {.term_is_quit = w->settings.remap_sigterm[0] != '\0'};
@@ -107,7 +123,7 @@ static int run(struct worker *w, const struct options *o, int parent)
 		quit(w, o->pidfile, EXIT_FAILURE);
 	}
 	daemon_detached(parent);
-	if (worker_start(w, signals, &err) < 0) {
+	if (enter_cage(w, o, &err) < 0 || worker_start(w, signals, &err) < 0) {
 		log_critical("%s", err.msg);
 		quit(w, o->pidfile, err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE);
 	}

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -14,19 +16,48 @@
 
 #define RESTARTED "CELERIAC_RESTARTED" /* in the environment of the next life: its pid */
 
+/* Where the path of the program is, in every life of the process: a system call filter lets
+ * through what is executed from this address alone. Far from where programs, libraries and heaps
+ * come to lie. */
+#define PINNED	  ((void *)0x200000000000)
+#define SYS_MSEAL 462
+
 static struct {
 	char **argv;
-	char path[PATH_MAX];
+	const char *path; /* PINNED, or "" */
 	int directory;
-	bool restarted;
-} g_self = {.directory = -1};
+	bool restarted, pinned;
+} g_self = {.path = "", .directory = -1};
+
+/* Memory that nobody writes to again, nor (Linux 6.10) puts other memory in the place of. */
+static void pin(const char *path)
+{
+	char *page = mmap(PINNED, PATH_MAX, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (page == PINNED) {
+		memcpy(page, path, strlen(path) + 1);
+		g_self.pinned = mprotect(page, PATH_MAX, PROT_READ) == 0;
+		(void)syscall(SYS_MSEAL, page, (size_t)PATH_MAX, 0UL);
+	} else if (page != MAP_FAILED) {
+		munmap(page, PATH_MAX); /* a kernel that takes the address for a hint */
+	}
+	g_self.path = g_self.pinned ? page : xstrdup(path);
+}
+
+const char *daemon_program(void)
+{
+	return g_self.pinned ? g_self.path : NULL;
+}
 
 void daemon_remember(int argc, char **argv)
 {
 	const char *pid = getenv(RESTARTED);
-	ssize_t len = readlink("/proc/self/exe", g_self.path, sizeof(g_self.path) - 1);
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
-	g_self.path[len > 0 ? len : 0] = '\0';
+	path[len > 0 ? len : 0] = '\0';
+	pin(path);
 	g_self.argv = xcalloc((size_t)argc + 1, sizeof(*g_self.argv));
 	for (int i = 0; i < argc; i++)
 		g_self.argv[i] = xstrdup(argv[i]);

@@ -200,7 +200,7 @@ def test_what_is_lost_with_its_worker_is_not_run_again(make_worker, headers, app
 
 def test_start_and_stop(make_worker, headers, broker, directory):
     left = directory / "stopped"
-    worker = make_worker("-I", headers.compile("probe"), PROBE_STOPPED=left)
+    worker = make_worker("-I", headers.compile("probe"), PROBE_STOPPED=left, CELERIAC_CAGE_PATHS=f"{directory}:rw")
     assert not left.exists()
     assert worker.term() == 0
     assert left.read_text() == "stopped\n"
