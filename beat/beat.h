@@ -103,7 +103,7 @@ void scheduler_done(struct scheduler *s);
 struct entry *scheduler_first(const struct scheduler *s);
 /* Sends everything due at `mono` with `send`, at most SCHEDULER_BATCH entries at a time, which it
  * moves on; stops at its first error. */
-#define SCHEDULER_BATCH 64
+#define SCHEDULER_BATCH 256
 typedef int scheduler_send_fn(void *arg, struct entry **due, size_t count, struct err *err);
 int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, void *arg,
 		   struct err *err) must_check;

@@ -213,7 +213,7 @@ START_TEST(test_batch)
 	e[3].queue = "bad";
 	ask("SET bad x", "+OK");
 	must(publisher_load(&p, e, N, &err), &err);
-	ask("HLEN celeriac:test:beat", ":64");
+	ask("HLEN celeriac:test:beat", ":256");
 	ask("HSET celeriac:test:beat e5 other", ":0");
 	lead(&p);
 	must(publisher_send(&p, list, N, &leads, &err), &err);
@@ -226,7 +226,7 @@ START_TEST(test_batch)
 		ck_assert_int_eq(e[i].id[0] == '\0', i != 3);
 	}
 	ck_assert_ptr_nonnull(strstr(list[3].err.msg, "WRONGTYPE"));
-	ask("LLEN celery", ":62");
+	ask("LLEN celery", ":254");
 	for (int i = 0; i < N; i++)
 		entry_done(&e[i]);
 	publisher_close(&p, 0);
