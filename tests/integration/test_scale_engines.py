@@ -38,6 +38,14 @@ def there(engine, instance):
     return engine.docker("ps", "-aq", "--no-trunc", "--filter", f"label=celeriac.instance={instance}").stdout.decode().split()
 
 
+def both_up(workers, second):
+    """They are ready with the first engine that answers."""
+    for worker in workers:
+        wait_until(lambda: all(state == "up" for name, state in worker.readiness().items() if name.startswith("engine:")), 60,
+                   lambda: f"not both engines: {worker.readiness()}")
+        assert f"engine:{second.host}" in worker.readiness()
+
+
 def stop(engine):
     engine.process.terminate()
     engine.process.wait(60)
@@ -47,6 +55,7 @@ def stop(engine):
 def test_four_workers_on_two_engines(make_workers, calls, broker, instance, second, both, kills):
     """Conversations are spread over the engines by what is free, stay there, in order, also when a worker is killed."""
     workers = make_workers(4, **both, SANDBOX_MAX="16")
+    both_up(workers, second)
     conversations = names(10)
     sent = send_in_turn(calls, conversations, 0, 10)
     for n in range(kills):
@@ -71,6 +80,7 @@ def test_four_workers_on_two_engines(make_workers, calls, broker, instance, seco
 def test_an_engine_that_is_away(make_workers, calls, broker, instance, second, both):
     """It gets no new conversation and is named once; its conversations wait, then begin anew on the other, and say so."""
     worker, other = make_workers(2, **both, SANDBOX_MAX="8")
+    both_up((worker, other), second)
     kept = {}
     for conversation in names(8):
         kept[conversation] = calls.run(NOTE.format(n=0), conversation)["sandbox"]
@@ -132,6 +142,7 @@ def test_each_worker_with_an_engine_of_its_own(make_full_worker, calls, broker, 
 def test_mcp_servers_on_two_engines(make_full_worker, ask, servers, broker, instance, second, both):
     """Their containers are spread like those of conversations, and a session stays with its own; one of an engine that is away is begun anew."""
     worker = make_full_worker(**both, MCP_NETWORK="none", SANDBOX_POOL="0", SANDBOX_MAX="8")
+    both_up((worker,), second)
     server = managed(servers)
     count = lambda conversation: ask("mcp.call_tool", server_id=server, tool="count", conversation_id=conversation)
     conversations = names(6)
