@@ -87,10 +87,11 @@ def timed(function):
 
 
 class Stand:
-    """Servers, a worker and a client of our own; everything is gone afterwards."""
+    """Servers, workers and a client of our own; everything is gone afterwards."""
 
-    def __init__(self, image=IMAGE, **settings):
+    def __init__(self, image=IMAGE, workers=1, args=(), **settings):
         self.image, self.settings, self.started, self.client = image, settings, [], None
+        self.count, self.args = workers, args
         self.instance = f"bench-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self):
@@ -104,11 +105,16 @@ class Stand:
             postgres = created_postgres(self.directory / "postgres")
             self.started.append(postgres)
             self.broker = Broker(redis.new_url(), self.instance)
-            self.worker = Worker(self.directory, "bench", CELERY_BROKER_URL=self.broker.url, CELERY_RESULT_BACKEND=self.broker.url,
-                                 CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"), SANDBOX_IMAGE=self.image,
-                                 **self.settings)
-            self.started.append(self.worker)
-            self.worker.start()
+            names = ["bench", *(f"bench-{number}" for number in range(2, self.count + 1))]
+            self.workers = [Worker(self.directory, name, self.args, CELERY_BROKER_URL=self.broker.url, CELERY_RESULT_BACKEND=self.broker.url,
+                                   CELERIAC_INSTANCE=self.instance, DATABASE_URL=postgres.url("worker"), SANDBOX_IMAGE=self.image,
+                                   **self.settings) for name in names]
+            self.worker = self.workers[0]
+            self.started += self.workers
+            for worker in self.workers:
+                worker.spawn()
+            for worker in self.workers:
+                worker.wait_ready()
             self.client = self.broker.app()
         except BaseException:
             self.__exit__(None, None, None)
