@@ -9,6 +9,7 @@
 
 #include "amqp.h"
 #include "clock.h"
+#include "common/broker/amqp_topology.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -450,6 +451,62 @@ static int do_work(const json_t *q, json_t **ret, struct err *err)
 	return 0;
 }
 
+/* ---- what a worker declares ---- */
+
+static struct amqp_task_queue task_queue(const json_t *q)
+{
+	return (struct amqp_task_queue){
+		.name = text_of(q, "queue"),
+		.exchange = text_of(q, "exchange"),
+		.type = text_of(q, "type"),
+		.routing_key = text_of(q, "key"),
+		.durable = !flag_of(q, "transient"),
+		.arguments = json_member(q, "arguments"),
+	};
+}
+
+static int do_task_queue(const json_t *q, json_t **ret, struct err *err)
+{
+	const struct amqp_task_queue queue = task_queue(q);
+	bool made;
+	int rc = amqp_topology_queue(client, &queue, deadline_of(q), &made, err);
+
+	if (rc == 0)
+		*ret = json_boolean(made);
+	return rc;
+}
+
+static int do_mailbox(const json_t *q, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return amqp_topology_mailbox(client, text_of(q, "exchange"), text_of(q, "queue"),
+				     deadline_of(q), err);
+}
+
+static int do_delay(const json_t *q, json_t **ret, struct err *err)
+{
+	const struct amqp_task_queue queue = task_queue(q);
+	bool bound = false;
+	int rc = queue.name[0] != '\0'
+			 ? amqp_topology_delay_queue(client, &queue, deadline_of(q), &bound, err)
+			 : amqp_topology_delay(client, text_of(q, "type"), deadline_of(q), err);
+
+	if (rc == 0)
+		*ret = json_boolean(bound);
+	return rc;
+}
+
+static int do_delay_key(const json_t *q, json_t **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(1024);
+	int rc = amqp_delay_key(json_integer_value(json_member(q, "count")), text_of(q, "key"),
+				&key, err);
+
+	if (rc == 0)
+		*ret = json_string(key.data);
+	return rc;
+}
+
 /* ---- the rest ---- */
 
 static int do_events(const json_t *q, json_t **ret, struct err *err)
@@ -497,11 +554,13 @@ static const struct request {
 	const char *name;
 	int (*fn)(const json_t *q, json_t **ret, struct err *err);
 } requests[] = {
-	{"declare", do_declare}, {"exchange", do_exchange}, {"bind", do_bind},
-	{"delete", do_delete},	 {"purge", do_purge},	    {"consume", do_consume},
-	{"cancel", do_cancel},	 {"take", do_take},	    {"perform", do_perform},
-	{"submit", do_submit},	 {"finished", do_finished}, {"work", do_work},
-	{"events", do_events},	 {"status", do_status},	    {"interrupt", do_interrupt},
+	{"declare", do_declare},       {"exchange", do_exchange}, {"bind", do_bind},
+	{"delete", do_delete},	       {"purge", do_purge},	  {"consume", do_consume},
+	{"cancel", do_cancel},	       {"take", do_take},	  {"perform", do_perform},
+	{"submit", do_submit},	       {"finished", do_finished}, {"work", do_work},
+	{"task_queue", do_task_queue}, {"mailbox", do_mailbox},	  {"delay", do_delay},
+	{"delay_key", do_delay_key},   {"events", do_events},	  {"status", do_status},
+	{"interrupt", do_interrupt},
 };
 
 static void answer_line(const char *line, size_t len)
