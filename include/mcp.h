@@ -97,6 +97,9 @@ void mcp_client_close(struct mcp_client *c, usec_t deadline);
 void mcp_client_bind(struct mcp_client *c, const atomic_bool *cancelled,
 		     const struct mcp_hooks *hooks);
 const struct mcp_peer *mcp_client_peer(const struct mcp_client *c);
+/* A sign of life over standard streams, in both directions: a request whose answer nobody waits
+ * for. Where it cannot be sent the session is not usable any more. */
+void mcp_client_sign(struct mcp_client *c);
 /* Takes in what the server said since the last call; an end that came meanwhile is seen. */
 void mcp_client_look(struct mcp_client *c);
 /* False once a call failed in a way that leaves the session in doubt: open another one. */

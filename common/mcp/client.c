@@ -15,6 +15,7 @@
 
 #define LOOK_AGAIN   (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
 #define LISTEN_AGAIN (60 * USEC_PER_SEC)
+#define SIGN_TIME    (1 * USEC_PER_SEC)
 
 json_t *mcp_client_info(void)
 {
@@ -274,6 +275,24 @@ static void listen_again(struct mcp_client *c)
 		return;
 	mcp_listen(c);
 	c->config.hooks.tools_changed(c->config.hooks.arg);
+}
+
+void mcp_client_sign(struct mcp_client *c)
+{
+	/* the stateless generation has no ping */
+	const char *method = c->peer.era == MCP_ERA_STATELESS ? "server/discover" : "ping";
+	const struct mcp_outgoing m = {.method = method, .id = ++c->last_id};
+	_cleanup_json_ json_t *params = json_object();
+	_cleanup_json_ json_t *meta = mcp_meta(c);
+	struct err ignored;
+
+	if (c->transport->http)
+		return;
+	if (json_object_size(meta) > 0)
+		json_object_set(params, "_meta", meta);
+	if (send_message(c, rpc_request(m.id, method, params), &m, clock_deadline(SIGN_TIME),
+			 &ignored) < 0)
+		c->broken = true;
 }
 
 /* Whatever the server has said since. */

@@ -16,7 +16,8 @@
 #include "mem.h"
 #include "thread.h"
 
-#define END_TIME (3 * USEC_PER_SEC)
+#define END_TIME   (3 * USEC_PER_SEC)
+#define QUIET_TIME (60 * USEC_PER_SEC)
 
 struct mcp_session {
 	struct mcp_session *next;
@@ -26,7 +27,8 @@ struct mcp_session {
 	struct mcp_client *client;
 	struct mcp_instance *instance; /* NULL: an external server */
 	bool busy, ending, keep;
-	usec_t used; /* monotonic */
+	bool signing; /* by the sweep, with the lock not held: it is nobody's for a moment */
+	usec_t used, signed_at; /* monotonic */
 };
 
 struct mcp_sessions {
@@ -35,6 +37,7 @@ struct mcp_sessions {
 	struct outbound *outbound;
 	usec_t idle;
 	struct mutex lock;
+	struct cond signed_one;
 	/* guarded by lock */
 	struct mcp_session *first;
 };
@@ -70,7 +73,7 @@ static struct mcp_session *take(struct mcp_sessions *s,
 
 	mutex_lock(&s->lock);
 	for (struct mcp_session *p = s->first; p && !found; p = p->next)
-		if (!p->busy && wanted(p, arg))
+		if (!p->busy && !p->signing && wanted(p, arg))
 			found = p;
 	if (found)
 		unlink_session(s, found);
@@ -93,6 +96,7 @@ void mcp_sessions_free(struct mcp_sessions *s)
 		destroy(session);
 	mcp_instances_done(&s->instances);
 	mcp_known_done(&s->known);
+	cond_done(&s->signed_one);
 	mutex_done(&s->lock);
 	free(s);
 }
@@ -100,17 +104,6 @@ void mcp_sessions_free(struct mcp_sessions *s)
 static bool is_idle(const struct mcp_session *session, const void *arg)
 {
 	return clock_mono() - session->used >= *(const usec_t *)arg;
-}
-
-void mcp_sessions_sweep(struct mcp_sessions *s)
-{
-	struct mcp_session *session;
-
-	while ((session = take(s, is_idle, &s->idle))) {
-		log_info("MCP session with server %lld ends: idle", (long long)session->server);
-		destroy(session);
-	}
-	mcp_instances_sweep(&s->instances, s->idle);
 }
 
 struct of {
@@ -136,7 +129,7 @@ int64_t mcp_sessions_end(struct mcp_sessions *s, int64_t server, const char *con
 
 	mutex_lock(&s->lock);
 	for (struct mcp_session *p = s->first; p; p = p->next)
-		if (p->busy && !p->ending && is_of(p, &of)) {
+		if ((p->busy || p->signing) && !p->ending && is_of(p, &of)) {
 			p->ending = true;
 			count++;
 		}
@@ -159,15 +152,24 @@ static const char *text_of(const char *text)
 static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_session_wish *w)
 {
 	const struct mcp_server *server = w->server;
-	struct mcp_session *found = NULL;
+	struct mcp_session *found;
+	bool waited;
 
 	mutex_lock(&s->lock);
-	for (struct mcp_session *p = s->first; p && !found; p = p->next)
-		if (!p->busy && p->server == server->id &&
-		    strcmp(p->conversation, text_of(w->conversation)) == 0 &&
-		    strcmp(p->project, text_of(w->project)) == 0 &&
-		    strcmp(p->hash, server->hash) == 0)
-			found = p;
+	do {
+		found = NULL;
+		waited = false;
+		for (struct mcp_session *p = s->first; p && !found; p = p->next)
+			if (!p->busy && p->server == server->id &&
+			    strcmp(p->conversation, text_of(w->conversation)) == 0 &&
+			    strcmp(p->project, text_of(w->project)) == 0 &&
+			    strcmp(p->hash, server->hash) == 0)
+				found = p;
+		if (found && found->signing) {
+			cond_wait(&s->signed_one, &s->lock);
+			waited = true; /* it may be gone */
+		}
+	} while (waited);
 	if (found)
 		found->busy = true;
 	mutex_unlock(&s->lock);
@@ -178,7 +180,8 @@ static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_session
 /* Its end makes room for another instance, or brings that nearer. */
 static bool can_go(const struct mcp_session *session)
 {
-	return !session->busy && session->instance && mcp_instance_hangs_on_one(session->instance);
+	return !session->busy && !session->signing && session->instance &&
+	       mcp_instance_hangs_on_one(session->instance);
 }
 
 /* Do they count as one's? A project's do, and of those without one a conversation's. */
@@ -246,6 +249,7 @@ struct mcp_sessions *mcp_sessions_new(struct fleet *fleet, struct outbound *outb
 	s->outbound = outbound;
 	s->idle = idle;
 	mutex_init(&s->lock);
+	cond_init(&s->signed_one);
 	return s;
 }
 
@@ -387,4 +391,58 @@ void mcp_session_put(struct mcp_sessions *s, struct mcp_session *session)
 		destroy(session);
 	else
 		mcp_instances_wake(&s->instances);
+}
+
+/* ---- signs of life ---- */
+/* One that has been quiet for so long, taken. */
+static struct mcp_session *take_quiet(struct mcp_sessions *s, usec_t quiet)
+{
+	struct mcp_session *found = NULL;
+	usec_t now = clock_mono();
+
+	mutex_lock(&s->lock);
+	for (struct mcp_session *p = s->first; p && !found; p = p->next)
+		if (!p->busy && p->instance && now - p->used >= quiet &&
+		    now - p->signed_at >= quiet)
+			found = p;
+	if (found) {
+		found->signing = true;
+		found->signed_at = now;
+	}
+	mutex_unlock(&s->lock);
+	return found;
+}
+
+/* Proxies before an engine cut a stream that is quiet for some minutes, and with it the server's
+ * standard streams. That of a server by HTTP has signs of its own (tunnel.c). */
+static void give_signs(struct mcp_sessions *s)
+{
+	usec_t quiet = s->idle / 3 < QUIET_TIME ? s->idle / 3 : QUIET_TIME;
+	struct mcp_session *session;
+
+	while ((session = take_quiet(s, quiet))) {
+		mcp_client_sign(session->client);
+		mutex_lock(&s->lock);
+		bool end = session->ending || !is_usable(session);
+		session->signing = false;
+		if (end)
+			unlink_session(s, session);
+		cond_broadcast(&s->signed_one);
+		mutex_unlock(&s->lock);
+		if (end)
+			destroy(session);
+	}
+}
+
+void mcp_sessions_sweep(struct mcp_sessions *s)
+{
+	struct mcp_session *session;
+
+	give_signs(s);
+
+	while ((session = take(s, is_idle, &s->idle))) {
+		log_info("MCP session with server %lld ends: idle", (long long)session->server);
+		destroy(session);
+	}
+	mcp_instances_sweep(&s->instances, s->idle);
 }

@@ -52,6 +52,19 @@ def test_a_conversation_keeps_its_session(worker, ask, servers, broker, postgres
     assert instances(broker) == []
 
 
+@pytest.mark.long
+def test_a_sign_of_life(make_full_worker, ask, servers, broker):
+    """A quiet stream is what proxies before an engine cut: something is said on it from time to time, and an idle session ends all the same."""
+    make_full_worker(MCP_NETWORK="none", SANDBOX_IDLE_TIMEOUT="24")
+    server = managed(servers)
+    call = functools.partial(ask, "mcp.call_tool", server_id=server, conversation_id="c")
+    assert call(tool="count")["result"] == {"count": 1}
+    (first,) = instances(broker)
+    wait_until(lambda: docker("exec", first, "python3", "-c", "print(open('/tmp/pinged').read())", check=False).strip(), 30, "nothing was said")
+    wait_until(lambda: instances(broker) == [], 90, "signs of life keep it")
+    assert call(tool="count")["result"] == {"count": 1}
+
+
 def test_by_its_name(worker, ask, servers, broker):
     server = managed(servers, name="my_server")
     managed(servers, name="my")
