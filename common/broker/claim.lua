@@ -19,7 +19,8 @@ redis.call('ZCARD', KEYS[2])
 redis.call('LLEN', KEYS[3])
 local place, last = ARGV[11], 0
 if place ~= '' then
-	if redis.call('EXISTS', KEYS[6]) == 1 then
+	local lost = redis.pcall('SCARD', KEYS[6])
+	if type(lost) == 'number' and lost > 0 then
 		return {-1, 0, wrong}
 	end
 	redis.call('ZREM', KEYS[4], ARGV[12])

@@ -18,6 +18,8 @@ extern const unsigned char celeriac_agent_start[], celeriac_agent_end[];
 
 #define SHM_SHARE 16 /* parts of the work space: /dev/shm 1/16, /tmp 1/4, the rest is /sandbox */
 #define TMP_SHARE 4
+#define DROP_AGAIN                                                                                 \
+	(60 * USEC_PER_SEC) /* what cannot be removed is tried again, and each try recorded */
 /* Of /plugin, out of that of /sandbox: files take whole pages. */
 #define PLUGIN_SPACE ((int64_t)(2 * BOUND_PLUGIN_BYTES))
 #define INODE_SIZE   4096 /* one inode per so many bytes of space */
@@ -120,6 +122,7 @@ void sandbox_container_drop(struct sandbox *s, const char *id)
 		return;
 	log_debug("container %.12s stays until the engine answers: %s", id, err.msg);
 	mutex_lock(&s->lock);
+	s->dropped.again_at = clock_deadline(DROP_AGAIN);
 	if (s->dropped.count < DROPPED_MAX)
 		snprintf(s->dropped.ids[s->dropped.count++], ENGINE_ID_SIZE, "%s", id);
 	mutex_unlock(&s->lock);
@@ -139,6 +142,16 @@ static bool next_dropped(struct sandbox *s, char ret_id[ENGINE_ID_SIZE])
 	}
 	mutex_unlock(&s->lock);
 	return any;
+}
+
+bool sandbox_container_drop_due(struct sandbox *s)
+{
+	bool due;
+
+	mutex_lock(&s->lock);
+	due = s->dropped.count > 0 && clock_mono() >= s->dropped.again_at;
+	mutex_unlock(&s->lock);
+	return due;
 }
 
 int64_t sandbox_container_drop_again(struct sandbox *s)

@@ -291,6 +291,6 @@ void sandbox_look(struct sandbox *s)
 
 	if (engine_ping(s->engine, &err) < 0)
 		sandbox_unready(s);
-	else
+	else if (sandbox_container_drop_due(s))
 		(void)sandbox_container_drop_again(s);
 }

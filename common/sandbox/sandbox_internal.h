@@ -120,7 +120,8 @@ struct sandbox {
 	struct {
 		char ids[DROPPED_MAX][ENGINE_ID_SIZE];
 		size_t count;
-	} dropped;    /* that could not be removed; guarded by lock */
+		usec_t again_at; /* monotonic */
+	} dropped;		 /* that could not be removed; guarded by lock */
 	bool several; /* it is one of the engines of a fleet; constant once that is open */
 };
 
@@ -161,6 +162,8 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
  * that it is not in use, and what Redis says of it, anybody may have written. When we die, it is an
  * orphan. */
 void sandbox_container_drop(struct sandbox *s, const char *id);
+/* Is it time to try once more? */
+bool sandbox_container_drop_due(struct sandbox *s);
 /* Tries once more; returns how many are gone by it. */
 int64_t sandbox_container_drop_again(struct sandbox *s);
 /* Makes one to see what the engine warns of (given) and what its agent sees, and removes it again.

@@ -161,6 +161,14 @@ START_TEST(test_wrong_keys)
 
 	run("LPUSH", "celeriac:test:route:one", "x");
 	run("SET", NODES "b", "x");
+	run("SET", "celeriac:test:lost", "x");
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	free(d[0].data);
+	run("DEL", "celeriac:test:lost", "");
+	run("DEL", "celeriac:test:claims", "");
+	run("DEL", "unacked", "");
+	run("DEL", "unacked_index", "");
 	push_number("celery", 1);
 	ck_assert_uint_eq(claim(1, d), 1);
 	route(d, 1, calls);
