@@ -212,6 +212,10 @@ build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
 build/bench-gate: $O/tests/bench/gate.o $(LIB_WORKER) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# What tests/bench/tasks.py measures beside: hiredis alone.
+build/bench-redis: $O/tests/bench/redis_loop.o
+	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # Its loop beside rabbitmq-c's own, for tests/bench/amqp_beside.py.
 build/bench-amqp: $O/tests/bench/amqp_loop.o $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -263,7 +267,7 @@ check-runsc check-podman:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
-bench: all build/bench-gate build/bench-amqp
+bench: all build/bench-gate build/bench-amqp build/bench-redis
 	test -x tests/bench/bench || { echo 'no benchmarks yet (tests/bench/bench)' >&2; exit 1; }
 	$(PYTHON) tests/bench/bench
 

@@ -141,11 +141,14 @@ class PythonWorker(Service):
         )
         def ready():
             assert self.alive(), f"{self} ended:\n{self.log()[-4000:]}"
-            return " ready." in self.log()
+            return self.is_ready()
 
         wait_until(ready, 120,
                    lambda: f"{self} was not ready:\n{self.log_path.read_text(errors='replace')[-4000:]}\n")
         return self
+
+    def is_ready(self):
+        return " ready." in self.log()
 
     def log(self):
         return self.log_path.read_text(errors="replace")

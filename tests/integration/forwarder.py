@@ -1,8 +1,10 @@
 """A door to a server that a test can close: what is connected is cut off, and nobody answers until it is opened again."""
 
 import os
+import queue
 import socket
 import threading
+import time
 
 
 class Forwarder:
@@ -109,3 +111,45 @@ class Forwarder:
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+
+class DelayingForwarder(Forwarder):
+    """What clients send reaches the server so many seconds later; answers are not held up."""
+
+    def __init__(self, target, seconds, port=None):
+        super().__init__(target, port=port)
+        self.seconds = seconds
+
+    def _carry(self, source, sink, is_answer, gone):
+        if not is_answer:
+            late = queue.Queue()
+            threading.Thread(target=self._deliver, args=(late, sink), daemon=True).start()
+            sink = _Later(late, self.seconds)
+        super()._carry(source, sink, is_answer, gone)
+
+    def _remember(self, client, server, data):
+        pass
+
+    @staticmethod
+    def _deliver(late, sink):
+        while (entry := late.get()) is not None:
+            at, data = entry
+            time.sleep(max(0, at - time.monotonic()))
+            try:
+                sink.sendall(data)
+            except OSError:
+                return
+        Forwarder._shut(sink)
+
+
+class _Later:
+    """A socket to write to, whose bytes are sent by another thread when their time has come."""
+
+    def __init__(self, late, seconds):
+        self.late, self.seconds = late, seconds
+
+    def sendall(self, data):
+        self.late.put((time.monotonic() + self.seconds, data))
+
+    def shutdown(self, _):
+        self.late.put(None)
