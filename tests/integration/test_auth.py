@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from clients import Client, envelope
 from services import wait_until
+from test_beat import make_beat
 from worker import run_program
 
+__all__ = ["make_beat"]
 NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
 FORMS = {"debian": "5.4", "newest": "5.5"}
@@ -96,6 +98,30 @@ def test_celery_with_setup_security(make_worker, broker, people, which):
     assert people.worker.id.encode() == (inner[0] if which == "debian" else base64.b64decode(inner[0]))
     assert broker.redis.llen("celeriac:dead") == 0
     assert 'kind="message"' not in worker.http("/metrics")[1]
+
+
+def opened(message):
+    """(who signed, what is in it) of an envelope in the form of Celery 5.5 and later."""
+    envelope = json.loads(message)
+    assert envelope["content-type"] == "application/data"
+    signer, _, mime, _, text = base64.b64decode(base64.b64decode(envelope["body"])).split(b"\0\1", 4)
+    assert mime == b"application/json"
+    return base64.b64decode(signer).decode(), json.loads(text)
+
+
+def test_events_and_beat_are_signed(make_worker, make_beat, broker, people, directory):
+    """Who reads them is Celery's own: here it is whose they are."""
+    schedule = directory / "schedule.json"
+    schedule.write_text(json.dumps({"often": {"task": "celeriac.echo", "schedule": 1, "args": ["by beat"]}}))
+    with broker.redis.pubsub() as heard:
+        heard.psubscribe("*celeryev*")
+        make_worker(**people.settings(CELERY_EVENT_SERIALIZER="auth"))
+        event = wait_until(lambda: (said := heard.get_message(timeout=1)) and said["type"] == "pmessage" and said["data"], 30)
+    signer, body = opened(event)
+    assert signer == people.worker.id and body["type"].startswith("worker-")
+    make_beat(CELERIAC_BEAT_SCHEDULE=schedule, CELERY_TASK_DEFAULT_QUEUE="nobody", **people.settings())
+    message = wait_until(lambda: [m for m in broker.redis.lrange("nobody", 0, -1) if json.loads(m)["headers"]["task"] == "celeriac.echo"], 30)[0]
+    assert opened(message) == (people.worker.id, [["by beat"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 
 
 def test_nobody_else_is_believed(make_worker, broker, people):
