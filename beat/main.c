@@ -133,6 +133,7 @@ static int act(const struct settings *s, const struct options *o, int parent)
 	case ACTION_SEAL:
 	case ACTION_RESEAL:
 	case ACTION_DEAD:
+	case ACTION_ENGINE:
 	case ACTION_RUN:
 		break;
 	}

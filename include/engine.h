@@ -28,6 +28,9 @@ struct engine_mount {
 #define ENGINE_MOUNTS 16 /* of one container */
 
 struct engine_config {
+	/* The socket of an engine role, unix:/path (engine_role.h): all calls go there, and what
+	 * follows of where Docker is does not matter. NULL: to Docker itself. */
+	const char *role;
 	const char
 		*host; /* unix:///path, tcp://host:port, NULL or "" = unix:///var/run/docker.sock */
 	bool tls_verify; /* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */

@@ -75,6 +75,11 @@ ssize_t http_stream_read(struct http_stream *s, void *data, size_t size, usec_t 
 /* All of it or an error. */
 int http_stream_write(struct http_stream *s, const void *data, size_t len, usec_t deadline,
 		      struct err *err) must_check;
+/* As much as goes at once: bytes sent, 0 when none can be now, or an error. */
+ssize_t http_stream_send(struct http_stream *s, const void *data, size_t len,
+			 struct err *err) must_check;
+/* A connected socket, taken, that is such a stream by itself. */
+struct http_stream *http_stream_adopt(int fd);
 /* Pollable; libcurl may hold bytes already read, so read until ERR_TIMEOUT with a deadline in the
  * past. */
 int http_stream_fd(const struct http_stream *s);

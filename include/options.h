@@ -36,6 +36,7 @@ enum option_kind {
 };
 enum options_action {
 	ACTION_RUN,
+	ACTION_ENGINE,
 	ACTION_CHECK,
 	ACTION_READY,
 	ACTION_SETTINGS,

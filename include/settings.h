@@ -114,6 +114,14 @@ struct settings {
 	const char *owner_database_url;
 	int64_t database_connections;
 	const char *docker_host; /* of each engine, separated by commas */
+	/* sockets of engine roles, separated by commas, in place of docker_host; "" = none */
+	const char *engine;
+	/* of an engine role: patterns of what it grants, users it serves, ceilings */
+	struct str_list engine_images, engine_networks, engine_runtimes, engine_peers;
+	int64_t engine_rate;   /* requests a second */
+	int64_t engine_memory; /* bytes of one container */
+	double engine_cpus;
+	int64_t engine_pids;
 	bool docker_plain_tcp;
 	bool docker_tls_verify;
 	const char *docker_cert_path;

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "dump.h"
+#include "engine_command.h"
 #include "http.h"
 #include "dead_command.h"
 #include "import_command.h"
@@ -208,6 +209,8 @@ static int act(struct worker *w, const struct options *o, int parent)
 		return import_command(&w->settings, o->subject, true);
 	case ACTION_DEAD:
 		return dead_command(&w->settings, o->subject, o->object);
+	case ACTION_ENGINE:
+		return engine_command(&w->settings, o, parent);
 	case ACTION_RUN:
 		break;
 	}
@@ -226,8 +229,9 @@ static int prepare(struct worker *w, struct options *o, int argc, char **argv, i
 	    (rc = options_parse(&worker_options, argc, argv, s, o, err)) < 0 ||
 	    (rc = pool_kind_apply(s, err)) < 0)
 		return rc;
-	if (o->action == ACTION_RUN && ((rc = daemon_settle(&o->place, err)) < 0 ||
-					(o->detach && (rc = daemon_detach(ret_parent, err)) < 0)))
+	if ((o->action == ACTION_RUN || o->action == ACTION_ENGINE) &&
+	    ((rc = daemon_settle(&o->place, err)) < 0 ||
+	     (o->detach && (rc = daemon_detach(ret_parent, err)) < 0)))
 		return rc;
 	json = strcmp(s->log_format, "json") == 0;
 	return log_open(o->logfile, o->level, json ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY, err);

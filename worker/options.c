@@ -61,6 +61,7 @@ static const struct option_row rows[] = {
 	{ 'q', "quiet", false, OPTION_QUIET, NULL, 0, "there is no banner" },
 	{ 0, "skip-checks", false, OPTION_NOTED, NULL, 0, "always so: there is no Django" },
 	/* ours */
+	{ 0, "engine", false, OPTION_ACTION, NULL, ACTION_ENGINE, "be the engine role at CELERIAC_ENGINE: the process that alone has Docker" },
 	{ 0, "check", false, OPTION_ACTION, NULL, ACTION_CHECK, "validate settings, reach every service, print a verdict each" },
 	{ 0, "ready", false, OPTION_ACTION, NULL, ACTION_READY, "ask the worker that runs with these settings whether it is ready" },
 	{ 0, "settings", false, OPTION_ACTION, NULL, ACTION_SETTINGS, "print every setting and where it came from" },

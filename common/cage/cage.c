@@ -32,13 +32,17 @@ typedef int part_fn(const struct cage_plan *plan, char *detail, size_t size, str
 static int drop_capabilities(struct err *err)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[2] = {0};
+	struct __user_cap_data_struct none[2] = {0}, have[2] = {0};
 
 	/* Without the right to, the bounding set stays: no-new-privileges makes it meaningless. */
 	for (int cap = 0; cap <= 63; cap++)
 		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	(void)prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* a service manager that takes them away may not let us say so again */
+	if (syscall(SYS_capget, &head, have) == 0 && memcmp(have, none, sizeof(none)) == 0)
+		return 0;
+	head.version = _LINUX_CAPABILITY_VERSION_3;
 	if (syscall(SYS_capset, &head, none) < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "capset");
 	return 0;

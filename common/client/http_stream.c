@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "bounds.h"
 #include "clock.h"
@@ -23,7 +25,7 @@
 #define STREAM_ERROR_BODY 4096u /* bytes of a refusal that are worth reading */
 
 struct http_stream {
-	CURL *curl;
+	CURL *curl; /* NULL: `fd` is a stream by itself, and ours */
 	int fd;
 	struct mutex lock; /* around every call with `curl` */
 	char error_text[CURL_ERROR_SIZE];
@@ -47,23 +49,68 @@ static int wait_for(int fd, short events, usec_t deadline, struct err *err)
 	}
 }
 
+/* Of both: what was moved, or -1 when nothing can be now; or an error below that. */
+static ssize_t plain_move(ssize_t moved, struct err *err)
+{
+	if (moved >= 0)
+		return moved;
+	if (errno == EAGAIN || errno == EINTR)
+		return -1;
+	return -1 + err_set_errno(err, ERR_CLOSED, errno, "stream");
+}
+
+static ssize_t curl_move(struct http_stream *s, CURLcode rc, size_t moved, struct err *err)
+{
+	if (rc == CURLE_OK)
+		return (ssize_t)moved;
+	return rc == CURLE_AGAIN ? -1 : -1 + http_easy_error(s->curl, rc, s->error_text, err);
+}
+
+static ssize_t receive_now(struct http_stream *s, void *data, size_t size, struct err *err)
+{
+	size_t got = 0;
+
+	if (s->curl == NULL)
+		return plain_move(recv(s->fd, data, size, MSG_DONTWAIT), err);
+	mutex_lock(&s->lock);
+	s->error_text[0] = '\0';
+	CURLcode rc = curl_easy_recv(s->curl, data, size, &got);
+	ssize_t n = curl_move(s, rc, got, err);
+	mutex_unlock(&s->lock);
+	return n;
+}
+
+static ssize_t send_now(struct http_stream *s, const void *data, size_t len, struct err *err)
+{
+	size_t sent = 0;
+
+	if (s->curl == NULL)
+		return plain_move(send(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL), err);
+	mutex_lock(&s->lock);
+	s->error_text[0] = '\0';
+	CURLcode rc = curl_easy_send(s->curl, data, len, &sent);
+	ssize_t n = curl_move(s, rc, sent, err);
+	mutex_unlock(&s->lock);
+	return n;
+}
+
+ssize_t http_stream_send(struct http_stream *s, const void *data, size_t len, struct err *err)
+{
+	ssize_t n = send_now(s, data, len, err);
+
+	return n >= 0 ? n : n + 1;
+}
+
 static ssize_t receive(struct http_stream *s, void *data, size_t size, usec_t deadline,
 		       struct err *err)
 {
 	for (;;) {
-		size_t got = 0;
+		ssize_t n = receive_now(s, data, size, err);
 
-		mutex_lock(&s->lock);
-		s->error_text[0] = '\0';
-		CURLcode rc = curl_easy_recv(s->curl, data, size, &got);
-		int failed = rc == CURLE_OK || rc == CURLE_AGAIN
-				     ? 0
-				     : http_easy_error(s->curl, rc, s->error_text, err);
-		mutex_unlock(&s->lock);
-		if (failed)
-			return failed;
-		if (rc == CURLE_OK)
-			return (ssize_t)got;
+		if (n >= 0)
+			return n;
+		if (n < -1)
+			return n + 1;
 		int waited = wait_for(s->fd, POLLIN, deadline, err);
 		if (waited < 0)
 			return waited;
@@ -88,24 +135,18 @@ int http_stream_write(struct http_stream *s, const void *data, size_t len, usec_
 	const char *p = data;
 
 	while (len > 0) {
-		size_t sent = 0;
+		ssize_t n = send_now(s, p, len, err);
 
-		mutex_lock(&s->lock);
-		s->error_text[0] = '\0';
-		CURLcode rc = curl_easy_send(s->curl, p, len, &sent);
-		int failed = rc == CURLE_OK || rc == CURLE_AGAIN
-				     ? 0
-				     : http_easy_error(s->curl, rc, s->error_text, err);
-		mutex_unlock(&s->lock);
-		if (failed)
-			return failed;
-		p += sent;
-		len -= sent;
-		if (rc == CURLE_AGAIN) {
-			int waited = wait_for(s->fd, POLLOUT, deadline, err);
-			if (waited < 0)
-				return waited;
+		if (n < -1)
+			return (int)n + 1;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+			continue;
 		}
+		int waited = wait_for(s->fd, POLLOUT, deadline, err);
+		if (waited < 0)
+			return waited;
 	}
 	return 0;
 }
@@ -119,10 +160,23 @@ void http_stream_close(struct http_stream *s)
 {
 	if (!s)
 		return;
-	curl_easy_cleanup(s->curl);
+	if (s->curl)
+		curl_easy_cleanup(s->curl);
+	else
+		close(s->fd);
 	mutex_done(&s->lock);
 	buf_done(&s->early);
 	free(s);
+}
+
+struct http_stream *http_stream_adopt(int fd)
+{
+	struct http_stream *s = xcalloc(1, sizeof(*s));
+
+	mutex_init(&s->lock);
+	s->early = BUF_INIT(0);
+	s->fd = fd;
+	return s;
 }
 
 static void close_stream(struct http_stream **s)

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "mem.h"
 #include "url.h"
+#include "waist.h"
 
 #define DEFAULT_HOST "unix:///var/run/docker.sock"
 
@@ -107,6 +109,16 @@ static int set_host(struct engine *e, const struct engine_config *config, struct
 	return 0;
 }
 
+static int set_role(struct engine *e, const char *role, struct err *err)
+{
+	int rc = waist_path(role, &e->role, err);
+
+	if (rc < 0)
+		return err_wrap(err, "CELERIAC_ENGINE");
+	e->address = xasprintf("role unix:%s", e->role);
+	return 0;
+}
+
 static int set_pinned(struct engine *e, const char *version, struct err *err)
 {
 	unsigned major = 0, minor = 0;
@@ -140,6 +152,7 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 	_cleanup_(close_engine) struct engine *e = xcalloc(1, sizeof(*e));
 	int rc;
 
+	e->driver = config->role ? &engine_remote : &engine_direct;
 	mutex_init(&e->lock);
 	cond_init(&e->pause);
 	if (!config->instance || !engine_is_name(config->instance, 64))
@@ -147,7 +160,7 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 			       "CELERIAC_INSTANCE: 1 to 64 letters, digits and _.-");
 	e->instance = xstrdup(config->instance);
 	e->stale = ENGINE_LIMIT_STALE * USEC_PER_SEC;
-	rc = set_host(e, config, err);
+	rc = config->role ? set_role(e, config->role, err) : set_host(e, config, err);
 	if (rc == 0)
 		rc = set_pinned(e, config->api_version, err);
 	if (rc == 0 && config->mounts &&
@@ -165,6 +178,9 @@ void engine_close(struct engine *e)
 		return;
 	for (size_t i = 0; i < e->idle_count; i++)
 		http_client_free(e->idle[i]);
+	for (size_t i = 0; i < e->role_idle_count; i++)
+		close(e->role_idle[i]);
+	free(e->role);
 	cond_done(&e->pause);
 	mutex_done(&e->lock);
 	free(e->base_url);

@@ -58,6 +58,10 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 	_cleanup_free_ char *path = NULL;
 	char api[8] = "";
 
+	/* a call that the role does not carry goes nowhere else */
+	if (e->driver != &engine_direct)
+		return err_set(err, ERR_UNSUPPORTED, "not carried by an engine role: %s %.60s",
+			       req->method, req->path);
 	if (!req->unversioned) {
 		int rc = engine_negotiate(e, false, api, err);
 		if (rc < 0)

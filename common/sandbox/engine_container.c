@@ -25,8 +25,8 @@ static int look_at_image(struct engine *e, const char *image, json_t **ret, stru
 	return rc < 0 ? rc : engine_call(e, "GET", path.data, NULL, ENGINE_LIMIT_LOOK, ret, err);
 }
 
-int engine_image_label(struct engine *e, const char *image, const char *name, char **ret,
-		       struct err *err)
+int engine_direct_image_label(struct engine *e, const char *image, const char *name, char **ret,
+			      struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	_cleanup_free_ char *key = xasprintf(ENGINE_LABEL_PREFIX "%s", name);
@@ -40,8 +40,8 @@ int engine_image_label(struct engine *e, const char *image, const char *name, ch
 	return 0;
 }
 
-int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
-		    struct err *err)
+int engine_direct_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
+			   struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	int rc = look_at_image(e, image, &reply, err);
@@ -55,7 +55,7 @@ int engine_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_S
 	return 0;
 }
 
-int engine_image_volumes(struct engine *e, const char *image, char ***ret, struct err *err)
+int engine_direct_image_volumes(struct engine *e, const char *image, char ***ret, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	const char *path;
@@ -84,7 +84,7 @@ int engine_image_volumes(struct engine *e, const char *image, char ***ret, struc
 	return 0;
 }
 
-int engine_image_env(struct engine *e, const char *image, char ***ret, struct err *err)
+int engine_direct_image_env(struct engine *e, const char *image, char ***ret, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	size_t bytes = 0, count = 0, i;
@@ -183,8 +183,8 @@ static int check_mounts(struct engine *e, const struct engine_spec *spec, struct
 	return rc;
 }
 
-int engine_create(struct engine *e, const struct engine_spec *spec, char ret_id[ENGINE_ID_SIZE],
-		  char **ret_warnings, struct err *err)
+int engine_direct_create(struct engine *e, const struct engine_spec *spec,
+			 char ret_id[ENGINE_ID_SIZE], char **ret_warnings, struct err *err)
 {
 	_cleanup_free_ char *body = NULL;
 	usec_t began = clock_mono();
@@ -226,7 +226,7 @@ static int act(struct engine *e, const char *method, const char *id, const char 
 	return engine_call(e, method, path, NULL, limit, NULL, err);
 }
 
-int engine_start(struct engine *e, const char *id, struct err *err)
+int engine_direct_start(struct engine *e, const char *id, struct err *err)
 {
 	struct engine_container now;
 	struct err look;
@@ -242,7 +242,7 @@ int engine_start(struct engine *e, const char *id, struct err *err)
 	return rc;
 }
 
-int engine_rename(struct engine *e, const char *id, const char *name, struct err *err)
+int engine_direct_rename(struct engine *e, const char *id, const char *name, struct err *err)
 {
 	char tail[100];
 
@@ -252,7 +252,7 @@ int engine_rename(struct engine *e, const char *id, const char *name, struct err
 	return act(e, "POST", id, tail, ENGINE_LIMIT_LOOK, err);
 }
 
-int engine_kill(struct engine *e, const char *id, struct err *err)
+int engine_direct_kill(struct engine *e, const char *id, struct err *err)
 {
 	int rc = act(e, "POST", id, "/kill?signal=KILL", ENGINE_LIMIT_KILL, err);
 
@@ -286,8 +286,8 @@ int engine_remove_any(struct engine *e, const char *id, bool *ret_done, struct e
 	}
 }
 
-static int check_ours(struct engine *e, const char *id, struct engine_container *ret,
-		      struct err *err)
+int engine_inspect_ours(struct engine *e, const char *id, struct engine_container *ret,
+			struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	char path[160];
@@ -313,12 +313,13 @@ static const char *or_null(const char *label)
 	return *label ? label : NULL;
 }
 
-int engine_reap(struct engine *e, const char *id, const char *why, bool *ret_done, struct err *err)
+int engine_direct_reap(struct engine *e, const char *id, const char *why, bool *ret_done,
+		       struct err *err)
 {
 	struct engine_container c = {0};
 	usec_t began = clock_mono();
 	bool done = false;
-	int rc = check_ours(e, id, &c, err);
+	int rc = engine_inspect_ours(e, id, &c, err);
 
 	if (rc == 0)
 		rc = engine_remove_any(e, id, &done, err);

@@ -15,6 +15,7 @@ struct engine_events {
 	struct http_stream *http;
 	char *instance;
 	struct buf line;
+	bool told; /* it is whole, and the next one begins anew */
 	/* read and not taken apart yet */
 	const char *next;
 	size_t left;
@@ -59,14 +60,13 @@ bool engine_parse_notice(const char *line, size_t len, const char *instance,
 	return true;
 }
 
-int engine_events_open(struct engine *e, struct engine_events **ret, struct err *err)
+int engine_direct_events(struct engine *e, struct http_stream **ret, struct err *err)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT(2048);
 	_cleanup_free_ char *filter =
 		xasprintf("{\"type\":[\"container\"],\"event\":[\"die\",\"destroy\"],"
 			  "\"label\":[\"" ENGINE_LABEL_PREFIX "instance=%s\"]}",
 			  e->instance);
-	struct http_stream *http;
 	char api[8];
 	int rc = engine_negotiate(e, false, api, err);
 
@@ -81,9 +81,17 @@ int engine_events_open(struct engine *e, struct engine_events **ret, struct err 
 				   .path = path.data,
 				   .timeout = ENGINE_LIMIT_ATTACH * USEC_PER_SEC,
 				   .until_close = true};
-	rc = http_stream_open(&e->target, &req, &http, err);
+	rc = http_stream_open(&e->target, &req, ret, err);
+	return rc < 0 ? err_wrap(err, "engine %s: events", e->address) : 0;
+}
+
+int engine_events_open(struct engine *e, struct engine_events **ret, struct err *err)
+{
+	struct http_stream *http = NULL;
+	int rc = e->driver->events(e, &http, err);
+
 	if (rc < 0)
-		return err_wrap(err, "engine %s: events", e->address);
+		return rc;
 	struct engine_events *ev = xcalloc(1, sizeof(*ev));
 	ev->http = http;
 	ev->instance = xstrdup(e->instance);
@@ -109,15 +117,16 @@ int engine_events_next(struct engine_events *ev, usec_t deadline, struct engine_
 		       struct err *err)
 {
 	for (;;) {
+		if (ev->told)
+			buf_reset(&ev->line);
+		ev->told = false;
 		int rc = take_line(ev, err);
 
 		if (rc < 0)
 			return rc;
 		if (rc > 0) {
-			bool told =
-				engine_parse_notice(ev->line.data, ev->line.len, ev->instance, ret);
-			buf_reset(&ev->line);
-			if (told)
+			ev->told = true;
+			if (engine_parse_notice(ev->line.data, ev->line.len, ev->instance, ret))
 				return 1;
 			continue;
 		}
@@ -127,6 +136,11 @@ int engine_events_next(struct engine_events *ev, usec_t deadline, struct engine_
 		ev->next = ev->data;
 		ev->left = (size_t)n;
 	}
+}
+
+struct slice engine_events_line(const struct engine_events *ev)
+{
+	return (struct slice){ev->line.data, ev->line.len};
 }
 
 int engine_events_fd(const struct engine_events *ev)

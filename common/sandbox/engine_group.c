@@ -22,7 +22,7 @@ void engine_group_parse(const json_t *stats, struct engine_group *ret)
 	ret->memory = member(memory, "limit");
 }
 
-int engine_group(struct engine *e, const char *id, struct engine_group *ret, struct err *err)
+int engine_direct_group(struct engine *e, const char *id, struct engine_group *ret, struct err *err)
 {
 	_cleanup_json_ json_t *stats = NULL;
 	char path[160];

@@ -7,6 +7,7 @@
 
 #include "bounds.h"
 #include "engine.h"
+#include "engine_driver.h"
 #include "http.h"
 #include "json.h"
 #include "mem.h"
@@ -40,6 +41,8 @@ enum engine_limit {
 
 struct engine {
 	/* const after engine_open */
+	const struct engine_driver *driver;
+	char *role; /* path of the socket of an engine role; NULL: we are the one who has Docker */
 	struct http_target target;
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
 	char *address; /* for messages: "unix:///path", "tcp://host:port" */
@@ -59,6 +62,8 @@ struct engine {
 	char root[ENGINE_ROOT_SIZE];
 	struct http_client *idle[ENGINE_IDLE_CLIENTS];
 	size_t idle_count;
+	int role_idle[ENGINE_IDLE_CLIENTS]; /* connections to the role */
+	size_t role_idle_count;
 };
 
 struct engine_request {
@@ -146,9 +151,17 @@ int engine_parse_inspect(const json_t *reply, struct engine_container *ret,
 int engine_parse_list(const json_t *rows, const char *instance, struct engine_container **ret,
 		      size_t *ret_count, struct err *err) must_check;
 
+/* The line, without its end, that engine_events_next has just told of; borrowed until it is called
+ * again. */
+struct slice engine_events_line(const struct engine_events *ev);
+
 /* One line of the engine's events; false: it tells nothing of a container of ours. Pure. */
 bool engine_parse_notice(const char *line, size_t len, const char *instance,
 			 struct engine_notice *ret);
+
+/* As engine_inspect; ERR_DENIED: it is not ours. */
+int engine_inspect_ours(struct engine *e, const char *id, struct engine_container *ret,
+			struct err *err) must_check;
 
 /* Removes whatever has this id, without a look at its labels, and waits until it is gone; it was
  * gone already, or somebody else was faster: *ret_done false. */

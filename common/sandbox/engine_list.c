@@ -107,7 +107,8 @@ int engine_parse_inspect(const json_t *reply, struct engine_container *ret, stru
 	return 0;
 }
 
-int engine_inspect(struct engine *e, const char *id, struct engine_container *ret, struct err *err)
+int engine_direct_inspect(struct engine *e, const char *id, struct engine_container *ret,
+			  struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	char path[160];
@@ -160,7 +161,8 @@ int engine_parse_list(const json_t *rows, const char *instance, struct engine_co
 	return 0;
 }
 
-int engine_list(struct engine *e, struct engine_container **ret, size_t *ret_count, struct err *err)
+int engine_direct_list(struct engine *e, struct engine_container **ret, size_t *ret_count,
+		       struct err *err)
 {
 	_cleanup_json_ json_t *filter = NULL, *rows = NULL;
 	_cleanup_buf_ struct buf path = BUF_INIT(2048);

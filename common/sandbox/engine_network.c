@@ -38,7 +38,7 @@ static int look(struct engine *e, const char *name, struct err *err)
 	return rc < 0 ? rc : check(reply, name, err);
 }
 
-int engine_network_need(struct engine *e, const char *name, struct err *err)
+int engine_direct_network_need(struct engine *e, const char *name, struct err *err)
 {
 	_cleanup_json_ json_t *body = NULL, *reply = NULL;
 	_cleanup_free_ char *text = NULL;

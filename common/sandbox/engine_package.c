@@ -86,7 +86,8 @@ static int check_room(struct engine *e, struct err *err)
 		n, BOUND_PACKAGE_VOLUMES);
 }
 
-int engine_package_volume(struct engine *e, const char *volume, bool *ret_made, struct err *err)
+int engine_direct_package_volume(struct engine *e, const char *volume, bool *ret_made,
+				 struct err *err)
 {
 	_cleanup_json_ json_t *there = NULL;
 	int rc = look(e, volume, &there, err);
@@ -114,7 +115,7 @@ int engine_package_volume(struct engine *e, const char *volume, bool *ret_made, 
 	return engine_call(e, "POST", "/volumes/create", text, ENGINE_LIMIT_LOOK, NULL, err);
 }
 
-bool engine_package_exists(struct engine *e, const char *volume)
+bool engine_direct_package_exists(struct engine *e, const char *volume)
 {
 	_cleanup_json_ json_t *there = NULL;
 	struct err ignored;
@@ -123,7 +124,7 @@ bool engine_package_exists(struct engine *e, const char *volume)
 	       strcmp(engine_label(json_member(there, "Labels"), "instance"), e->instance) == 0;
 }
 
-bool engine_name_is_taken(struct engine *e, const char *name)
+bool engine_direct_name_is_taken(struct engine *e, const char *name)
 {
 	_cleanup_json_ json_t *there = NULL;
 	struct err ignored;
@@ -135,7 +136,7 @@ bool engine_name_is_taken(struct engine *e, const char *name)
 	return engine_call(e, "GET", path, NULL, ENGINE_LIMIT_LOOK, &there, &ignored) == 0;
 }
 
-int engine_package_remove(struct engine *e, const char *volume, struct err *err)
+int engine_direct_package_remove(struct engine *e, const char *volume, struct err *err)
 {
 	char path[128];
 	int rc = check_volume(volume, err);
@@ -171,7 +172,7 @@ static int put(struct engine *e, const char *container, const struct buf *tar, s
 	return rc;
 }
 
-int engine_package_open(struct engine *e, const char *container, struct err *err)
+int engine_direct_package_open(struct engine *e, const char *container, struct err *err)
 {
 	_cleanup_buf_ struct buf tar = BUF_INIT(16384);
 
@@ -179,7 +180,7 @@ int engine_package_open(struct engine *e, const char *container, struct err *err
 	return put(e, container, &tar, err);
 }
 
-int engine_package_seal(struct engine *e, const char *container, struct err *err)
+int engine_direct_package_seal(struct engine *e, const char *container, struct err *err)
 {
 	_cleanup_buf_ struct buf tar = BUF_INIT(16384);
 
@@ -187,7 +188,8 @@ int engine_package_seal(struct engine *e, const char *container, struct err *err
 	return put(e, container, &tar, err);
 }
 
-int engine_package_is_whole(struct engine *e, const char *container, bool *ret, struct err *err)
+int engine_direct_package_is_whole(struct engine *e, const char *container, bool *ret,
+				   struct err *err)
 {
 	_cleanup_response_ struct http_response response = RESPONSE_INIT;
 	char path[200];

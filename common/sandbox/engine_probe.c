@@ -176,7 +176,7 @@ static void name_it(const json_t *info, struct engine_info *ret)
 	snprintf(ret->name, sizeof(ret->name), "%.32s", digest);
 }
 
-int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
+int engine_direct_probe(struct engine *e, struct engine_info *ret, struct err *err)
 {
 	_cleanup_json_ json_t *info = NULL;
 	char api[8];
@@ -198,7 +198,7 @@ int engine_probe(struct engine *e, struct engine_info *ret, struct err *err)
 	return 0;
 }
 
-int engine_ping(struct engine *e, struct err *err)
+int engine_direct_ping(struct engine *e, struct err *err)
 {
 	char api[8];
 

@@ -121,8 +121,8 @@ static int pull(struct engine *e, const char *image, const struct engine_pull *h
 	return 0;
 }
 
-int engine_image_pull(struct engine *e, const char *image, const struct engine_pull *how,
-		      struct err *err)
+int engine_direct_image_pull(struct engine *e, const char *image, const struct engine_pull *how,
+			     struct err *err)
 {
 	struct engine_event event = {.action = "pull", .image = image};
 	usec_t began = clock_mono();

@@ -20,9 +20,9 @@ struct engine_stream {
 	char data[PIECE_BYTES];
 };
 
-int engine_attach(struct engine *e, const char *id, struct engine_stream **ret, struct err *err)
+int engine_direct_attach(struct engine *e, const char *id, struct http_stream **ret,
+			 struct err *err)
 {
-	struct http_stream *http = NULL;
 	struct engine_container now;
 	struct err look;
 	char path[200], api[8];
@@ -36,12 +36,20 @@ int engine_attach(struct engine *e, const char *id, struct engine_stream **ret, 
 		 api, id);
 	struct http_request req = {
 		.method = "POST", .path = path, .timeout = ENGINE_LIMIT_ATTACH * USEC_PER_SEC};
-	rc = http_stream_open(&e->target, &req, &http, err);
+	rc = http_stream_open(&e->target, &req, ret, err);
 	/* Any server says 404; whether the container is gone, the engine is asked. */
 	if (rc == -ERR_NOTFOUND && engine_inspect(e, id, &now, &look) != -ERR_NOTFOUND)
 		return err_set(err, ERR_PROTOCOL, "engine: attach answers 404 for what is there");
+	return rc < 0 ? err_wrap(err, "engine %s: attach", e->address) : 0;
+}
+
+int engine_attach(struct engine *e, const char *id, struct engine_stream **ret, struct err *err)
+{
+	struct http_stream *http = NULL;
+	int rc = e->driver->attach(e, id, &http, err);
+
 	if (rc < 0)
-		return err_wrap(err, "engine %s: attach", e->address);
+		return rc;
 	struct engine_stream *s = xmalloc(sizeof(*s));
 	s->http = http;
 	s->left = 0;

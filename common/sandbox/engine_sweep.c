@@ -97,15 +97,15 @@ static int sweep(struct engine *e, const struct kind *kind, const char *const *k
 	return 0;
 }
 
-int engine_sweep_volumes(struct engine *e, const char *const *keep, usec_t before,
-			 int64_t *ret_removed, struct err *err)
+int engine_direct_sweep_volumes(struct engine *e, const char *const *keep, usec_t before,
+				int64_t *ret_removed, struct err *err)
 {
 	*ret_removed = 0;
 	return sweep(e, &volumes, keep, before, ret_removed, err);
 }
 
-int engine_sweep_networks(struct engine *e, const char *const *keep, usec_t before,
-			  int64_t *ret_removed, struct err *err)
+int engine_direct_sweep_networks(struct engine *e, const char *const *keep, usec_t before,
+				 int64_t *ret_removed, struct err *err)
 {
 	*ret_removed = 0;
 	return sweep(e, &networks, keep, before, ret_removed, err);

@@ -201,8 +201,8 @@ static int deliver(struct delivery *d, const char *image, struct err *err)
 	return rc;
 }
 
-int engine_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len,
-			 char ret_volume[80], struct err *err)
+int engine_direct_deliver_agent(struct engine *e, const char *image, const void *agent, size_t len,
+				char ret_volume[80], struct err *err)
 {
 	struct delivery d = {
 		.e = e,

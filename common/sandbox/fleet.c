@@ -48,28 +48,35 @@ static size_t length(const char *list)
 	return n;
 }
 
+/* Docker's own addresses, or those of the processes that have it. */
+static const char *hosts_of(const struct settings *s)
+{
+	return s->engine[0] ? s->engine : s->docker_host;
+}
+
 static int check_lists(const struct settings *s, struct err *err)
 {
-	size_t hosts = length(s->docker_host), paths = length(s->docker_cert_path);
+	const char *list = hosts_of(s), *name = s->engine[0] ? "CELERIAC_ENGINE" : "DOCKER_HOST";
+	size_t hosts = length(list), paths = length(s->docker_cert_path);
 
 	if (hosts > FLEET_MAX)
-		return err_set(err, ERR_TOOBIG, "DOCKER_HOST: more than %d engines", FLEET_MAX);
-	if (paths != 1 && paths != hosts)
+		return err_set(err, ERR_TOOBIG, "%s: more than %d engines", name, FLEET_MAX);
+	if (!s->engine[0] && paths != 1 && paths != hosts)
 		return err_set(err, ERR_INVALID,
 			       "DOCKER_CERT_PATH: %zu directories for the %zu engines of "
 			       "DOCKER_HOST; one for each, or one for all",
 			       paths, hosts);
 	for (size_t i = 0; i < hosts; i++) {
-		_cleanup_free_ char *host = item(s->docker_host, i);
+		_cleanup_free_ char *host = item(list, i);
 
 		if (host[0] == '\0')
-			return err_set(err, ERR_INVALID, "DOCKER_HOST: entry %zu is empty", i + 1);
+			return err_set(err, ERR_INVALID, "%s: entry %zu is empty", name, i + 1);
 		for (size_t j = 0; j < i; j++) {
-			_cleanup_free_ char *other = item(s->docker_host, j);
+			_cleanup_free_ char *other = item(list, j);
 
 			if (strcmp(host, other) == 0)
-				return err_set(err, ERR_INVALID,
-					       "DOCKER_HOST: %.100s is there twice", host);
+				return err_set(err, ERR_INVALID, "%s: %.100s is there twice", name,
+					       host);
 		}
 	}
 	return 0;
@@ -84,14 +91,14 @@ int fleet_open(const struct settings *settings, struct redis_link *link, const c
 	       const struct presence *presence, struct fleet **ret, struct err *err)
 {
 	_cleanup_(close_fleet) struct fleet *f = xcalloc(1, sizeof(*f));
-	size_t paths = length(settings->docker_cert_path);
+	size_t paths = settings->engine[0] ? 1 : length(settings->docker_cert_path);
 	int rc = check_lists(settings, err);
 
 	f->settings = settings;
-	for (size_t i = 0; rc == 0 && i < length(settings->docker_host); i++) {
+	for (size_t i = 0; rc == 0 && i < length(hosts_of(settings)); i++) {
 		_cleanup_free_ char *path = item(settings->docker_cert_path, paths > 1 ? i : 0);
 
-		f->engines[i].address = item(settings->docker_host, i);
+		f->engines[i].address = item(hosts_of(settings), i);
 		f->count = i + 1;
 		rc = sandbox_open_at(settings, f->engines[i].address, path, link, key_prefix,
 				     presence, &f->engines[i].sandbox, err);

@@ -24,7 +24,8 @@ int sandbox_open_at(const struct settings *settings, const char *host, const cha
 		    struct redis_link *link, const char *key_prefix,
 		    const struct presence *presence, struct sandbox **ret, struct err *err)
 {
-	const struct engine_config config = {.host = host,
+	const struct engine_config config = {.role = settings->engine[0] ? host : NULL,
+					     .host = host,
 					     .tls_verify = settings->docker_tls_verify,
 					     .plain_tcp = settings->docker_plain_tcp,
 					     .cert_path = cert_path,
@@ -58,8 +59,9 @@ int sandbox_open_at(const struct settings *settings, const char *host, const cha
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err)
 {
-	return sandbox_open_at(settings, settings->docker_host, settings->docker_cert_path, link,
-			       key_prefix, presence, ret, err);
+	return sandbox_open_at(settings,
+			       settings->engine[0] ? settings->engine : settings->docker_host,
+			       settings->docker_cert_path, link, key_prefix, presence, ret, err);
 }
 
 void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg)

@@ -1,4 +1,4 @@
-"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman; else the machine's own Docker.
+"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman|role; else the machine's own Docker.
 
 Each is private: its own socket, data and containers, ended by its pid. Images are copied from the machine's Docker.
 """
@@ -150,7 +150,13 @@ class Podman(Private):
                 "--time", "0", self.host]
 
 
-ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman)}
+class Role(Engine):
+    """The machine's own, which an engine role has and no worker (worker.py starts one for each)."""
+
+    name = "role"
+
+
+ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman, Role)}
 
 
 def name():

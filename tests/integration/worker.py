@@ -1,9 +1,11 @@
 """One celeriac-worker under test."""
 
+import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -27,7 +29,41 @@ def run_program(*args, program=PROGRAM, seconds=60, **settings):
     return subprocess.run([program, *args], env=program_env(**settings), capture_output=True, text=True, timeout=seconds)
 
 
+class EngineRole(Service):
+    """celeriac-worker --engine: the process that alone has Docker, for workers of one instance."""
+
+    def __init__(self, directory, args=(), **settings):
+        self.path = directory / f"engine-{free_port()}.sock"
+        self.log_path = self.path.with_suffix(".log")
+        self.args = args
+        self.address = f"unix:{self.path}"
+        self.settings = {**settings, "CELERIAC_ENGINE": self.address}
+
+    def __str__(self):
+        return f"engine role {self.path.name}"
+
+    def start(self):
+        # of what is a worker's it gets nothing
+        own = {name: value for name, value in self.settings.items() if not name.startswith(("CELERY_", "DATABASE_URL", "CELERIAC_METRICS"))}
+        self.process = launch([PROGRAM, "--engine", "-l", "INFO", *self.args], self.log_path, env=program_env(**own))
+        wait_until(self.answers, 30, self.log)
+        return self
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as tried:
+            return tried.connect_ex(str(self.path)) == 0
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def audit(self):
+        """Its audit lines as objects."""
+        return [json.loads(line.split("[audit] ", 1)[1]) for line in self.log().splitlines() if "[audit] " in line]
+
+
 class Worker(Service):
+    role = None  # its own engine role, with CELERIAC_TEST_ENGINE=role
+
     def __init__(self, directory, node, args=(), program=PROGRAM, **settings):
         self.node = node
         self.args = [str(arg) for arg in args]
@@ -45,8 +81,26 @@ class Worker(Service):
 
     def spawn(self):
         """Starts without waiting for readiness."""
+        if os.environ.get("CELERIAC_TEST_ENGINE") == "role" and "DATABASE_URL" in self.settings:
+            self.start_role()
         self.process = launch([self.program, "-l", "INFO", *self.args], self.log_path, env=program_env(**self.settings))
         return self
+
+    def start_role(self):
+        if self.role is None:
+            self.role = EngineRole(self.log_path.parent, **{
+                "CELERIAC_ENGINE_IMAGES": "*", "CELERIAC_ENGINE_NETWORKS": "*", "CELERIAC_ENGINE_RATE": 2000, **self.settings,
+                "CELERIAC_ENGINE_PEERS": "65534",
+            })
+        if not self.role.alive():
+            self.role.start()
+        # the worker knows no other way
+        self.settings.update(CELERIAC_ENGINE=self.role.address, DOCKER_HOST="unix:///nowhere/docker.sock")
+
+    def kill(self):
+        super().kill()
+        if self.role is not None:
+            self.role.kill()
 
     def start(self, seconds=60):
         self.spawn()

@@ -1,0 +1,57 @@
+/*
+ * role.h: what the parts of an engine role share. See engine_role.h.
+ */
+#ifndef CELERIAC_ROLE_H
+#define CELERIAC_ROLE_H
+
+#include "engine_internal.h"
+#include "role_policy.h"
+#include "waist.h"
+
+#define ROLE_CONNECTIONS 64   /* with a thread each; streams have none */
+#define ROLE_STREAMS	 2048 /* attached at the same time */
+#define ROLE_BURST	 5    /* seconds of CELERIAC_ENGINE_RATE in reserve */
+#define ROLE_KNOWN	 8192 /* containers remembered as ours */
+
+struct role_relay;
+
+struct engine_role {
+	const struct settings *settings;
+	struct engine *engine;
+	char *path, *directory;
+	int listens;
+	struct role_relay *relay;
+
+	struct mutex lock;
+	/* guarded by lock */
+	size_t connections;
+	struct role_bucket requests;
+	usec_t flooded; /* monotonic: when that was last written down */
+	size_t dropped; /* since then */
+	char (*known)[ENGINE_ID_SIZE];
+	size_t known_count, known_next;
+};
+
+/* Who asks. */
+struct role_peer {
+	int fd, pid;
+	unsigned uid;
+};
+
+/* What a connection does next. */
+enum role_next { ROLE_GO_ON, ROLE_END, ROLE_HANDED_OVER };
+/* One request to its answer, and its audit line. */
+enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json);
+/* An audit line. `err` NULL: it was done. */
+void role_audit(const struct role_peer *peer, const struct waist_request *q, usec_t began,
+		const char *image, const char *made, const struct err *err);
+
+/* ---- role_relay.c: one thread moves the bytes of all attached streams ---- */
+int role_relay_start(struct role_relay **ret, struct err *err) must_check;
+/* A place for one stream. ERR_TOOBIG: there are ROLE_STREAMS already. [any] */
+int role_relay_reserve(struct role_relay *y, struct err *err) must_check;
+void role_relay_release(struct role_relay *y);
+/* Takes both, and the place that was reserved. [any] */
+void role_relay_add(struct role_relay *y, struct http_stream *engine, int client);
+
+#endif

@@ -1,0 +1,553 @@
+/*
+ * role_calls.c: **the** table of what an engine role does for others.
+ *
+ * Each row says what is looked at before its function is called: whether the container is ours, and
+ * whether image and network are allowed. A function asks the engine and writes the answer.
+ */
+#include "role.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+
+#define ANSWER_TIME (30 * USEC_PER_SEC) /* who does not read an answer for so long is gone */
+
+/* One request under way. */
+struct served {
+	struct engine_role *r;
+	const struct role_peer *peer;
+	struct waist_request q;
+	usec_t began;
+	json_t *answer;
+	/* for the audit */
+	char image[WAIST_TEXT + 1], made[ENGINE_ID_SIZE];
+};
+
+static void set(struct served *s, const char *key, json_t *value)
+{
+	json_object_set_new(s->answer, key, value);
+}
+
+/* ---- whose a container is ---- */
+
+static bool is_known(struct engine_role *r, const char *id)
+{
+	bool known = false;
+
+	mutex_lock(&r->lock);
+	for (size_t i = 0; i < r->known_count && !known; i++)
+		known = strcmp(r->known[i], id) == 0;
+	mutex_unlock(&r->lock);
+	return known;
+}
+
+/* An id is never given twice, and labels do not change. */
+static void know(struct engine_role *r, const char *id)
+{
+	mutex_lock(&r->lock);
+	snprintf(r->known[r->known_next], ENGINE_ID_SIZE, "%s", id);
+	r->known_next = (r->known_next + 1) % ROLE_KNOWN;
+	if (r->known_count < ROLE_KNOWN)
+		r->known_count++;
+	mutex_unlock(&r->lock);
+}
+
+static int check_ours(struct served *s, struct err *err)
+{
+	struct engine_container c;
+	int rc = s->q.id ? engine_check_id(s->q.id, err) : err_set(err, ERR_INVALID, "no id");
+
+	if (rc < 0 || is_known(s->r, s->q.id))
+		return rc;
+	rc = engine_inspect_ours(s->r->engine, s->q.id, &c, err);
+	if (rc == 0)
+		know(s->r, s->q.id);
+	return rc;
+}
+
+/* ---- the calls ---- */
+
+static int on_probe(struct served *s, struct err *err)
+{
+	struct engine_info info;
+	int rc = engine_probe(s->r->engine, &info, err);
+
+	if (rc == 0)
+		set(s, "info", waist_info_write(&info));
+	return rc;
+}
+
+static int on_ping(struct served *s, struct err *err)
+{
+	return engine_ping(s->r->engine, err);
+}
+
+static int on_image_id(struct served *s, struct err *err)
+{
+	char id[ENGINE_ID_SIZE];
+	int rc = engine_image_id(s->r->engine, s->q.image, id, err);
+
+	if (rc == 0)
+		set(s, "text", json_string(id));
+	return rc;
+}
+
+static int on_image_label(struct served *s, struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int rc = engine_image_label(s->r->engine, s->q.image, s->q.name ?: "", &text, err);
+
+	if (rc == 0 && text)
+		set(s, "text", json_string(text));
+	return rc;
+}
+
+static void set_list(struct served *s, char **list)
+{
+	json_t *texts = json_array();
+
+	for (size_t i = 0; list[i]; i++)
+		json_array_append_new(texts, json_string(list[i]));
+	set(s, "list", texts);
+}
+
+static int on_image_volumes(struct served *s, struct err *err)
+{
+	_cleanup_free_ char **list = NULL;
+	int rc = engine_image_volumes(s->r->engine, s->q.image, &list, err);
+
+	if (rc == 0)
+		set_list(s, list);
+	return rc;
+}
+
+static int on_image_env(struct served *s, struct err *err)
+{
+	_cleanup_free_ char **list = NULL;
+	int rc = engine_image_env(s->r->engine, s->q.image, &list, err);
+
+	if (rc == 0)
+		set_list(s, list);
+	return rc;
+}
+
+static void on_progress(void *arg, const char *line)
+{
+	struct served *s = arg;
+	_cleanup_json_ json_t *frame = json_pack("{s:s}", "progress", line);
+	struct err ignored;
+
+	if (frame &&
+	    waist_send(s->peer->fd, frame, WAIST_REPLY, clock_deadline(ANSWER_TIME), &ignored) < 0)
+		log_debug("engine role: %s", ignored.msg);
+}
+
+static bool on_give_up(void *arg)
+{
+	const struct served *s = arg;
+
+	return waist_is_over(s->peer->fd);
+}
+
+static int on_pull(struct served *s, struct err *err)
+{
+	const struct engine_pull how = {.progress = on_progress, .give_up = on_give_up, .arg = s};
+
+	return engine_image_pull(s->r->engine, s->q.image, &how, err);
+}
+
+static int on_network(struct served *s, struct err *err)
+{
+	int rc = s->q.name ? role_check_network(s->r->settings, s->q.name, err)
+			   : err_set(err, ERR_INVALID, "no name");
+
+	return rc < 0 ? rc : engine_network_need(s->r->engine, s->q.name, err);
+}
+
+static int on_create(struct served *s, struct err *err)
+{
+	_cleanup_(waist_spec_done) struct waist_spec spec = {0};
+	_cleanup_free_ char *warnings = NULL;
+	int rc = waist_spec_read(s->q.spec, &spec, err);
+
+	if (rc == 0)
+		snprintf(s->image, sizeof(s->image), "%s", spec.spec.image ?: "");
+	if (rc == 0)
+		rc = role_check_spec(s->r->settings, &spec.spec, err);
+	if (rc == 0 && spec.spec.package_volume &&
+	    !engine_package_exists(s->r->engine, spec.spec.package_volume))
+		rc = err_set(err, ERR_DENIED, "no package volume of ours: '%.80s'",
+			     spec.spec.package_volume);
+	if (rc == 0)
+		rc = engine_create(s->r->engine, &spec.spec, s->made, &warnings, err);
+	if (rc < 0)
+		return rc;
+	know(s->r, s->made);
+	set(s, "text", json_string(s->made));
+	set(s, "warnings", json_text(warnings, strlen(warnings), true));
+	return 0;
+}
+
+static int on_start(struct served *s, struct err *err)
+{
+	return engine_start(s->r->engine, s->q.id, err);
+}
+
+static int on_rename(struct served *s, struct err *err)
+{
+	/* under another name it would not be ours any more */
+	if (s->q.name == NULL || !engine_is_own_name(s->q.name))
+		return err_set(err, ERR_DENIED, "'%.80s' is not a name of ours", s->q.name ?: "");
+	return engine_rename(s->r->engine, s->q.id, s->q.name, err);
+}
+
+static int on_taken(struct served *s, struct err *err)
+{
+	if (s->q.name == NULL || !engine_is_own_name(s->q.name))
+		return err_set(err, ERR_DENIED, "'%.80s' is not a name of ours", s->q.name ?: "");
+	set(s, "flag", json_boolean(engine_name_is_taken(s->r->engine, s->q.name)));
+	return 0;
+}
+
+static int on_kill(struct served *s, struct err *err)
+{
+	return engine_kill(s->r->engine, s->q.id, err);
+}
+
+static int on_reap(struct served *s, struct err *err)
+{
+	struct engine_container c;
+	struct err look;
+	bool done = false, there;
+
+	if (s->q.id == NULL)
+		return err_set(err, ERR_INVALID, "no id");
+	there = engine_inspect_ours(s->r->engine, s->q.id, &c, &look) == 0;
+	int rc = engine_reap(s->r->engine, s->q.id, s->q.why, &done, err);
+	if (rc < 0)
+		return rc;
+	set(s, "flag", json_boolean(done));
+	if (there)
+		set(s, "container", waist_container_write(&c));
+	return 0;
+}
+
+static int on_inspect(struct served *s, struct err *err)
+{
+	struct engine_container c;
+	int rc = s->q.id ? engine_inspect_ours(s->r->engine, s->q.id, &c, err)
+			 : err_set(err, ERR_INVALID, "no id");
+
+	if (rc == 0)
+		set(s, "container", waist_container_write(&c));
+	return rc;
+}
+
+static int on_group(struct served *s, struct err *err)
+{
+	struct engine_group group;
+	int rc = engine_group(s->r->engine, s->q.id, &group, err);
+
+	if (rc < 0)
+		return rc;
+	set(s, "flag", json_boolean(group.own));
+	set(s, "memory", json_integer((json_int_t)(group.memory & INT64_MAX)));
+	set(s, "pids", json_integer((json_int_t)(group.pids & INT64_MAX)));
+	return 0;
+}
+
+static int on_list(struct served *s, struct err *err)
+{
+	_cleanup_free_ struct engine_container *all = NULL;
+	json_t *rows = json_array();
+	size_t n = 0;
+	int rc = engine_list(s->r->engine, &all, &n, err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		json_array_append_new(rows, waist_container_write(&all[i]));
+	set(s, "containers", rows);
+	return rc;
+}
+
+static int on_deliver(struct served *s, struct err *err)
+{
+	_cleanup_free_ void *agent = NULL;
+	char volume[80];
+	int rc;
+
+	if (s->q.size <= 0)
+		return err_set(err, ERR_INVALID, "no size");
+	rc = try_alloc((size_t)s->q.size, WAIST_AGENT, "agent", &agent, err);
+	if (rc == 0)
+		rc = waist_receive_bytes(s->peer->fd, agent, (size_t)s->q.size,
+					 clock_deadline(ANSWER_TIME), err);
+	if (rc == 0)
+		rc = engine_deliver_agent(s->r->engine, s->q.image, agent, (size_t)s->q.size,
+					  volume, err);
+	if (rc == 0)
+		set(s, "text", json_string(volume));
+	return rc;
+}
+
+/* A volume's name, checked by what is called. */
+static const char *volume(const struct served *s)
+{
+	return s->q.name ?: "";
+}
+
+static int on_package_volume(struct served *s, struct err *err)
+{
+	bool made = false;
+	int rc = engine_package_volume(s->r->engine, volume(s), &made, err);
+
+	if (rc == 0)
+		set(s, "flag", json_boolean(made));
+	return rc;
+}
+
+static int on_package_exists(struct served *s, struct err *err)
+{
+	(void)err;
+	set(s, "flag", json_boolean(engine_package_exists(s->r->engine, volume(s))));
+	return 0;
+}
+
+static int on_package_remove(struct served *s, struct err *err)
+{
+	if (!engine_package_exists(s->r->engine, volume(s)))
+		return 0;
+	return engine_package_remove(s->r->engine, volume(s), err);
+}
+
+static int on_package_open(struct served *s, struct err *err)
+{
+	return engine_package_open(s->r->engine, s->q.id, err);
+}
+
+static int on_package_seal(struct served *s, struct err *err)
+{
+	return engine_package_seal(s->r->engine, s->q.id, err);
+}
+
+static int on_package_is_whole(struct served *s, struct err *err)
+{
+	bool whole = false;
+	int rc = engine_package_is_whole(s->r->engine, s->q.id, &whole, err);
+
+	if (rc == 0)
+		set(s, "flag", json_boolean(whole));
+	return rc;
+}
+
+typedef int sweep_fn(struct engine *e, const char *const *keep, usec_t before, int64_t *ret_removed,
+		     struct err *err);
+
+static int sweep(struct served *s, sweep_fn *fn, struct err *err)
+{
+	size_t n = json_array_size(s->q.keep);
+	_cleanup_free_ const char **keep = NULL;
+	int64_t removed = 0;
+
+	if (n > WAIST_KEEP || (s->q.keep && !json_is_array(s->q.keep)))
+		return err_set(err, ERR_INVALID, "keep: no list of at most %d", WAIST_KEEP);
+	keep = xcalloc(n + 1, sizeof(*keep));
+	for (size_t i = 0; i < n; i++)
+		keep[i] = json_string_value(json_array_get(s->q.keep, i)) ?: "";
+	int rc = fn(s->r->engine, keep, s->q.before, &removed, err);
+	if (rc == 0)
+		set(s, "number", json_integer(removed));
+	return rc;
+}
+
+static int on_sweep_volumes(struct served *s, struct err *err)
+{
+	return sweep(s, engine_sweep_volumes, err);
+}
+
+static int on_sweep_networks(struct served *s, struct err *err)
+{
+	return sweep(s, engine_sweep_networks, err);
+}
+
+/* ---- streams ---- */
+
+static int answer(struct served *s, const json_t *json, struct err *err)
+{
+	return waist_send(s->peer->fd, json, WAIST_REPLY, clock_deadline(ANSWER_TIME), err);
+}
+
+static int on_attach(struct served *s, struct err *err)
+{
+	struct http_stream *engine = NULL;
+	int rc = role_relay_reserve(s->r->relay, err);
+
+	if (rc < 0)
+		return rc;
+	rc = engine_direct_attach(s->r->engine, s->q.id, &engine, err);
+	if (rc == 0)
+		rc = answer(s, s->answer, err);
+	if (rc == 0) {
+		role_relay_add(s->r->relay, engine, s->peer->fd);
+		return 0;
+	}
+	http_stream_close(engine);
+	role_relay_release(s->r->relay);
+	return rc;
+}
+
+/* Ends with either of the two. */
+static int on_events(struct served *s, struct err *err)
+{
+	struct engine_events *events = NULL;
+	struct engine_notice notice;
+	int rc = engine_events_open(s->r->engine, &events, err);
+
+	if (rc < 0)
+		return rc;
+	for (rc = answer(s, s->answer, err); rc >= 0 && !waist_is_over(s->peer->fd);) {
+		rc = engine_events_next(events, clock_deadline(USEC_PER_SEC), &notice, err);
+		if (rc == -ERR_TIMEOUT) {
+			rc = 0;
+			continue;
+		}
+		if (rc <= 0)
+			break;
+		struct slice line = engine_events_line(events);
+		rc = waist_send_bytes(s->peer->fd, line.data, line.len, clock_deadline(ANSWER_TIME),
+				      err);
+		if (rc == 0)
+			rc = waist_send_bytes(s->peer->fd, "\n", 1, clock_deadline(ANSWER_TIME),
+					      err);
+	}
+	engine_events_close(events);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+enum look {
+	OURS = 1 << 0,	/* `id` is a container of ours */
+	IMAGE = 1 << 1, /* `image` is allowed */
+	QUIET = 1 << 2, /* asked all the time: no audit line unless it is refused */
+	TAKES = 1 << 3	/* answers by itself, and has the connection afterwards */
+};
+static const struct {
+	const char *op;
+	unsigned look;
+	enum role_next next; /* of TAKES */
+	int (*serve)(struct served *s, struct err *err);
+} calls[] = {
+	{"attach", OURS | TAKES, ROLE_HANDED_OVER, on_attach},
+	{"create", 0, ROLE_GO_ON, on_create},
+	{"deliver", IMAGE, ROLE_GO_ON, on_deliver},
+	{"events", TAKES, ROLE_END, on_events},
+	{"group", OURS | QUIET, ROLE_GO_ON, on_group},
+	{"image_env", IMAGE | QUIET, ROLE_GO_ON, on_image_env},
+	{"image_id", IMAGE | QUIET, ROLE_GO_ON, on_image_id},
+	{"image_label", IMAGE | QUIET, ROLE_GO_ON, on_image_label},
+	{"image_volumes", IMAGE | QUIET, ROLE_GO_ON, on_image_volumes},
+	{"inspect", QUIET, ROLE_GO_ON, on_inspect},
+	{"kill", OURS, ROLE_GO_ON, on_kill},
+	{"list", QUIET, ROLE_GO_ON, on_list},
+	{"network", 0, ROLE_GO_ON, on_network},
+	{"package_exists", QUIET, ROLE_GO_ON, on_package_exists},
+	{"package_is_whole", OURS, ROLE_GO_ON, on_package_is_whole},
+	{"package_open", OURS, ROLE_GO_ON, on_package_open},
+	{"package_remove", 0, ROLE_GO_ON, on_package_remove},
+	{"package_seal", OURS, ROLE_GO_ON, on_package_seal},
+	{"package_volume", 0, ROLE_GO_ON, on_package_volume},
+	{"ping", QUIET, ROLE_GO_ON, on_ping},
+	{"probe", QUIET, ROLE_GO_ON, on_probe},
+	{"pull", IMAGE, ROLE_GO_ON, on_pull},
+	{"reap", 0, ROLE_GO_ON, on_reap},
+	{"rename", OURS, ROLE_GO_ON, on_rename},
+	{"start", OURS, ROLE_GO_ON, on_start},
+	{"sweep_networks", 0, ROLE_GO_ON, on_sweep_networks},
+	{"sweep_volumes", 0, ROLE_GO_ON, on_sweep_volumes},
+	{"taken", QUIET, ROLE_GO_ON, on_taken},
+};
+
+/* False: too many. Written down once a second. */
+static bool may_go_on(struct engine_role *r, const struct role_peer *peer,
+		      const struct waist_request *q, struct err *err)
+{
+	usec_t now = clock_mono();
+	size_t dropped = 0;
+
+	mutex_lock(&r->lock);
+	bool ok = role_bucket_take(&r->requests, r->settings->engine_rate, ROLE_BURST, now);
+	if (!ok) {
+		r->dropped++;
+		if (now - r->flooded >= USEC_PER_SEC) {
+			dropped = r->dropped;
+			r->dropped = 0;
+			r->flooded = now;
+		}
+	}
+	mutex_unlock(&r->lock);
+	if (ok)
+		return true;
+	err_set(err, ERR_UNAVAILABLE, "more than %lld requests a second (CELERIAC_ENGINE_RATE)",
+		(long long)r->settings->engine_rate);
+	if (dropped > 0) {
+		struct err said = {0};
+
+		err_set(&said, ERR_DENIED, "%zu requests over CELERIAC_ENGINE_RATE", dropped);
+		role_audit(peer, q, now, NULL, NULL, &said);
+	}
+	return false;
+}
+
+static int serve(struct served *s, size_t call, struct err *err)
+{
+	int rc = 0;
+
+	if (calls[call].look & OURS)
+		rc = check_ours(s, err);
+	if (rc == 0 && calls[call].look & IMAGE)
+		rc = role_check_image(s->r->settings, s->q.image, err);
+	return rc < 0 ? rc : calls[call].serve(s, err);
+}
+
+/* The connection goes on after a refusal, but for bytes that were announced and not read. */
+static enum role_next refuse(struct served *s, const struct err *why)
+{
+	_cleanup_json_ json_t *said = waist_error_write(why);
+	struct err ignored;
+
+	return answer(s, said, &ignored) < 0 || s->q.size != 0 ? ROLE_END : ROLE_GO_ON;
+}
+
+enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json)
+{
+	_cleanup_json_ json_t *object = json_object();
+	struct served s = {.r = r, .peer = peer, .began = clock_mono(), .answer = object};
+	struct err err = {0};
+	size_t i = 0;
+	int rc = waist_request_read(json, &s.q, &err);
+
+	if (rc < 0) {
+		role_audit(peer, &s.q, s.began, NULL, NULL, &err);
+		return refuse(&s, &err);
+	}
+	if (!may_go_on(r, peer, &s.q, &err))
+		return refuse(&s, &err);
+	while (i < ARRAY_LEN(calls) && strcmp(calls[i].op, s.q.op) != 0)
+		i++;
+	if (i == ARRAY_LEN(calls))
+		rc = err_set(&err, ERR_UNSUPPORTED, "this engine role does not know '%.40s'",
+			     s.q.op);
+	else
+		rc = serve(&s, i, &err);
+	if (rc < 0 || !(calls[i].look & QUIET))
+		role_audit(peer, &s.q, s.began, s.image[0] ? s.image : s.q.image,
+			   s.made[0] ? s.made : NULL, rc < 0 ? &err : NULL);
+	if (rc < 0)
+		return refuse(&s, &err);
+	if (calls[i].look & TAKES)
+		return calls[i].next;
+	return answer(&s, s.answer, &err) < 0 ? ROLE_END : ROLE_GO_ON;
+}

@@ -1,0 +1,301 @@
+"""The process that alone has Docker, asked by an attacker who speaks its protocol, and by a worker that has nothing else."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from services import wait_until
+from worker import EngineRole, run_program
+
+IMAGE = "celeriac-sandbox:latest"
+SPEC = {"image": IMAGE, "argv": ["/bin/sleep", "600"], "labels": [{"name": "role", "value": "sandbox"}]}
+
+
+class Peer:
+    """One connection to a role, as anybody could open it."""
+
+    def __init__(self, role, hello=True, **members):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(str(role.path))
+        self.said = self.ask("hello", version=1, instance=role.settings["CELERIAC_INSTANCE"], **members) if hello else None
+
+    def send(self, request):
+        data = request if isinstance(request, bytes) else json.dumps(request).encode()
+        self.socket.sendall(struct.pack(">I", len(data)) + data)
+
+    def receive(self):
+        head = self.socket.recv(4, socket.MSG_WAITALL)
+        if len(head) < 4:
+            return None
+        return json.loads(self.socket.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL))
+
+    def ask(self, op, **members):
+        self.send({"op": op, **members})
+        return self.receive()
+
+    def close(self):
+        self.socket.close()
+
+
+def docker(*words, check=True):
+    return subprocess.run(["docker", *words], check=check, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def make_role(directory, instance, ended):
+    def make(**settings):
+        role = EngineRole(directory, CELERIAC_INSTANCE=instance, **settings)
+        ended.append(role)
+        return role.start()
+    return make
+
+
+@pytest.fixture
+def role(make_role):
+    return make_role()
+
+
+@pytest.fixture
+def peer(role):
+    with contextlib.closing(Peer(role)) as made:
+        yield made
+
+
+@pytest.fixture
+def stranger():
+    """A container that is nobody's of ours."""
+    made = docker("run", "-d", "--network", "none", "--name", f"stranger-{os.getpid()}", "--entrypoint", "sleep", IMAGE, "600")
+    yield made
+    docker("rm", "-f", made)
+
+
+def create(peer, **members):
+    return peer.ask("create", spec={**SPEC, **members})
+
+
+# ---- what is granted
+
+def test_a_container_of_the_allowed_shape(role, peer, instance):
+    made = create(peer)["text"]
+    seen = json.loads(docker("inspect", made))[0]
+    host = seen["HostConfig"]
+    assert seen["Config"]["Labels"]["celeriac.instance"] == instance and seen["Config"]["User"] == "10001:10001"
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["NetworkMode"] == "none" and not host["Privileged"]
+    assert "no-new-privileges" in host["SecurityOpt"] and not host["Binds"]
+    assert peer.ask("start", id=made) == {}
+    assert peer.ask("inspect", id=made)["container"]["running"] is True
+    assert [one["id"] for one in peer.ask("list")["containers"]] == [made]
+    assert peer.ask("kill", id=made) == {} and peer.ask("reap", id=made, why="test")["flag"] is True
+    assert peer.ask("list") == {"containers": []}
+    audit = role.audit()
+    assert [(line["tool"], line["decision"]) for line in audit] == [(op, "allow") for op in ("create", "start", "kill", "reap")]
+    assert audit[0]["target"] == made and audit[0]["image"] == IMAGE and audit[0]["peer_pid"] == os.getpid()
+
+
+def test_the_role_is_in_a_cage_and_knows_nothing_else(role):
+    status = pathlib.Path(f"/proc/{role.process.pid}/status").read_text()
+    assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+    assert oct(role.path.stat().st_mode & 0o777) == "0o660"
+    assert "cage: privileges, files, calls, memory" in role.log()
+
+
+# ---- what cannot be said
+
+@pytest.mark.parametrize("members", [
+    {"privileged": True}, {"Privileged": True}, {"HostConfig": {"Privileged": True}}, {"cap_add": ["SYS_ADMIN"]},
+    {"devices": ["/dev/sda"]}, {"pid_mode": "host"}, {"ipc_mode": "host"}, {"security_opt": ["seccomp=unconfined"]},
+    {"volumes_from": ["stranger"]}, {"user": "root"},
+])
+def test_there_is_no_word_for_it(role, peer, members):
+    said = create(peer, **members)
+    assert said["error"] == "invalid" and "there is no member" in said["message"]
+    assert peer.ask("list") == {"containers": []} and role.audit()[-1]["decision"] == "error"
+
+
+@pytest.mark.parametrize("members, said", [
+    ({"mounts": [{"path": "/", "writable": True}]}, "never mounted"),
+    ({"mounts": [{"path": "/etc", "writable": False}]}, "never mounted"),
+    ({"mounts": [{"path": "/var/run/docker.sock", "writable": True}]}, "never mounted"),
+    ({"mounts": [{"path": "/srv", "writable": False}]}, "SANDBOX_MOUNT_ALLOW does not list"),
+    ({"network": "host"}, "CELERIAC_ENGINE_NETWORKS"), ({"network": "bridge"}, "CELERIAC_ENGINE_NETWORKS"),
+    ({"network": "container:stranger"}, "CELERIAC_ENGINE_NETWORKS"),
+    ({"runtime": "sysbox"}, "CELERIAC_ENGINE_RUNTIMES"),
+    ({"image": "debian:latest"}, "CELERIAC_ENGINE_IMAGES"), ({"image": "celeriac-sandbox:other"}, "CELERIAC_ENGINE_IMAGES"),
+    ({"uid": 1, "gid": 0}, "a user other than"), ({"gid": 998}, "a user other than"),
+    ({"memory": 1 << 40}, "CELERIAC_ENGINE_MEMORY"), ({"cpus": 1000.0}, "CELERIAC_ENGINE_CPUS"), ({"pids": 60000}, "CELERIAC_ENGINE_PIDS"),
+    ({"package_volume": "celeriac-package-of-others"}, "no package volume of ours"),
+])
+def test_what_its_settings_do_not_grant(role, peer, members, said):
+    answer = create(peer, **members)
+    assert answer["error"] == "denied" and said in answer["message"], answer
+    assert peer.ask("list") == {"containers": []}
+    assert role.audit()[-1]["decision"] == "deny" and said in role.audit()[-1]["reason"]
+
+
+@pytest.mark.parametrize("members, said", [
+    ({"memory": -1}, "memory"), ({"pids": -1}, "pids"), ({"network": "../x"}, ""), ({"agent_volume": "postgres-data"}, "agent_volume"),
+    ({"package_volume": "postgres-data"}, ""), ({"name": "postgres"}, "not a name of ours"),
+    ({"labels": [{"name": "instance", "value": "other"}]}, "labels"), ({"labels": [{"name": "role"}]}, "labels"),
+    ({"tmpfs": [{"path": "/proc", "size": 65536}]}, "tmpfs"), ({"tmpfs": [{"size": 1}]}, "tmpfs"),
+    ({"argv": []}, "argv"), ({"argv": "sh"}, "argv"), ({"env": ["PATH"]}, "env"), ({"memory": "1"}, "memory"),
+    ({"image": None}, "image"), ({"mounts": [{}] * 17}, "list"),
+])
+def test_nonsense(role, peer, members, said):
+    answer = create(peer, **members)
+    assert answer["error"] in ("invalid", "denied") and said in answer["message"], answer
+    assert peer.ask("list") == {"containers": []}
+
+
+def test_containers_of_others(role, peer, stranger):
+    for op in ("start", "kill", "attach", "group", "package_open", "package_seal", "package_is_whole", "inspect"):
+        said = peer.ask(op, id=stranger)
+        assert said["error"] == "denied" and "is not of instance" in said["message"], (op, said)
+    assert peer.ask("reap", id=stranger)["error"] == "denied"
+    assert peer.ask("rename", id=stranger, name="celeriac-any-0123456789abcdef")["error"] == "denied"
+    assert docker("inspect", "-f", "{{.State.Running}}", stranger) == "true"
+    for wrong in ("", "stranger", "../containers/json", "0" * 11, "A" * 64, "0" * 65, stranger[:12] + "/json"):
+        assert peer.ask("kill", id=wrong)["error"] == "invalid", wrong
+    assert peer.ask("kill")["error"] == "invalid"
+    own = create(peer)["text"]
+    assert peer.ask("rename", id=own, name="postgres")["error"] == "denied"
+    assert peer.ask("taken", name="postgres")["error"] == "denied"
+    assert peer.ask("package_remove", name="postgres-data") == {}, "there is none of ours"
+    assert peer.ask("network", name="host")["error"] == "denied"
+    for op in ("pull", "image_env", "image_id", "image_label", "image_volumes"):
+        assert peer.ask(op, image="postgres:16")["error"] == "denied"
+    assert peer.ask("exec", id=own)["error"] == "unsupported" and peer.ask("containers/create")["error"] == "unsupported"
+    denied = [line["tool"] for line in role.audit() if line["decision"] == "deny"]
+    assert {"start", "kill", "attach", "inspect", "reap", "rename", "pull", "network"} <= set(denied)
+
+
+# ---- the protocol itself
+
+def test_frames(role):
+    """Too large, no JSON, cut off, out of turn: each ends its connection, and no other."""
+    good = Peer(role)
+    for raw in (struct.pack(">I", 0xffffffff), struct.pack(">I", (512 << 10) + 2), struct.pack(">I", 5) + b"{nope", struct.pack(">I", 2) + b"\xff\xfe"):
+        bad = Peer(role)
+        bad.socket.sendall(raw)
+        assert bad.receive()["error"] in ("too big", "protocol error") and bad.receive() is None
+        bad.close()
+    cut = Peer(role)
+    cut.socket.sendall(struct.pack(">I", 100) + b"{")
+    cut.close()
+    deep = Peer(role)
+    deep.send(b"[" * 100000 + b"]" * 100000)
+    assert deep.receive()["error"] == "protocol error"
+    for wrong in ([], 1, None, {}, {"op": 1}, {"op": "ping", "x": 1}, {"op": "ping", "id": "x" * 600}):
+        good.send(json.dumps(wrong).encode())
+        assert good.receive()["error"] == "invalid", wrong
+    assert good.ask("ping") == {}
+    big = Peer(role)
+    big.send({"op": "deliver", "image": IMAGE, "size": 1 << 40})
+    assert big.receive()["error"] == "too big" and big.receive() is None
+
+
+def test_hello(role):
+    for members in ({"version": 2}, {"instance": "other"}, {"version": None}):
+        bad = Peer(role, hello=False)
+        bad.send({"op": "hello", "version": 1, "instance": role.settings["CELERIAC_INSTANCE"], **members})
+        assert bad.receive()["error"] in ("denied", "unsupported", "invalid") and bad.receive() is None
+    early = Peer(role, hello=False)
+    early.send({"op": "list"})
+    assert early.receive()["error"] == "unsupported" and early.receive() is None
+
+
+def test_a_flood(make_role):
+    role = make_role(CELERIAC_ENGINE_RATE=5)
+    peer = Peer(role)
+    said = [peer.ask("ping") for _ in range(200)]
+    refused = [one for one in said if one]
+    assert len(refused) >= 100 and all(one["error"] == "unavailable" and one["transient"] for one in refused)
+    lines = [line for line in role.audit() if "over CELERIAC_ENGINE_RATE" in line.get("reason", "")]
+    assert 1 <= len(lines) <= 50, "not a line for each"
+    wait_until(lambda: peer.ask("ping") == {}, 30, "it did not serve again")
+
+
+def test_connections_are_bounded(role):
+    held = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            held.append(stack.enter_context(contextlib.closing(Peer(role))))
+        more = Peer(role, hello=False)
+        assert more.receive()["error"] == "denied" and more.receive() is None
+        assert held[-1].ask("ping") == {}
+    wait_until(lambda: Peer(role).said == {"version": 1}, 30, "it did not recover")
+
+
+PROBE = """
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+n = struct.unpack(">I", s.recv(4, socket.MSG_WAITALL))[0]
+print(s.recv(n, socket.MSG_WAITALL).decode())
+"""
+
+
+def test_users_that_are_not_served(role):
+    """The file's mode lets another user in: whom the role serves it judges itself."""
+    role.path.chmod(0o666)
+    for directory in list(role.path.parents)[:-2]:
+        directory.chmod(directory.stat().st_mode | 0o011)
+    done = subprocess.run([sys.executable, "-c", PROBE, role.path], user=65534, group=65534, extra_groups=[], capture_output=True, text=True)
+    assert "CELERIAC_ENGINE_PEERS does not list this user" in done.stdout, done.stderr
+    assert role.audit()[-1]["decision"] == "deny" and role.audit()[-1]["peer_uid"] == 65534
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({}, "CELERIAC_ENGINE says no socket"), ({"CELERIAC_ENGINE": "tcp://127.0.0.1:1"}, "is not unix:/path"),
+    ({"CELERIAC_ENGINE": "unix:/no/such/place/x.sock"}, "/no/such/place/x.sock"),
+])
+def test_a_role_that_does_not_start(settings, said):
+    done = run_program("--engine", **settings)
+    assert done.returncode == 1 and said in done.stderr
+
+
+def test_two_at_one_socket(role):
+    done = run_program("--engine", **role.settings)
+    assert done.returncode == 1 and "another engine role answers there" in done.stderr
+    role.kill()
+    role.start()  # what was left behind is replaced
+    assert Peer(role).said == {"version": 1}
+
+
+# ---- a worker that has no other way
+
+@pytest.fixture
+def caged_off(make_full_worker, make_role):
+    def make(**settings):
+        role = make_role(**settings)
+        return role, make_full_worker(CELERIAC_ENGINE=role.address, DOCKER_HOST="unix:///nowhere/docker.sock")
+    return make
+
+
+def test_a_worker_behind_it(caged_off, calls):
+    role, worker = caged_off()
+    value = calls.run("import os\nprint('x' * 3000000)\nopen('/sandbox/output/big', 'wb').write(os.urandom(3000000))", "c-1")
+    assert value["status"] == "ok" and value["files"][0]["size"] == 3000000 and value["stdout_dropped"] > 0
+    assert calls.run("print(1)", "c-1")["reused"] is True
+    tools = {line["tool"] for line in role.audit()}
+    assert {"create", "start", "attach"} <= tools and all(line["decision"] == "allow" for line in role.audit())
+    # the role ends and comes back: the conversation goes on
+    role.kill()
+    wait_until(lambda: not worker.readiness().get("engine", "").startswith("ok"), 60, lambda: worker.http("/readyz"))
+    role.start()
+    worker.wait_ready()
+    assert calls.run("print(2)", "c-1")["stdout"] == "2\n"
+    assert worker.term() == 0
+
+
+def test_a_worker_whose_role_is_not_there(make_worker, postgres, directory):
+    """It says so, and goes nowhere else, though Docker is at its usual place."""
+    worker = make_worker(start=False, DATABASE_URL=postgres.url("worker"), CELERIAC_ENGINE=f"unix:{directory}/none.sock").spawn()
+    worker.wait_log("role unix:.*none.sock")
+    assert worker.http("/readyz")[0] != 200
