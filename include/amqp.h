@@ -131,7 +131,8 @@ struct amqp_peer {
 void amqp_client_peer(struct amqp_client *c, struct amqp_peer *ret);
 struct amqp_counts {
 	uint64_t oversize;   /* deliveries beyond BOUND_MESSAGE_BYTES: rejected unread */
-	uint64_t given_back; /* that came while BOUND_AMQP_WAITING was reached: requeued */
+	uint64_t given_back; /* that came while BOUND_AMQP_WAITING was reached: requeued when there
+				is room; dropped if they are consumed with no_ack */
 	uint64_t stale;	     /* settlements of an earlier generation */
 	uint64_t unroutable; /* mandatory messages that no queue took */
 	uint64_t reconnects;
@@ -189,7 +190,7 @@ int amqp_client_delete_exchange(struct amqp_client *c, const char *exchange, use
 /* ---- consuming ---- */
 struct amqp_consumer {
 	const char *queue;
-	uint16_t prefetch; /* unsettled at most, of this consumer alone; 0 = any number */
+	uint16_t prefetch; /* unsettled at most, of this consumer alone; 0 = 65535 */
 	bool no_ack, exclusive;
 	const json_t *arguments; /* or NULL */
 };

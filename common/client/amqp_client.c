@@ -256,7 +256,7 @@ static struct waiting *take_list(struct amqp_client *c, size_t max, bool *ret_wa
 	first = c->deliveries;
 	for (struct waiting *w = first; w && max > 0; w = w->next, max--) {
 		last = w;
-		c->waiting_bytes -= w->body.len;
+		c->waiting_bytes -= w->weight;
 	}
 	if (last) {
 		c->deliveries = last->next;

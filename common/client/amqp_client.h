@@ -128,6 +128,7 @@ struct waiting {
 	char *properties;
 	size_t properties_len;
 	struct buf body;
+	size_t weight; /* of all of it, against BOUND_AMQP_WAITING */
 };
 /* Which of the tags that were delivered are unsettled: the first, and those behind it in order. */
 enum tag_state { TAG_HELD, TAG_SETTLED, TAG_ACKING /* to be said with the next write */ };
@@ -199,6 +200,7 @@ struct amqp_client {
 	struct pub *sending; /* its head is in `out`, its body not whole */
 	size_t sent;	     /* bytes of that body */
 	uint64_t seq;	     /* last number given to a message */
+	bool careful;	     /* the connection ended because of a message, and nobody knows which */
 	size_t suspects;     /* messages that go one at a time: one of them closed the channel */
 	bool publish_open;   /* the channel */
 };
@@ -264,6 +266,8 @@ int amqp_publish_method(struct amqp_client *c, const struct amqp_in_method *m,
 			struct err *err) must_check;
 int amqp_publish_content(struct amqp_client *c, const struct amqp_in_frame *f,
 			 struct err *err) must_check;
+/* The server ended the connection because of what was published. */
+void amqp_publish_blame(struct amqp_client *c, const struct err *err);
 /* Every batch that is left fails. */
 void amqp_publish_cancel(struct amqp_client *c, const struct err *err);
 

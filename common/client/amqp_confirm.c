@@ -373,7 +373,6 @@ int amqp_publish_method(struct amqp_client *c, const struct amqp_in_method *m, s
 void amqp_publish_begin(struct amqp_client *c)
 {
 	c->seq = 0;
-	c->suspects = 0;
 	c->publish_open = true;
 }
 
@@ -395,15 +394,24 @@ void amqp_publish_unkept(struct amqp_client *c, struct err *err)
 	}
 }
 
+void amqp_publish_blame(struct amqp_client *c, const struct err *err)
+{
+	c->careful = !blame(c, err);
+}
+
 void amqp_publish_end(struct amqp_client *c, struct err *err)
 {
+	size_t kept;
+
 	(void)err_transient(err);
 	c->publish_open = false;
 	amqp_deliver_drop(TAKE(c->returning.node));
 	c->returning = (struct incoming){0};
-	(void)rewind_work(c, err);
+	kept = rewind_work(c, err);
+	if (c->careful && kept > c->suspects)
+		c->suspects = kept;
+	c->careful = false;
 	amqp_publish_unkept(c, err);
-	c->suspects = 0;
 	unblock(c);
 }
 

@@ -91,7 +91,9 @@ static void put_consume(struct amqp_client *c, struct consumer *consumer)
 	char tag[64];
 	amqp_pool_t pool;
 	size_t offset = 0;
-	amqp_basic_qos_t qos = {.prefetch_count = consumer->prefetch};
+	/* Without a bound, what is given back would be owed without one. */
+	amqp_basic_qos_t qos = {.prefetch_count =
+					consumer->prefetch ? consumer->prefetch : UINT16_MAX};
 	amqp_basic_consume_t m = {
 		.queue = amqp_cstring_bytes(consumer->queue),
 		.no_ack = consumer->no_ack,

@@ -207,6 +207,7 @@ static void keep(struct amqp_client *c, struct waiting *w)
 	uint64_t one = 1;
 	bool first;
 
+	w->weight = sizeof(*w) + w->properties_len + w->body.len;
 	mutex_lock(&c->lock);
 	first = !c->deliveries;
 	if (c->last_delivery)
@@ -214,7 +215,7 @@ static void keep(struct amqp_client *c, struct waiting *w)
 	else
 		c->deliveries = w;
 	c->last_delivery = w;
-	c->waiting_bytes += w->body.len;
+	c->waiting_bytes += w->weight;
 	/* Under the lock, as it is read: the descriptor says what the list is. */
 	if (first && write(c->delivery_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		BUG("eventfd: errno %d", errno);

@@ -166,6 +166,8 @@ static int closed_by_server(struct amqp_client *c, struct slot *s, const amqp_co
 	(void)amqp_refusal(m->reply_code, m->reply_text, err);
 	if (s->role == ROLE_CONSUME)
 		amqp_consume_blame(c, m->class_id, m->method_id, err);
+	else if (m->class_id == AMQP_CLASS_BASIC)
+		amqp_publish_blame(c, err);
 	amqp_put_method(&s->conn->out, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &ok);
 	if (amqp_conn_write(s->conn, &ignored) < 0)
 		log_debug("%s: %s", c->name, ignored.msg);
