@@ -18,6 +18,7 @@
 #include "mem.h"
 
 #define FUZZ_TARGETS(X)                                                                            \
+	X(amqp)                                                                                    \
 	X(canvas)                                                                                  \
 	X(compression)                                                                             \
 	X(control)                                                                                 \
