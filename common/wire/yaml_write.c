@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "clock.h"
 #include "codec.h"
 #include "content.h"
 #include "json.h"
 #include "typed.h"
+#include "yaml_scalar.h"
 
 #define LONG_KEY 200 /* YAML looks for the colon of a key at most 1024 characters ahead */
 
@@ -99,6 +101,24 @@ static int write_binary(const json_t *value, struct buf *out, struct err *err)
 	return 0;
 }
 
+/* A date that Python reads in a form that YAML does not know, as +0100, is said in UTC. */
+static int write_time(const json_t *text, struct buf *out, struct err *err)
+{
+	char iso[CLOCK_ISO_SIZE];
+	usec_t wall;
+	int rc;
+
+	buf_append_str(out, "!!timestamp ");
+	if (yaml_is_timestamp(json_string_value(text), json_string_length(text)))
+		return write_scalar(text, false, out, err);
+	rc = typed_read_time(text, &wall, err);
+	if (rc < 0)
+		return rc;
+	clock_iso(wall, iso);
+	buf_appendf(out, "\"%s\"", iso);
+	return 0;
+}
+
 static int write_object(json_t *object, size_t depth, struct buf *out, struct err *err)
 {
 	const char *key, *separator = "{";
@@ -148,10 +168,8 @@ static int write_value(const json_t *value, size_t depth, struct buf *out, struc
 		return err_set(err, ERR_TOOBIG, "nested more than %d deep", BOUND_JSON_DEPTH);
 	if (kind == TYPED_BYTES || kind == TYPED_BASE64)
 		return write_binary(value, out, err);
-	if (kind == TYPED_DATETIME || kind == TYPED_DATE) {
-		buf_append_str(out, "!!timestamp ");
-		return write_scalar(json_object_get(value, "__value__"), false, out, err);
-	}
+	if (kind == TYPED_DATETIME || kind == TYPED_DATE)
+		return write_time(json_object_get(value, "__value__"), out, err);
 	if (json_is_object(value))
 		return write_object((json_t *)(uintptr_t)value, depth, out, err);
 	if (json_is_array(value))

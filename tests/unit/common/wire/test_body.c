@@ -294,6 +294,32 @@ START_TEST(test_typed_in_vain)
 }
 END_TEST
 
+/* Forms of dates that kombu reads and YAML does not. */
+START_TEST(test_dates_that_yaml_cannot_say)
+{
+	static const struct {
+		const char *text, *said;
+	} dates[] = {
+		{"2026-11-28T17:00:00+0100", "2026-11-28T16:00:00+00:00"},
+		{"2026-11-28T17:00:00.25+000030", "2026-11-28T16:59:30.250000+00:00"},
+		{"2026-11-28T17:00:00+01:00:30", "2026-11-28T15:59:30+00:00"},
+		{"2026-11-28T17:00:00+01:00", "2026-11-28T17:00:00+01:00"},
+		{"2026-11-28T17:00", "2026-11-28T17:00:00+00:00"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(dates); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
+		_cleanup_json_ json_t *value = typed_time(TYPED_DATETIME, dates[i].text),
+				      *back = NULL;
+
+		ck_assert_int_eq(yaml_write(value, &b, &g_err), 0);
+		ck_assert_msg(yaml_read(b.data, b.len, &back, &g_err) == 0, "%s: %s", b.data,
+			      g_err.msg);
+		ck_assert_str_eq(json_member_str(back, "__value__"), dates[i].said);
+	}
+}
+END_TEST
+
 START_TEST(test_long_text)
 {
 	static const size_t sizes[] = {15, 16, 31, 32, 255, 256, 65535, 65536};
@@ -507,6 +533,7 @@ int main(void)
 	tcase_add_test(t, test_depth);
 	tcase_add_loop_test(t, test_both_ways, 0, ARRAY_LEN(g_values));
 	tcase_add_loop_test(t, test_typed_in_vain, 0, 5);
+	tcase_add_test(t, test_dates_that_yaml_cannot_say);
 	tcase_add_test(t, test_long_text);
 	tcase_add_loop_test(t, test_bad_msgpack, 0, ARRAY_LEN(g_bad_msgpack));
 	tcase_add_test(t, test_unwritable);
