@@ -1,0 +1,91 @@
+"""Bad weather between the worker and Redis, PostgreSQL or the engine: nothing is lost, and work goes on within seconds of its end."""
+
+import time
+import uuid
+
+import pytest
+
+from faulty import FAULTS, FaultyDoor
+from services import patience, wait_until
+
+RECOVERY = 5  # seconds after the end of a fault
+LASTS = 2  # seconds
+CALLS = 6
+
+pytestmark = [pytest.mark.long, pytest.mark.docker]
+
+
+class Echo:
+    """Of the broker: tasks that need nothing else."""
+
+    def __init__(self, app, broker):
+        self.app = app
+
+    def send(self, n):
+        return self.app.send_task("celeriac.echo", (n,))
+
+    def is_right(self, n, value):
+        return value == n
+
+
+class Run:
+    """Of the engine and the database: each call is a run with its row, half of them in one conversation."""
+
+    def __init__(self, app, broker):
+        self.app = app
+        self.conversation = f"c-{uuid.uuid4()}"
+
+    def send(self, n):
+        conversation = self.conversation if n % 2 else f"c-{uuid.uuid4()}"
+        return self.app.send_task("sandbox.execute_code", kwargs={"conversation_id": conversation, "code": f"print({n})"})
+
+    def is_right(self, n, value):
+        # What ran while the engine's stream was lost may have no verdict: then it says so.
+        return value["status"] == "lost" or (value["status"], value["stdout"]) == ("ok", f"{n}\n")
+
+
+def behind_redis(directory, redis_server, broker, postgres):
+    door = FaultyDoor(("127.0.0.1", redis_server.port)).open()
+    url = broker.url.replace(f":{redis_server.port}/", f":{door.port}/")
+    return door, Echo, {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
+
+
+def behind_postgres(directory, redis_server, broker, postgres):
+    door = FaultyDoor(("127.0.0.1", postgres.port)).open()
+    return door, Run, {"DATABASE_URL": postgres.url("worker").replace(f":{postgres.port}/", f":{door.port}/")}
+
+
+def behind_engine(directory, redis_server, broker, postgres):
+    door = FaultyDoor("/var/run/docker.sock", path=directory / "docker.sock").open()
+    return door, Run, {"DOCKER_HOST": f"unix://{door.path}"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("behind", [behind_redis, behind_postgres, behind_engine])
+def test_weather(behind, fault, directory, redis_server, broker, postgres, app, make_full_worker, ended, capsys):
+    door, kind, settings = behind(directory, redis_server, broker, postgres)
+    ended.append(door)
+    worker = make_full_worker("-c", "2", **settings)
+    calls = kind(app, broker)
+    assert calls.is_right(0, calls.send(0).get(timeout=60))
+    does, goes_on = FAULTS[fault]
+    door.begin(does)
+    began = time.monotonic()
+    sent = [calls.send(n) for n in range(CALLS)]
+    if not goes_on:
+        wait_until(lambda: time.monotonic() - began > LASTS, LASTS + 5)  # the fault lasts so long
+        door.end()
+    back = time.monotonic()
+    worker.wait_ready()
+    ready = time.monotonic() - back
+    values = [result.get(timeout=90) for result in sent]
+    done = time.monotonic() - back
+    door.end()
+    with capsys.disabled():
+        print(f"\n  {behind.__name__[7:]:9} {fault:14} ready {ready:5.2f} s, {CALLS} calls done {done:5.2f} s", end="")
+    assert [n for n in range(CALLS) if not calls.is_right(n, values[n])] == [], values
+    assert goes_on or ready < patience(RECOVERY), f"ready again after {ready:.1f} s"
+    broker.wait_settled()
+    if kind is Run:
+        rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = ANY(%s)", [result.id for result in sent])
+        assert rows == [("finished",)] * CALLS
