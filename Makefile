@@ -83,7 +83,8 @@ BASE_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DCELERIAC_VERSION='"$(VERSION)"' -iquote
 STRICT = $(KNOWN) $(if $(filter 0,$(WERROR)),,-Werror)
 ifeq ($(SANITIZE),)
 TUNE    = -g -O2 $(FORTIFY) -ffunction-sections -fdata-sections $(if $(COVERAGE),--coverage -O0 -U_FORTIFY_SOURCE)
-LDTUNE  = -Wl,--gc-sections $(if $(COVERAGE),--coverage)
+# Unoptimised, a test that stands in for a room draws in some of it as well.
+LDTUNE  = -Wl,--gc-sections $(if $(COVERAGE),--coverage -Wl$(comma)--allow-multiple-definition)
 else
 # -Wnull-dereference and friends guess badly about instrumented code; the plain build keeps them.
 TUNE    = -g -O1 -fno-omit-frame-pointer -U_FORTIFY_SOURCE -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
@@ -116,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench format format-check hdr-check \
+.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -241,6 +242,34 @@ $O/fuzz-replay $O/celeriac-fuzz:
 tests: $(TESTS)
 check-unit: $(TESTS)   ## build and run the unit tests (also with SANITIZE=)
 	tests/run unit $(TESTS)
+# Apart from make check, since they are slow, or judge what its sanitizers judge as well.
+check-valgrind: $(TESTS)   ## the unit tests under valgrind
+	UNIT_WRAPPER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+		UNIT_TIMEOUT=1800 UNIT_JOBS=2 CK_TIMEOUT_MULTIPLIER=20 tests/run unit $(TESTS)
+# Off is what needs to know that a function of another file sets its outputs when it answers 0, that uthash keeps what it is given and
+# that an array has an end: gcc 12 does not, and all it said of these was wrong. The sanitizers and valgrind see those faults.
+ANALYZER_OFF := $(addprefix -Wno-analyzer-,malloc-leak use-of-uninitialized-value null-dereference null-argument)
+analyze: $O/.flags   ## gcc's own analyser over every source
+	printf '%s\n' $(ALL_SRC) $(AGENT_SRC) | xargs -P "$$(nproc)" -n 1 $(CC) $(BASE_CFLAGS) -O1 -fanalyzer -Werror $(ANALYZER_OFF) -pthread -c -o /dev/null
+# A worker under ThreadSanitizer, loaded by tests; whatever it says is in the file that the run ends with.
+THREAD_TESTS ?= $(addprefix tests/integration/,test_echo.py test_task_life.py test_canvas.py test_control.py test_events.py test_revoke.py test_shutdown.py)
+check-thread:   ## ThreadSanitizer over a loaded worker (THREAD_TESTS="tests/integration/test_echo.py …")
+	+$(MAKE) --no-print-directory SANITIZE=thread build/thread/celeriac-worker
+	rm -f build/thread/race.*
+	TSAN_OPTIONS='log_path=$(CURDIR)/build/thread/race exitcode=0' CELERIAC_TEST_PROGRAM=$(CURDIR)/build/thread/celeriac-worker \
+		tests/run pytest $(PYTHON) -m 'not long' $(THREAD_TESTS)
+	if cat build/thread/race.* 2>/dev/null; then exit 1; fi
+# Of what the unit tests and the corpora reach; with COVERAGE_TESTS=tests/integration/test_echo.py … of these as well.
+coverage:   ## lines and branches that the tests reach, by room
+	deploy/setup --long
+	+$(MAKE) --no-print-directory COVERAGE=1 WERROR=0 coverage-run
+coverage-run: $(TESTS) $O/fuzz-replay $(PROGRAMS) build/mcp-client build/beat-next
+	find $O -name '*.gcda' -delete
+	-CK_TIMEOUT_MULTIPLIER=5 tests/run unit $(TESTS)
+	$O/fuzz-replay tests/fuzz/corpus >/dev/null
+	-$(if $(COVERAGE_TESTS),CELERIAC_TEST_PROGRAM=$(CURDIR)/$(BIN)/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/$(BIN)/celeriac-beat \
+		tests/run pytest $(PYTHON) -m 'not long' $(COVERAGE_TESTS))
+	tests/coverage $O
 check-fuzz: $O/fuzz-replay   ## what the fuzzers found, and what they began with, once more (SANITIZE=address,undefined)
 	tests/run step 'corpora of the fuzz targets' $< tests/fuzz/corpus
 # FUZZ="url yaml" FUZZ_SECONDS=600: these, for so long each. FUZZ_KEEP=1: what was found since goes into the corpora.
