@@ -77,13 +77,13 @@ json_t *mcp_known_get_catalogue(struct mcp_known *k, const struct mcp_server *se
 	return tools;
 }
 
-/* The row of this server, whatever its configuration, else the one to be overwritten. */
+/* The row of this server, whatever its configuration, or NULL. */
 static struct mcp_known_catalogue *row_of(struct mcp_known *k, int64_t server) REQUIRES(k->lock)
 {
 	for (size_t i = 0; i < KNOWN_CATALOGUES; i++)
 		if (k->catalogues[i].tools && k->catalogues[i].server == server)
 			return &k->catalogues[i];
-	return &k->catalogues[k->next_catalogue++ % KNOWN_CATALOGUES];
+	return NULL;
 }
 
 void mcp_known_put_catalogue(struct mcp_known *k, const struct mcp_server *server, json_t *tools)
@@ -93,10 +93,15 @@ void mcp_known_put_catalogue(struct mcp_known *k, const struct mcp_server *serve
 
 	mutex_lock(&k->lock);
 	struct mcp_known_catalogue *row = row_of(k, server->id);
-	old = row->tools;
-	row->tools = small ? json_incref(tools) : NULL;
-	row->server = server->id;
-	row->until = clock_deadline(CATALOGUE_AGE);
-	snprintf(row->hash, sizeof(row->hash), "%s", server->hash);
+	/* one that is too large takes no other's place */
+	if (!row && small)
+		row = &k->catalogues[k->next_catalogue++ % KNOWN_CATALOGUES];
+	if (row) {
+		old = row->tools;
+		row->tools = small ? json_incref(tools) : NULL;
+		row->server = server->id;
+		row->until = clock_deadline(CATALOGUE_AGE);
+		snprintf(row->hash, sizeof(row->hash), "%s", server->hash);
+	}
 	mutex_unlock(&k->lock);
 }
