@@ -471,8 +471,7 @@ static const struct {
 };
 
 /* False: too many. Written down once a second. */
-static bool may_go_on(struct engine_role *r, const struct role_peer *peer,
-		      const struct waist_request *q, struct err *err)
+static bool may_go_on(struct engine_role *r, const struct role_peer *peer, struct err *err)
 {
 	usec_t now = clock_mono();
 	size_t dropped = 0;
@@ -496,7 +495,7 @@ static bool may_go_on(struct engine_role *r, const struct role_peer *peer,
 		struct err said = {0};
 
 		err_set(&said, ERR_DENIED, "%zu requests over CELERIAC_ENGINE_RATE", dropped);
-		role_audit(peer, q, now, NULL, NULL, &said);
+		role_audit(peer, &(struct waist_request){.op = "flood"}, now, NULL, NULL, &said);
 	}
 	return false;
 }
@@ -527,14 +526,18 @@ enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, c
 	struct served s = {.r = r, .peer = peer, .began = clock_mono(), .answer = object};
 	struct err err = {0};
 	size_t i = 0;
-	int rc = waist_request_read(json, &s.q, &err);
+	int rc;
 
+	/* before a look at it: what is malformed is a line, too */
+	if (!may_go_on(r, peer, &err)) {
+		s.q.size = json_integer_value(json_member(json, "size"));
+		return refuse(&s, &err);
+	}
+	rc = waist_request_read(json, &s.q, &err);
 	if (rc < 0) {
 		role_audit(peer, &s.q, s.began, NULL, NULL, &err);
 		return refuse(&s, &err);
 	}
-	if (!may_go_on(r, peer, &s.q, &err))
-		return refuse(&s, &err);
 	while (i < ARRAY_LEN(calls) && strcmp(calls[i].op, s.q.op) != 0)
 		i++;
 	if (i == ARRAY_LEN(calls))
