@@ -122,7 +122,8 @@ enum broker_turn {
 	BROKER_TURN_BACK    /* these never will: broker_route_return */
 };
 /* For everything that the last claim gave and that is a call of a conversation, in its order. May
- * be repeated after an error. Blocks until `deadline`. [consumer] */
+ * be repeated after an error. Asked over broker_claim's connection; where that one fails, over that
+ * of everything else, until `deadline`. [consumer] */
 int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
 		 enum broker_turn *ret_turn, struct err *err) must_check;
 /* Puts the same calls back where they came from, unrouted, when those who took theirs later have

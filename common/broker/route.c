@@ -299,15 +299,48 @@ static int take_answers(const struct redis_reply *reply, struct broker_call *cal
 	return 0;
 }
 
+static bool lacks_script(const struct redis_reply *reply)
+{
+	struct slice text = redis_reply_str(reply);
+
+	return redis_reply_type(reply) == REDIS_ERROR && text.len >= 8 &&
+	       memcmp(text.data, "NOSCRIPT", 8) == 0;
+}
+
+/* By the connection that claimed them: no other thread has to be woken, twice. Whether the script
+ * ran is not known after a failure. */
+static int ask_here(struct broker *b, struct buf *commands, struct redis_reply **ret,
+		    struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc;
+
+	if (b->claiming == NULL || !redis_is_current(b->claiming))
+		return err_set(err, ERR_CLOSED, "not connected");
+	rc = redis_exchange(b->claiming, commands, 1, &reply, err);
+	if (rc < 0)
+		return rc;
+	if (lacks_script(reply))
+		return err_set(err, ERR_UNAVAILABLE, "the server has forgotten a script");
+	*ret = TAKE(reply);
+	return 0;
+}
+
 int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
 		 enum broker_turn *ret_turn, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err here = {0};
 	int rc;
 
 	build(b, calls, count, &commands);
-	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	rc = ask_here(b, &commands, &reply, &here);
+	if (rc < 0) { /* what was sent before is known to the script */
+		buf_reset(&commands);
+		build(b, calls, count, &commands);
+		rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
+	}
 	if (rc == 0)
 		rc = take_answers(reply, calls, count, ret_turn, err);
 	return rc < 0 ? err_wrap(err, "routing calls") : 0;

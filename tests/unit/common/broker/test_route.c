@@ -138,6 +138,35 @@ START_TEST(test_what_a_node_left_comes_first)
 }
 END_TEST
 
+/* The connection that claimed breaks before it could ask whose the call is: asked by the link. */
+START_TEST(test_routes_though_the_claiming_connection_broke)
+{
+	struct delivery d[1];
+	struct broker_call calls[1];
+
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	broker_interrupt(g_broker);
+	route(d, 1, calls);
+	ck_assert_int_eq(calls[0].routed, BROKER_CALL_OURS);
+	ck_assert_int_eq(run("HLEN", "unacked", ""), 1);
+}
+END_TEST
+
+/* A server that was told to forget its scripts. */
+START_TEST(test_routes_though_the_script_was_forgotten)
+{
+	struct delivery d[1];
+	struct broker_call calls[1];
+
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	run("SCRIPT", "FLUSH", "");
+	route(d, 1, calls);
+	ck_assert_int_eq(calls[0].routed, BROKER_CALL_OURS);
+}
+END_TEST
+
 /* The conversation is on its way by then: the rest of what was left is of others. */
 START_TEST(test_what_is_from_the_list_of_all_stays)
 {
@@ -628,6 +657,8 @@ int main(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_what_a_node_left_comes_first);
+	tcase_add_test(c, test_routes_though_the_claiming_connection_broke);
+	tcase_add_test(c, test_routes_though_the_script_was_forgotten);
 	tcase_add_test(c, test_what_is_from_the_list_of_all_stays);
 	tcase_add_test(c, test_wrong_keys);
 	tcase_add_test(c, test_an_engine_that_is_not_reached);
