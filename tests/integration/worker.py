@@ -20,7 +20,7 @@ ENGINE_SETTINGS = ("DOCKER_HOST", "SANDBOX_RUNTIME", "SANDBOX_ALLOW_UNENFORCED")
 
 def program_env(**settings):
     """Nothing of the caller's own settings reaches a program under test; a None takes a setting away."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", *ENGINE_SETTINGS) if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TSAN_OPTIONS", *ENGINE_SETTINGS) if name in os.environ}
     return {**kept, **{name: str(value) for name, value in settings.items() if value is not None}}
 
 
