@@ -109,6 +109,9 @@ enum broker_routed {
 };
 struct broker_call {
 	const char *tag, *conversation; /* borrowed; plain text of BOUND_CONVERSATION_ID_BYTES */
+	/* Of its container; "" = it has none; NULL = its entry in the index of conversations is
+	 * where calls are routed. */
+	const char *engine;
 	struct delivery_ref ref;
 	enum broker_routed routed;
 	struct delivery_ref ours;

@@ -18,6 +18,13 @@ struct fleet;
  * sandbox_open. [init] */
 int fleet_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 	       const struct presence *presence, struct fleet **ret, struct err *err) must_check;
+/* Calls are routed in another Redis than `link` (broker_route_reach): there it is asked who reaches
+ * an engine. Before the first call. [init] */
+void fleet_route_at(struct fleet *f, struct redis_link *link, const char *key_prefix);
+/* Then whoever routes calls is told which engines have the containers of these conversations; "" =
+ * there is none. Blocks for seconds at most. [any] */
+int fleet_engines_of(struct fleet *f, const char *const *conversations, size_t count,
+		     char (*ret)[ENGINE_KEY_SIZE], struct err *err) must_check;
 /* NULL is fine. */
 void fleet_close(struct fleet *f);
 

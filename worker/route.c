@@ -49,6 +49,30 @@ static bool put_back(struct worker *w, struct broker_call *calls, size_t count, 
 	return *ret == 0 && done;
 }
 
+/* Where calls are not routed in the Redis that knows the conversations, it is asked before. */
+static int route(struct worker *w, struct broker_call *calls, size_t count, enum broker_turn *ret,
+		 struct err *err)
+{
+	_cleanup_free_ char(*engines)[ENGINE_KEY_SIZE] = NULL;
+	_cleanup_free_ const char **names = NULL;
+	int rc = 0;
+
+	if (shared_state_apart(w->shared)) {
+		engines = xcalloc(count + 1, sizeof(*engines));
+		names = xcalloc(count + 1, sizeof(*names));
+		for (size_t i = 0; i < count; i++)
+			names[i] = calls[i].conversation;
+		rc = fleet_engines_of(w->fleet, names, count, engines, err);
+		for (size_t i = 0; i < count; i++)
+			calls[i].engine = engines[i];
+	}
+	if (rc == 0)
+		rc = broker_route(w->broker, calls, count, clock_deadline(CALL_TIMEOUT), ret, err);
+	for (size_t i = 0; i < count; i++)
+		calls[i].engine = NULL;
+	return rc;
+}
+
 /* Once: true when all is said about them. */
 static bool ask_once(struct worker *w, struct request *const *list, size_t count,
 		     struct broker_call *calls, struct err *err, int *ret)
@@ -56,7 +80,7 @@ static bool ask_once(struct worker *w, struct request *const *list, size_t count
 	enum broker_turn turn = BROKER_TURN_OTHERS;
 
 	fill(list, count, calls);
-	*ret = broker_route(w->broker, calls, count, clock_deadline(CALL_TIMEOUT), &turn, err);
+	*ret = route(w, calls, count, &turn, err);
 	if (*ret < 0 || turn == BROKER_TURN_OTHERS)
 		return false;
 	return turn == BROKER_TURN_OURS || put_back(w, calls, count, false, err, ret);

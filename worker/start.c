@@ -221,6 +221,9 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		rc = fleet_open(&w->settings, link, prefix, w->presence, &w->fleet, err);
 		if (rc < 0)
 			return rc;
+		if (shared_state_apart(w->shared))
+			fleet_route_at(w->fleet, broker_link(w->broker),
+				       broker_address(w->broker)->key_prefix);
 		for (size_t i = 0; i < fleet_count(w->fleet); i++)
 			sandbox_on_event(fleet_at(w->fleet, i), record_container, w);
 		rc = broker_route_begin(w->broker, w->at_broker, err);

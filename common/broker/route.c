@@ -32,7 +32,7 @@ extern const char script_route[], script_route_leave[], script_route_release[],
 #define ROUTE_TTL   "604800" /* seconds: as the entry of a conversation in the index */
 #define HOPS	    "16"
 #define CALL_FIXED  12
-#define CALL_EACH   5
+#define CALL_EACH   6
 #define ENGINES_MAX 64
 #define PATIENCE    (5 * USEC_PER_SEC)
 
@@ -267,6 +267,7 @@ static void build(struct broker *b, struct broker_call *calls, size_t count, str
 		add(&g, calls[i].new_tag);
 		add(&g, q == r->own ? "1" : q == r->common ? "2" : "0");
 		add(&g, calls[i].conversation);
+		add(&g, calls[i].engine ? calls[i].engine : "*");
 	}
 	redis_command_argv(out, g.argv, g.argc);
 	mutex_unlock(&r->lock);

@@ -5,7 +5,7 @@
 -- route lasts, now (score), most hops, most bytes of a message, '1' = we are drained and keep nothing, how many engines we reach,
 -- these; then per call: tag, length
 -- of the end of its record, tag it has in our list, where it comes from (1 = there, 2 = the list of all, 0 = a queue),
--- conversation.
+-- conversation, engine of its container ('' = it has none, '*' = its entry in the index is here).
 -- Answers {0} when others have to route first what they took before us, {2} when they never will, because they are dead or
 -- give it back, so that ours has to go back before theirs; else 1 and for each: 1 = ours from now on, recorded as taken from
 -- our list; 0 = no longer ours; else the node whose list it is in now, '*' = that of all.
@@ -41,10 +41,12 @@ local function node_of(owner)
 	return string.match(owner, '^(.*)@')
 end
 -- A node that reaches the engine of a container which we do not reach.
-local function who_reaches(conversation)
-	local entry = redis.pcall('HMGET', base .. 'conversation:' .. conversation, 'container', 'engine')
-	local container, engine = entry[1], entry[2]
-	if entry.err or not container or container == '' or not engine or engine == '' or reached[engine] then
+local function who_reaches(conversation, engine)
+	if engine == '*' then
+		local entry = redis.pcall('HMGET', base .. 'conversation:' .. conversation, 'container', 'engine')
+		engine = not entry.err and entry[1] and entry[1] ~= '' and entry[2] or ''
+	end
+	if engine == '' or reached[engine] then
 		return nil
 	end
 	local there = redis.pcall('SMEMBERS', base .. 'engine:' .. engine)
@@ -61,9 +63,9 @@ local function has(conversation)
 	return type(owner) == 'string' and node_of(owner) and redis.call('SISMEMBER', routers, owner) == 1 and owner or nil
 end
 -- Who is to have the call: nil = we.
-local function owner_of(conversation, owner)
+local function owner_of(conversation, owner, engine)
 	if not owner or node_of(owner) == node then
-		owner = who_reaches(conversation) or me
+		owner = who_reaches(conversation, engine) or me
 	end
 	if string.sub(owner, -1) ~= '!' then
 		redis.call('SET', base .. 'route:' .. conversation, owner, 'EX', ttl)
@@ -88,7 +90,7 @@ local function hop(message)
 	return #out <= bytes and out or message
 end
 local out = {1}
-for i = 13 + count, #ARGV, 5 do
+for i = 13 + count, #ARGV, 6 do
 	local tag, ours, conversation = ARGV[i], ARGV[i + 2], ARGV[i + 4]
 	local record, answer = redis.call('HGET', unacked, tag), 0
 	local tail = tonumber(ARGV[i + 1])
@@ -108,7 +110,7 @@ for i = 13 + count, #ARGV, 5 do
 		put_behind(places)
 	elseif record then
 		local message = string.sub(record, 2, -(tail + 1))
-		owner = owner_of(conversation, owner)
+		owner = owner_of(conversation, owner, ARGV[i + 5])
 		local moved = owner and hop(message)
 		if moved and push(lists .. node_of(owner), moved) then
 			answer = node_of(owner)

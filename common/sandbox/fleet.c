@@ -19,6 +19,7 @@ struct fleet {
 		char *address;
 	} engines[FLEET_MAX];
 	size_t count;
+	struct index routes; /* where calls are routed, if that is another Redis; else zeros */
 };
 
 /* ---- the list ---- */
@@ -111,10 +112,31 @@ int fleet_open(const struct settings *settings, struct redis_link *link, const c
 	return 0;
 }
 
+void fleet_route_at(struct fleet *f, struct redis_link *link, const char *key_prefix)
+{
+	sandbox_index_of_routes(&f->routes, link, key_prefix, f->settings->instance);
+}
+
+int fleet_engines_of(struct fleet *f, const char *const *conversations, size_t count,
+		     char (*ret)[ENGINE_KEY_SIZE], struct err *err)
+{
+	_cleanup_free_ struct index_record *records = xcalloc(count + 1, sizeof(*records));
+	int rc = sandbox_index_read(&f->engines[0].sandbox->index, conversations, count, records,
+				    err);
+
+	if (rc < 0)
+		return err_wrap(err, "where conversations are");
+	for (size_t i = 0; i < count; i++)
+		memcpy(ret[i], records[i].container[0] != '\0' ? records[i].engine : "",
+		       records[i].container[0] != '\0' ? sizeof(ret[i]) : 1);
+	return 0;
+}
+
 void fleet_close(struct fleet *f)
 {
 	if (f == NULL)
 		return;
+	sandbox_index_done(&f->routes);
 	for (size_t i = 0; i < f->count; i++) {
 		sandbox_close_all(f->engines[i].sandbox);
 		free(f->engines[i].address);
@@ -223,7 +245,7 @@ static struct sandbox *find_by_asking(const struct fleet *f, ask_fn *ask, const 
  * from when that is seen first: whoever reached it may be about to come back. */
 static enum fleet_choice ask_others(struct fleet *f, const char *engine)
 {
-	struct index *ix = &f->engines[0].sandbox->index;
+	struct index *ix = f->routes.link != NULL ? &f->routes : &f->engines[0].sandbox->index;
 	usec_t since = 0;
 	bool reached = false;
 	struct err err;

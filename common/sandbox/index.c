@@ -46,6 +46,14 @@ void sandbox_index_init(struct index *ix, struct redis_link *link, const char *k
 	load(ix, &ix->touch, script_sandbox_touch);
 }
 
+void sandbox_index_of_routes(struct index *ix, struct redis_link *link, const char *key_prefix,
+			     const char *instance)
+{
+	*ix = (struct index){.link = link};
+	ix->base = xasprintf("%sceleriac:%s:", key_prefix, instance);
+	load(ix, &ix->engine, script_sandbox_engine);
+}
+
 void sandbox_index_done(struct index *ix)
 {
 	free(ix->base);

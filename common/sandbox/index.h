@@ -60,6 +60,9 @@ struct index_lease {
 
 void sandbox_index_init(struct index *ix, struct redis_link *link, const char *key_prefix,
 			const char *instance, const struct presence *presence);
+/* For sandbox_index_engine alone, where calls are routed in another Redis. */
+void sandbox_index_of_routes(struct index *ix, struct redis_link *link, const char *key_prefix,
+			     const char *instance);
 void sandbox_index_done(struct index *ix);
 
 /* Takes the lease, waiting for its holder until `deadline` or until it proves to be dead.

@@ -54,7 +54,6 @@ static int choose(const struct settings *s, const char **ret_url, enum transport
 
 int shared_state_place(const struct settings *s, struct redis_address *ret, struct err *err)
 {
-	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
 	struct transport_options options = {0};
 	struct redis_address address = {0};
 	enum transport_side side = TRANSPORT_STATE;
@@ -63,11 +62,9 @@ int shared_state_place(const struct settings *s, struct redis_address *ret, stru
 
 	if (rc < 0)
 		return rc;
-	rc = transport_options_read(s, side, &options, &notes, err);
+	rc = transport_options_read(s, side, &options, NULL, err);
 	if (rc < 0)
 		return rc;
-	if (side == TRANSPORT_STATE) /* else whose they are tells them */
-		transport_options_tell(side, &notes);
 	rc = redis_address_parse_tuned(url, &options.connection, &address, err);
 	if (rc == 0) {
 		free(address.key_prefix);
@@ -80,6 +77,19 @@ int shared_state_place(const struct settings *s, struct redis_address *ret, stru
 				 : side == TRANSPORT_BROKER ? "URL of the broker"
 							    : "result_backend")
 		      : 0;
+}
+
+/* What comes to nothing in its own options; those of broker and backend are theirs to tell. */
+static void tell(const struct settings *s)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct transport_options options = {0};
+	struct err err = {0};
+
+	if (is_said(s->state_url) &&
+	    transport_options_read(s, TRANSPORT_STATE, &options, &notes, &err) == 0)
+		transport_options_tell(TRANSPORT_STATE, &notes);
+	transport_options_done(&options);
 }
 
 int shared_state_check(const struct settings *s, struct err *err)
@@ -102,6 +112,7 @@ int shared_state_open(const struct settings *s, const struct redis_address *brok
 		redis_address_copy(broker, &state->address);
 		state->link = link;
 	} else if (rc == 0) {
+		tell(s);
 		if (redis_address_warning(&state->address) != NULL)
 			log_warning("%s: %s", state->address.safe,
 				    redis_address_warning(&state->address));

@@ -61,6 +61,18 @@ def test_conversations(shared, broker, make_full_worker, calls, instance):
     broker.wait_settled()
 
 
+@pytest.mark.docker
+def test_a_conversation_on_an_engine_of_others(shared, broker, make_full_worker, calls, instance):
+    """Who reaches an engine is asked where calls are routed: it is theirs, however long the grace."""
+    make_full_worker(node="here", CELERIAC_STATE_URL=shared.url(), SANDBOX_ENGINE_GRACE="1h")
+    base, conversation = f"celeriac:{instance}", f"c-{uuid.uuid4()}"
+    shared.client().hset(f"{base}:conversation:{conversation}", mapping={"engine": "theirs", "container": "0" * 64})
+    broker.redis.sadd(f"{base}:engine:theirs", "there@1")
+    broker.redis.sadd(f"{base}:routers", "there@1")
+    calls.send("print(1)", conversation)
+    wait_until(lambda: broker.redis.llen(f"celeriac.node.{instance}:there") == 1, 30, "it was not given to who reaches the engine")
+
+
 def test_away(shared, broker, make_worker, app):
     worker = make_worker(CELERIAC_STATE_URL=shared.url())
     shared.kill()
