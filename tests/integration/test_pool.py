@@ -1,8 +1,6 @@
 """Containers that are ready before anybody asks: a new conversation does not wait for one to be made."""
 
 import os
-import statistics
-import time
 import uuid
 
 import pytest
@@ -103,20 +101,10 @@ def test_none_outlives_its_worker(make_full_worker, calls, instance, how):
     assert not new & old and len(containers(instance)) == 2
 
 
-def test_the_first_call_is_quick(make_full_worker, calls, instance):
-    """The engine's own work on a container is not waited for. (The bar is measured by the benchmark.)"""
-    def first_call():
-        began = time.monotonic()
-        assert calls.run("print(1)")["reused"] is False
-        return time.monotonic() - began
-
-    worker = make_full_worker(SANDBOX_POOL="0")
-    cold = [first_call() for _ in range(4)]
-    worker.term()
-    make_full_worker(SANDBOX_POOL="4", SANDBOX_MAX="50")
-    warm = []
-    for _ in range(6):
-        wait_spares(instance, 4)
-        warm.append(first_call())
-    print(f"first call: cold {statistics.median(cold) * 1000:.0f} ms, from the pool {statistics.median(warm) * 1000:.0f} ms")
-    assert statistics.median(warm) < statistics.median(cold)
+def test_the_first_call_takes_one_that_is_ready(make_full_worker, calls, instance):
+    """The engine's own work on a container is not waited for. (What that saves is measured by the benchmark.)"""
+    make_full_worker(SANDBOX_POOL="2", SANDBOX_MAX="50")
+    for _ in range(3):
+        waiting = wait_spares(instance, 2)
+        value = calls.run("print(1)")
+        assert value["reused"] is False and value["sandbox"] in waiting
