@@ -106,8 +106,11 @@ static bool join_again(struct sandbox *s, struct spare *p)
 	struct err err;
 
 	agent_link_close(TAKE(p->link));
-	return agent_link_open(s->engine, p->id, epoch, true, clock_deadline(SANDBOX_HELLO_TIME),
-			       &p->link, &err) == 0;
+	if (agent_link_open(s->engine, p->id, epoch, true, clock_deadline(SANDBOX_HELLO_TIME),
+			    &p->link, &err) == 0)
+		return true;
+	log_debug("a spare sandbox that was cut off: %s", err.msg);
+	return false;
 }
 
 /* Made by what is asked for now, and with nothing to say. */

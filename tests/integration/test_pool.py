@@ -44,7 +44,7 @@ def test_streams_that_a_proxy_cuts(make_full_worker, calls, instance, directory)
     try:
         make_full_worker(SANDBOX_POOL="2", DOCKER_HOST=f"unix://{door.path}")
         waiting = wait_spares(instance, 2)
-        wait_until(lambda: all(door.named(f"{container}/attach".encode()) for container in waiting), 60, "they are not attached to")
+        wait_until(lambda: all(door.is_a_stream(f"{container}/attach".encode()) for container in waiting), 60, "their agents did not answer")
         door.cut(b"/attach")
         value = calls.run("print('hello')", "cut")
         assert value["sandbox"] in waiting and value["stdout"] == "hello\n"
