@@ -22,6 +22,20 @@ struct engine_events {
 	char data[4096];
 };
 
+/* What is asked for, and what comes: Docker's words, and Podman's, which filters by "died" and says
+ * "die". */
+#define ENDS "\"die\",\"destroy\",\"died\",\"remove\""
+
+static bool is_end(const char *action)
+{
+	static const char *const ends[] = {"die", "destroy", "remove"};
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (strcmp(action, ends[i]) == 0)
+			return true;
+	return false;
+}
+
 /* A text that does not fit is none of ours. */
 static void copy(char *ret, size_t size, const char *text)
 {
@@ -50,7 +64,7 @@ bool engine_parse_notice(const char *line, size_t len, const char *instance,
 	if (!name || !engine_is_ours(instance, name, attributes))
 		return false;
 	/* The filter is the engine's, or a proxy's. */
-	if (strcmp(action, "die") != 0 && strcmp(action, "destroy") != 0)
+	if (!is_end(action))
 		return false;
 	*ret = (struct engine_notice){0};
 	copy(ret->id, sizeof(ret->id), id);
@@ -64,7 +78,7 @@ int engine_direct_events(struct engine *e, struct http_stream **ret, struct err 
 {
 	_cleanup_buf_ struct buf path = BUF_INIT(2048);
 	_cleanup_free_ char *filter =
-		xasprintf("{\"type\":[\"container\"],\"event\":[\"die\",\"destroy\"],"
+		xasprintf("{\"type\":[\"container\"],\"event\":[" ENDS "],"
 			  "\"label\":[\"" ENGINE_LABEL_PREFIX "instance=%s\"]}",
 			  e->instance);
 	char api[8];

@@ -60,7 +60,7 @@ class Private(Engine):
                 "--bridge=none", "--iptables=false", "--ip6tables=false"]
 
     def resume(self):
-        self.process = launch(self.command(), self.dir / "log")
+        self.process = launch(self.command(), self.dir / "log", cwd=self.dir)  # where conmon leaves files
         wait_until(self.answers, 60, "the engine does not answer")
 
     def start(self):

@@ -331,7 +331,8 @@ START_TEST(test_notices)
 		EVENT("die", ID, "test", "web-1"),
 	};
 	static const char *const told[] = {EVENT("die", ID, "test", NAME),
-					   EVENT("destroy", ID, "test", NAME)};
+					   EVENT("destroy", ID, "test", NAME),
+					   EVENT("remove", ID, "test", NAME)};
 	struct engine_notice n;
 
 	for (size_t i = 0; i < ARRAY_LEN(nothing); i++)
