@@ -220,27 +220,25 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	_cleanup_(presence_owners_done) struct presence_owners dead = {0};
 	struct restoring r = {.b = b};
 	int rc = presence_find_dead(p, b->link, own_only, &dead, err);
-	size_t dead_count = dead.count;
 	bool buried = true;
 
 	/* what they had not routed comes behind all else of theirs, and goes back before */
 	if (rc == 0 && dead.count > 0)
 		rc = broker_route_bury(b, p, !own_only, &buried, err);
-	if (!buried)
-		dead.count = 0; /* the next time */
-	if (rc == 0 && dead.count > 0) {
+	size_t count = buried ? dead.count : 0; /* else the next time */
+	if (rc == 0 && count > 0) {
 		r.owners = dead.items;
-		r.owner_count = dead.count;
+		r.owner_count = count;
 		rc = run(&r, err);
 	}
 	*ret_restored = r.restored;
-	for (size_t i = 0; rc == 0 && i < dead.count; i++) {
+	for (size_t i = 0; rc == 0 && i < count; i++) {
 		broker_forget_heard(b, p, dead.items[i]);
 		rc = broker_route_release(b, p, dead.items[i], err);
 		if (rc == 0)
 			rc = presence_forget(p, b->link, dead.items[i], err);
 	}
-	return rc < 0 ? rc : dead_count > 0;
+	return rc < 0 ? rc : dead.count > 0;
 }
 
 int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,

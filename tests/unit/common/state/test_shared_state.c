@@ -14,23 +14,25 @@
 
 static struct redis_server *g_server;
 
+static struct settings g_defaults; /* owns what the copies of it borrow */
+
+static struct settings settings(void)
+{
+	return g_defaults;
+}
+
 static void setup(void)
 {
+	struct err err = {0};
+
 	g_server = redis_server_start(NULL);
+	ck_assert_int_eq(settings_load(NULL, &g_defaults, &err), 0);
 }
 
 static void teardown(void)
 {
+	settings_done(&g_defaults);
 	redis_server_free(g_server);
-}
-
-static struct settings settings(void)
-{
-	struct settings s = {0};
-	struct err err = {0};
-
-	ck_assert_int_eq(settings_load(NULL, &s, &err), 0);
-	return s;
 }
 
 START_TEST(test_place)
