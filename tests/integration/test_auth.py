@@ -114,7 +114,8 @@ def test_events_and_beat_are_signed(make_worker, make_beat, broker, people, dire
     schedule = directory / "schedule.json"
     schedule.write_text(json.dumps({"often": {"task": "celeriac.echo", "schedule": 1, "args": ["by beat"]}}))
     with broker.redis.pubsub() as heard:
-        heard.psubscribe("*celeryev*")
+        # of this database: a server's channels are heard by all
+        heard.psubscribe(f"/{broker.url.rpartition('/')[2]}.celeryev*")
         make_worker(**people.settings(CELERY_EVENT_SERIALIZER="auth"))
         event = wait_until(lambda: (said := heard.get_message(timeout=1)) and said["type"] == "pmessage" and said["data"], 30)
     signer, body = opened(event)
