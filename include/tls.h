@@ -7,6 +7,7 @@
 
 #include "base.h"
 #include "err.h"
+#include "url.h"
 
 enum tls_verify { TLS_VERIFY_REQUIRED, TLS_VERIFY_OPTIONAL, TLS_VERIFY_NONE };
 /* Strings are owned, NULL when not said. */
@@ -22,6 +23,11 @@ struct tls_options {
  * name. ERR_INVALID names it, never its value when that is a secret. [init] */
 int tls_option_set(struct tls_options *t, const char *name, const char *value, bool *ret_known,
 		   struct err *err) must_check;
+/* The ssl_* parameters of a URL's query, over what `t` says already. *ret_any, *ret_reqs (both only
+ * ever set): there was one; it was ssl_cert_reqs. ERR_INVALID names one that there is not. [init]
+ */
+int tls_options_query(const struct url *u, struct tls_options *t, bool *ret_any, bool *ret_reqs,
+		      struct err *err) must_check;
 /* Reads every file it names, as a connection will: ERR_INVALID names what cannot be used. [init] */
 int tls_options_check(const struct tls_options *t, struct err *err) must_check;
 /* Given. [any] */

@@ -30,29 +30,6 @@ static const struct scheme *find_scheme(const char *name)
 	return NULL;
 }
 
-/* The ssl_* parameters of a query over what the tuning says. */
-static int take_tls(const struct url *u, struct tls_options *t, struct err *err)
-{
-	for (const char *p = u->query; *p != '\0';) {
-		size_t len = strcspn(p, "&"), name_len = strcspn(p, "=&");
-
-		if (strncmp(p, "ssl_", 4) == 0) {
-			_cleanup_free_ char *name = xstrndup(p, name_len);
-			_cleanup_free_ char *value = url_query_get(u, name);
-			bool known = false;
-			int rc = tls_option_set(t, name + 4, value ? value : "", &known, err);
-
-			if (rc == 0 && !known)
-				rc = err_set(err, ERR_INVALID, "there is no parameter %.40s", name);
-			if (rc < 0)
-				return rc;
-			t->on = true;
-		}
-		p += len + (p[len] == '&');
-	}
-	return 0;
-}
-
 static char *text_or(const char *text, const char *fallback)
 {
 	return xstrdup(text[0] != '\0' ? text : fallback);
@@ -63,6 +40,7 @@ static int fill_server(const char *text, const struct amqp_tuning *t, struct amq
 {
 	_cleanup_url_ struct url u = {0};
 	const struct scheme *scheme;
+	bool any = false, reqs = false;
 	int rc = url_parse(text, &u, err);
 
 	if (rc < 0)
@@ -82,7 +60,8 @@ static int fill_server(const char *text, const struct amqp_tuning *t, struct amq
 		return err_set(err, ERR_TOOBIG, "a virtual host has at most 255 bytes");
 	tls_options_copy(&t->tls, &s->tls);
 	s->tls.on |= scheme->tls;
-	rc = take_tls(&u, &s->tls, err);
+	rc = tls_options_query(&u, &s->tls, &any, &reqs, err);
+	s->tls.on |= any;
 	return rc == 0 && s->tls.on ? tls_options_check(&s->tls, err) : rc;
 }
 

@@ -72,31 +72,6 @@ bool redis_is_url(const char *url)
 
 /* ---- TLS ---- */
 
-/* The ssl_* parameters of a query over what the tuning says. */
-static int take_tls(const struct url *u, struct tls_options *t, bool *ret_reqs, bool *ret_any,
-		    struct err *err)
-{
-	for (const char *p = u->query; *p != '\0';) {
-		size_t len = strcspn(p, "&"), name_len = strcspn(p, "=&");
-
-		if (strncmp(p, "ssl_", 4) == 0) {
-			_cleanup_free_ char *name = xstrndup(p, name_len);
-			_cleanup_free_ char *value = url_query_get(u, name);
-			bool known = false;
-			int rc = tls_option_set(t, name + 4, value ? value : "", &known, err);
-
-			if (rc == 0 && !known)
-				rc = err_set(err, ERR_INVALID, "there is no parameter %.40s", name);
-			if (rc < 0)
-				return rc;
-			*ret_any = true;
-			*ret_reqs |= strcmp(name, "ssl_cert_reqs") == 0;
-		}
-		p += len + (p[len] == '&');
-	}
-	return 0;
-}
-
 /*
  * A broker's rediss:// that says nothing of certificates verifies none, as kombu does; a backend's
  * must say what it wants, as Celery demands.
@@ -108,7 +83,7 @@ static int make_tls(const struct url *u, enum family family, const struct redis_
 	int rc;
 
 	tls_options_copy(&tuning->tls, t);
-	rc = take_tls(u, t, &reqs, &any, err);
+	rc = tls_options_query(u, t, &any, &reqs, err);
 	if (rc < 0)
 		return rc;
 	if (tuning->is_backend && family == FAMILY_TLS && !reqs)

@@ -179,6 +179,30 @@ static int make_context(const struct tls_options *t, SSL_CTX **ret, struct err *
 	return 0;
 }
 
+int tls_options_query(const struct url *u, struct tls_options *t, bool *ret_any, bool *ret_reqs,
+		      struct err *err)
+{
+	for (const char *p = u->query; *p != '\0';) {
+		size_t len = strcspn(p, "&"), name_len = strcspn(p, "=&");
+
+		if (strncmp(p, "ssl_", 4) == 0) {
+			_cleanup_free_ char *name = xstrndup(p, name_len);
+			_cleanup_free_ char *value = url_query_get(u, name);
+			bool known = false;
+			int rc = tls_option_set(t, name + 4, value ? value : "", &known, err);
+
+			if (rc == 0 && !known)
+				rc = err_set(err, ERR_INVALID, "there is no parameter %.40s", name);
+			if (rc < 0)
+				return rc;
+			*ret_any = true;
+			*ret_reqs |= strcmp(name, "ssl_cert_reqs") == 0;
+		}
+		p += len + (p[len] == '&');
+	}
+	return 0;
+}
+
 int tls_options_check(const struct tls_options *t, struct err *err)
 {
 	SSL_CTX *c;
