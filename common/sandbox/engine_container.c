@@ -313,6 +313,21 @@ static const char *or_null(const char *label)
 	return *label ? label : NULL;
 }
 
+void engine_tell_removed(const struct engine *e, const char *id, const char *why,
+			 const struct engine_container *c, usec_t began, int rc,
+			 const struct err *err)
+{
+	engine_tell(e,
+		    &(struct engine_event){.action = "remove",
+					   .id = id,
+					   .why = why,
+					   .role = or_null(c->role),
+					   .conversation = or_null(c->conversation),
+					   .project = or_null(c->project),
+					   .task = or_null(c->task)},
+		    began, rc, err);
+}
+
 int engine_direct_reap(struct engine *e, const char *id, const char *why, bool *ret_done,
 		       struct err *err)
 {
@@ -326,15 +341,7 @@ int engine_direct_reap(struct engine *e, const char *id, const char *why, bool *
 	else if (rc == -ERR_NOTFOUND)
 		rc = 0;
 	if (rc < 0 || done)
-		engine_tell(e,
-			    &(struct engine_event){.action = "remove",
-						   .id = id,
-						   .why = why,
-						   .role = or_null(c.role),
-						   .conversation = or_null(c.conversation),
-						   .project = or_null(c.project),
-						   .task = or_null(c.task)},
-			    began, rc, err);
+		engine_tell_removed(e, id, why, &c, began, rc, err);
 	if (rc == 0)
 		*ret_done = done;
 	return rc;

@@ -124,6 +124,12 @@ void engine_pull_query(const char *image, struct buf *out);
 void engine_tell(const struct engine *e, struct engine_event *event, usec_t began, int rc,
 		 const struct err *err);
 
+/* That a container was removed, or could not be; `c` is what is known of it, zeroes where nothing
+ * is. */
+void engine_tell_removed(const struct engine *e, const char *id, const char *why,
+			 const struct engine_container *c, usec_t began, int rc,
+			 const struct err *err);
+
 /* Between two tries of something. */
 void engine_pause(struct engine *e, usec_t how_long);
 

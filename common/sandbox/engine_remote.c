@@ -399,11 +399,6 @@ static int remote_kill(struct engine *e, const char *id, struct err *err)
 		   err);
 }
 
-static const char *or_null(const char *label)
-{
-	return *label ? label : NULL;
-}
-
 static int remote_reap(struct engine *e, const char *id, const char *why, bool *ret_done,
 		       struct err *err)
 {
@@ -418,15 +413,7 @@ static int remote_reap(struct engine *e, const char *id, const char *why, bool *
 	if (done && waist_container_read(json_member(answer, "container"), &c, &ignored) < 0)
 		c = (struct engine_container){0};
 	if (rc < 0 || done)
-		engine_tell(e,
-			    &(struct engine_event){.action = "remove",
-						   .id = id,
-						   .why = why,
-						   .role = or_null(c.role),
-						   .conversation = or_null(c.conversation),
-						   .project = or_null(c.project),
-						   .task = or_null(c.task)},
-			    began, rc, err);
+		engine_tell_removed(e, id, why, &c, began, rc, err);
 	if (rc == 0)
 		*ret_done = done;
 	return rc;
