@@ -212,9 +212,19 @@ START_TEST(test_killing_the_agent)
 }
 END_TEST
 
-static void *cancel_soon(void *cancel)
+#define CANCELLED_TASK "f3c0f6f2-55f2-4d9f-8d4e-6f1b0f1f5a10"
+
+/* As soon as the run has said something. */
+static void *cancel_begun(void *cancel)
 {
-	usleep(300000);
+	bool begun = false;
+
+	while (!begun) {
+		_cleanup_free_ char *said =
+			redis_server_tell(f.server, "EXISTS celeriac:stream:" CANCELLED_TASK);
+		begun = strcmp(said, ":1") == 0;
+		usleep(10000);
+	}
 	atomic_store((atomic_bool *)cancel, true);
 	return NULL;
 }
@@ -223,7 +233,8 @@ START_TEST(test_cancel)
 {
 	atomic_bool cancel = false;
 	const char *code = "import time; print('begun', flush=True); time.sleep(100)";
-	struct sandbox_run r = {.conversation = "c",
+	struct sandbox_run r = {.task_id = CANCELLED_TASK,
+				.conversation = "c",
 				.language = "python",
 				.code = {code, strlen(code)},
 				.timeout = LONG,
@@ -233,7 +244,7 @@ START_TEST(test_cancel)
 
 	run("pass", LONG);
 	sandbox_outcome_done(&o);
-	ck_assert_int_eq(thread_start(&thread, "cancel", cancel_soon, &cancel, &err), 0);
+	ck_assert_int_eq(thread_start(&thread, "cancel", cancel_begun, &cancel, &err), 0);
 	began = clock_mono();
 	ck_assert_msg(sandbox_execute(f.one.sandbox, &r, &o, &err) == 0, "%s", err.msg);
 	ck_assert_int_lt(clock_mono() - began, LONG / 2);
