@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from sandboxes import containers
 from services import wait_until
 from worker import EngineRole, run_program
 
@@ -290,15 +291,18 @@ def test_a_worker_behind_it(caged_off, calls):
     assert {"create", "start", "attach"} <= tools and all(line["decision"] == "allow" for line in role.audit())
     # the role ends and comes back: the conversation goes on
     role.kill()
-    wait_until(lambda: not worker.readiness().get("engine", "").startswith("ok"), 60, lambda: worker.http("/readyz"))
+    wait_until(lambda: worker.readiness().get("engine") == "away", 60, lambda: worker.http("/readyz"))
     role.start()
     worker.wait_ready()
     assert calls.run("print(2)", "c-1")["stdout"] == "2\n"
     assert worker.term() == 0
 
 
-def test_a_worker_whose_role_is_not_there(make_worker, postgres, directory):
+def test_a_worker_whose_role_is_not_there(make_worker, postgres, directory, calls, instance):
     """It says so, and goes nowhere else, though Docker is at its usual place."""
     worker = make_worker(start=False, DATABASE_URL=postgres.url("worker"), CELERIAC_ENGINE=f"unix:{directory}/none.sock").spawn()
     worker.wait_log("role unix:.*none.sock")
-    assert worker.http("/readyz")[0] != 200
+    wait_until(lambda: worker.readiness().get("engine") == "away", 60, lambda: worker.http("/readyz"))
+    waits = calls.send("print(1)")
+    worker.wait_log("role unix:.*none.sock")
+    assert worker.http("/readyz")[0] == 503 and not waits.ready() and containers(instance) == []

@@ -79,6 +79,7 @@ def test_away(shared, broker, make_worker, app):
     wait_until(lambda: worker.readiness().get("state") == "away", 30, "/readyz does not say so")
     late = app.send_task("celeriac.add", args=(1, 2))
     wait_until(lambda: worker.http("/readyz")[0] == 503, 30, "it would claim")
+    assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0), "it was claimed"
     shared.start()
     assert late.get(timeout=30) == 3
     worker.wait_ready()

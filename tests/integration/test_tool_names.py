@@ -159,7 +159,7 @@ def test_the_worker_dies_in_the_middle(make_full_worker, app, postgres, plugin_d
     assert result.get(timeout=90)["result"] == "slept"
     assert postgres.sql("SELECT kind, tool, attempt, status FROM celeriac.tool_results WHERE task_id = %s", result.id) == [
         ("plugin", "tools.run_plugin", 1, "ok")]
-    *executed, called = audit(postgres, result.id, 2)
+    *executed, called = wait_until(lambda: (rows := audit(postgres, result.id, 2))[-1][1] == "plugin" and rows, 30)
     # of the first worker, if its row was written before it died, and of the one that follows the run: the same execution
     assert 1 <= len(executed) <= 2 and len(set(executed)) == 1 and executed[0][:3] == ("allow", "exec", "tools.run_plugin"), executed
     assert called == ("allow", "plugin", "tools.run_plugin", "sleeper")

@@ -154,7 +154,9 @@ START_TEST(test_strangers)
 {
 	_cleanup_free_ char *a = keep("moved"), *zero = xasprintf("%s/00", g_dir),
 			    *elsewhere = xasprintf("%s/00/11", g_dir),
-			    *linked = xasprintf("%s/ff", g_dir), *target = NULL, *moved = NULL;
+			    *linked = xasprintf("%s/ff", g_dir), *target = NULL, *moved = NULL,
+			    *theirs = NULL;
+	const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
 	char outside[] = "/tmp/celeriac-outside-XXXXXX", digest[SHA256_HEX_SIZE];
 	int64_t bytes;
 
@@ -167,9 +169,16 @@ START_TEST(test_strangers)
 	target = xasprintf("%s/00", outside);
 	ck_assert_int_eq(mkdir(target, 0755), 0);
 	ck_assert_int_eq(symlink(outside, linked), 0);
+	theirs = xasprintf("%s/ff00%060d", target, 0);
+	int fd = open(theirs, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(utimensat(AT_FDCWD, theirs, old, 0), 0);
 	ck_assert_int_eq(prune(&bytes), 0);
 	ck_assert_uint_eq(g_asked, 0);
 	ck_assert_int_eq(access(moved, F_OK), 0);
+	ck_assert_int_eq(access(theirs, F_OK), 0);
+	unlink(theirs);
 	rmdir(target);
 	rmdir(outside);
 }
