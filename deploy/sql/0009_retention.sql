@@ -1,11 +1,13 @@
--- Rows that are old enough may go: celeriac.retention asks for it, batch by batch. The worker itself may delete none of them:
--- however it asks, tool calls and files stay for a day, and the audit for a week.
+-- Rows that are old enough may go: celeriac.retention asks for it, batch by batch. The worker has no right to delete tool calls or
+-- the audit: however it asks, calls and files that are a day old at most stay here, and the audit of a week.
 
 CREATE FUNCTION celeriac.prune(what text, older_than interval, most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     gone bigint;
-    until timestamptz := now() - greatest(older_than, CASE what WHEN 'activity_events' THEN interval '7 days' ELSE interval '1 day' END);
+    -- Times are compared, not intervals: to those a month has 30 days, to a time it has what the calendar says.
+    until timestamptz := least(now() - older_than,
+        now() - CASE what WHEN 'activity_events' THEN interval '7 days' ELSE interval '1 day' END);
     limited integer := least(greatest(most, 0), 10000);
 BEGIN
     -- Of several who do this at once each takes other rows.
