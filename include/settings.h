@@ -122,6 +122,7 @@ struct settings {
 	int64_t engine_memory; /* bytes of one container */
 	double engine_cpus;
 	int64_t engine_pids;
+	int64_t engine_containers; /* at a time */
 	bool docker_plain_tcp;
 	bool docker_tls_verify;
 	const char *docker_cert_path;

@@ -184,6 +184,10 @@ bool engine_is_own_name(const char *name); /* "celeriac-…" with a part that no
 bool engine_is_ours(const char *instance, const char *name, const json_t *labels);
 
 #define ENGINE_DEFAULT_UID 10001u
+/* What a specification means that says 0. */
+#define ENGINE_DEFAULT_MEMORY (256LL << 20)
+#define ENGINE_DEFAULT_CPUS   1.0
+#define ENGINE_DEFAULT_PIDS   64
 
 /* Absolute, without empty, "." or ".." parts, and nothing that a mount option could hide in. */
 bool engine_is_path(const char *path);

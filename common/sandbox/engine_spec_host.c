@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_MEMORY	  (256LL << 20)
-#define DEFAULT_PIDS	  64
 #define DEFAULT_NOFILE	  1024
 #define DEFAULT_FILE_SIZE (1LL << 30)
 #define DEFAULT_SHM_SIZE  (1LL << 20)
@@ -78,10 +76,10 @@ static int set_limits(json_t *host, const struct engine_spec *spec, unsigned tra
 	int64_t memory, pids, nofile, file_size, shm;
 	double cpus = spec->cpus == 0 ? 1 : spec->cpus;
 
-	if ((memory = number(spec->memory, DEFAULT_MEMORY, MIN_MEMORY, MAX_BYTES, "memory", err)) <
-	    0)
+	if ((memory = number(spec->memory, ENGINE_DEFAULT_MEMORY, MIN_MEMORY, MAX_BYTES, "memory",
+			     err)) < 0)
 		return (int)memory;
-	if ((pids = number(spec->pids, DEFAULT_PIDS, 1, MAX_PIDS, "pids", err)) < 0)
+	if ((pids = number(spec->pids, ENGINE_DEFAULT_PIDS, 1, MAX_PIDS, "pids", err)) < 0)
 		return (int)pids;
 	if ((nofile = number(spec->nofile, DEFAULT_NOFILE, 16, MAX_NOFILE, "nofile", err)) < 0)
 		return (int)nofile;

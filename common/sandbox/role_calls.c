@@ -167,12 +167,29 @@ static int on_network(struct served *s, struct err *err)
 	return rc < 0 ? rc : engine_network_need(s->r->engine, s->q.name, err);
 }
 
+/* Several that are made at once may be some too many: it is the engine that is to be spared. */
+static int check_room(struct served *s, struct err *err)
+{
+	_cleanup_free_ struct engine_container *all = NULL;
+	size_t n = 0;
+	int rc = engine_list(s->r->engine, &all, &n, err);
+
+	if (rc == 0 && (int64_t)n >= s->r->settings->engine_containers)
+		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_CONTAINERS: there are %zu already",
+			       n);
+	return rc;
+}
+
 static int on_create(struct served *s, struct err *err)
 {
 	_cleanup_(waist_spec_done) struct waist_spec spec = {0};
 	_cleanup_free_ char *warnings = NULL;
 	int rc = waist_spec_read(s->q.spec, &spec, err);
 
+	/* it is part of the audit's line */
+	if (rc == 0 && spec.spec.image && strlen(spec.spec.image) >= sizeof(s->image))
+		rc = err_set(err, ERR_INVALID, "spec: an image's name of more than %zu bytes",
+			     sizeof(s->image) - 1);
 	if (rc == 0)
 		snprintf(s->image, sizeof(s->image), "%s", spec.spec.image ?: "");
 	if (rc == 0)
@@ -181,6 +198,8 @@ static int on_create(struct served *s, struct err *err)
 	    !engine_package_exists(s->r->engine, spec.spec.package_volume))
 		rc = err_set(err, ERR_DENIED, "no package volume of ours: '%.80s'",
 			     spec.spec.package_volume);
+	if (rc == 0)
+		rc = check_room(s, err);
 	if (rc == 0)
 		rc = engine_create(s->r->engine, &spec.spec, s->made, &warnings, err);
 	if (rc < 0)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine_internal.h"
+
 static bool is_listed(const struct str_list *list, const char *text)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -53,7 +55,9 @@ static int check_runtime(const struct settings *s, const char *runtime, struct e
 
 int role_check_spec(const struct settings *s, const struct engine_spec *spec, struct err *err)
 {
-	int64_t memory = spec->memory;
+	int64_t memory = spec->memory ? spec->memory : ENGINE_DEFAULT_MEMORY;
+	int64_t pids = spec->pids ? spec->pids : ENGINE_DEFAULT_PIDS;
+	double cpus = spec->cpus > 0 ? spec->cpus : ENGINE_DEFAULT_CPUS;
 	int rc = role_check_image(s, spec->image, err);
 
 	if (rc == 0)
@@ -67,12 +71,11 @@ int role_check_spec(const struct settings *s, const struct engine_spec *spec, st
 	if (memory > s->engine_memory)
 		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_MEMORY: %lld bytes are too many",
 			       (long long)memory);
-	if (spec->cpus > s->engine_cpus)
-		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_CPUS: %g are too many",
-			       spec->cpus);
-	if (spec->pids > s->engine_pids)
+	if (cpus > s->engine_cpus)
+		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_CPUS: %g are too many", cpus);
+	if (pids > s->engine_pids)
 		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_PIDS: %lld are too many",
-			       (long long)spec->pids);
+			       (long long)pids);
 	return 0;
 }
 

@@ -142,7 +142,18 @@ def test_what_its_settings_do_not_grant(role, peer, members, said):
     assert role.audit()[-1]["decision"] == "deny" and said in role.audit()[-1]["reason"]
 
 
+def test_containers_have_an_end(make_role):
+    role = make_role(CELERIAC_ENGINE_CONTAINERS="2")
+    with contextlib.closing(Peer(role)) as peer:
+        made = [create(peer)["text"] for _ in range(2)]
+        answer = create(peer)
+        assert answer["error"] == "denied" and "CELERIAC_ENGINE_CONTAINERS: there are 2" in answer["message"], answer
+        assert peer.ask("reap", id=made[0], why="test")["flag"] is True
+        assert create(peer)["text"]
+
+
 @pytest.mark.parametrize("members, said", [
+    ({"image": "celeriac-sandbox:" + "x" * 600}, "an image's name of more than"),
     ({"memory": -1}, "memory"), ({"pids": -1}, "pids"), ({"network": "../x"}, ""), ({"agent_volume": "postgres-data"}, "agent_volume"),
     ({"package_volume": "postgres-data"}, ""), ({"name": "postgres"}, "not a name of ours"),
     ({"labels": [{"name": "instance", "value": "other"}]}, "labels"), ({"labels": [{"name": "role"}]}, "labels"),

@@ -85,6 +85,24 @@ START_TEST(test_spec)
 	bad[6].pids++;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		ck_assert_int_eq(role_check_spec(&s, &bad[i], &err), -ERR_DENIED);
+	/* what says nothing gets what an engine's container has by default */
+	s.engine_memory = 128 << 20;
+	ck_assert_int_eq(
+		role_check_spec(&s, &(struct engine_spec){.image = "img:1", .runtime = "runsc"},
+				&err),
+		-ERR_DENIED);
+	s.engine_memory = 1 << 30;
+	s.engine_pids = 32;
+	ck_assert_int_eq(
+		role_check_spec(&s, &(struct engine_spec){.image = "img:1", .runtime = "runsc"},
+				&err),
+		-ERR_DENIED);
+	s.engine_pids = 64;
+	s.engine_cpus = 0.5;
+	ck_assert_int_eq(
+		role_check_spec(&s, &(struct engine_spec){.image = "img:1", .runtime = "runsc"},
+				&err),
+		-ERR_DENIED);
 	ck_assert(role_serves(&s, geteuid()));
 	ck_assert(role_serves(&s, 70001));
 	ck_assert(!role_serves(&s, 70002));
