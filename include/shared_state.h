@@ -22,7 +22,8 @@ int shared_state_place(const struct settings *s, struct redis_address *ret,
 		       struct err *err) must_check;
 /* The same as a check: silent when all is well. [init] */
 int shared_state_check(const struct settings *s, struct err *err) must_check;
-/* Takes `link`, the broker's, which it borrows, where that is the same Redis; else starts one of
+/* Takes `link`, the broker's, which it borrows, where that is the same Redis with the same
+ * prefix of keys; else starts one of
  * its own. `broker` and `link` NULL: messages are not in Redis. Needs no server yet. [init] */
 int shared_state_open(const struct settings *s, const struct redis_address *broker,
 		      struct redis_link *link, struct shared_state **ret,
@@ -35,7 +36,7 @@ void shared_state_close(struct shared_state *s, usec_t deadline);
 const struct redis_address *shared_state_address(const struct shared_state *s);
 struct redis_link *shared_state_link(const struct shared_state *s);
 bool shared_state_ready(const struct shared_state *s);
-/* It is another Redis than the broker's. */
+/* It is another Redis than the broker's, or has keys of another prefix there. */
 bool shared_state_apart(const struct shared_state *s);
 
 #endif

@@ -4,6 +4,7 @@
 #include "shared_state.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "bounds.h"
 #include "log.h"
@@ -107,7 +108,8 @@ int shared_state_open(const struct settings *s, const struct redis_address *brok
 	struct shared_state *state = xcalloc(1, sizeof(*state));
 	int rc = shared_state_place(s, &state->address, err);
 
-	if (rc == 0 && broker != NULL && redis_address_equal(&state->address, broker)) {
+	if (rc == 0 && broker != NULL && redis_address_equal(&state->address, broker) &&
+	    strcmp(state->address.key_prefix, broker->key_prefix) == 0) {
 		redis_address_done(&state->address);
 		redis_address_copy(broker, &state->address);
 		state->link = link;

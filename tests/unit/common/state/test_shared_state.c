@@ -119,6 +119,13 @@ START_TEST(test_links)
 	ck_assert_ptr_eq(shared_state_link(same), link);
 	ck_assert(!shared_state_apart(same));
 	shared_state_close(same, 0);
+	/* the same server, and keys of another prefix: --check and beat look for them there */
+	s.state_transport_options = "{\"global_keyprefix\": \"mine:\"}";
+	ck_assert_int_eq(shared_state_open(&s, &broker, link, &apart, &err), 0);
+	ck_assert(shared_state_apart(apart));
+	ck_assert_str_eq(shared_state_address(apart)->key_prefix, "mine:");
+	shared_state_close(apart, clock_deadline(USEC_PER_SEC));
+	s.state_transport_options = "";
 	s.state_url = other;
 	ck_assert_int_eq(shared_state_open(&s, &broker, link, &apart, &err), 0);
 	ck_assert_ptr_ne(shared_state_link(apart), link);
