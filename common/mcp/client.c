@@ -264,7 +264,7 @@ void mcp_listen(struct mcp_client *c)
 						  "notifications", "toolsListChanged", 1);
 	if (send_message(c, rpc_request(c->listen_id, MCP_SUBSCRIBE, params), &m,
 			 clock_deadline(USEC_PER_SEC), &ignored) < 0)
-		c->listen_id = 0;
+		c->transport->deaf = true; /* and so is asked for again */
 }
 
 /* A stream that has ended is asked for again, and what was said meanwhile is not known. */
