@@ -279,9 +279,12 @@ int mcp_target_tools(struct task_ctx *ctx, const struct mcp_target *t, struct mc
 	const struct mcp_server *s = &t->server;
 	int rc = -ERR_NOTFOUND;
 
-	if (*at_least == MCP_TOOLS_KNOWN &&
-	    (*ret = mcp_sessions_catalogue(task_ctx_mcp(ctx), s)) != NULL)
+	if (*at_least == MCP_TOOLS_KNOWN)
+		tools = mcp_sessions_catalogue(task_ctx_mcp(ctx), s);
+	if (tools != NULL) {
+		*ret = TAKE(tools);
 		return 0;
+	}
 	if (*at_least <= MCP_TOOLS_STORED) {
 		*at_least = MCP_TOOLS_STORED;
 		do
