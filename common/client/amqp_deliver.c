@@ -186,6 +186,9 @@ int amqp_deliver_method(struct amqp_client *c, const amqp_basic_deliver_t *m, st
 	if (m->delivery_tag != c->tags.first + c->tags.count)
 		return err_set(err, ERR_PROTOCOL, "delivery %" PRIu64 " is not the next",
 			       m->delivery_tag);
+	if (c->tags.count >= BOUND_AMQP_WINDOW)
+		return err_set(err, ERR_TOOBIG, "%u deliveries since one that is unsettled",
+			       BOUND_AMQP_WINDOW);
 	push_tag(&c->tags, consumer && consumer->no_ack ? TAG_SETTLED : TAG_HELD);
 	*in = (struct incoming){.state = INCOMING_HEADER, .tag = m->delivery_tag};
 	if (!consumer) /* it was cancelled by the server, or never ours */
