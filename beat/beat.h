@@ -7,8 +7,9 @@
  * to the same Redis, a run is made by one script that checks the lease, compares that field, pushes
  * the message and moves the field on, so however many beats there are, whoever believes to lead,
  * and however often a beat must try, a slot is sent once. Elsewhere these are three steps
- * (publish_apart.c), and only a beat that dies between them makes a second message, of the same id.
- * What is Redis' own is in lease.c, publish*.c and connect.c alone.
+ * (publish_apart.c), and only a beat that dies between them, or whose publishing has no answer,
+ * makes a second message, of the same id. What is Redis' own is in lease.c, publish*.c and
+ * connect.c alone.
  */
 #ifndef CELERIAC_BEAT_H
 #define CELERIAC_BEAT_H
@@ -47,7 +48,8 @@ struct entry {
 	usec_t due;	    /* monotonic: likewise */
 	char id[UUID_SIZE]; /* the message being tried, "" when none was */
 	bool tried;	    /* by us, and no answer came */
-	bool failing;	    /* its message cannot be sent, and that was said */
+	bool published; /* by us, to another server than that of the states, and not marked yet */
+	bool failing;	/* its message cannot be sent, and that was said */
 };
 void entry_done(struct entry *e);
 /* The state of an entry that Redis does not know: run just now, unless it says more. Given. */

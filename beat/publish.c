@@ -273,7 +273,7 @@ static enum send_verdict moved_on(struct entry *e, bool now, struct slice state)
 	if (ours && !now && e->schedule.kind == SCHEDULE_INTERVAL)
 		e->due = clock_mono() + e->schedule.period;
 	e->id[0] = '\0';
-	e->tried = false;
+	e->tried = e->published = false;
 	return ours ? SEND_DONE : SEND_ELSEWHERE;
 }
 

@@ -1,7 +1,7 @@
 /*
  * Runs whose messages go to another server than the one that knows the schedule: looked at,
- * published, marked. Whoever dies in between leaves a slot that the next leader sends again, as the
- * same message: its id is that of the slot.
+ * published, marked. Whoever dies in between, or has no answer to what it published, leaves a slot
+ * that is sent again, as the same message: its id is that of the slot.
  */
 #include <string.h>
 
@@ -38,10 +38,14 @@ static int look(struct publisher *p, const struct batch *b, size_t from, struct 
 /* 1: it was sent, 0: it has a verdict, or an error that concerns all of them. */
 static int publish_one(struct publisher *p, struct parcel *parcel, struct err *err)
 {
-	const struct entry *e = parcel->sending->entry;
-	int rc = broker_publish(p->broker, e->queue, e->priority, parcel->message.data,
-				parcel->message.len, clock_deadline(PATIENCE), err);
+	struct entry *e = parcel->sending->entry;
+	int rc = 0;
 
+	if (!e->published)
+		rc = broker_publish(p->broker, e->queue, e->priority, parcel->message.data,
+				    parcel->message.len, clock_deadline(PATIENCE), err);
+
+	e->published |= rc == 0;
 	if (rc == 0)
 		return 1;
 	if (err_is_transient(err))

@@ -488,6 +488,32 @@ START_TEST(test_same_as_python)
 }
 END_TEST
 
+/* Published, and the state cannot be moved on: it is not published again. */
+START_TEST(test_not_marked)
+{
+	struct publisher p;
+	struct entry e = new_entry();
+	struct err err = {0};
+	char sha[sizeof(p.mark.sha)];
+
+	open_publisher(&p);
+	must(publisher_load(&p, &e, 1, &err), &err);
+	lead(&p);
+	memcpy(sha, p.mark.sha, sizeof(sha));
+	memset(p.mark.sha, '0', sizeof(sha) - 1);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_lt(try_one(&p, &e, &err), 0);
+		ask("LLEN celery", ":1");
+	}
+	memcpy(p.mark.sha, sha, sizeof(sha));
+	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
+	ask("LLEN celery", ":1");
+	ck_assert(!e.published);
+	entry_done(&e);
+	publisher_close(&p, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("publish");
@@ -508,6 +534,7 @@ int main(void)
 	tcase_add_checked_fixture(apart, setup_apart, teardown);
 	for (size_t i = 0; i < ARRAY_LEN(everywhere); i++)
 		tcase_add_test(apart, everywhere[i]);
+	tcase_add_test(apart, test_not_marked);
 	suite_add_tcase(s, apart);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
