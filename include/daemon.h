@@ -50,7 +50,7 @@ void daemon_remember(int argc, char **argv);
 /* Does not return unless it fails. No thread may be at work on anything that matters. [main] */
 int daemon_restart(struct err *err) must_check;
 /* Where execve will find the path of this program at a restart: the same address in every life of
- * the process, in memory that cannot be written to. NULL where it could not be had. */
+ * the process, in memory that is sealed from Linux 6.10 on. NULL where it could not be had. */
 const char *daemon_program(void);
 /* This process has been this program before. */
 bool daemon_restarted(void);

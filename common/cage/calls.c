@@ -14,6 +14,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -85,7 +86,6 @@ static const char *const allowed[] = {
 	"utimensat",
 	"copy_file_range",
 	"sendfile",
-	"ioctl",
 	/* memory */
 	"munmap",
 	"mremap",
@@ -287,7 +287,8 @@ static const struct condition conditions[] = {
 	/* a thread, never a process (the C library takes this road where clone3 is not there) */
 	{"clone", BITS(0, CLONE_THREAD | CLONE_VM | CLONE_NEWUSER, CLONE_THREAD | CLONE_VM),
 	 ANY(1)},
-	/* nothing that is written to can be run */
+	/* no memory is writable and executable; a file that was written can still be mapped, as
+	 * far as it is not on a file system without exec */
 	{"mmap", BITS(2, PROT_WRITE | PROT_EXEC, 0), ANY(3)},
 	{"mmap", BITS(2, PROT_WRITE | PROT_EXEC, PROT_WRITE), ANY(3)},
 	{"mmap", BITS(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), ANY(3)},
@@ -300,6 +301,20 @@ static const struct condition conditions[] = {
 	{"socket", IS(0, AF_INET6), BITS(1, 0xf, SOCK_STREAM)},
 	{"socket", IS(0, AF_INET6), BITS(1, 0xf, SOCK_DGRAM)},
 	{"socket", IS(0, AF_NETLINK), IS(2, NETLINK_ROUTE)},
+	/* what is asked of a connection, a terminal or an interface; never to type into a terminal
+	 * that somebody else reads from (TIOCSTI, TIOCLINUX) */
+	{"ioctl", IS(1, FIONBIO), ANY(2)},
+	{"ioctl", IS(1, FIONREAD), ANY(2)},
+	{"ioctl", IS(1, FIOCLEX), ANY(2)},
+	{"ioctl", IS(1, FIONCLEX), ANY(2)},
+	{"ioctl", IS(1, TIOCOUTQ), ANY(2)},
+	{"ioctl", IS(1, TIOCGWINSZ), ANY(2)},
+	{"ioctl", IS(1, TCGETS), ANY(2)},
+	{"ioctl", IS(1, SIOCGIFCONF), ANY(2)},
+	{"ioctl", IS(1, SIOCGIFINDEX), ANY(2)},
+	{"ioctl", IS(1, SIOCGIFNAME), ANY(2)},
+	{"ioctl", IS(1, SIOCGIFFLAGS), ANY(2)},
+	{"ioctl", IS(1, SIOCGIFADDR), ANY(2)},
 	{"prlimit64", IS(0, 0), ANY(1)},
 	{"prctl", IS(0, PR_SET_NAME), ANY(1)},
 	{"prctl", IS(0, PR_GET_NAME), ANY(1)},
@@ -327,7 +342,8 @@ static int add(scmp_filter_ctx filter, uint32_t action, const char *name, unsign
 }
 
 /* What depends on this very process: signals to itself alone, and its own program alone, which a
- * filter knows by the address its path is at (daemon.h: that memory cannot be changed). */
+ * filter knows by the address its path is at (daemon.h: that memory cannot be changed where the
+ * kernel has mseal, from 6.10 on). */
 static int add_own(scmp_filter_ctx filter, const struct cage_plan *plan, struct err *err)
 {
 	const struct scmp_arg_cmp self = IS(0, getpid()), path = IS(0, (uintptr_t)plan->program);

@@ -29,7 +29,8 @@ static struct {
 	bool restarted, pinned;
 } g_self = {.path = "", .directory = -1};
 
-/* Memory that nobody writes to again, nor (Linux 6.10) puts other memory in the place of. */
+/* Memory that we do not write to again. That nobody does, nor puts other memory in its place, holds
+ * from Linux 6.10 on. */
 static void pin(const char *path)
 {
 	char *page = mmap(PINNED, PATH_MAX, PROT_READ | PROT_WRITE,

@@ -13,7 +13,7 @@ FORBIDDEN = {
     "fork": "ENOSYS", "clone": "ENOSYS", "execve": "ENOSYS", "ptrace": "EPERM", "shadow": "EACCES", "read": "EACCES",
     "write": "EACCES", "environ": "EACCES", "memory": "EACCES", "packet": "ENOSYS", "raw": "ENOSYS", "audit": "ENOSYS",
     "bind": "EACCES", "code": "ENOSYS", "later code": "ENOSYS", "signal": "ENOSYS", "namespace": "EPERM", "mount": "EPERM",
-    "keys": "EPERM",
+    "keys": "EPERM", "typing": "ENOSYS",
 }
 NEEDED = ["hosts", "tcp"]
 # what root can without a cage, and does no harm to the machine

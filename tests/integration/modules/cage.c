@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -162,6 +163,11 @@ static int try_mount(void)
 	return mount("none", "/mnt", "tmpfs", 0, NULL);
 }
 
+static int try_typing(void)
+{
+	return ioctl(STDIN_FILENO, TIOCSTI, "x");
+}
+
 static int try_keys(void)
 {
 	return (int)syscall(SYS_keyctl, 0, -3, 0) < 0 ? -1 : 0;
@@ -217,6 +223,7 @@ static const struct {
 	{"namespace", try_namespace},
 	{"mount", try_mount},
 	{"keys", try_keys},
+	{"typing", try_typing},
 	{"other program", try_other_program},
 	{"hosts", try_hosts},
 	{"tcp", try_tcp},
