@@ -4,12 +4,12 @@ run on one machine.
 
     .run/venv/bin/python tests/bench/sandbox.py [-n ROUNDS] [-o FILE.json] [print|pandas|plot…]
 
-Each round does the same work once by the task (message sent until the result is visible to a Celery client), once by exec
-(create, start, read to the end, inspect) in a container of the same image and limits, and once by an open session of
-llm-sandbox, one after the other, so that whatever else the machine does falls on all of them; every tenth round also by a
-session of llm-sandbox's pool, which is opened and closed for it. Servers and containers are private and removed afterwards.
-`inside` is the run's own time as its agent saw it; `client` is what a Celery client alone takes, for a task without work;
-`visible` is the task without a Celery client: from a message that is made already until its result is published.
+Each round does the same work once by the task, from a message that is sent until its result is published (`visible`), once more with
+all that a Celery client does for it (`task`), once by exec (create, start, read to the end, inspect) in a container of the same image
+and limits, and once by an open session of llm-sandbox, one after the other, so that whatever else the machine does falls on all of
+them; every tenth round also by a session of llm-sandbox's pool, which is opened and closed for it. Servers and containers are private
+and removed afterwards. `inside` is the run's own time as its agent saw it; `client` is what a Celery client takes for a task without
+work. Bars are of `visible`, as that of an idle system, which a Celery client alone would miss, is.
 """
 
 import json
@@ -79,6 +79,8 @@ def measure(stand, engine, llm, name, rounds):
                "visible_ms": []}
     for number in range(rounds):
         time.sleep(PAUSE)
+        figures["visible_ms"].append(stand.sent_until_visible("sandbox.execute_code", conversation_id=conversation, code=code))
+        time.sleep(PAUSE)
         took, value = timed(lambda: stand.run(code, conversation))
         figures["task_ms"].append(took)
         figures["inside_ms"].append(value["duration_ms"])
@@ -90,17 +92,16 @@ def measure(stand, engine, llm, name, rounds):
             time.sleep(PAUSE)
             figures["llm_sandbox_pool_ms"].append(llm.do("pooled", code))
         time.sleep(PAUSE)
-        figures["visible_ms"].append(stand.sent_until_visible("sandbox.execute_code", conversation_id=conversation, code=code))
-        time.sleep(PAUSE)
         figures["client_ms"].append(timed(lambda: stand.send("celeriac.echo", value=1).get(timeout=60, interval=0.001))[0])
     row = {key: summary(values) for key, values in figures.items()}
-    task = statistics.median(figures["task_ms"])
-    row["times_exec"] = round(statistics.median(figures["docker_exec_ms"]) / task, 1)
-    row["times_llm_sandbox"] = round(statistics.median(figures["llm_sandbox_ms"]) / task, 1)
-    row["times_llm_sandbox_pool"] = round(statistics.median(figures["llm_sandbox_pool_ms"]) / task, 1)
+    visible, exec_ms = (statistics.median(figures[name]) for name in ("visible_ms", "docker_exec_ms"))
+    row["times_exec"] = round(exec_ms / visible, 1)
+    row["times_llm_sandbox"] = round(statistics.median(figures["llm_sandbox_ms"]) / visible, 1)
+    row["times_llm_sandbox_pool"] = round(statistics.median(figures["llm_sandbox_pool_ms"]) / visible, 1)
+    row["times_exec_with_client"] = round(exec_ms / statistics.median(figures["task_ms"]), 1)
     if name in BARS:
         row["bar"] = BARS[name]
-        row["met"] = task <= BARS[name]["p50_ms"] and all(row[key] >= least for key, least in BARS[name].items() if key != "p50_ms")
+        row["met"] = visible <= BARS[name]["p50_ms"] and all(row[key] >= least for key, least in BARS[name].items() if key != "p50_ms")
     return row
 
 
@@ -113,9 +114,9 @@ def main():
             for name in asked.only or CODES:
                 row = rows[name] = measure(stand, engine, llm, name, asked.rounds)
                 print(f"{name:7} {row['times_exec']} times docker exec, {row['times_llm_sandbox']} times llm-sandbox, "
-                      f"{row['times_llm_sandbox_pool']} times its pool: p50 {row['task_ms']['p50']} ms (p90 {row['task_ms']['p90']}, "
-                      f"p99 {row['task_ms']['p99']}; inside {row['inside_ms']['p50']}, "
-                      f"without a Celery client {row['visible_ms']['p50']}, that alone {row['client_ms']['p50']}), "
+                      f"{row['times_llm_sandbox_pool']} times its pool: p50 {row['visible_ms']['p50']} ms (p90 {row['visible_ms']['p90']}, "
+                      f"p99 {row['visible_ms']['p99']}; inside {row['inside_ms']['p50']}), with a Celery client {row['task_ms']['p50']} "
+                      f"({row['times_exec_with_client']} times exec), which alone takes {row['client_ms']['p50']}; "
                       f"exec {row['docker_exec_ms']['p50']}, llm-sandbox {row['llm_sandbox_ms']['p50']}, "
                       f"its pool {row['llm_sandbox_pool_ms']['p50']}{told(row)}", flush=True)
             rows["llm-sandbox open"] = {"ms": round(llm.open_ms, 1)}
