@@ -45,6 +45,8 @@ struct amqp_address;
  */
 int amqp_address_parse(const char *url, const struct amqp_tuning *tuning, struct amqp_address **ret,
 		       struct err *err) must_check;
+/* NULL is none. */
+bool amqp_is_url(const char *url);
 struct amqp_address *amqp_address_ref(struct amqp_address *a);
 void amqp_address_unref(struct amqp_address *a); /* NULL is fine */
 size_t amqp_address_count(const struct amqp_address *a);

@@ -38,7 +38,8 @@ struct settings {
 	bool redis_retry_on_timeout;   /* accepted */
 	int64_t redis_max_connections; /* accepted */
 	const char *redis_client_name;
-	usec_t result_expires; /* 0 = never */
+	usec_t result_expires;	/* 0 = never */
+	bool result_persistent; /* of rpc:// on RabbitMQ */
 	const char *task_default_queue;
 	/* "" = task_default_queue */
 	const char *task_default_exchange, *task_default_routing_key;
@@ -91,6 +92,8 @@ struct settings {
 	bool worker_pool_restarts;
 	bool worker_enable_remote_control;
 	const char *control_exchange, *event_exchange;
+	bool control_queue_exclusive, control_queue_durable; /* on RabbitMQ */
+	usec_t control_queue_ttl, control_queue_expires;     /* 0 = for ever */
 	int64_t worker_revokes_max;
 	usec_t worker_revoke_expires;
 	usec_t task_time_limit, task_soft_time_limit; /* 0 = none */

@@ -287,9 +287,9 @@ static void check_settings(const struct settings *s, int *failures)
 		int (*check)(const struct settings *s, struct err *err);
 	} parts[] = {
 		{"queues", broker_check_queues}, {"results", backend_check},
-		{"autoscale", check_autoscale},	 {"secrets", check_secrets},
-		{"plugins", check_plugins},	 {"policy", check_policy},
-		{"metrics", metrics_check},
+		{"control", fanout_check},	 {"autoscale", check_autoscale},
+		{"secrets", check_secrets},	 {"plugins", check_plugins},
+		{"policy", check_policy},	 {"metrics", metrics_check},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

@@ -98,7 +98,8 @@ static void declare(struct worker *w)
 static int listen_for_requests(struct worker *w, struct err *err)
 {
 	struct panel *p = &w->panel;
-	int rc = fanout_listen(w->fanout, p->exchange, err);
+	const struct fanout_mailbox mailbox = {p->exchange, p->reply_exchange, p->queue};
+	int rc = fanout_listen(w->fanout, &mailbox, err);
 
 	if (rc < 0)
 		return rc;

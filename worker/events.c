@@ -224,8 +224,10 @@ static usec_t next_wake_locked(const struct events *e, const struct sending *s, 
 
 static void work(struct worker *w, struct sending *s)
 {
-	usec_t now = clock_mono();
+	usec_t now;
 
+	fanout_prepare(w->fanout, w->settings.event_exchange);
+	now = clock_mono();
 	beat(w, s, now);
 	if (fanout_backlog(w->fanout) > BACKLOG) {
 		s->next_batch = now + BACKLOG_RETRY;

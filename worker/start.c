@@ -34,6 +34,17 @@ static int open_backend(struct worker *w, struct err *err)
 	return backend_open(&w->settings, &links, &w->backend, err);
 }
 
+static int open_fanout(struct worker *w, struct err *err)
+{
+	const struct fanout_place place = {
+		.redis = broker_address(w->broker),
+		.write = broker_write_address(w->broker),
+	};
+	int rc = fanout_check(&w->settings, err);
+
+	return rc < 0 ? rc : fanout_open(&w->settings, &place, &w->fanout, err);
+}
+
 static int check_accept(const struct settings *s, struct err *err)
 {
 	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
@@ -108,8 +119,7 @@ static int open_parts(struct worker *w, struct err *err)
 	limits_of_registry(&w->limits, &w->registry);
 	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);
 	if ((rc = autoscaler_init(&w->autoscaler, s->worker_autoscale, err)) < 0 ||
-	    (rc = fanout_open(s, broker_address(w->broker), broker_write_address(w->broker),
-			      &w->fanout, err)) < 0)
+	    (rc = open_fanout(w, err)) < 0)
 		return rc;
 	rc = open_stored(w, err);
 	return rc < 0 ? rc : open_audit(w, err);

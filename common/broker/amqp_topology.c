@@ -9,9 +9,6 @@
 #include "json.h"
 #include "mem.h"
 
-#define MAILBOX_TTL	300000 /* milliseconds that a request waits for its worker */
-#define MAILBOX_EXPIRES 10000  /* … and the queue for its consumer */
-
 /* ---- queues of tasks ---- */
 
 static int make_queue(struct amqp_client *c, const struct amqp_task_queue *q, usec_t deadline,
@@ -33,8 +30,8 @@ static int make_queue(struct amqp_client *c, const struct amqp_task_queue *q, us
 	return amqp_client_declare_queue(c, &queue, deadline, NULL, err);
 }
 
-static int make_exchange(struct amqp_client *c, const char *name, const char *type, bool durable,
-			 usec_t deadline, struct err *err)
+int amqp_topology_exchange(struct amqp_client *c, const char *name, const char *type, bool durable,
+			   usec_t deadline, struct err *err)
 {
 	struct amqp_exchange e = {.name = name, .type = type, .passive = true};
 	int rc = amqp_client_declare_exchange(c, &e, deadline, err);
@@ -56,7 +53,7 @@ int amqp_topology_queue(struct amqp_client *c, const struct amqp_task_queue *q, 
 
 	/* The exchange first, as kombu does: a queue without its binding would miss messages. */
 	if (q->exchange[0] != '\0' &&
-	    (rc = make_exchange(c, q->exchange, q->type, q->durable, deadline, err)) < 0)
+	    (rc = amqp_topology_exchange(c, q->exchange, q->type, q->durable, deadline, err)) < 0)
 		return err_wrap(err, "exchange %.80s", q->exchange);
 	rc = make_queue(c, q, deadline, &made, err);
 	if (rc == 0 && q->exchange[0] != '\0')
@@ -68,21 +65,33 @@ int amqp_topology_queue(struct amqp_client *c, const struct amqp_task_queue *q, 
 	return 0;
 }
 
-int amqp_topology_mailbox(struct amqp_client *c, const char *exchange, const char *queue,
-			  usec_t deadline, struct err *err)
+static void set_milliseconds(json_t *arguments, const char *name, int64_t value)
 {
-	_cleanup_json_ json_t *arguments =
-		json_pack("{s:i, s:i}", "x-message-ttl", MAILBOX_TTL, "x-expires", MAILBOX_EXPIRES);
-	const struct amqp_queue q = {
-		.name = queue, .exclusive = true, .auto_delete = true, .arguments = arguments};
-	const struct amqp_binding binding = {.exchange = exchange, .routing_key = "", .to = queue};
-	int rc = make_exchange(c, exchange, "fanout", false, deadline, err);
+	if (value > 0)
+		(void)json_object_set_new(arguments, name, json_integer(value));
+}
 
+int amqp_topology_mailbox(struct amqp_client *c, const struct amqp_mailbox *m, usec_t deadline,
+			  struct amqp_queue_state *ret, struct err *err)
+{
+	_cleanup_json_ json_t *arguments = json_object();
+	const struct amqp_queue q = {.name = m->queue,
+				     .durable = m->durable,
+				     .exclusive = m->exclusive,
+				     .auto_delete = !m->durable,
+				     .arguments = arguments};
+	struct amqp_binding binding = {.exchange = m->exchange, .routing_key = ""};
+	int rc;
+
+	set_milliseconds(arguments, "x-message-ttl", m->ttl);
+	set_milliseconds(arguments, "x-expires", m->expires);
+	rc = amqp_topology_exchange(c, m->exchange, "fanout", false, deadline, err);
 	if (rc == 0)
-		rc = amqp_client_declare_queue(c, &q, deadline, NULL, err);
+		rc = amqp_client_declare_queue(c, &q, deadline, ret, err);
+	binding.to = ret->name;
 	if (rc == 0)
 		rc = amqp_client_bind(c, &binding, deadline, err);
-	return rc < 0 ? err_wrap(err, "mailbox %.80s", queue) : 0;
+	return rc < 0 ? err_wrap(err, "mailbox %.80s", m->queue) : 0;
 }
 
 /* ---- messages that are held back ---- */

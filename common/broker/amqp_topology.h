@@ -24,11 +24,23 @@ struct amqp_task_queue {
 int amqp_topology_queue(struct amqp_client *c, const struct amqp_task_queue *q, usec_t deadline,
 			bool *ret_made, struct err *err) must_check;
 
+/* An exchange that is there is taken as it is; one that is missing is made. */
+int amqp_topology_exchange(struct amqp_client *c, const char *name, const char *type, bool durable,
+			   usec_t deadline, struct err *err) must_check;
+
 /* The fanout exchange of remote control ("celery.pidbox", which Python's clients make as well) and
- * our queue of it. It is exclusive, which every server from RabbitMQ 3.10 to 4.3 accepts; after a
- * quick restart the server may keep the one before for a moment: ERR_CONFLICT, transient. */
-int amqp_topology_mailbox(struct amqp_client *c, const char *exchange, const char *queue,
-			  usec_t deadline, struct err *err) must_check;
+ * our queue of it; *ret has its name. `exclusive` is what every server from RabbitMQ 3.10 to 4.3
+ * accepts; after a quick restart the server may keep the one before for a moment: ERR_CONFLICT,
+ * which says as well that it is there with other properties. */
+struct amqp_mailbox {
+	const char *exchange;
+	const char *queue; /* "" = the server chooses a name */
+	bool exclusive, durable;
+	int64_t ttl;	 /* milliseconds that a request waits for its worker; 0 = for ever */
+	int64_t expires; /* … and the queue for its consumer; 0 = for ever */
+};
+int amqp_topology_mailbox(struct amqp_client *c, const struct amqp_mailbox *m, usec_t deadline,
+			  struct amqp_queue_state *ret, struct err *err) must_check;
 
 /* ---- messages that are held back ---- */
 #define AMQP_DELAY_EXCHANGE "celery_delayed_27" /* where they are published */

@@ -1,58 +1,39 @@
 /*
- * Fanout on Redis: PSUBSCRIBE and PUBLISH of channels "/<db>.<exchange>[/<routing key>]", and the
- * binding sets that tell kombu which queues there are. See fanout.h.
+ * The front of what sends to everybody: which kind of broker it is. See fanout.h.
  */
-#include "fanout.h"
-
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "amqp_topology.h"
+#include "fanout_driver.h"
 #include "mem.h"
-#include "redis_broker.h"
-#include "subscription.h"
 
-extern const char script_fanout_reply[];
-
-#define REPLY_TTL_MS "60000" /* whoever asks waits for seconds, and takes replies as they come */
-
-struct fanout {
-	struct redis_address address;
-	struct transport_options options;
-	char *prefix; /* of channels */
-	struct redis_link *link;
-	struct redis_link *writing; /* of events, when they go to another server; or NULL */
-	struct redis_script reply;
-	atomic_size_t backlog;
-
-	struct subscription listening; /* the control thread's */
-};
-
-int fanout_open(const struct settings *s, const struct redis_address *broker,
-		const struct redis_address *write, struct fanout **ret, struct err *err)
+int fanout_open(const struct settings *s, const struct fanout_place *place, struct fanout **ret,
+		struct err *err)
 {
+	static const struct fanout_place unsaid;
 	struct fanout *f = xcalloc(1, sizeof(*f));
-	int rc = transport_options_read(s, TRANSPORT_BROKER, &f->options, NULL, err);
+	int rc;
 
-	if (rc == 0 && broker != NULL)
-		redis_address_copy(broker, &f->address);
-	else if (rc == 0)
-		rc = redis_address_parse_tuned(s->broker_url, &f->options.connection, &f->address,
-					       err);
-	if (rc == 0) {
-		f->prefix = transport_fanout_prefix(&f->options, f->address.first->db);
-		rc = redis_link_new(&f->address, "celeriac-fanout", &f->link, err);
-	}
-	if (rc == 0 && write != NULL && !redis_address_equal(write, &f->address))
-		rc = redis_link_new(write, "celeriac-events", &f->writing, err);
+	if (place == NULL)
+		place = &unsaid;
+	f->driver = place->amqp != NULL || (place->redis == NULL && amqp_is_url(s->broker_url))
+			    ? &fanout_amqp
+			    : &fanout_redis;
+	rc = f->driver->open(f, s, place, err);
 	if (rc < 0) {
 		fanout_close(f, 0);
 		return rc;
 	}
-	redis_script_init(&f->reply, script_fanout_reply);
-	redis_link_add_script(f->link, &f->reply);
 	*ret = f;
+	return 0;
+}
+
+int fanout_check(const struct settings *s, struct err *err)
+{
+	if (s->control_queue_durable && s->control_queue_exclusive)
+		return err_set(err, ERR_INVALID,
+			       "CELERY_CONTROL_QUEUE_DURABLE and CELERY_CONTROL_QUEUE_EXCLUSIVE "
+			       "cannot both be true: an exclusive queue goes with its connection");
 	return 0;
 }
 
@@ -60,117 +41,57 @@ void fanout_close(struct fanout *f, usec_t deadline)
 {
 	if (f == NULL)
 		return;
-	if (f->writing != NULL)
-		redis_link_free(f->writing, deadline);
-	if (f->link != NULL)
-		redis_link_free(f->link, deadline);
-	subscription_close(&f->listening);
-	transport_options_done(&f->options);
-	redis_address_done(&f->address);
-	free(f->prefix);
+	f->driver->close(f, deadline);
 	free(f);
-}
-
-/* Given. */
-static char *channel_of(const struct fanout *f, const char *exchange, const char *routing_key)
-{
-	const struct transport_options *o = &f->options;
-	bool keyed = o->fanout_patterns && routing_key[0] != '\0';
-
-	return xasprintf("%s%s%s%s%s", o->global_keyprefix, f->prefix, exchange, keyed ? "/" : "",
-			 keyed ? routing_key : "");
-}
-
-static void published(void *arg, unused_arg struct redis_reply *const *replies,
-		      unused_arg size_t count, unused_arg const struct err *err)
-{
-	struct fanout *f = arg;
-
-	atomic_fetch_sub(&f->backlog, 1);
-}
-
-size_t fanout_backlog(const struct fanout *f)
-{
-	return atomic_load(&f->backlog);
-}
-
-bool fanout_up(const struct fanout *f)
-{
-	return redis_link_up(f->writing ? f->writing : f->link);
 }
 
 void fanout_publish(struct fanout *f, const char *exchange, const char *routing_key,
 		    struct slice envelope)
 {
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ char *channel = channel_of(f, exchange, routing_key);
+	f->driver->publish(f, exchange, routing_key, envelope);
+}
 
-	redis_command(&commands, "PUBLISH %s %b", channel, envelope.data, envelope.len);
-	atomic_fetch_add(&f->backlog, 1);
-	redis_link_submit(f->writing ? f->writing : f->link, &commands, 1, 0, published, f);
+size_t fanout_backlog(const struct fanout *f)
+{
+	return f->driver->backlog(f);
+}
+
+bool fanout_up(const struct fanout *f)
+{
+	return f->driver->up(f);
 }
 
 void fanout_reply(struct fanout *f, const char *exchange, const char *routing_key,
 		  struct slice envelope)
 {
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ char *queue = xasprintf("%s.%s", routing_key, exchange);
-	const struct transport_options *o = &f->options;
-
-	redis_command(&commands, "EVALSHA %s 1 %s_kombu.binding.%s %s %s %b %s %s %s", f->reply.sha,
-		      o->global_keyprefix, exchange, routing_key, queue, envelope.data,
-		      envelope.len, REPLY_TTL_MS, o->sep, o->global_keyprefix);
-	redis_link_submit(f->link, &commands, 1, 0, NULL, NULL);
-}
-
-static void change_binding(struct fanout *f, const char *command, const struct fanout_binding *b)
-{
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	const struct transport_options *o = &f->options;
-	_cleanup_free_ char *member =
-		xasprintf("%s%s%s%s%s", b->routing_key, o->sep, b->pattern, o->sep, b->queue);
-
-	redis_command(&commands, "%s %s_kombu.binding.%s %s", command, o->global_keyprefix,
-		      b->exchange, member);
-	if (b->permanent)
-		redis_command(&commands, "%s %s_kombu.binding_permanent.%s %s", command,
-			      o->global_keyprefix, b->exchange, member);
-	redis_link_submit(f->link, &commands, b->permanent ? 2 : 1, REDIS_LINK_KEEP, NULL, NULL);
+	f->driver->reply(f, exchange, routing_key, envelope);
 }
 
 void fanout_bind(struct fanout *f, const struct fanout_binding *b)
 {
-	change_binding(f, "SADD", b);
+	if (f->driver->bind != NULL)
+		f->driver->bind(f, b);
 }
 
 void fanout_unbind(struct fanout *f, const struct fanout_binding *b)
 {
-	change_binding(f, "SREM", b);
+	if (f->driver->unbind != NULL)
+		f->driver->unbind(f, b);
 }
 
-int fanout_listen(struct fanout *f, const char *exchange, struct err *err)
+void fanout_prepare(struct fanout *f, const char *exchange)
 {
-	_cleanup_buf_ struct buf pattern = BUF_INIT(BOUND_URL_BYTES);
-	_cleanup_free_ char *channel = channel_of(f, exchange, "");
-	int rc = subscription_open(&f->listening, &f->address, "celeriac-control", err);
+	if (f->driver->prepare != NULL)
+		f->driver->prepare(f, exchange);
+}
 
-	if (rc < 0)
-		return rc;
-	subscription_escape(channel, &pattern);
-	return subscription_add(&f->listening, pattern.data, err);
+int fanout_listen(struct fanout *f, const struct fanout_mailbox *m, struct err *err)
+{
+	return f->driver->listen(f, m, err);
 }
 
 int fanout_receive(struct fanout *f, int wake_fd, usec_t deadline, char **ret, size_t *ret_len,
 		   struct err *err)
 {
-	struct subscription_message m;
-	int rc = subscription_receive(&f->listening, f->options.connection.health_check_interval,
-				      wake_fd, deadline, &m, err);
-
-	if (rc <= 0)
-		return rc;
-	*ret = xmemdup(m.data.data, m.data.len);
-	*ret_len = m.data.len;
-	redis_reply_free(m.reply);
-	return 1;
+	return f->driver->receive(f, wake_fd, deadline, ret, ret_len, err);
 }

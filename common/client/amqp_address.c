@@ -30,6 +30,17 @@ static const struct scheme *find_scheme(const char *name)
 	return NULL;
 }
 
+bool amqp_is_url(const char *url)
+{
+	for (size_t i = 0; url != NULL && i < ARRAY_LEN(schemes); i++) {
+		size_t len = strlen(schemes[i].name);
+
+		if (strncmp(url, schemes[i].name, len) == 0 && strncmp(url + len, "://", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
 static char *text_or(const char *text, const char *fallback)
 {
 	return xstrdup(text[0] != '\0' ? text : fallback);

@@ -478,9 +478,17 @@ static int do_task_queue(const json_t *q, json_t **ret, struct err *err)
 
 static int do_mailbox(const json_t *q, json_t **ret, struct err *err)
 {
-	(void)ret;
-	return amqp_topology_mailbox(client, text_of(q, "exchange"), text_of(q, "queue"),
-				     deadline_of(q), err);
+	const struct amqp_mailbox mailbox = {.exchange = text_of(q, "exchange"),
+					     .queue = text_of(q, "queue"),
+					     .exclusive = true,
+					     .ttl = 300000,
+					     .expires = 10000};
+	struct amqp_queue_state queue;
+	int rc = amqp_topology_mailbox(client, &mailbox, deadline_of(q), &queue, err);
+
+	if (rc == 0)
+		*ret = json_string(queue.name);
+	return rc;
 }
 
 static int do_delay(const json_t *q, json_t **ret, struct err *err)

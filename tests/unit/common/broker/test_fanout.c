@@ -26,7 +26,7 @@ static void open_fanout(const char *options)
 
 	g_settings = (struct settings){.broker_url = redis_server_url(g_server, 3),
 				       .broker_transport_options = options};
-	ck_assert_msg(fanout_open(&g_settings, NULL, NULL, &g_fanout, &err) == 0, "%s", err.msg);
+	ck_assert_msg(fanout_open(&g_settings, NULL, &g_fanout, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(redis_address_parse(g_settings.broker_url, &address, &err), 0);
 	ck_assert_int_eq(redis_open(&address, "test", USEC_PER_SEC, &g_redis, &err), 0);
 	redis_address_done(&address);
@@ -90,7 +90,9 @@ START_TEST(test_channels)
 	struct err err = {0};
 
 	open_fanout(rows[_i].options);
-	ck_assert_int_eq(fanout_listen(g_fanout, "celery.pidbox", &err), 0);
+	ck_assert_int_eq(
+		fanout_listen(g_fanout, &(struct fanout_mailbox){"celery.pidbox", "", ""}, &err),
+		0);
 	heard = hear(rows[_i].channel, "hello");
 	ck_assert_str_eq(heard, "hello");
 	ck_assert_int_eq(tell("PUBLISH %s %s", rows[_i].other, "x"), 0);
@@ -106,8 +108,11 @@ START_TEST(test_publish_reaches_patterns)
 	int rc = 0;
 
 	open_fanout("");
-	ck_assert_int_eq(fanout_open(&g_settings, NULL, NULL, &other, &err), 0);
-	ck_assert_int_eq(fanout_listen(other, "celeryev/task.received", &err), 0);
+	ck_assert_int_eq(fanout_open(&g_settings, NULL, &other, &err), 0);
+	ck_assert_int_eq(fanout_listen(other,
+				       &(struct fanout_mailbox){"celeryev/task.received", "", ""},
+				       &err),
+			 0);
 	for (int i = 0; i < 1000 && rc == 0; i++) {
 		fanout_publish(g_fanout, "celeryev", "task.received", (struct slice){"{}", 2});
 		rc = fanout_receive(other, -1, clock_deadline(10 * USEC_PER_MSEC), &data, &len,
@@ -176,16 +181,22 @@ START_TEST(test_lost_connection_is_an_error)
 	int rc = 0;
 
 	open_fanout("");
-	ck_assert_int_eq(fanout_listen(g_fanout, "celery.pidbox", &err), 0);
+	ck_assert_int_eq(
+		fanout_listen(g_fanout, &(struct fanout_mailbox){"celery.pidbox", "", ""}, &err),
+		0);
 	redis_server_down(g_server);
 	for (int i = 0; i < 100 && rc == 0; i++) {
 		rc = fanout_receive(g_fanout, -1, clock_deadline(100 * USEC_PER_MSEC), &data, &len,
 				    &err);
 	}
 	ck_assert_int_lt(rc, 0);
-	ck_assert_int_lt(fanout_listen(g_fanout, "celery.pidbox", &err), 0);
+	ck_assert_int_lt(
+		fanout_listen(g_fanout, &(struct fanout_mailbox){"celery.pidbox", "", ""}, &err),
+		0);
 	redis_server_up(g_server);
-	ck_assert_int_eq(fanout_listen(g_fanout, "celery.pidbox", &err), 0);
+	ck_assert_int_eq(
+		fanout_listen(g_fanout, &(struct fanout_mailbox){"celery.pidbox", "", ""}, &err),
+		0);
 }
 END_TEST
 
@@ -198,7 +209,7 @@ START_TEST(test_wrong_options)
 	struct fanout *f;
 	struct err err = {0};
 
-	ck_assert_int_eq(fanout_open(&s, NULL, NULL, &f, &err), -ERR_INVALID);
+	ck_assert_int_eq(fanout_open(&s, NULL, &f, &err), -ERR_INVALID);
 	g_settings.broker_url = NULL;
 }
 END_TEST
