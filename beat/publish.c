@@ -71,7 +71,7 @@ bool publisher_ready(const struct publisher *p)
 
 const char *publisher_where(const struct publisher *p)
 {
-	return broker_address(p->broker)->safe;
+	return broker_where(p->broker);
 }
 
 int publisher_lead(struct publisher *p, usec_t deadline, bool *ret_ours, char leader[LEASE_HOLDER],

@@ -1,8 +1,9 @@
 /*
- * broker.h: the queue of messages. For now Redis as kombu lays it out (kombu/transport/redis.py).
+ * broker.h: the queue of messages: Redis as kombu lays it out (kombu/transport/redis.py), or
+ * RabbitMQ. The URL says which (common/broker/driver.h).
  *
- * Taking a message and recording it as unacked is one atomic step, in a script that never parses
- * it. Each delivery gets a fresh tag of our own, "celeriac:<node>@<epoch>:<priority
+ * Of Redis: taking a message and recording it as unacked is one atomic step, in a script that never
+ * parses it. Each delivery gets a fresh tag of our own, "celeriac:<node>@<epoch>:<priority
  * step>:<number>", so that a later ack can never touch somebody else's delivery, and so that whose
  * it was can be told after a crash. The consumer thread owns the claiming half; settling and
  * publishing go through a link from any thread.
@@ -19,6 +20,7 @@
 #include "settings.h"
 
 struct broker;
+struct amqp_client;
 
 #define BROKER_TAG_SIZE	 224
 #define BROKER_MARK_SIZE 41
@@ -51,11 +53,30 @@ int broker_join(struct broker *b, const struct settings *s, const struct presenc
 int broker_check_queues(const struct settings *s, struct err *err) must_check;
 /* Waits for what was handed over until `deadline`. */
 void broker_close(struct broker *b, usec_t deadline);
+/* Where messages are taken from when that is a Redis; else NULL. */
 const struct redis_address *broker_address(const struct broker *b);
 /* Where messages are sent to: the same unless broker_write_url is another server. Then follow-ups
- * and settlement are two steps, at least once. */
+ * and settlement are two steps, at least once. NULL as before. */
 const struct redis_address *broker_write_address(const struct broker *b);
-struct redis_link *broker_link(struct broker *b);
+struct redis_link *broker_link(struct broker *b); /* NULL as before */
+/* The client whose connections messages come by when the broker is a RabbitMQ; else NULL. Borrowed;
+ * it lives as long as the broker. */
+struct amqp_client *broker_amqp(const struct broker *b);
+/* What kombu says of a connection. Borrowed; no password is in it. */
+struct broker_place {
+	const char *transport; /* "redis", "amqp" */
+	const char *host;
+	int port;
+	const char *user;  /* or NULL */
+	const char *vhost; /* of Redis the database as text */
+	bool tls;
+	const char *login_method; /* or NULL */
+	double heartbeat;	  /* seconds */
+	char text[24];		  /* where `vhost` may be */
+};
+void broker_place(const struct broker *b, struct broker_place *ret);
+/* All its servers, for messages. */
+const char *broker_where(const struct broker *b);
 bool broker_ready(const struct broker *b);
 
 /* ---- the consumer thread ---- */

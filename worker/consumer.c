@@ -364,7 +364,7 @@ void *consumer_thread(void *arg)
 		stayed = was_up && clock_mono() - began > BACKOFF_MOST;
 		if (stayed || backoff == BACKOFF_FIRST)
 			log_error("consumer: Cannot connect to %s: %s. Trying again.",
-				  broker_address(w->broker)->safe, err.msg);
+				  broker_where(w->broker), err.msg);
 		tries = was_up ? 1 : tries + 1;
 		if (!worker_may_retry(w, false, tries)) {
 			worker_give_up(w);

@@ -176,9 +176,8 @@ static void drop_secrets(json_t *options)
 
 static json_t *broker_stats(const struct worker *w)
 {
-	const struct redis_endpoint *a = broker_address(w->broker)->first;
+	struct broker_place at;
 	const char *options = w->settings.broker_transport_options;
-	_cleanup_free_ char *virtual_host = xasprintf("%d", a->db);
 	json_t *parsed = NULL;
 	struct err err;
 
@@ -186,14 +185,15 @@ static json_t *broker_stats(const struct worker *w)
 	    json_load_strict(options, strlen(options), &parsed, &err) < 0)
 		parsed = json_object();
 	drop_secrets(parsed);
-	return json_pack("{s:s, s:s?, s:s, s:i, s:b, s:b, s:s, s:i, s:o, s:n, s:n, s:f, s:s, s:[], "
-			 "s:n}",
-			 "hostname", a->host ? a->host : a->path, "userid",
-			 a->user && a->user[0] != '\0' ? a->user : NULL, "virtual_host",
-			 virtual_host, "port", a->port, "insist", 0, "ssl", a->tls.on, "transport",
-			 "redis", "connect_timeout", 4, "transport_options", parsed, "login_method",
-			 "uri_prefix", "heartbeat", 120.0, "failover_strategy", "round-robin",
-			 "alternates", "credential_provider");
+	broker_place(w->broker, &at);
+	return json_pack(
+		"{s:s, s:s?, s:s, s:i, s:b, s:b, s:s, s:i, s:o, s:s?, s:n, s:f, s:s, s:[], "
+		"s:n}",
+		"hostname", at.host, "userid", at.user, "virtual_host", at.vhost, "port", at.port,
+		"insist", 0, "ssl", at.tls, "transport", at.transport, "connect_timeout", 4,
+		"transport_options", parsed, "login_method", at.login_method, "uri_prefix",
+		"heartbeat", at.heartbeat, "failover_strategy", "round-robin", "alternates",
+		"credential_provider");
 }
 
 static double timeval_seconds(struct timeval t)

@@ -58,6 +58,12 @@ static int show(struct worker *w, const struct redis_address *at, struct err *er
 	return rc;
 }
 
+/* Messages are in another Redis: what is one step with them asks there who is alive. */
+static bool is_shown(const struct worker *w)
+{
+	return shared_state_apart(w->shared) && broker_address(w->broker) != NULL;
+}
+
 static int try_join(struct worker *w, const struct redis_address **ret_at, struct err *err)
 {
 	*ret_at = shared_state_address(w->shared);
@@ -67,7 +73,7 @@ static int try_join(struct worker *w, const struct redis_address **ret_at, struc
 		if (rc < 0)
 			return rc;
 	}
-	if (!shared_state_apart(w->shared)) {
+	if (!is_shown(w)) {
 		w->at_broker = w->presence;
 		return 0;
 	}

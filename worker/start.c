@@ -231,7 +231,7 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		rc = fleet_open(&w->settings, link, prefix, w->presence, &w->fleet, err);
 		if (rc < 0)
 			return rc;
-		if (shared_state_apart(w->shared))
+		if (shared_state_apart(w->shared) && broker_link(w->broker) != NULL)
 			fleet_route_at(w->fleet, broker_link(w->broker),
 				       broker_address(w->broker)->key_prefix);
 		for (size_t i = 0; i < fleet_count(w->fleet); i++)

@@ -14,8 +14,8 @@ static char *begun_key(const struct broker *b, const char *id)
 	return xasprintf("%s" BEGUN_KEY "%s", b->options.global_keyprefix, id);
 }
 
-int broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadline, int64_t *ret,
-		 struct err *err)
+int redis_broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadline,
+		       int64_t *ret, struct err *err)
 {
 	_cleanup_free_ char *key = begun_key(b, id);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
@@ -27,8 +27,8 @@ int broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadl
 	return rc;
 }
 
-void broker_step_begun(const struct broker *b, struct settle_steps *s, const char *id,
-		       const char *tag)
+void redis_broker_step_begun(const struct broker *b, struct settle_steps *s, const char *id,
+			     const char *tag)
 {
 	_cleanup_free_ char *key = begun_key(b, id);
 

@@ -67,7 +67,7 @@ static int open_one(struct broker *b, const char *name, struct redis **connectio
 	return rc;
 }
 
-int broker_connect(struct broker *b, const struct presence *p, struct err *err)
+int redis_broker_connect(struct broker *b, const struct presence *p, struct err *err)
 {
 	int rc;
 
@@ -86,7 +86,7 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err)
 	return rc;
 }
 
-void broker_interrupt(struct broker *b)
+void redis_broker_interrupt(struct broker *b)
 {
 	mutex_lock(&b->connections);
 	if (b->claiming != NULL)
@@ -239,8 +239,8 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	return n;
 }
 
-int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
-		 struct err *err)
+int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		       struct err *err)
 {
 	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
 	_cleanup_free_ struct slice *args =
@@ -275,7 +275,7 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
 }
 
-void broker_received(struct broker *b, const char *mark)
+void redis_broker_received(struct broker *b, const char *mark)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_URL_BYTES);
 
@@ -333,7 +333,7 @@ static int check_awake(const struct broker *b, size_t i, struct err *err)
 	return err_set(err, ERR_TIMEOUT, "a waiting connection does not answer");
 }
 
-int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
+int redis_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 {
 	struct pollfd fds[BROKER_WAKE_MAX + 1];
 	size_t count = wake_count(b);

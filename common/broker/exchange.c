@@ -105,8 +105,8 @@ static char *route_words(const struct broker *b, const char *routing_key, const 
 	return buf_take(&line, &ret, NULL, &err) < 0 ? xstrdup("[]") : ret;
 }
 
-void broker_step_route(const struct broker *b, struct settle_steps *s, const char *exchange,
-		       const char *routing_key, int priority, char *envelope, size_t len)
+void redis_broker_step_route(const struct broker *b, struct settle_steps *s, const char *exchange,
+			     const char *routing_key, int priority, char *envelope, size_t len)
 {
 	const struct queue_def *known = find_exchange(b, exchange);
 	_cleanup_free_ char *line = NULL, *key = NULL;

@@ -62,8 +62,8 @@ static int take_records(struct broker *b, const struct redis_reply *reply,
 	return 0;
 }
 
-int broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count, usec_t deadline,
-		 struct delivery *ret, struct err *err)
+int redis_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count,
+		       usec_t deadline, struct delivery *ret, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_free_ char *tags = xmalloc(BOUND_CLAIM_BATCH * BROKER_TAG_SIZE);
@@ -123,8 +123,8 @@ static void build(struct broker *b, const struct delivery_ref *refs, size_t coun
 	redis_command_argv(out, g->argv, 5 + 3 * count);
 }
 
-int broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
-		     usec_t deadline, struct err *err)
+int redis_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
+			   usec_t deadline, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
@@ -153,8 +153,8 @@ static void renewed(void *arg, unused_arg struct redis_reply *const *replies,
 	free(renewing);
 }
 
-void broker_renew(struct broker *b, const struct delivery_ref *refs, size_t count,
-		  void (*done)(void *arg), void *arg)
+void redis_broker_renew(struct broker *b, const struct delivery_ref *refs, size_t count,
+			void (*done)(void *arg), void *arg)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_free_ char *tags = xmalloc(BOUND_CLAIM_BATCH * BROKER_TAG_SIZE);

@@ -287,7 +287,7 @@ void broker_free_queues(struct broker *b)
 	free(b->lists);
 }
 
-int broker_purge(struct broker *b, int64_t *ret_erased, struct err *err)
+int redis_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err)
 {
 	int64_t erased = 0;
 

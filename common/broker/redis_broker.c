@@ -4,6 +4,7 @@
 #include "redis_broker.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 extern const char script_settle[], script_restore[], script_stale[], script_begin[],
 	script_give_back[], script_trim[];
 
+#define KOMBU_HEARTBEAT	     120.0 /* what kombu says of every Redis */
 #define DEAD_KEY	     "celeriac:dead"
 #define TAKEN_KEY	     "celeriac:taken:"
 #define RENEWALS_PER_TIMEOUT 3
@@ -83,18 +85,24 @@ static int start_links(struct broker *b, struct err *err)
 	return 0;
 }
 
-int broker_open(const struct settings *s, struct broker **ret, struct err *err)
+struct broker *broker_new(const struct broker_driver *driver)
 {
 	struct broker *b = xcalloc(1, sizeof(*b));
-	int rc = take_addresses(b, s, err);
 
+	b->driver = driver;
 	mutex_init(&b->connections);
 	broker_route_init(b);
+	return b;
+}
+
+static int open_redis(struct broker *b, const struct settings *s, struct err *err)
+{
+	int rc = take_addresses(b, s, err);
+
+	if (rc == 0)
+		rc = broker_take_queues(b, s, err);
 	if (rc < 0)
-		goto fail;
-	rc = broker_take_queues(b, s, err);
-	if (rc < 0)
-		goto fail;
+		return rc;
 	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
 	b->unacked_index =
 		xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
@@ -107,35 +115,11 @@ int broker_open(const struct settings *s, struct broker **ret, struct err *err)
 	redis_script_init(&b->begin, script_begin);
 	redis_script_init(&b->give_back, script_give_back);
 	redis_script_init(&b->trim, script_trim);
-	rc = start_links(b, err);
-	if (rc < 0)
-		goto fail;
-	*ret = b;
-	return 0;
-fail:
-	broker_close(b, 0);
-	return rc;
+	return start_links(b, err);
 }
 
-int broker_check_queues(const struct settings *s, struct err *err)
+void redis_broker_close(struct broker *b, usec_t deadline)
 {
-	struct broker *b = xcalloc(1, sizeof(*b));
-	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, NULL, err);
-
-	mutex_init(&b->connections);
-	broker_route_init(b);
-	if (rc == 0)
-		rc = queue_defs_read(s, &b->defs, err);
-	if (rc == 0)
-		rc = broker_take_queues(b, s, err);
-	broker_close(b, 0);
-	return rc;
-}
-
-void broker_close(struct broker *b, usec_t deadline)
-{
-	if (b == NULL)
-		return;
 	/* In this order: what was sent is settled afterwards. */
 	if (b->writing != NULL)
 		redis_link_free(b->writing, deadline);
@@ -177,7 +161,31 @@ struct redis_link *broker_link(struct broker *b)
 	return b->link;
 }
 
-bool broker_ready(const struct broker *b)
+struct amqp_client *broker_amqp(unused_arg const struct broker *b)
+{
+	return NULL;
+}
+
+static void place(const struct broker *b, struct broker_place *ret)
+{
+	const struct redis_endpoint *a = b->address.first;
+
+	*ret = (struct broker_place){.transport = "redis",
+				     .host = a->host ? a->host : a->path,
+				     .port = a->port,
+				     .user = a->user && a->user[0] != '\0' ? a->user : NULL,
+				     .tls = a->tls.on,
+				     .heartbeat = KOMBU_HEARTBEAT};
+	snprintf(ret->text, sizeof(ret->text), "%d", a->db);
+	ret->vhost = ret->text;
+}
+
+static const char *where(const struct broker *b)
+{
+	return b->address.safe;
+}
+
+bool redis_broker_ready(const struct broker *b)
 {
 	return redis_link_up(b->link) && (b->writing == NULL || redis_link_up(b->writing));
 }
@@ -197,8 +205,8 @@ char *broker_dead_line(const char *reason, const char *queue)
 	return text;
 }
 
-int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
-		     struct err *err)
+int redis_broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
+			   struct err *err)
 {
 	int64_t dropped = TRIM_STEP;
 	int rc = 0;
@@ -218,8 +226,8 @@ int broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64
 	return rc < 0 ? err_wrap(err, "making room in %s", b->dead) : 0;
 }
 
-int broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
-		   size_t len, usec_t deadline, struct err *err)
+int redis_broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
+			 size_t len, usec_t deadline, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
@@ -238,7 +246,46 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 	return 0;
 }
 
-usec_t broker_renew_interval(const struct broker *b)
+usec_t redis_broker_renew_interval(const struct broker *b)
 {
 	return b->options.visibility_timeout / RENEWALS_PER_TIMEOUT;
 }
+
+const struct broker_driver broker_driver_redis = {
+	.takes = redis_is_url,
+	.open = open_redis,
+	.place = place,
+	.where = where,
+	.close = redis_broker_close,
+	.ready = redis_broker_ready,
+	.connect = redis_broker_connect,
+	.claim = redis_broker_claim,
+	.received = redis_broker_received,
+	.wait = redis_broker_wait,
+	.purge = redis_broker_purge,
+	.interrupt = redis_broker_interrupt,
+	.route_begin = redis_broker_route_begin,
+	.route_reach = redis_broker_route_reach,
+	.route = redis_broker_route,
+	.route_return = redis_broker_route_return,
+	.route_pass = redis_broker_route_pass,
+	.route_drain = redis_broker_route_drain,
+	.route_leave = redis_broker_route_leave,
+	.step_push = redis_broker_step_push,
+	.step_route = redis_broker_step_route,
+	.step_once = redis_broker_step_once,
+	.settle = redis_broker_settle,
+	.begin = redis_broker_begin,
+	.step_begun = redis_broker_step_begun,
+	.perform = redis_broker_perform,
+	.publish = redis_broker_publish,
+	.renew = redis_broker_renew,
+	.renew_interval = redis_broker_renew_interval,
+	.find_unacked = redis_broker_find_unacked,
+	.restore_dead = redis_broker_restore_dead,
+	.restore_stale = redis_broker_restore_stale,
+	.trim_dead = redis_broker_trim_dead,
+	.restore_lost = redis_broker_restore_lost,
+	.fetch = redis_broker_fetch,
+	.give_back = redis_broker_give_back,
+};

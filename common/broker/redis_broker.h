@@ -9,6 +9,7 @@
 
 #include "bounds.h"
 #include "broker.h"
+#include "driver.h"
 #include "redis.h"
 #include "thread.h"
 #include "transport.h"
@@ -70,6 +71,7 @@ struct broker_routing {
 };
 
 struct broker {
+	const struct broker_driver *driver;
 	struct redis_address address;
 	struct transport_options options;
 	struct queue_defs defs;
@@ -104,6 +106,10 @@ struct broker {
 	size_t first_queue; /* round robin */
 	struct broker_routing route;
 };
+
+/* ---- redis_broker.c ---- */
+/* Empty but for its locks; broker_close. */
+struct broker *broker_new(const struct broker_driver *driver);
 
 /* ---- queues.c ---- */
 /* Those of the settings: all but those on fanout exchanges, which come with broker_join. */
@@ -187,6 +193,61 @@ char *broker_heard_list(const char *instance, const char *node, const char *queu
 /* ---- broadcast.c ---- */
 /* `owner` is dead: what is put into lists by bindings is not put into its own. */
 void broker_forget_heard(struct broker *b, const struct presence *p, const char *owner);
+
+/* ---- what driver.h has of Redis; see there ---- */
+void redis_broker_close(struct broker *b, usec_t deadline);
+bool redis_broker_ready(const struct broker *b);
+int redis_broker_connect(struct broker *b, const struct presence *p, struct err *err) must_check;
+int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		       struct err *err) must_check;
+void redis_broker_received(struct broker *b, const char *mark);
+int redis_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
+int redis_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;
+void redis_broker_interrupt(struct broker *b);
+int redis_broker_route_begin(struct broker *b, const struct presence *p,
+			     struct err *err) must_check;
+void redis_broker_route_reach(struct broker *b, const char *engine, bool reached);
+int redis_broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
+		       enum broker_turn *ret_turn, struct err *err) must_check;
+int redis_broker_route_return(struct broker *b, const struct broker_call *calls, size_t count,
+			      bool leaves, usec_t deadline, bool *ret_done,
+			      struct err *err) must_check;
+void redis_broker_route_pass(struct broker *b);
+void redis_broker_route_drain(struct broker *b, bool draining);
+int redis_broker_route_leave(struct broker *b, const char *const *busy, size_t count,
+			     usec_t deadline, int64_t *ret_moved, struct err *err) must_check;
+void redis_broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
+			    int priority, char *envelope, size_t len);
+void redis_broker_step_route(const struct broker *b, struct settle_steps *s, const char *exchange,
+			     const char *routing_key, int priority, char *envelope, size_t len);
+void redis_broker_step_once(const struct broker *b, struct settle_steps *s, const char *what);
+void redis_broker_settle(struct broker *b, const struct settlement *s,
+			 void (*done)(void *arg, const struct err *err), void *arg);
+int redis_broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadline,
+		       int64_t *ret, struct err *err) must_check;
+void redis_broker_step_begun(const struct broker *b, struct settle_steps *s, const char *id,
+			     const char *tag);
+int redis_broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline,
+			 struct err *err) must_check;
+int redis_broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
+			 size_t len, usec_t deadline, struct err *err) must_check;
+void redis_broker_renew(struct broker *b, const struct delivery_ref *refs, size_t count,
+			void (*done)(void *arg), void *arg);
+usec_t redis_broker_renew_interval(const struct broker *b);
+int redis_broker_find_unacked(struct broker *b, const char *group_id, const struct str_list *accept,
+			      struct message **ret, struct err *err) must_check;
+int redis_broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			      int64_t *ret_restored, struct err *err) must_check;
+int redis_broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
+			       int64_t *ret_restored, struct err *err) must_check;
+int redis_broker_trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
+			   struct err *err) must_check;
+int redis_broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held,
+			      size_t count, int64_t *ret_restored, struct err *err) must_check;
+int redis_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count,
+		       usec_t deadline, struct delivery *ret, struct err *err) must_check;
+int redis_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
+			   usec_t deadline, struct err *err) must_check;
 
 /* The line before a dead message: {"reason", "queue", "at"}. Given. */
 char *broker_dead_line(const char *reason, const char *queue);

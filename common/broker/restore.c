@@ -241,16 +241,16 @@ static int restore_dead(struct broker *b, const struct presence *p, bool own_onl
 	return rc < 0 ? rc : dead.count > 0;
 }
 
-int broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
-			int64_t *ret_restored, struct err *err)
+int redis_broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			      int64_t *ret_restored, struct err *err)
 {
 	int rc = restore_dead(b, p, own_only, ret_restored, err);
 
 	return rc < 0 ? err_wrap(err, "restoring messages of dead workers") : rc;
 }
 
-int broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held, size_t count,
-			int64_t *ret_restored, struct err *err)
+int redis_broker_restore_lost(struct broker *b, const struct presence *p, uint64_t *held,
+			      size_t count, int64_t *ret_restored, struct err *err)
 {
 	char *const owners[] = {(char *)(uintptr_t)presence_owner(p)};
 	struct restoring r = {

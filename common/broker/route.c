@@ -99,7 +99,7 @@ static void name_keys(struct broker *b)
 	r->lost = xasprintf("%slost", r->base);
 }
 
-int broker_route_begin(struct broker *b, const struct presence *p, struct err *err)
+int redis_broker_route_begin(struct broker *b, const struct presence *p, struct err *err)
 {
 	_cleanup_free_ char *own = queue_of(p, presence_node(p)), *common = queue_of(p, "");
 	struct broker_routing *r = &b->route;
@@ -132,7 +132,7 @@ static void tell_reach(struct broker *b, const char *engine, bool reached)
 	buf_done(&commands);
 }
 
-void broker_route_reach(struct broker *b, const char *engine, bool reached)
+void redis_broker_route_reach(struct broker *b, const char *engine, bool reached)
 {
 	struct str_list *list = &b->route.engines;
 	size_t i = 0;
@@ -151,7 +151,7 @@ void broker_route_reach(struct broker *b, const char *engine, bool reached)
 	tell_reach(b, engine, reached);
 }
 
-void broker_route_drain(struct broker *b, bool draining)
+void redis_broker_route_drain(struct broker *b, bool draining)
 {
 	atomic_store(&b->route.draining, draining);
 	broker_order_lists(b);
@@ -170,7 +170,7 @@ void broker_route_take_place(struct broker *b)
 		 (unsigned long long)b->next_number);
 }
 
-void broker_route_pass(struct broker *b)
+void redis_broker_route_pass(struct broker *b)
 {
 	struct broker_routing *r = &b->route;
 	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
@@ -327,8 +327,8 @@ static int ask_here(struct broker *b, struct buf *commands, struct redis_reply *
 	return 0;
 }
 
-int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
-		 enum broker_turn *ret_turn, struct err *err)
+int redis_broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
+		       enum broker_turn *ret_turn, struct err *err)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
@@ -349,8 +349,8 @@ int broker_route(struct broker *b, struct broker_call *calls, size_t count, usec
 
 /* ---- the end of a router ---- */
 
-int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
-		       int64_t *ret_moved, struct err *err)
+int redis_broker_route_leave(struct broker *b, const char *const *busy, size_t count,
+			     usec_t deadline, int64_t *ret_moved, struct err *err)
 {
 	struct broker_routing *r = &b->route;
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);

@@ -107,8 +107,8 @@ void settle_steps_done(struct settle_steps *s)
 	*s = (struct settle_steps){0};
 }
 
-void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
-		      int priority, char *envelope, size_t len)
+void redis_broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
+			    int priority, char *envelope, size_t len)
 {
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
 
@@ -116,7 +116,7 @@ void broker_step_push(const struct broker *b, struct settle_steps *s, const char
 	settle_steps_add(s, STEP_PUSH, key.data, envelope, len, 0);
 }
 
-void broker_step_once(const struct broker *b, struct settle_steps *s, const char *what)
+void redis_broker_step_once(const struct broker *b, struct settle_steps *s, const char *what)
 {
 	_cleanup_free_ char *key = xasprintf("%s" ONCE_KEY "%s", b->options.global_keyprefix, what);
 
@@ -218,8 +218,8 @@ void broker_settle_on(struct broker *b, struct redis_link *link, const struct se
 		backend_write_done(s->result);
 }
 
-void broker_settle(struct broker *b, const struct settlement *s,
-		   void (*done)(void *arg, const struct err *err), void *arg)
+void redis_broker_settle(struct broker *b, const struct settlement *s,
+			 void (*done)(void *arg, const struct err *err), void *arg)
 {
 	struct settlement rest = *s;
 	struct settle_steps sent = broker_split_steps(b, &rest.steps);
@@ -248,7 +248,8 @@ static int perform(struct broker *b, struct redis_link *link, struct settle_step
 	return rc;
 }
 
-int broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline, struct err *err)
+int redis_broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline,
+			 struct err *err)
 {
 	struct settle_steps sent = broker_split_steps(b, steps);
 	int rc = 0;

@@ -238,8 +238,8 @@ static int sweep(struct sweep *s, struct err *err)
 	return rc;
 }
 
-int broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
-			 int64_t *ret_restored, struct err *err)
+int redis_broker_restore_stale(struct broker *b, const struct presence *p, bool foreign_only,
+			       int64_t *ret_restored, struct err *err)
 {
 	struct sweep s = {.b = b, .p = p, .foreign_only = foreign_only};
 	int rc = sweep(&s, err);

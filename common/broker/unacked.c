@@ -46,8 +46,8 @@ static int step(struct broker *b, const char *cursor, struct redis_reply **ret, 
 	return rc;
 }
 
-int broker_find_unacked(struct broker *b, const char *group_id, const struct str_list *accept,
-			struct message **ret, struct err *err)
+int redis_broker_find_unacked(struct broker *b, const char *group_id, const struct str_list *accept,
+			      struct message **ret, struct err *err)
 {
 	char cursor[32] = "0";
 

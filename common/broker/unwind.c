@@ -109,8 +109,8 @@ static bool is_certain(const struct broker *b)
 	return clock_mono() - b->connected_at >= PRESENCE_TTL;
 }
 
-int broker_route_return(struct broker *b, const struct broker_call *calls, size_t count,
-			bool leaves, usec_t deadline, bool *ret_done, struct err *err)
+int redis_broker_route_return(struct broker *b, const struct broker_call *calls, size_t count,
+			      bool leaves, usec_t deadline, bool *ret_done, struct err *err)
 {
 	_cleanup_free_ struct slice *tags = xcalloc(count + 1, sizeof(*tags));
 	const struct unwinding u = {.p = b->route.presence,
