@@ -162,8 +162,9 @@ void broker_route_pass(struct broker *b);
  * from queues go to others then, or wait for them. Together with broker_route_leave. [consumer] */
 void broker_route_drain(struct broker *b, bool draining);
 /* Conversations are anybody's from now on, and what waits for us is the next to be taken by others,
- * but for those that we are `busy` with. To be called again without them when that is over. Nothing
- * is claimed any more, or the worker is drained. [main, consumer] */
+ * but for those that we are `busy` with. To be called again with fewer of them, or none, when that
+ * is over: each time, calls of those that are left have come one hop further. Nothing is claimed
+ * any more, or the worker is drained. [main, consumer] */
 int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
 		       int64_t *ret_moved, struct err *err) must_check;
 

@@ -30,12 +30,24 @@ static void release_waiting(struct worker *w)
 	}
 }
 
+/* Calls of a conversation in which one still runs come back to us by way of the others, one hop
+ * further, so this is done ever more rarely. */
+static void hand_over(struct worker *w)
+{
+	struct drain *d = &w->drain;
+
+	d->busy = lanes_conversations(&w->lanes);
+	d->again_at = clock_deadline(d->pause);
+	d->pause *= 2;
+	route_hand_over(w);
+}
+
 void drain_begin(struct worker *w)
 {
 	broker_route_drain(w->broker, true);
 	release_waiting(w);
-	route_hand_over(w);
-	w->drain_look_at = clock_deadline(LOOK);
+	w->drain = (struct drain){.pause = LOOK, .look_at = clock_deadline(LOOK)};
+	hand_over(w);
 	log_warning("draining: conversations are handed over, and no others are taken");
 }
 
@@ -47,12 +59,18 @@ void drain_end(struct worker *w)
 
 void drain_look(struct worker *w)
 {
-	if (!atomic_load_explicit(&w->draining, memory_order_relaxed) ||
-	    clock_mono() < w->drain_look_at)
+	struct drain *d = &w->drain;
+	usec_t now = clock_mono();
+	size_t busy;
+
+	if (!atomic_load_explicit(&w->draining, memory_order_relaxed) || now < d->look_at)
 		return;
-	w->drain_look_at = clock_deadline(LOOK);
-	if (lanes_conversations(&w->lanes) == 0)
+	d->look_at = now + LOOK;
+	busy = lanes_conversations(&w->lanes);
+	if (busy == 0)
 		route_leave(w, NULL, 0);
+	else if (busy < d->busy && now >= d->again_at)
+		hand_over(w);
 }
 
 /* ---- remote control ---- */

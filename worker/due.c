@@ -65,9 +65,8 @@ static void go_on(struct worker *w, const struct held *h, struct delivery *d)
 	r->message->redelivered |= h->redelivered;
 	if (discard_request(r))
 		return;
-	if (atomic_load(&w->draining) && route_wants(r))
-		settle_release(r); /* into our own list, which is handed over */
-	else
+	/* who is drained runs none: whoever has the conversation now gets it */
+	if (!atomic_load(&w->draining) || !route_wants(r) || route_held(r))
 		consumer_schedule(r);
 }
 

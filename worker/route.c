@@ -17,6 +17,7 @@
 #define PAUSE_FIRST  1			 /* ms between two looks whether it is our turn */
 #define PAUSE_MOST   20
 #define AWAY_MS	     100
+#define AWAY_MOST    (1 * USEC_PER_SEC) /* then others that know the conversations may have them */
 
 bool route_wants(const struct request *r)
 {
@@ -86,11 +87,20 @@ static bool ask_once(struct worker *w, struct request *const *list, size_t count
 	return turn == BROKER_TURN_OURS || put_back(w, calls, count, false, err, ret);
 }
 
-/* False when the worker stops before; without an answer calls stay where they are. */
+/* Where conversations are known apart from the broker, that may be away while the broker is there.
+ */
+static bool is_unknowable(const struct worker *w, int rc, usec_t since)
+{
+	return rc < 0 && shared_state_apart(w->shared) && broker_ready(w->broker) &&
+	       clock_mono() - since >= AWAY_MOST;
+}
+
+/* False when the worker stops before, or is not told whose they are; without an answer of the
+ * broker calls stay where they are. */
 static bool ask(struct worker *w, struct request *const *list, size_t count,
 		struct broker_call *calls)
 {
-	usec_t deadline = clock_deadline(TURN_TIMEOUT);
+	usec_t began = clock_mono(), deadline = began + TURN_TIMEOUT;
 	int pause = PAUSE_FIRST;
 
 	while (!atomic_load(&w->stopping)) {
@@ -100,6 +110,10 @@ static bool ask(struct worker *w, struct request *const *list, size_t count,
 		watchdog_progress(&w->watchdog);
 		if (ask_once(w, list, count, calls, &err, &rc))
 			return true;
+		if (is_unknowable(w, rc, began)) {
+			log_warning("calls of conversations are put back: %s", err.msg);
+			return false;
+		}
 		if (rc < 0 && !err_is_transient(&err)) {
 			log_error("%s", err.msg);
 			break;
@@ -119,7 +133,8 @@ static bool ask(struct worker *w, struct request *const *list, size_t count,
 	return true;
 }
 
-/* At the end: those who took later calls, and wait for these, put theirs back before. */
+/* At the end, or when nobody says whose they are: those who took later calls, and wait for these,
+ * put theirs back before. */
 static bool leave_in_turn(struct worker *w, struct request *const *list, size_t count,
 			  struct broker_call *calls)
 {
@@ -183,6 +198,19 @@ size_t route_calls(struct worker *w, struct request **list, size_t count)
 			list[left++] = list[i];
 	}
 	return left;
+}
+
+bool route_held(struct request *r)
+{
+	enum broker_turn turn = BROKER_TURN_OTHERS;
+	struct broker_call call;
+	struct err err = {0};
+
+	fill(&r, 1, &call);
+	if (route(r->worker, &call, 1, &turn, &err) == 0 && turn == BROKER_TURN_OURS)
+		return obey(r, &call);
+	settle_release(r); /* into our own list, which is handed over */
+	return false;
 }
 
 void route_hand_over(struct worker *w)

@@ -13,6 +13,10 @@ bool route_wants(const struct request *r);
  * are left in `list`, and how many is returned; the others are gone. Waits for its turn among the
  * workers. [consumer] */
 size_t route_calls(struct worker *w, struct request **list, size_t count);
+/* The same for one that was held and is of no claim any more, RECEIVED: true when it stays.
+ * [consumer]
+ */
+bool route_held(struct request *r);
 /* Our conversations are anybody's, but those that we are busy with. [main, consumer] */
 void route_leave(struct worker *w, const char *const *busy, size_t count);
 /* The same with those in which a call runs: others need not wait until that has ended. */

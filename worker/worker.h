@@ -285,8 +285,12 @@ struct worker {
 	atomic_bool chords_hurried; /* it is to begin a walk */
 	struct services restorer;
 	struct orders orders;
-	atomic_bool draining; /* as control said last */
-	usec_t drain_look_at; /* monotonic; the consumer's */
+	atomic_bool draining;		  /* as control said last */
+	struct drain {			  /* the consumer's */
+		usec_t look_at, again_at; /* monotonic: conversations are looked at, handed over */
+		usec_t pause;		  /* until the handing over after the next */
+		size_t busy;		  /* conversations in which a call ran at the last one */
+	} drain;
 	struct fanout *fanout;
 	struct lamport clock;
 	struct events events;

@@ -65,6 +65,7 @@ struct broker_routing {
 	atomic_bool draining;			 /* we have no conversations and take none */
 	struct mutex lock;
 	struct str_list engines; /* guarded by lock: within our reach */
+	struct str_list busy;	 /* conversations that stayed ours at the last leaving */
 	/* the consumer thread's: "<owner>:<number>" of the last claim, and of the one before */
 	char place[ROUTE_PLACE_SIZE], left[ROUTE_PLACE_SIZE];
 	struct redis_script script, leave, release, unwind;

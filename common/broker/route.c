@@ -49,13 +49,20 @@ void broker_route_init(struct broker *b)
 	r->lost = xstrdup("");
 }
 
+static void free_list(struct str_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+	*list = (struct str_list){0};
+}
+
 void broker_route_done(struct broker *b)
 {
 	struct broker_routing *r = &b->route;
 
-	for (size_t i = 0; i < r->engines.count; i++)
-		free(r->engines.items[i]);
-	free(r->engines.items);
+	free_list(&r->engines);
+	free_list(&r->busy);
 	free(r->base);
 	free(r->queues);
 	free(r->places);
@@ -90,7 +97,6 @@ static void name_keys(struct broker *b)
 
 	broker_route_done(b);
 	mutex_init(&r->lock);
-	r->engines = (struct str_list){0};
 	r->base = xasprintf("%sceleriac:%s:", prefix, instance);
 	r->queues = xasprintf("%s" QUEUE "%s:", prefix, instance);
 	r->places = xasprintf("%sclaims", r->base);
@@ -349,19 +355,14 @@ int redis_broker_route(struct broker *b, struct broker_call *calls, size_t count
 
 /* ---- the end of a router ---- */
 
-int redis_broker_route_leave(struct broker *b, const char *const *busy, size_t count,
-			     usec_t deadline, int64_t *ret_moved, struct err *err)
+static void leave_command(const struct broker_routing *r, const char *const *busy, size_t count,
+			  struct buf *out)
 {
-	struct broker_routing *r = &b->route;
-	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ struct slice *argv = xcalloc(10 + count, sizeof(*argv));
-	_cleanup_reply_ struct redis_reply *reply = NULL;
+	_cleanup_free_ struct slice *argv = xcalloc(11 + count + r->busy.count, sizeof(*argv));
 	struct routing g = {.argv = argv};
-	int rc;
+	char was_busy[24];
 
-	*ret_moved = 0;
-	if (r->presence == NULL)
-		return 0;
+	snprintf(was_busy, sizeof(was_busy), "%zu", r->busy.count);
 	const char *const fixed[] = {"EVALSHA",
 				     r->leave.sha,
 				     "4",
@@ -371,18 +372,47 @@ int redis_broker_route_leave(struct broker *b, const char *const *busy, size_t c
 				     r->places,
 				     presence_owner(r->presence),
 				     r->base,
-				     ROUTE_TTL};
+				     ROUTE_TTL,
+				     was_busy};
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		add(&g, fixed[i]);
+	for (size_t i = 0; i < r->busy.count; i++)
+		add(&g, r->busy.items[i]);
 	for (size_t i = 0; i < count; i++)
 		add(&g, busy[i]);
-	redis_command_argv(&commands, g.argv, g.argc);
+	redis_command_argv(out, g.argv, g.argc);
+}
+
+static void note_busy(struct broker_routing *r, const char *const *busy, size_t count)
+{
+	free_list(&r->busy);
+	r->busy.items = xcalloc(count + 1, sizeof(*r->busy.items));
+	while (r->busy.count < count) {
+		r->busy.items[r->busy.count] = xstrdup(busy[r->busy.count]);
+		r->busy.count++;
+	}
+}
+
+int redis_broker_route_leave(struct broker *b, const char *const *busy, size_t count,
+			     usec_t deadline, int64_t *ret_moved, struct err *err)
+{
+	struct broker_routing *r = &b->route;
+	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc;
+
+	*ret_moved = 0;
+	if (r->presence == NULL)
+		return 0;
+	leave_command(r, busy, count, &commands);
 	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
 	if (rc == 0 && redis_reply_type(reply) == REDIS_ERROR)
 		rc = err_set(err, ERR_FAILED, "Redis: %.*s", (int)redis_reply_str(reply).len,
 			     redis_reply_str(reply).data);
-	if (rc == 0)
+	if (rc == 0) {
 		*ret_moved = redis_reply_int(reply);
+		note_busy(r, busy, count);
+	}
 	return rc < 0 ? err_wrap(err, "handing conversations over") : 0;
 }
 

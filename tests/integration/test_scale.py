@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from sandboxes import containers, wait_running
+from sandboxes import container_of, containers, docker, wait_running
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -103,12 +103,14 @@ def test_a_worker_that_ends_hands_its_conversations_over(make_workers, calls, br
 def test_a_drained_worker_goes_on_with_everything_else(make_full_worker, make_workers, calls, app, ask, broker, instance):
     """Its conversations go to the other at once, that in which a call runs when it has ended; and the way back."""
     first = make_full_worker("-n", "first@here")
-    busy, idle = names(2)
+    busy, idle, longer = names(3)
     assert calls.run(NOTE.format(n=0), idle)["stdout"] == "0 "
-    calls.run(NOTE.format(n=0), busy)
-    running = calls.send("import time\ntime.sleep(4)\n" + NOTE.format(n=1), busy)
-    wait_running(instance)
+    gate = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
+    running, run_on = calls.send(gate + NOTE.format(n=1), busy), calls.send(gate + NOTE.format(n=1), longer)
+    for result in (running, run_on):
+        wait_until(lambda: (calls.row(result.id, "state") or [""])[0] == "running", 30, "it does not run")
     waiting = [calls.send(NOTE.format(n=n), busy) for n in (2, 3)]
+    run_after = calls.send(NOTE.format(n=2), longer)
     for reply in ("conversations are handed over",) * 2:
         wait_until(lambda: ask("ping", to="first@here", seconds=1) == {"ok": "pong"}, 30, "it does not hear")
         assert ask("drain", to="first@here") == {"ok": reply}
@@ -116,12 +118,19 @@ def test_a_drained_worker_goes_on_with_everything_else(make_full_worker, make_wo
     waiting.append(calls.send(NOTE.format(n=4), busy))
     new = calls.send("print('new')")
     assert app.send_task("celeriac.echo", kwargs={"value": 7}).get(timeout=30) == 7, "it does nothing else"
-    assert not new.ready() and not waiting[0].ready(), "it took one"
+    wait_until(lambda: broker.unacked() == (2, 2), 30, "it took one")
+    assert not new.ready() and not waiting[0].ready(), "it ran one"
     second = make_full_worker("-n", "second@here")
     later = [calls.send(NOTE.format(n=n), idle) for n in (1, 2)]
     assert [result.get(timeout=60)["stdout"] for result in [*later, new]] == ["0 1 ", "0 1 2 ", "new\n"]
+    # What waits for one of two calls that run here comes after that one, not after both.
+    docker("exec", container_of(instance, busy), "touch", "/sandbox/go")
     assert [result.get(timeout=60)["stdout"] for result in [running, *waiting]] == [
-        "0 1 ", "0 1 2 ", "0 1 2 3 ", "0 1 2 3 4 "]
+        "1 ", "1 2 ", "1 2 3 ", "1 2 3 4 "]
+    assert not run_on.ready() and not run_after.ready()
+    docker("exec", container_of(instance, longer), "touch", "/sandbox/go")
+    assert [result.get(timeout=60)["stdout"] for result in [run_on, run_after]] == ["1 ", "1 2 "]
+    assert nodes_of(calls, [run_on, run_after]) == [first.node, second.node]
     assert nodes_of(calls, [running, *waiting, *later, new]) == [first.node] + [second.node] * 6
     # The other takes nothing from the queue: what comes is taken by the first, and goes to it all the same, until it is told otherwise.
     ask("cancel_consumer", to="second@here", queue="celery")

@@ -73,6 +73,20 @@ def test_a_conversation_on_an_engine_of_others(shared, broker, make_full_worker,
     wait_until(lambda: broker.redis.llen(f"celeriac.node.{instance}:there") == 1, 30, "it was not given to who reaches the engine")
 
 
+@pytest.mark.docker
+def test_calls_that_were_taken_while_it_is_away(shared, broker, make_full_worker, calls, app):
+    """Nobody says whose conversation it is: the call goes back, and what else there is goes on when it answers again."""
+    worker = make_full_worker(CELERIAC_STATE_URL=shared.url())
+    assert calls.run("print(0)")["status"] == "ok"
+    shared.process.send_signal(signal.SIGSTOP)
+    late = calls.send("print(1)")
+    worker.wait_log("calls of conversations are put back: ", 60)
+    wait_until(lambda: broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0), 60, "it was not put back")
+    shared.process.send_signal(signal.SIGCONT)
+    assert late.get(timeout=90)["stdout"] == "1\n"
+    broker.wait_settled()
+
+
 def test_away(shared, broker, make_worker, app):
     worker = make_worker(CELERIAC_STATE_URL=shared.url())
     shared.kill()
