@@ -119,6 +119,8 @@ int amqp_client_new(struct amqp_address *a, const char *name, const struct amqp_
  * order and stops the threads; what is left fails as CANCELLED. Unsettled deliveries are the
  * server's again. NULL is fine. */
 void amqp_client_free(struct amqp_client *c, usec_t deadline);
+/* Where it connects to. Borrowed. */
+struct amqp_address *amqp_client_address(const struct amqp_client *c);
 bool amqp_client_up(const struct amqp_client *c);
 bool amqp_client_blocked(const struct amqp_client *c);
 /* Why there is no connection, as the last attempt to make one ended: true and *ret. False while all

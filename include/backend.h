@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "amqp.h"
 #include "err.h"
 #include "redis.h"
 #include "settings.h"
@@ -52,9 +53,10 @@ enum backend_kind backend_kind(const struct settings *s);
 /* Whether a BACKEND_DATABASE answers; nothing is made there. Blocks. [init] */
 int backend_reach(const struct settings *s, struct err *err) must_check;
 /* Links that there are, taken where they lead to the Redis of the results: the broker's, unless
- * messages are sent elsewhere, and that of shared_state.h. All NULL: none. Borrowed for as long as
- * the backend lives. */
+ * messages are sent elsewhere, and that of shared_state.h; and the broker's client where that is a
+ * RabbitMQ. All NULL: none. Borrowed for as long as the backend lives. */
 struct backend_links {
+	struct amqp_client *amqp;
 	const struct redis_address *broker, *shared;
 	struct redis_link *broker_link, *shared_link;
 };

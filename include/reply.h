@@ -9,9 +9,9 @@
 #include "buf.h"
 #include "err.h"
 
-/* Appends the envelope of `meta` for the queue `reply_to`; `serializer` as in serial_known.
- * ERR_TOOBIG, ERR_UNSUPPORTED. Pure. [any] */
-int reply_encode(const char *serializer, const json_t *meta, const char *reply_to,
+/* Appends the envelope of `meta` for the queue `reply_to`; `serializer` as in serial_known;
+ * `persistent`: it outlives the server. ERR_TOOBIG, ERR_UNSUPPORTED. Pure. [any] */
+int reply_encode(const char *serializer, const json_t *meta, bool persistent, const char *reply_to,
 		 const char *correlation_id, struct buf *out, struct err *err) must_check;
 
 #endif

@@ -177,6 +177,11 @@ void amqp_client_interrupt(struct amqp_client *c)
 
 /* ---- what it is like ---- */
 
+struct amqp_address *amqp_client_address(const struct amqp_client *c)
+{
+	return c->address;
+}
+
 bool amqp_client_up(const struct amqp_client *c)
 {
 	return atomic_load_explicit(&c->up, memory_order_relaxed);

@@ -8,14 +8,15 @@
 #include "json.h"
 #include "wire.h"
 
-int reply_encode(const char *serializer, const json_t *meta, const char *reply_to,
+int reply_encode(const char *serializer, const json_t *meta, bool persistent, const char *reply_to,
 		 const char *correlation_id, struct buf *out, struct err *err)
 {
 	const struct content_type *type = content_find(serializer);
 	_cleanup_json_ json_t *headers = json_object();
-	_cleanup_json_ json_t *properties = json_pack(
-		"{s:s, s:i, s:{s:s, s:s}, s:i}", "correlation_id", correlation_id, "delivery_mode",
-		1, "delivery_info", "exchange", "", "routing_key", reply_to, "priority", 0);
+	_cleanup_json_ json_t *properties =
+		json_pack("{s:s, s:i, s:{s:s, s:s}, s:i}", "correlation_id", correlation_id,
+			  "delivery_mode", persistent ? 2 : 1, "delivery_info", "exchange", "",
+			  "routing_key", reply_to, "priority", 0);
 	_cleanup_buf_ struct buf body = BUF_INIT(BOUND_RESULT_BYTES);
 	int rc;
 
