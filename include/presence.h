@@ -26,6 +26,9 @@ struct presence; /* this process' own life; const after presence_join */
  */
 int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
 		  usec_t deadline, struct presence **ret, struct err *err) must_check;
+/* A life without a lease, where there is no Redis: whoever else has the name is not known, and
+ * epochs are the time. [init] */
+struct presence *presence_alone(const char *instance, const char *node);
 /* Lets go of a lease that this very process took before it became what it is now (daemon_restart).
  * To be called before presence_join; what fails is left to that. [init] */
 void presence_reclaim(struct redis *r, const char *key_prefix, const char *instance,

@@ -28,13 +28,22 @@ int shared_state_check(const struct settings *s, struct err *err) must_check;
 int shared_state_open(const struct settings *s, const struct redis_address *broker,
 		      struct redis_link *link, struct shared_state **ret,
 		      struct err *err) must_check;
+/* Whether there is such a Redis by the settings. [init] */
+bool shared_state_said(const struct settings *s);
+/* What goes without it, for logs and --check. */
+#define SHARED_STATE_MISSING                                                                       \
+	"node names are not leased, what is revoked is forgotten with its workers, and there are " \
+	"no sandbox and tool tasks, no quotas and no beat"
+/* For a worker that has none: it shares nothing. It is ready, has no link, no address, and an empty
+ * prefix. [init] */
+struct shared_state *shared_state_none(void);
 /* Waits for what was handed over until `deadline`, unless the link is borrowed. NULL is fine. */
 void shared_state_close(struct shared_state *s, usec_t deadline);
 
 /* ---- any thread ---- */
 /* With the prefix of its keys. Borrowed. */
 const struct redis_address *shared_state_address(const struct shared_state *s);
-struct redis_link *shared_state_link(const struct shared_state *s);
+struct redis_link *shared_state_link(const struct shared_state *s); /* NULL: there is none */
 bool shared_state_ready(const struct shared_state *s);
 /* It is another Redis than the broker's, or has keys of another prefix there. */
 bool shared_state_apart(const struct shared_state *s);

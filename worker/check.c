@@ -172,7 +172,11 @@ static void check_shared(const struct settings *s, int *failures)
 {
 	struct err err = {0};
 
-	if (shared_state_check(s, &err) < 0)
+	bool stored = s->database_url != NULL && s->database_url[0] != '\0';
+
+	if (!shared_state_said(s) && !stored)
+		check_note("state", "CELERIAC_STATE_URL is not set: " SHARED_STATE_MISSING);
+	else if (shared_state_check(s, &err) < 0)
 		check_verdict("state", &err, "", failures);
 	else if (s->state_url != NULL && s->state_url[0] != '\0')
 		check_redis("state", s, TRANSPORT_STATE, s->state_url, failures);

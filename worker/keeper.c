@@ -157,7 +157,7 @@ static void begin_renewing(struct worker *w, struct due *due)
 /* The lease, wherever somebody asks for it; what is there again is told at once. */
 static void tick_lease(struct worker *w, struct due *due, usec_t now)
 {
-	bool shared = shared_state_ready(w->shared);
+	bool shared = shared_state_link(w->shared) != NULL && shared_state_ready(w->shared);
 
 	if (shared && !due->shared_up) {
 		w->drift.again_at = 0; /* it may be another server */

@@ -67,6 +67,11 @@ static bool is_shown(const struct worker *w)
 static int try_join(struct worker *w, const struct redis_address **ret_at, struct err *err)
 {
 	*ret_at = shared_state_address(w->shared);
+	if (shared_state_link(w->shared) == NULL) {
+		w->presence = presence_alone(w->settings.instance, w->settings.node);
+		w->at_broker = w->presence;
+		return 0;
+	}
 	if (w->presence == NULL) {
 		int rc = take(w, *ret_at, err);
 
@@ -107,7 +112,7 @@ int lease_join(struct worker *w, int signals, struct err *err)
 
 void lease_renew(struct worker *w)
 {
-	if (shared_state_ready(w->shared))
+	if (shared_state_link(w->shared) != NULL && shared_state_ready(w->shared))
 		presence_renew(w->presence, shared_state_link(w->shared));
 	if (w->at_broker != w->presence && broker_ready(w->broker))
 		presence_renew(w->at_broker, broker_link(w->broker));
@@ -129,7 +134,8 @@ void worker_leave(struct worker *w)
 		return;
 	if (w->at_broker != NULL && w->at_broker != w->presence)
 		leave(w->at_broker, broker_address(w->broker));
-	leave(w->presence, shared_state_address(w->shared));
+	if (shared_state_link(w->shared) != NULL)
+		leave(w->presence, shared_state_address(w->shared));
 }
 
 void lease_forget_dead(struct worker *w, bool own_only)

@@ -189,9 +189,12 @@ static void share(struct worker *w, const struct revoked_set *set, const char *c
 		  size_t count)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_free_ char *key = key_of(w, set);
+	_cleanup_free_ char *key = NULL;
 	usec_t now = clock_wall();
 
+	if (shared_state_link(w->shared) == NULL)
+		return;
+	key = key_of(w, set);
 	for (size_t i = 0; i < count; i++) {
 		redis_command(&commands, "ZADD %s %lld %s", key,
 			      (long long)((now + w->revoked.expires) / USEC_PER_SEC), texts[i]);
@@ -260,6 +263,8 @@ static void learn(struct worker *w, const struct revoked_set *set,
 
 void revoked_learn(struct worker *w)
 {
+	if (shared_state_link(w->shared) == NULL)
+		return; /* as in Celery: they are forgotten with us */
 	learn(w, &w->revoked.ids, learn_ids);
 	learn(w, &w->revoked.stamps, learn_stamps);
 }

@@ -25,6 +25,7 @@ static int open_backend(struct worker *w, struct err *err)
 	const struct redis_address *broker = broker_address(w->broker);
 	bool one = broker_write_address(w->broker) == broker;
 	const struct backend_links links = {
+		.amqp = broker_amqp(w->broker),
 		.broker = one ? broker : NULL,
 		.broker_link = one ? broker_link(w->broker) : NULL,
 		.shared = shared_state_address(w->shared),
@@ -34,11 +35,28 @@ static int open_backend(struct worker *w, struct err *err)
 	return backend_open(&w->settings, &links, &w->backend, err);
 }
 
+/* Without a Redis plain tasks are run all the same. */
+static int open_shared(struct worker *w, struct err *err)
+{
+	const struct settings *s = &w->settings;
+	bool stored = s->database_url != NULL && s->database_url[0] != '\0';
+
+	if (stored || shared_state_said(s))
+		return shared_state_open(s, broker_address(w->broker), broker_link(w->broker),
+					 &w->shared, err);
+	log_warning("CELERIAC_STATE_URL is not set, and neither broker nor backend is a "
+		    "Redis: " SHARED_STATE_MISSING);
+	w->shared = shared_state_none();
+	return 0;
+}
+
 static int open_fanout(struct worker *w, struct err *err)
 {
+	struct amqp_client *amqp = broker_amqp(w->broker);
 	const struct fanout_place place = {
 		.redis = broker_address(w->broker),
 		.write = broker_write_address(w->broker),
+		.amqp = amqp != NULL ? amqp_client_address(amqp) : NULL,
 	};
 	int rc = fanout_check(&w->settings, err);
 
@@ -100,9 +118,7 @@ static int open_parts(struct worker *w, struct err *err)
 	    (rc = alias_check(&w->registry, s->task_aliases, err)) < 0)
 		return rc;
 	if ((rc = state_init(&w->state, err)) < 0 || (rc = broker_open(s, &w->broker, err)) < 0 ||
-	    (rc = shared_state_open(s, broker_address(w->broker), broker_link(w->broker),
-				    &w->shared, err)) < 0 ||
-	    (rc = open_backend(w, err)) < 0)
+	    (rc = open_shared(w, err)) < 0 || (rc = open_backend(w, err)) < 0)
 		return rc;
 	lanes_init(&w->lanes);
 	schedule_init(&w->schedule);
@@ -226,7 +242,8 @@ int worker_start(struct worker *w, int signals, struct err *err)
 		return rc;
 	link = shared_state_link(w->shared);
 	prefix = shared_state_address(w->shared)->key_prefix;
-	w->quota = quota_new(link, prefix, w->presence);
+	if (link != NULL)
+		w->quota = quota_new(link, prefix, w->presence);
 	if (w->store != NULL) {
 		rc = fleet_open(&w->settings, link, prefix, w->presence, &w->fleet, err);
 		if (rc < 0)

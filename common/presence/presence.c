@@ -159,6 +159,18 @@ fail:
 	return rc;
 }
 
+struct presence *presence_alone(const char *instance, const char *node)
+{
+	struct presence *p = xcalloc(1, sizeof(*p));
+
+	p->key_prefix = xstrdup("");
+	p->instance = xstrdup(instance);
+	p->node = xstrdup(node);
+	p->epoch = clock_wall() / USEC_PER_MSEC;
+	snprintf(p->owner, sizeof(p->owner), "%s@%lld", p->node, (long long)p->epoch);
+	return p;
+}
+
 void presence_reclaim(struct redis *r, const char *key_prefix, const char *instance,
 		      const char *node)
 {

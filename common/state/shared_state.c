@@ -53,6 +53,15 @@ static int choose(const struct settings *s, const char **ret_url, enum transport
 		       "is a Redis");
 }
 
+bool shared_state_said(const struct settings *s)
+{
+	enum transport_side side;
+	const char *url;
+	struct err err;
+
+	return choose(s, &url, &side, &err) == 0;
+}
+
 int shared_state_place(const struct settings *s, struct redis_address *ret, struct err *err)
 {
 	struct transport_options options = {0};
@@ -129,6 +138,14 @@ int shared_state_open(const struct settings *s, const struct redis_address *brok
 	return 0;
 }
 
+struct shared_state *shared_state_none(void)
+{
+	struct shared_state *state = xcalloc(1, sizeof(*state));
+
+	state->address.key_prefix = xstrdup("");
+	return state;
+}
+
 void shared_state_close(struct shared_state *s, usec_t deadline)
 {
 	if (s == NULL)
@@ -151,7 +168,7 @@ struct redis_link *shared_state_link(const struct shared_state *s)
 
 bool shared_state_ready(const struct shared_state *s)
 {
-	return redis_link_up(s->link);
+	return s->link == NULL || redis_link_up(s->link);
 }
 
 bool shared_state_apart(const struct shared_state *s)

@@ -115,9 +115,11 @@ def test_beat_sends_elsewhere(shared, broker, directory, ended, instance):
     assert f"celeriac:{instance}:beat" in keys(shared.client()) and f"celeriac:{instance}:beat" not in keys(broker.redis)
 
 
+NOWHERE = {"CELERY_BROKER_URL": "amqp://127.0.0.1:1//", "CELERY_RESULT_BACKEND": "rpc://"}
+
+
 @pytest.mark.parametrize("settings, said", [
-    ({"CELERY_BROKER_URL": "amqp://localhost//"}, "CELERIAC_STATE_URL is not set"),
-    ({"CELERY_BROKER_URL": "amqp://localhost//", "CELERY_RESULT_BACKEND": "rpc://"}, "CELERIAC_STATE_URL is not set"),
+    ({**NOWHERE, "DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "CELERIAC_STATE_URL is not set"),
     ({"CELERIAC_STATE_URL": "memcached://x"}, "CELERIAC_STATE_URL: "),
     ({"CELERIAC_STATE_URL": "redis://127.0.0.1:1/"}, "127.0.0.1:1"),
 ])
@@ -125,3 +127,9 @@ def test_check(settings, said, broker):
     done = run_program("--check", **{"CELERY_BROKER_URL": broker.url, **settings})
     assert done.returncode == 1
     assert [line for line in done.stdout.splitlines() if line.startswith("FAIL  state") and said in line], done.stdout
+
+
+def test_check_without_any(broker):
+    """Plain tasks need none: what goes without it is said."""
+    done = run_program("--check", **NOWHERE)
+    assert [line for line in done.stdout.splitlines() if line.startswith("note  state") and "no sandbox and tool tasks" in line], done.stdout
