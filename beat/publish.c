@@ -148,11 +148,10 @@ int publisher_load(struct publisher *p, struct entry *list, size_t count, struct
 	return rc;
 }
 
-static int make_message(const struct publisher *p, const struct entry *e, struct buf *out,
-			struct err *err)
+static int make_message(const struct publisher *p, const struct entry *e, usec_t now,
+			struct buf *out, struct err *err)
 {
 	_cleanup_json_ json_t *headers = json_pack("{s:b}", "celery_beat_task", 1);
-	usec_t now = clock_wall();
 	struct message_out m = {.task = e->task,
 				.id = e->id,
 				.queue = e->queue,
@@ -203,6 +202,7 @@ static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 {
 	struct parcel *parcel = &b->parcels[b->count];
 	struct entry *e = s->entry;
+	usec_t now = clock_wall(); /* one, so that a message tells how late its run was */
 
 	*parcel = (struct parcel){.sending = s,
 				  .list = BUF_INIT(BOUND_URL_BYTES),
@@ -210,7 +210,7 @@ static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 	b->count++;
 	name_run(p, e);
 	broker_list_key(p->broker, e->queue, e->priority, &parcel->list);
-	if (make_message(p, e, &parcel->message, &s->err) < 0 ||
+	if (make_message(p, e, now, &parcel->message, &s->err) < 0 ||
 	    buf_status(&parcel->message, &s->err) < 0 || buf_status(&parcel->list, &s->err) < 0) {
 		s->verdict = SEND_FAILED;
 		b->count--;
@@ -218,7 +218,7 @@ static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 		buf_done(&parcel->message);
 		return;
 	}
-	parcel->next = entry_state_text(entry_slot(e, clock_wall()), e->total_run_count + 1, e->id);
+	parcel->next = entry_state_text(entry_slot(e, now), e->total_run_count + 1, e->id);
 	b->bytes += parcel->message.len;
 }
 

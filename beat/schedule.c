@@ -10,9 +10,9 @@
 #include "json.h"
 
 /* A run that is later than this counts from when it is sent: after an outage the next one comes a
- * whole period later. As long as it may take until another beat leads, so that nothing is missed
- * by that. */
-#define LATE	   (5 * USEC_PER_SEC)
+ * whole period later. Another beat leads within 5 s, and may die before it has made up for that:
+ * twice as long, so that nothing is missed when two do one after the other. */
+#define LATE	   (10 * USEC_PER_SEC)
 #define PERIOD_MAX (1000.0 * 366 * 86400)
 #define PERIOD_MIN 0.001
 
