@@ -279,8 +279,10 @@ fuzz:   ## every fuzz target for FUZZ_SECONDS (60) each, or those of FUZZ='url y
 	deploy/setup --long
 	+$(FUZZ_MAKE) $(FUZZ_DIR)/celeriac-fuzz
 	tests/fuzz/run $(if $(FUZZ_KEEP),--keep,$(FUZZ_DIR)/celeriac-fuzz) $(FUZZ)
+# Files of tests run beside each other, since most of a test is waiting; everything of one file runs in one process, in its order.
+TEST_JOBS ?= 2
 check-integration: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker   ## integration tests against real servers
-	tests/run pytest $(PYTHON) -m 'not long' --durations=25 --durations-min=5 tests/integration
+	tests/run pytest $(PYTHON) -n $(TEST_JOBS) --dist loadfile -m 'not long' --durations=25 --durations-min=5 tests/integration
 check-long: all build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker build/behind/celeriac-worker build/previous/celeriac-worker   ## the slow ones, and the oracle suite with Debian's Celery
 	deploy/setup --long
 	tests/run pytest $(PYTHON) -m long tests/integration

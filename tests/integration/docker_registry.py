@@ -2,7 +2,7 @@
 
 import subprocess
 
-from services import free_port, launch, ROOT, Service, wait_until
+from services import alone, free_port, launch, ROOT, Service, wait_until
 import requests
 
 CONFIG = """
@@ -15,13 +15,18 @@ http: {{addr: "127.0.0.1:{port}"}}
 def unpacked(where=ROOT / ".run/docker-registry"):
     """Path of the program, fetched once."""
     program = where / "usr/bin/docker-registry"
+    with alone("docker-registry"):
+        fetch(program, where)
+    return program
+
+
+def fetch(program, where):
     if not program.exists():
         where.mkdir(parents=True, exist_ok=True)
         subprocess.run(["apt-get", "download", "-q", "docker-registry"], cwd=where, check=True, capture_output=True, timeout=240)
         (package,) = where.glob("docker-registry_*.deb")
         subprocess.run(["dpkg-deb", "-x", package, where], check=True, capture_output=True, timeout=120)
         package.unlink()
-    return program
 
 
 class Registry(Service):

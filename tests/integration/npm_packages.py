@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 from sandboxes import docker
-from services import ROOT
+from services import alone, ROOT
 
 IMAGE = "celeriac-sandbox:full"
 # Node 22 as a package of its own: the referee needs what Debian's does not have.
@@ -37,6 +37,11 @@ def npm_settings():
 
 def installed(where=ROOT / ".run/npm"):
     """Path of node_modules, made once for this list of packages."""
+    with alone("npm"):
+        return install(where)
+
+
+def install(where):
     stamp = where / "stamp"
     if stamp.is_file() and stamp.read_text() == "\n".join(PACKAGES):
         return where / "node_modules"

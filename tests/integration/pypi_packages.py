@@ -5,13 +5,18 @@ import subprocess
 import sys
 
 from npm_packages import IMAGE
-from services import ROOT
+from services import alone, ROOT
 
 PACKAGES = ["mcp-server-time", "mcp-server-fetch"]
 
 
 def installed(where=ROOT / ".run/npm/python"):
     """Path of a directory for PYTHONPATH, made once for this list and that Python."""
+    with alone("npm"):
+        return install(where)
+
+
+def install(where):
     asked = subprocess.run(["docker", "run", "--rm", "--network=none", "--entrypoint=python3", IMAGE, "-c",
                             "import sys; print('%d.%d' % sys.version_info[:2])"], check=True, capture_output=True, text=True)
     version, stamp = asked.stdout.strip(), where.with_name("python-stamp")

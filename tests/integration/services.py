@@ -1,5 +1,7 @@
 """Private servers for tests: each on a free loopback port, in a directory of its own, ended by its pid."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import socket
@@ -30,6 +32,15 @@ def wait_until(condition, seconds=30, sentence="it did not happen"):
             return value
         assert time.monotonic() - began < patience(seconds), f"{sentence() if callable(sentence) else sentence} within {seconds} s"
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def alone(what):
+    """One process at a time, of all that run these tests in this tree, makes what all of them share."""
+    (ROOT / ".run").mkdir(exist_ok=True)
+    with open(ROOT / f".run/{what}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def free_port():
