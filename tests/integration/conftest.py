@@ -151,8 +151,8 @@ def npm_image(npm_modules):
     tag = "celeriac-test-mcp:" + uuid.uuid4().hex[:12]
     context = npm_modules.parent
     pypi_packages.installed()
-    (context / "Dockerfile").write_text(f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\nCOPY python /opt/python\n")
-    subprocess.run(["docker", "build", "-q", "-t", tag, str(context)], check=True, capture_output=True, timeout=240)
+    lines = f"FROM {npm_packages.IMAGE}\nCOPY node_modules /opt/node_modules\nCOPY python /opt/python\n"
+    subprocess.run(["docker", "build", "-q", "-t", tag, "-f", "-", str(context)], input=lines.encode(), check=True, capture_output=True, timeout=240)
     yield tag
     subprocess.run(["docker", "rmi", "-f", tag], capture_output=True, timeout=120)
 

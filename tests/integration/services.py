@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import time
@@ -44,8 +45,12 @@ def alone(what):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Below those that the kernel gives to outgoing connections: nobody else gets it before its server starts, or between two starts."""
+    end = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    draw = random.SystemRandom()  # tests seed the other one
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", draw.randrange(10000, max(end, 20000)))) as listener:
+            return listener.getsockname()[1]
 
 
 def launch(argv, log, user=None, **options):
