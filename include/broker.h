@@ -21,6 +21,7 @@
 
 struct broker;
 struct amqp_client;
+struct amqp_address;
 
 #define BROKER_TAG_SIZE	 224
 #define BROKER_MARK_SIZE 41
@@ -62,6 +63,7 @@ struct redis_link *broker_link(struct broker *b); /* NULL as before */
 /* The client whose connections messages come by when the broker is a RabbitMQ; else NULL. Borrowed;
  * it lives as long as the broker. */
 struct amqp_client *broker_amqp(const struct broker *b);
+struct amqp_address *broker_amqp_address(const struct broker *b);
 /* What kombu says of a connection. Borrowed; no password is in it. */
 struct broker_place {
 	const char *transport; /* "redis", "amqp" */
@@ -294,6 +296,16 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 /* The list for a queue and priority, as kombu names it by priority_steps, sep and global_keyprefix.
  * [any] */
 void broker_list_key(const struct broker *b, const char *queue, int priority, struct buf *out);
+
+/* Whether it is still ours, as far as is known here. */
+bool broker_holds(struct broker *b, const struct delivery_ref *ref);
+/* Nothing may be held that long that is due later than this (0 = for ever): such a delivery goes to
+ * where messages wait that are due then, at the wall time `due`, and comes again. Blocks.
+ * [consumer]
+ */
+#define BROKER_HOLD_MOST (600 * USEC_PER_SEC)
+int broker_delay(struct broker *b, const struct delivery_ref *ref, usec_t due,
+		 struct err *err) must_check;
 
 /* Says again that these are held, so that no visibility timeout hands them out. One command,
  * through the link, not waiting; `done` (may be NULL) is called in the link's thread when it was

@@ -98,8 +98,27 @@ struct request *consumer_decode(struct worker *w, struct delivery *d)
 	return NULL;
 }
 
+/* A broker that wants everything back in time gets what is due much later. False when it stays. */
+static bool goes_away(struct request *r)
+{
+	struct worker *w = r->worker;
+	struct err err = {0};
+
+	if (broker_amqp(w->broker) == NULL || r->message->eta < clock_wall() + BROKER_HOLD_MOST)
+		return false;
+	if (broker_delay(w->broker, &r->delivery.ref, r->message->eta, &err) < 0) {
+		log_warning("Task %s[%s] is held here until it is due: %s", r->shown, r->id,
+			    err.msg);
+		return false;
+	}
+	request_forget(r);
+	return true;
+}
+
 void consumer_schedule(struct request *r)
 {
+	if (goes_away(r))
+		return;
 	if (r->message->eta > clock_wall())
 		due_park(r, HOLD_ETA, r->message->eta);
 	else

@@ -165,6 +165,10 @@ bool settle_accept(struct request *r)
 
 	if (r->options->acks_late != TASK_YES)
 		return acknowledge(r);
+	if (!broker_holds(r->worker->broker, &r->delivery.ref)) {
+		settle_release(r); /* somebody else has it, or will */
+		return false;
+	}
 	if (r->options->track_started == TASK_YES && encode_started(r, &write))
 		backend_store(r->worker->backend, &write, NULL, NULL);
 	return true;

@@ -3,12 +3,13 @@
  */
 #include <stdlib.h>
 
+#include "amqp_broker.h"
 #include "driver.h"
 #include "mem.h"
 #include "redis_broker.h"
 
 /* The first that takes the URL; Redis says what is wrong with all others. */
-static const struct broker_driver *const drivers[] = {&broker_driver_redis};
+static const struct broker_driver *const drivers[] = {&broker_driver_redis, &broker_driver_amqp};
 
 static bool is_said(const char *url)
 {
@@ -61,6 +62,33 @@ void broker_close(struct broker *b, usec_t deadline)
 void broker_place(const struct broker *b, struct broker_place *ret)
 {
 	b->driver->place(b, ret);
+}
+
+const struct redis_address *broker_address(const struct broker *b)
+{
+	return b->amqp ? NULL : &b->address;
+}
+
+const struct redis_address *broker_write_address(const struct broker *b)
+{
+	if (b->amqp != NULL)
+		return NULL;
+	return b->writing ? &b->write_address : &b->address;
+}
+
+struct redis_link *broker_link(struct broker *b)
+{
+	return b->amqp ? NULL : b->link;
+}
+
+struct amqp_client *broker_amqp(const struct broker *b)
+{
+	return b->amqp ? b->amqp->client : NULL;
+}
+
+struct amqp_address *broker_amqp_address(const struct broker *b)
+{
+	return b->amqp ? b->amqp->address : NULL;
 }
 
 const char *broker_where(const struct broker *b)
@@ -186,6 +214,16 @@ int broker_publish(struct broker *b, const char *queue, int priority, const char
 		   size_t len, usec_t deadline, struct err *err)
 {
 	return b->driver->publish(b, queue, priority, envelope, len, deadline, err);
+}
+
+bool broker_holds(struct broker *b, const struct delivery_ref *ref)
+{
+	return b->driver->holds(b, ref);
+}
+
+int broker_delay(struct broker *b, const struct delivery_ref *ref, usec_t due, struct err *err)
+{
+	return b->driver->delay(b, ref, due, err);
 }
 
 void broker_renew(struct broker *b, const struct delivery_ref *refs, size_t count,

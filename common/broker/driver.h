@@ -12,7 +12,6 @@ struct broker_driver {
 	bool (*takes)(const char *url);
 	/* Addresses and links; `b` has its options, queue definitions and queues. */
 	int (*open)(struct broker *b, const struct settings *s, struct err *err) must_check;
-	/* Ends them; what was never begun is NULL. */
 	void (*close)(struct broker *b, usec_t deadline);
 	void (*place)(const struct broker *b, struct broker_place *ret);
 	const char *(*where)(const struct broker *b);
@@ -50,6 +49,9 @@ struct broker_driver {
 		       struct err *err) must_check;
 	int (*publish)(struct broker *b, const char *queue, int priority, const char *envelope,
 		       size_t len, usec_t deadline, struct err *err) must_check;
+	bool (*holds)(struct broker *b, const struct delivery_ref *ref);
+	int (*delay)(struct broker *b, const struct delivery_ref *ref, usec_t due,
+		     struct err *err) must_check;
 	void (*renew)(struct broker *b, const struct delivery_ref *refs, size_t count,
 		      void (*done)(void *arg), void *arg);
 	usec_t (*renew_interval)(const struct broker *b);
@@ -69,6 +71,6 @@ struct broker_driver {
 			 usec_t deadline, struct err *err) must_check;
 };
 
-extern const struct broker_driver broker_driver_redis;
+extern const struct broker_driver broker_driver_redis, broker_driver_amqp;
 
 #endif

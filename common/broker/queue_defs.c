@@ -62,6 +62,7 @@ static int add(struct queue_defs *d, const char *name, const char *exchange,
 	d->items[d->count++] = (struct queue_def){.name = xstrdup(name),
 						  .exchange = xstrdup(exchange),
 						  .type = type,
+						  .durable = true,
 						  .routing_key = xstrdup(routing_key)};
 	return 0;
 }
@@ -191,7 +192,9 @@ void queue_defs_done(struct queue_defs *d)
 		free(d->items[i].name);
 		free(d->items[i].exchange);
 		free(d->items[i].routing_key);
+		json_decref(d->items[i].arguments);
 	}
 	free(d->items);
+	json_decref(d->arguments);
 	*d = (struct queue_defs){0};
 }

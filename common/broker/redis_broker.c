@@ -146,26 +146,6 @@ void redis_broker_close(struct broker *b, usec_t deadline)
 	free(b);
 }
 
-const struct redis_address *broker_address(const struct broker *b)
-{
-	return &b->address;
-}
-
-const struct redis_address *broker_write_address(const struct broker *b)
-{
-	return b->writing ? &b->write_address : &b->address;
-}
-
-struct redis_link *broker_link(struct broker *b)
-{
-	return b->link;
-}
-
-struct amqp_client *broker_amqp(unused_arg const struct broker *b)
-{
-	return NULL;
-}
-
 static void place(const struct broker *b, struct broker_place *ret)
 {
 	const struct redis_endpoint *a = b->address.first;
@@ -251,6 +231,18 @@ usec_t redis_broker_renew_interval(const struct broker *b)
 	return b->options.visibility_timeout / RENEWALS_PER_TIMEOUT;
 }
 
+/* What is given to somebody else is found out when it is settled. */
+static bool holds(unused_arg struct broker *b, unused_arg const struct delivery_ref *ref)
+{
+	return true;
+}
+
+static int delay(unused_arg struct broker *b, unused_arg const struct delivery_ref *ref,
+		 unused_arg usec_t due, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "Redis holds nothing back");
+}
+
 const struct broker_driver broker_driver_redis = {
 	.takes = redis_is_url,
 	.open = open_redis,
@@ -286,6 +278,8 @@ const struct broker_driver broker_driver_redis = {
 	.restore_stale = redis_broker_restore_stale,
 	.trim_dead = redis_broker_trim_dead,
 	.restore_lost = redis_broker_restore_lost,
+	.holds = holds,
+	.delay = delay,
 	.fetch = redis_broker_fetch,
 	.give_back = redis_broker_give_back,
 };

@@ -41,11 +41,15 @@ struct broker_queue {
 /* One entry of CELERY_TASK_QUEUES. */
 struct queue_def {
 	char *name, *exchange, *routing_key;
+	/* Of a queue in RabbitMQ. */
+	bool durable, exclusive, auto_delete;
+	json_t *arguments; /* or NULL */
 	enum exchange_type type;
 };
 struct queue_defs {
 	struct queue_def *items;
 	size_t count;
+	json_t *arguments; /* of queues that are not defined; or NULL */
 	size_t consumed; /* the first so many, unless -Q says others; then comes worker_direct's */
 };
 /* queue_defs.c. Pure. ERR_INVALID says which queue and what. */
@@ -106,6 +110,7 @@ struct broker {
 	uint64_t next_number;
 	size_t first_queue; /* round robin */
 	struct broker_routing route;
+	struct amqp_broker *amqp; /* NULL on Redis */
 };
 
 /* ---- redis_broker.c ---- */

@@ -22,13 +22,13 @@ class Broker:
     """One Redis database that is broker and backend."""
 
     def __init__(self, url, instance):
-        self.url = url
+        self.url = self.results = url
         self.instance = instance
         self.redis = redis.Redis.from_url(url)
         self.handed_over = f"celeriac.node.{instance}:"  # calls of conversations that no node has
 
     def app(self, **conf):
-        app = celery.Celery(broker=self.url, backend=asking(self.url), set_as_current=False)
+        app = celery.Celery(broker=self.url, backend=asking(self.results), set_as_current=False)
         app.conf.update(broker_connection_retry_on_startup=True, **conf)
         return app
 
@@ -79,6 +79,46 @@ class Broker:
         """[(what is said about it, the message as it came)], the oldest first."""
         entries = reversed(self.redis.lrange("celeriac:dead", 0, -1))
         return [(json.loads(line), message) for line, message in (entry.split(b"\n", 1) for entry in entries)]
+
+
+class RabbitBroker(Broker):
+    """A virtual host of RabbitMQ that is the broker, and a Redis database for results."""
+
+    def __init__(self, rabbitmq, results, instance):
+        super().__init__(results, instance)
+        self.rabbitmq = rabbitmq
+        self.vhost = rabbitmq.new_vhost()
+        self.url = rabbitmq.url(self.vhost)
+
+    def close(self):
+        self.rabbitmq.delete_vhost(self.vhost)
+
+    def push(self, message, queue="celery"):
+        message = json.loads(message)
+        with self.rabbitmq.channel(self.vhost) as channel:
+            properties = {name: message["properties"][name] for name in ("correlation_id", "reply_to", "delivery_mode", "priority")}
+            made = channel.prepare_message(base64.b64decode(message["body"]), properties["priority"], message["content-type"],
+                                           message["content-encoding"], message["headers"], properties)
+            channel.basic_publish(made, exchange="", routing_key=queue)
+
+    def queues(self):
+        return self.rabbitmq.queues(self.vhost)
+
+    def unacked(self):
+        held = sum(row["messages_unacknowledged"] for row in self.queues().values())
+        return held, held
+
+    def wait_settled(self, seconds=30):
+        def settled():
+            return all(row["messages"] == 0 for row in self.queues().values())
+
+        wait_until(settled, seconds, lambda: f"{self.queues()}: not settled")
+
+    def wait_forgotten(self):
+        wait_until(lambda: all(row["messages_unacknowledged"] == 0 for row in self.queues().values()), 30, "RabbitMQ still waits")
+
+    def wait_listening(self):
+        wait_until(lambda: any("pidbox" in name for name in self.queues()), 30, "nobody listens")
 
 
 def envelope(task="celeriac.echo", args=(), kwargs=None, task_id=None, body=None, headers=None, properties=None, **outer):

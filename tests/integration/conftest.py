@@ -28,7 +28,7 @@ import engines
 import npm_packages
 import pypi_packages
 from building import Headers
-from clients import OURS, Broker, PythonWorker
+from clients import OURS, Broker, PythonWorker, RabbitBroker
 from rabbitmq import RabbitMQ
 from sandboxes import Calls, remove_containers
 from services import Redis, wait_until
@@ -175,7 +175,17 @@ def ended(request, instance):
 
 
 @pytest.fixture
-def broker(redis_server, instance):
+def rabbit_broker(rabbitmq, redis_server, instance):
+    made = RabbitBroker(rabbitmq, redis_server.new_url(), instance)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def broker(redis_server, instance, request):
+    """CELERIAC_TEST_BROKER=rabbitmq: the suites of tasks run on RabbitMQ, with results in Redis."""
+    if os.environ.get("CELERIAC_TEST_BROKER", "redis") == "rabbitmq":
+        return request.getfixturevalue("rabbit_broker")
     return Broker(redis_server.new_url(), instance)
 
 
@@ -193,7 +203,7 @@ def make_worker(instance, directory, ended, request):
         broker = broker or request.getfixturevalue("broker")
         made = Worker(
             directory, node or f"node-{uuid.uuid4().hex[:8]}", args,
-            **{"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url, "CELERIAC_INSTANCE": instance, **options},
+            **{"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.results, "CELERIAC_INSTANCE": instance, **options},
         )
         ended.append(made)
         return made.start() if start else made

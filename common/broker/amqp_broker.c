@@ -1,0 +1,319 @@
+/*
+ * The RabbitMQ broker: opening and closing, and its row in the table of drivers.
+ */
+#include "amqp_broker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "shared_state.h"
+#include "url.h"
+
+extern const char script_settle[], script_trim[];
+
+#define DEAD_KEY	  "celeriac:dead"
+#define RENEW_NEVER	  (3600 * USEC_PER_SEC)
+#define DEFAULT_HEARTBEAT 10
+
+static bool takes(const char *url)
+{
+	static const char *const schemes[] = {"amqp://", "amqps://", "pyamqp://"};
+
+	for (size_t i = 0; url != NULL && i < ARRAY_LEN(schemes); i++) {
+		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* ---- told by the client's owner thread ---- */
+
+static void tell(struct amqp_broker *a)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	atomic_fetch_add(&a->outages, 1);
+	n = write(a->news_fd, &one, sizeof(one));
+	(void)n;
+}
+
+static void on_lost(void *arg, unused_arg const struct err *err)
+{
+	struct broker *b = arg;
+
+	amqp_held_forget(b);
+	amqp_known_forget(b);
+	tell(b->amqp);
+}
+
+static void on_cancelled(void *arg, const char *queue, const char *why)
+{
+	struct broker *b = arg;
+
+	log_warning("the broker delivers no more from queue %s: %s", queue, why);
+	amqp_known_forget(b);
+	tell(b->amqp);
+}
+
+static void on_blocked(unused_arg void *arg, bool blocked, const char *why)
+{
+	if (blocked)
+		log_warning("the broker takes no messages: %s", why);
+	else
+		log_info("the broker takes messages again");
+}
+
+/* ---- opening ---- */
+
+static int open_client(struct broker *b, const struct settings *s, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	const struct amqp_tuning tuning = {.shuffle = b->options.connection.shuffle,
+					   .tls = b->options.connection.tls};
+	const struct amqp_events events = {
+		.lost = on_lost, .cancelled = on_cancelled, .blocked = on_blocked, .arg = b};
+	int rc = amqp_address_parse(s->broker_url, &tuning, &a->address, err);
+
+	if (rc < 0)
+		return err_wrap(err, "URL of the broker");
+	return amqp_client_new(a->address, "celeriac-broker", &events, &a->client, err);
+}
+
+/* What Redis keeps for us, under the names that it has where Redis is the broker. */
+static int open_state(struct broker *b, const struct settings *s, struct err *err)
+{
+	int rc = shared_state_place(s, &b->address, err);
+
+	if (rc < 0)
+		return rc;
+	free(b->options.global_keyprefix);
+	b->options.global_keyprefix = xstrdup(b->address.key_prefix);
+	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
+	redis_script_init(&b->settle, script_settle);
+	redis_script_init(&b->trim, script_trim);
+	rc = redis_link_new(&b->address, "celeriac-steps", &b->link, err);
+	if (rc < 0)
+		return rc;
+	redis_link_add_script(b->link, &b->settle);
+	redis_link_add_script(b->link, &b->trim);
+	return 0;
+}
+
+static int open_amqp(struct broker *b, const struct settings *s, struct err *err)
+{
+	_cleanup_buf_ struct buf notes = BUF_INIT(BOUND_ERROR_TEXT * 4);
+	struct amqp_broker *a;
+	int rc = transport_options_read(s, TRANSPORT_BROKER, &b->options, &notes, err);
+
+	if (rc == 0)
+		rc = queue_defs_read(s, &b->defs, err);
+	if (rc == 0)
+		rc = broker_take_queues(b, s, err);
+	if (rc < 0)
+		return rc;
+	a = b->amqp = xcalloc(1, sizeof(*a));
+	mutex_init(&a->lock);
+	a->connect_timeout = 4 * USEC_PER_SEC;
+	a->queue_prefix = xasprintf("celeriac.%s.%s.", s->instance, s->node);
+	a->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (a->news_fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "eventfd");
+	transport_options_tell(TRANSPORT_BROKER, &notes);
+	rc = open_state(b, s, err);
+	return rc < 0 ? rc : open_client(b, s, err);
+}
+
+static void close_amqp(struct broker *b, usec_t deadline)
+{
+	struct amqp_broker *a = b->amqp;
+
+	if (a != NULL) {
+		/* In this order: what was sent is settled in Redis, and then acknowledged. */
+		amqp_client_free(a->client, deadline);
+		if (a->address != NULL)
+			amqp_address_unref(a->address);
+		amqp_held_forget(b);
+		amqp_known_forget(b);
+		if (a->news_fd >= 0)
+			close(a->news_fd);
+		mutex_done(&a->lock);
+		free(a->queue_prefix);
+	}
+	redis_broker_close(b, deadline);
+	free(a);
+}
+
+/* ---- what it is ---- */
+
+static const char *where(const struct broker *b)
+{
+	return amqp_address_safe(b->amqp->address);
+}
+
+static void place(const struct broker *b, struct broker_place *ret)
+{
+	const struct amqp_server *at = amqp_address_at(b->amqp->address, 0);
+
+	*ret = (struct broker_place){.transport = "amqp",
+				     .host = at->host,
+				     .port = at->port,
+				     .user = at->user,
+				     .vhost = at->vhost,
+				     .tls = at->tls.on,
+				     .login_method = "PLAIN",
+				     .heartbeat = DEFAULT_HEARTBEAT};
+}
+
+static bool ready(const struct broker *b)
+{
+	return amqp_client_up(b->amqp->client) && redis_link_up(b->link);
+}
+
+static void interrupt(struct broker *b)
+{
+	amqp_client_interrupt(b->amqp->client);
+}
+
+/* ---- what the server does by itself ---- */
+
+static void received(unused_arg struct broker *b, unused_arg const char *mark)
+{
+}
+
+static void renew(unused_arg struct broker *b, unused_arg const struct delivery_ref *refs,
+		  unused_arg size_t count, void (*done)(void *arg), void *arg)
+{
+	if (done != NULL)
+		done(arg);
+}
+
+static usec_t renew_interval(unused_arg const struct broker *b)
+{
+	return RENEW_NEVER;
+}
+
+static int find_unacked(unused_arg struct broker *b, unused_arg const char *group_id,
+			unused_arg const struct str_list *accept, struct message **ret,
+			unused_arg struct err *err)
+{
+	*ret = NULL;
+	return 0;
+}
+
+static int restore_none(unused_arg struct broker *b, unused_arg const struct presence *p,
+			unused_arg bool only, int64_t *ret_restored, unused_arg struct err *err)
+{
+	*ret_restored = 0;
+	return 0;
+}
+
+static int restore_lost(unused_arg struct broker *b, unused_arg const struct presence *p,
+			unused_arg uint64_t *held, unused_arg size_t count, int64_t *ret_restored,
+			unused_arg struct err *err)
+{
+	*ret_restored = 0;
+	return 0;
+}
+
+/* ---- calls of conversations: they run where they come ---- */
+
+static int route_begin(unused_arg struct broker *b, unused_arg const struct presence *p,
+		       unused_arg struct err *err)
+{
+	return 0;
+}
+
+static void route_reach(unused_arg struct broker *b, unused_arg const char *engine,
+			unused_arg bool reached)
+{
+}
+
+static int route(unused_arg struct broker *b, struct broker_call *calls, size_t count,
+		 unused_arg usec_t deadline, enum broker_turn *ret_turn, unused_arg struct err *err)
+{
+	for (size_t i = 0; i < count; i++)
+		calls[i].routed = BROKER_CALL_OURS;
+	*ret_turn = BROKER_TURN_OURS;
+	return 0;
+}
+
+static int route_return(struct broker *b, const struct broker_call *calls, size_t count,
+			unused_arg bool leaves, usec_t deadline, bool *ret_done, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = count; rc == 0 && i > 0; i--)
+		rc = amqp_broker_give_back(b, &calls[i - 1].ref, 1, deadline, err);
+	*ret_done = rc == 0;
+	return rc;
+}
+
+static void route_pass(unused_arg struct broker *b)
+{
+}
+
+static void route_drain(unused_arg struct broker *b, unused_arg bool draining)
+{
+}
+
+static int route_leave(unused_arg struct broker *b, unused_arg const char *const *busy,
+		       unused_arg size_t count, unused_arg usec_t deadline, int64_t *ret_moved,
+		       unused_arg struct err *err)
+{
+	*ret_moved = 0;
+	return 0;
+}
+
+static bool holds(struct broker *b, const struct delivery_ref *ref)
+{
+	return amqp_held_has(b, ref->number);
+}
+
+const struct broker_driver broker_driver_amqp = {
+	.takes = takes,
+	.open = open_amqp,
+	.close = close_amqp,
+	.place = place,
+	.where = where,
+	.ready = ready,
+	.interrupt = interrupt,
+	.connect = amqp_broker_connect,
+	.claim = amqp_broker_claim,
+	.wait = amqp_broker_wait,
+	.received = received,
+	.purge = amqp_broker_purge,
+	.fetch = amqp_broker_fetch,
+	.give_back = amqp_broker_give_back,
+	.holds = holds,
+	.delay = amqp_broker_delay,
+	.renew = renew,
+	.renew_interval = renew_interval,
+	.find_unacked = find_unacked,
+	.restore_dead = restore_none,
+	.restore_stale = restore_none,
+	.restore_lost = restore_lost,
+	.trim_dead = redis_broker_trim_dead,
+	.route_begin = route_begin,
+	.route_reach = route_reach,
+	.route = route,
+	.route_return = route_return,
+	.route_pass = route_pass,
+	.route_drain = route_drain,
+	.route_leave = route_leave,
+	.step_push = amqp_broker_step_push,
+	.step_route = amqp_broker_step_route,
+	.step_once = redis_broker_step_once,
+	.step_begun = redis_broker_step_begun,
+	.begin = amqp_broker_begin,
+	.settle = amqp_broker_settle,
+	.perform = amqp_broker_perform,
+	.publish = amqp_broker_publish,
+};

@@ -1,0 +1,104 @@
+/*
+ * amqp_broker.h: what the files of the RabbitMQ broker share. Messages come by one client's
+ * connection; what needs steps of its own (dead letters, deliveries that begin) is in the Redis
+ * that a deployment shares, by the broker's link.
+ *
+ * The server counts a delivery as ours as long as the connection lives that it came by. So what we
+ * hold is a table of our own, with the messages: it is empty again after an outage, and everything
+ * in it comes anew.
+ */
+#ifndef CELERIAC_AMQP_BROKER_H
+#define CELERIAC_AMQP_BROKER_H
+
+#include "amqp.h"
+#include "amqp_topology.h"
+#include "redis_broker.h"
+
+/* A delivery that is not settled. */
+struct amqp_held;
+
+struct amqp_known; /* a queue that is there, as far as we know */
+
+struct amqp_broker {
+	struct amqp_address *address;
+	struct amqp_client *client;
+	int news_fd;		      /* eventfd: `outages` has risen */
+	atomic_uint_fast64_t outages; /* of consuming, and of single queues */
+	usec_t connect_timeout;
+
+	struct mutex lock;
+	struct amqp_held *held; /* guarded by lock: by number */
+	atomic_size_t held_count;
+	struct amqp_known *known; /* guarded by lock */
+
+	/* the consumer thread's */
+	uint64_t seen;		      /* of `outages`, when everything was declared last */
+	bool told;		      /* that there is a connection */
+	uint32_t prefetch;	      /* of each consumer; 0: nothing is consumed yet */
+	bool consuming[BOUND_QUEUES]; /* by the table of queues */
+	char *queue_prefix;	      /* of our own queues on fanout exchanges */
+	bool cascade;		      /* it is there */
+	bool delays[BOUND_QUEUES];    /* what comes out of it for this queue gets there */
+};
+
+/* ---- amqp_held.c [any] ---- */
+/* Takes `data`. Returns its number. */
+uint64_t amqp_held_add(struct broker *b, struct amqp_ref ref, char *data, size_t len);
+bool amqp_held_has(struct broker *b, uint64_t number);
+/* A copy; false when it is not held any more. */
+bool amqp_held_copy(struct broker *b, uint64_t number, char **ret, size_t *ret_len);
+/* The end of it; `ret` (may be NULL) is given. */
+bool amqp_held_take(struct broker *b, uint64_t number, struct amqp_ref *ret_ref, char **ret,
+		    size_t *ret_len);
+/* All of them are the server's again. */
+void amqp_held_forget(struct broker *b);
+/* Of a tag of ours. */
+uint64_t amqp_tag_number(const char *tag);
+
+/* ---- amqp_queues.c ---- */
+/* By what name the server knows a queue: those on fanout exchanges are one for each node. Given. */
+char *amqp_queue_name(const struct broker *b, const char *queue);
+/* Makes it with its exchange, unless we know it to be there. [any, blocks] */
+int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline,
+		      struct err *err) must_check;
+int amqp_exchange_ensure(struct broker *b, const char *exchange, usec_t deadline,
+			 struct err *err) must_check;
+/* It may be gone. */
+void amqp_known_forget(struct broker *b);
+/* Makes what is consumed, and ends what is not any more. [consumer] */
+int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err) must_check;
+/* Lets so many unsettled deliveries come from each queue. [consumer] */
+int amqp_queues_consume(struct broker *b, size_t wanted, usec_t deadline,
+			struct err *err) must_check;
+/* The way for messages of `queue` through the cascade. [consumer] */
+int amqp_queue_delays(struct broker *b, const char *queue, usec_t deadline,
+		      struct err *err) must_check;
+int amqp_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;
+
+/* ---- amqp_claim.c ---- */
+int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *err) must_check;
+int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		      struct err *err) must_check;
+int amqp_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
+int amqp_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count,
+		      usec_t deadline, struct delivery *ret, struct err *err) must_check;
+int amqp_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
+			  usec_t deadline, struct err *err) must_check;
+
+/* ---- amqp_settle.c ---- */
+void amqp_broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
+			   int priority, char *envelope, size_t len);
+void amqp_broker_step_route(const struct broker *b, struct settle_steps *s, const char *exchange,
+			    const char *routing_key, int priority, char *envelope, size_t len);
+void amqp_broker_settle(struct broker *b, const struct settlement *s,
+			void (*done)(void *arg, const struct err *err), void *arg);
+int amqp_broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline,
+			struct err *err) must_check;
+int amqp_broker_publish(struct broker *b, const char *queue, int priority, const char *envelope,
+			size_t len, usec_t deadline, struct err *err) must_check;
+int amqp_broker_begin(struct broker *b, const char *tag, const char *id, usec_t deadline,
+		      int64_t *ret, struct err *err) must_check;
+int amqp_broker_delay(struct broker *b, const struct delivery_ref *ref, usec_t due,
+		      struct err *err) must_check;
+
+#endif

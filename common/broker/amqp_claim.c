@@ -1,0 +1,194 @@
+/*
+ * The claiming half on RabbitMQ: what the server delivered becomes envelopes that we hold.
+ */
+#include "amqp_broker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "amqp_message.h"
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+#define CALL_TIMEOUT (10 * USEC_PER_SEC)
+#define LOOK_MS	     20
+
+static void drain_news(struct amqp_broker *a)
+{
+	uint64_t count;
+	ssize_t n = read(a->news_fd, &count, sizeof(count));
+
+	(void)n;
+}
+
+/* The client connects by itself; we wait for it as long as an attempt may take. */
+static int wait_up(struct amqp_broker *a, struct err *err)
+{
+	usec_t deadline = clock_deadline(a->connect_timeout);
+
+	while (!amqp_client_up(a->client)) {
+		struct err trouble;
+
+		if (amqp_client_trouble(a->client, &trouble)) {
+			*err = trouble;
+			return -trouble.code;
+		}
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "no connection within %.1f s",
+				       (double)a->connect_timeout / (double)USEC_PER_SEC);
+		poll(NULL, 0, LOOK_MS);
+	}
+	return 0;
+}
+
+int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	uint64_t outages = atomic_load(&a->outages);
+	int rc;
+
+	drain_news(a);
+	if (b->tag_prefix == NULL)
+		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
+	if (outages != a->seen) {
+		memset(a->consuming, 0, sizeof(a->consuming));
+		a->prefetch = 0;
+		a->told = false;
+	}
+	rc = wait_up(a, err);
+	if (rc == 0)
+		rc = amqp_queues_declare(b, clock_deadline(CALL_TIMEOUT), err);
+	if (rc < 0)
+		return rc;
+	a->seen = outages;
+	if (!a->told)
+		log_info("Connected to %s", amqp_address_safe(a->address));
+	a->told = true;
+	return 0;
+}
+
+static int check_connection(struct amqp_broker *a, struct err *err)
+{
+	if (atomic_load(&a->outages) == a->seen)
+		return 0;
+	return err_set(err, ERR_CLOSED, "the connection was lost, or a queue");
+}
+
+/* A message that is no envelope: its bytes as they came are kept among the dead. */
+static void bury(struct broker *b, struct amqp_delivery *d, const char *queue, const char *why)
+{
+	char tag[BROKER_TAG_SIZE];
+	struct delivery_ref ref = {queue,
+				   amqp_held_add(b, d->ref, xmemdup(d->body, d->len), d->len), 0};
+	struct settlement s = {.tag = tag, .queue = queue, .outcome = SETTLE_DEAD, .reason = why};
+
+	broker_tag(b, &ref, tag);
+	log_error("an unreadable message from %s moved to %s: %s", queue, b->dead, why);
+	amqp_broker_settle(b, &s, NULL, NULL);
+}
+
+static const char *queue_of(const struct broker *b, const char *name)
+{
+	size_t count = atomic_load(&b->queue_count);
+
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *known = amqp_queue_name(b, b->queues[i]->name);
+
+		if (strcmp(known, name) == 0)
+			return b->queues[i]->name;
+	}
+	return NULL;
+}
+
+static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret)
+{
+	_cleanup_buf_ struct buf envelope = BUF_INIT(2 * BOUND_MESSAGE_BYTES);
+	const char *queue = queue_of(b, d->queue);
+	struct err err = {0};
+	char *data;
+	size_t len;
+
+	if (queue == NULL)
+		BUG("a delivery of %s, which was never consumed", d->queue);
+	if (amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
+	    buf_take(&envelope, &data, &len, &err) < 0) {
+		bury(b, d, queue, err.msg);
+		return false;
+	}
+	*ret = (struct delivery){.queue = queue, .data = xmemdup(data, len), .len = len};
+	ret->ref = (struct delivery_ref){queue, amqp_held_add(b, d->ref, data, len), 0};
+	broker_tag(b, &ret->ref, ret->tag);
+	return true;
+}
+
+int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
+		      struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	_cleanup_free_ struct amqp_delivery *came = NULL;
+	size_t count;
+	int rc = check_connection(a, err);
+
+	*ret_count = 0;
+	if (max > BOUND_CLAIM_BATCH)
+		max = BOUND_CLAIM_BATCH;
+	if (rc == 0)
+		rc = amqp_queues_consume(b, atomic_load(&a->held_count) + max,
+					 clock_deadline(CALL_TIMEOUT), err);
+	if (rc < 0)
+		return rc;
+	came = xcalloc(max, sizeof(*came));
+	count = amqp_client_take(a->client, came, max);
+	for (size_t i = 0; i < count; i++) {
+		*ret_count += take(b, &came[i], &ret[*ret_count]);
+		amqp_delivery_done(&came[i]);
+	}
+	return 0;
+}
+
+int amqp_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	struct pollfd fds[] = {{.fd = amqp_client_fd(a->client), .events = POLLIN},
+			       {.fd = wake_fd, .events = POLLIN},
+			       {.fd = a->news_fd, .events = POLLIN}};
+	int rc = poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
+
+	if (rc < 0 && errno != EINTR)
+		return err_set_errno(err, ERR_FAILED, errno, "poll");
+	return check_connection(a, err);
+}
+
+int amqp_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t count,
+		      unused_arg usec_t deadline, struct delivery *ret, unused_arg struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		ret[i] = (struct delivery){.ref = refs[i], .queue = refs[i].queue};
+		broker_tag(b, &refs[i], ret[i].tag);
+		(void)amqp_held_copy(b, refs[i].number, &ret[i].data, &ret[i].len);
+	}
+	return 0;
+}
+
+int amqp_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
+			  usec_t deadline, struct err *err)
+{
+	struct amqp_batch *batch = amqp_batch_new();
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		struct amqp_ref ref;
+
+		if (amqp_held_take(b, refs[i].number, &ref, NULL, NULL))
+			amqp_batch_settle(batch, ref, AMQP_REQUEUE);
+	}
+	rc = amqp_client_perform(b->amqp->client, batch, 0, deadline, err);
+	/* Without a connection they are the server's again in any case. */
+	return rc == 0 || rc == -ERR_CONFLICT || rc == -ERR_UNAVAILABLE
+		       ? 0
+		       : err_wrap(err, "giving back what is held");
+}

@@ -1,0 +1,268 @@
+/*
+ * amqp_queues.c: queues of tasks in RabbitMQ: made when they are missing, consumed, emptied.
+ */
+#include "amqp_broker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "clock.h"
+#include "json.h"
+#include "log.h"
+#include "mem.h"
+
+#define PURGE_PATIENCE (10 * USEC_PER_SEC)
+#define MOST	       65535	/* unsettled deliveries of a consumer */
+#define HEARD_EXPIRES  86400000 /* milliseconds: our copy of what is broadcast */
+#define DELIVERY       "celery_delayed_delivery"
+#define BITS	       28
+
+/* Names of queues begin with 'q', of exchanges with 'x'. */
+struct amqp_known {
+	char *name;
+	UT_hash_handle hh;
+};
+
+static bool is_known(struct amqp_broker *a, char kind, const char *name)
+{
+	_cleanup_free_ char *key = xasprintf("%c%s", kind, name);
+	struct amqp_known *k;
+
+	mutex_lock(&a->lock);
+	HASH_FIND_STR(a->known, key, k);
+	mutex_unlock(&a->lock);
+	return k != NULL;
+}
+
+static void know(struct amqp_broker *a, char kind, const char *name)
+{
+	struct amqp_known *k = xcalloc(1, sizeof(*k)), *there;
+
+	k->name = xasprintf("%c%s", kind, name);
+	mutex_lock(&a->lock);
+	HASH_FIND_STR(a->known, k->name, there);
+	if (there == NULL && HASH_COUNT(a->known) < BOUND_QUEUES)
+		HASH_ADD_KEYPTR(hh, a->known, k->name, strlen(k->name), k);
+	else
+		there = k;
+	mutex_unlock(&a->lock);
+	if (there == k) {
+		free(k->name);
+		free(k);
+	} else if (there != NULL) {
+		free(k->name);
+		free(k);
+	}
+}
+
+void amqp_known_forget(struct broker *b)
+{
+	struct amqp_broker *a = b->amqp;
+	struct amqp_known *k, *next;
+
+	mutex_lock(&a->lock);
+	HASH_ITER(hh, a->known, k, next)
+	{
+		HASH_DEL(a->known, k);
+		free(k->name);
+		free(k);
+	}
+	mutex_unlock(&a->lock);
+}
+
+char *amqp_queue_name(const struct broker *b, const char *queue)
+{
+	const struct queue_def *def = queue_defs_find(&b->defs, queue);
+
+	return def != NULL && def->type == EXCHANGE_FANOUT
+		       ? xasprintf("%s%s", b->amqp->queue_prefix, queue)
+		       : xstrdup(queue);
+}
+
+/* What CELERY_TASK_QUEUES says of it; a queue that it does not name is as Celery makes missing
+ * ones: on a direct exchange of its own name. */
+static int declare(struct broker *b, const char *queue, usec_t deadline, struct err *err)
+{
+	const struct queue_def *def = queue_defs_find(&b->defs, queue);
+	_cleanup_free_ char *name = amqp_queue_name(b, queue);
+	_cleanup_json_ json_t *heard = NULL;
+	struct amqp_task_queue q = {.name = name,
+				    .exchange = def ? def->exchange : queue,
+				    .type = exchange_type_name(def ? def->type : EXCHANGE_DIRECT),
+				    .routing_key = def ? def->routing_key : queue,
+				    .durable = def ? def->durable : true,
+				    .exclusive = def && def->exclusive,
+				    .auto_delete = def && def->auto_delete,
+				    .arguments = def ? def->arguments : b->defs.arguments};
+	bool made = false;
+	int rc;
+
+	if (def != NULL && def->type == EXCHANGE_FANOUT) {
+		heard = json_pack("{s:i}", "x-expires", HEARD_EXPIRES);
+		q.arguments = heard;
+		q.exclusive = q.auto_delete = false;
+	}
+	rc = amqp_topology_queue(b->amqp->client, &q, deadline, &made, err);
+	if (rc == 0 && made)
+		log_debug("queue %s was made", name);
+	return rc;
+}
+
+int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline, struct err *err)
+{
+	int rc;
+
+	if (is_known(b->amqp, 'q', queue))
+		return 0;
+	rc = declare(b, queue, deadline, err);
+	if (rc == 0)
+		know(b->amqp, 'q', queue);
+	return rc;
+}
+
+int amqp_exchange_ensure(struct broker *b, const char *exchange, usec_t deadline, struct err *err)
+{
+	struct amqp_exchange e = {.name = exchange, .passive = true, .durable = true};
+	const char *kind = broker_exchange_kind(b, exchange);
+	int rc;
+
+	if (exchange[0] == '\0' || is_known(b->amqp, 'x', exchange))
+		return 0;
+	e.type = kind[0] != '\0' ? kind : "direct";
+	rc = amqp_client_declare_exchange(b->amqp->client, &e, deadline, err);
+	if (rc == -ERR_NOTFOUND) {
+		e.passive = false;
+		rc = amqp_client_declare_exchange(b->amqp->client, &e, deadline, err);
+	}
+	if (rc == 0)
+		know(b->amqp, 'x', exchange);
+	return rc;
+}
+
+int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	size_t count = atomic_load(&b->queue_count);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		const char *queue = b->queues[i]->name;
+		bool wanted = atomic_load(&b->queues[i]->consumed);
+
+		if (wanted) {
+			rc = amqp_queue_ensure(b, queue, deadline, err);
+		} else if (a->consuming[i]) {
+			_cleanup_free_ char *name = amqp_queue_name(b, queue);
+
+			rc = amqp_client_cancel(a->client, name, deadline, err);
+			if (rc == -ERR_NOTFOUND)
+				rc = 0;
+			if (rc == 0)
+				a->consuming[i] = false;
+		}
+	}
+	return rc;
+}
+
+/* More at once when it grows because much is held for later, so that it does not grow often. */
+static uint32_t choose_prefetch(uint32_t now, size_t wanted)
+{
+	if (wanted <= now && wanted >= now / 2)
+		return now;
+	if (wanted > now && now > 0)
+		wanted += wanted / 8;
+	return wanted < MOST ? (uint32_t)wanted : MOST;
+}
+
+int amqp_queues_consume(struct broker *b, size_t wanted, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	size_t count = atomic_load(&b->queue_count);
+	uint32_t prefetch = choose_prefetch(a->prefetch, wanted);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		_cleanup_free_ char *name = NULL;
+		struct amqp_consumer consumer = {.prefetch = (uint16_t)prefetch};
+
+		if (!atomic_load(&b->queues[i]->consumed) ||
+		    (a->consuming[i] && prefetch == a->prefetch))
+			continue;
+		name = amqp_queue_name(b, b->queues[i]->name);
+		consumer.queue = name;
+		rc = amqp_client_consume(a->client, &consumer, deadline, err);
+		if (rc == 0)
+			a->consuming[i] = true;
+	}
+	if (rc == 0)
+		a->prefetch = prefetch;
+	return rc;
+}
+
+/* ---- messages that are held back ---- */
+
+/* Celery's worker makes the cascade of quorum queues; one that is there of others will do. */
+static int make_cascade(struct amqp_broker *a, usec_t deadline, struct err *err)
+{
+	int rc;
+
+	if (a->cascade)
+		return 0;
+	rc = amqp_topology_delay(a->client, "quorum", deadline, err);
+	if (rc == -ERR_CONFLICT)
+		rc = amqp_topology_delay(a->client, "classic", deadline, err);
+	a->cascade = rc == 0;
+	return rc;
+}
+
+/* The queue itself is bound to where the cascade ends, whatever its exchange is: a word for each
+ * bit, then its name. */
+int amqp_queue_delays(struct broker *b, const char *queue, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
+	_cleanup_free_ char *name = NULL;
+	struct amqp_binding binding = {.exchange = DELIVERY};
+	const struct broker_queue *q = broker_find_queue(b, queue);
+	size_t i = 0;
+	int rc = make_cascade(a, deadline, err);
+
+	while (rc == 0 && b->queues[i] != q)
+		i++;
+	if (rc < 0 || a->delays[i])
+		return rc;
+	name = amqp_queue_name(b, queue);
+	for (int bit = 0; bit < BITS; bit++)
+		buf_append_str(&key, "*.");
+	buf_append_str(&key, name);
+	rc = buf_status(&key, err);
+	if (rc == 0) {
+		binding.routing_key = key.data;
+		binding.to = name;
+		rc = amqp_client_bind(a->client, &binding, deadline, err);
+	}
+	a->delays[i] = rc == 0;
+	return rc;
+}
+
+int amqp_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err)
+{
+	size_t count = atomic_load(&b->queue_count);
+	usec_t deadline = clock_deadline(PURGE_PATIENCE);
+
+	*ret_erased = 0;
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *name = amqp_queue_name(b, b->queues[i]->name);
+		uint32_t messages = 0;
+		int rc;
+
+		if (!atomic_load(&b->queues[i]->consumed))
+			continue;
+		rc = amqp_client_purge(b->amqp->client, name, deadline, &messages, err);
+		if (rc < 0 && rc != -ERR_NOTFOUND)
+			return err_wrap(err, "purge");
+		*ret_erased += messages;
+	}
+	return 0;
+}
