@@ -54,7 +54,7 @@ static int expand_timezone(const char *text, char **ret, struct err *err)
 static const struct conf_row g_rows[] = {
 	/* Celery's */
 	{ "CELERY_BROKER_URL", { "BROKER_URL", "REDIS_URL" }, URL(broker_url), .fallback = "",
-	  .help = "where messages come from: redis://, rediss://, redis+socket:// or sentinel://, several after each other with ; "
+	  .help = "where messages come from: redis://, rediss://, redis+socket://, sentinel://, amqp:// or amqps://, several with ; "
 		  "between them; required" },
 	{ "CELERY_BROKER_READ_URL", { NULL }, URL(broker_read_url), .fallback = "",
 	  .help = "where messages are taken from, if that is another URL" },
@@ -66,6 +66,16 @@ static const struct conf_row g_rows[] = {
 	  .help = "TLS to the broker: ssl_cert_reqs, ssl_ca_certs, ssl_certfile, ssl_keyfile … as a JSON object" },
 	{ "CELERY_BROKER_FAILOVER_STRATEGY", { NULL }, STRING(broker_failover_strategy), .fallback = "round-robin",
 	  .choices = "round-robin|shuffle", .help = "which of several broker URLs is next when one fails" },
+	{ "CELERY_BROKER_HEARTBEAT", { NULL }, SPAN(broker_heartbeat, 0, 3600 * SEC), .fallback = "120s",
+	  .help = "RabbitMQ: a connection that is silent for so long is dead, unless the server wants to know sooner; 0 = never" },
+	{ "CELERY_BROKER_CONNECTION_TIMEOUT", { NULL }, SPAN(broker_connection_timeout, 0.05 * SEC, DAY), .fallback = "4s",
+	  .help = "RabbitMQ: of one attempt to connect" },
+	{ "CELERY_BROKER_LOGIN_METHOD", { NULL }, STRING(broker_login_method), .fallback = "AMQPLAIN",
+	  .choices = "AMQPLAIN|PLAIN|EXTERNAL", .help = "RabbitMQ: EXTERNAL = the certificate says who we are; else user and password" },
+	{ "CELERY_TASK_DEFAULT_QUEUE_TYPE", { NULL }, STRING(task_default_queue_type), .fallback = "classic",
+	  .choices = "classic|quorum", .help = "RabbitMQ: of queues that are missing there" },
+	{ "CELERY_TASK_QUEUE_MAX_PRIORITY", { NULL }, INT(task_queue_max_priority, 0, 255), .fallback = "0",
+	  .help = "RabbitMQ: x-max-priority of queues that are missing there; 0 = they have no priorities" },
 	{ "CELERY_RESULT_BACKEND", { "RESULT_BACKEND" }, URL(result_backend), .fallback = "",
 	  .help = "where results go; empty = nowhere" },
 	{ "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS", { NULL }, MAP(result_backend_transport_options), .fallback = "",

@@ -21,7 +21,6 @@
 
 struct broker;
 struct amqp_client;
-struct amqp_address;
 
 #define BROKER_TAG_SIZE	 224
 #define BROKER_MARK_SIZE 41
@@ -63,7 +62,6 @@ struct redis_link *broker_link(struct broker *b); /* NULL as before */
 /* The client whose connections messages come by when the broker is a RabbitMQ; else NULL. Borrowed;
  * it lives as long as the broker. */
 struct amqp_client *broker_amqp(const struct broker *b);
-struct amqp_address *broker_amqp_address(const struct broker *b);
 /* What kombu says of a connection. Borrowed; no password is in it. */
 struct broker_place {
 	const char *transport; /* "redis", "amqp" */

@@ -24,11 +24,15 @@ struct str_list {
 struct settings {
 	/* Celery's */
 	const char *broker_url;
-	const char *broker_read_url, *broker_write_url; /* "" = broker_url */
-	const char *broker_transport_options;		/* JSON object */
-	const char *broker_use_ssl;			/* JSON object of ssl_* parameters */
-	const char *broker_failover_strategy;		/* round-robin | shuffle */
-	const char *result_backend;			/* "" = disabled:// */
+	const char *broker_read_url, *broker_write_url;	    /* "" = broker_url */
+	const char *broker_transport_options;		    /* JSON object */
+	const char *broker_use_ssl;			    /* JSON object of ssl_* parameters */
+	usec_t broker_heartbeat, broker_connection_timeout; /* of RabbitMQ; heartbeat 0 = none */
+	const char *broker_login_method;		    /* of RabbitMQ */
+	const char *task_default_queue_type;		    /* of queues that are made there */
+	int64_t task_queue_max_priority;		    /* likewise; 0 = none */
+	const char *broker_failover_strategy;		    /* round-robin | shuffle */
+	const char *result_backend;			    /* "" = disabled:// */
 	const char *result_backend_transport_options;
 	const char *redis_backend_use_ssl; /* as broker_use_ssl */
 	const char *redis_username, *redis_password;

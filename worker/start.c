@@ -54,7 +54,6 @@ static int open_fanout(struct worker *w, struct err *err)
 {
 	struct amqp_client *amqp = broker_amqp(w->broker);
 	const struct fanout_place place = {
-		.amqp = broker_amqp_address(w->broker),
 		.redis = broker_address(w->broker),
 		.write = broker_write_address(w->broker),
 		.amqp = amqp != NULL ? amqp_client_address(amqp) : NULL,

@@ -18,9 +18,8 @@
 
 extern const char script_settle[], script_trim[];
 
-#define DEAD_KEY	  "celeriac:dead"
-#define RENEW_NEVER	  (3600 * USEC_PER_SEC)
-#define DEFAULT_HEARTBEAT 10
+#define DEAD_KEY    "celeriac:dead"
+#define RENEW_NEVER (3600 * USEC_PER_SEC)
 
 static bool takes(const char *url)
 {
@@ -76,7 +75,11 @@ static void on_blocked(unused_arg void *arg, bool blocked, const char *why)
 static int open_client(struct broker *b, const struct settings *s, struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
-	const struct amqp_tuning tuning = {.shuffle = b->options.connection.shuffle,
+	const struct amqp_tuning tuning = {.connect_timeout = s->broker_connection_timeout,
+					   .heartbeat =
+						   s->broker_heartbeat == 0 ? -1 : a->heartbeat,
+					   .external = a->external,
+					   .shuffle = b->options.connection.shuffle,
 					   .tls = b->options.connection.tls};
 	const struct amqp_events events = {
 		.lost = on_lost, .cancelled = on_cancelled, .blocked = on_blocked, .arg = b};
@@ -90,10 +93,15 @@ static int open_client(struct broker *b, const struct settings *s, struct err *e
 /* What Redis keeps for us, under the names that it has where Redis is the broker. */
 static int open_state(struct broker *b, const struct settings *s, struct err *err)
 {
-	int rc = shared_state_place(s, &b->address, err);
+	int rc;
 
+	b->dead = xstrdup(DEAD_KEY);
+	if (!shared_state_said(s))
+		return 0;
+	rc = shared_state_place(s, &b->address, err);
 	if (rc < 0)
 		return rc;
+	free(b->dead);
 	free(b->options.global_keyprefix);
 	b->options.global_keyprefix = xstrdup(b->address.key_prefix);
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
@@ -121,7 +129,9 @@ static int open_amqp(struct broker *b, const struct settings *s, struct err *err
 		return rc;
 	a = b->amqp = xcalloc(1, sizeof(*a));
 	mutex_init(&a->lock);
-	a->connect_timeout = 4 * USEC_PER_SEC;
+	a->connect_timeout = s->broker_connection_timeout;
+	a->heartbeat = (int)((s->broker_heartbeat + USEC_PER_SEC - 1) / USEC_PER_SEC);
+	a->external = strcmp(s->broker_login_method, "EXTERNAL") == 0;
 	a->queue_prefix = xasprintf("celeriac.%s.%s.", s->instance, s->node);
 	a->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (a->news_fd < 0)
@@ -168,13 +178,13 @@ static void place(const struct broker *b, struct broker_place *ret)
 				     .user = at->user,
 				     .vhost = at->vhost,
 				     .tls = at->tls.on,
-				     .login_method = "PLAIN",
-				     .heartbeat = DEFAULT_HEARTBEAT};
+				     .login_method = b->amqp->external ? "EXTERNAL" : "PLAIN",
+				     .heartbeat = b->amqp->heartbeat};
 }
 
 static bool ready(const struct broker *b)
 {
-	return amqp_client_up(b->amqp->client) && redis_link_up(b->link);
+	return amqp_client_up(b->amqp->client) && (b->link == NULL || redis_link_up(b->link));
 }
 
 static void interrupt(struct broker *b)
@@ -221,6 +231,29 @@ static int restore_lost(unused_arg struct broker *b, unused_arg const struct pre
 {
 	*ret_restored = 0;
 	return 0;
+}
+
+static int trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
+		     struct err *err)
+{
+	if (b->link != NULL)
+		return redis_broker_trim_dead(b, most, ret_dropped, ret_left, err);
+	*ret_dropped = *ret_left = 0;
+	return 0;
+}
+
+/* Without a Redis nothing is noted. */
+static void step_once(const struct broker *b, struct settle_steps *s, const char *what)
+{
+	if (b->link != NULL)
+		redis_broker_step_once(b, s, what);
+}
+
+static void step_begun(const struct broker *b, struct settle_steps *s, const char *id,
+		       const char *tag)
+{
+	if (b->link != NULL)
+		redis_broker_step_begun(b, s, id, tag);
 }
 
 /* ---- calls of conversations: they run where they come ---- */
@@ -300,7 +333,7 @@ const struct broker_driver broker_driver_amqp = {
 	.restore_dead = restore_none,
 	.restore_stale = restore_none,
 	.restore_lost = restore_lost,
-	.trim_dead = redis_broker_trim_dead,
+	.trim_dead = trim_dead,
 	.route_begin = route_begin,
 	.route_reach = route_reach,
 	.route = route,
@@ -310,8 +343,8 @@ const struct broker_driver broker_driver_amqp = {
 	.route_leave = route_leave,
 	.step_push = amqp_broker_step_push,
 	.step_route = amqp_broker_step_route,
-	.step_once = redis_broker_step_once,
-	.step_begun = redis_broker_step_begun,
+	.step_once = step_once,
+	.step_begun = step_begun,
 	.begin = amqp_broker_begin,
 	.settle = amqp_broker_settle,
 	.perform = amqp_broker_perform,

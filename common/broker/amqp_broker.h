@@ -25,6 +25,8 @@ struct amqp_broker {
 	int news_fd;		      /* eventfd: `outages` has risen */
 	atomic_uint_fast64_t outages; /* of consuming, and of single queues */
 	usec_t connect_timeout;
+	int heartbeat; /* seconds, as asked for */
+	bool external; /* login */
 
 	struct mutex lock;
 	struct amqp_held *held; /* guarded by lock: by number */

@@ -312,8 +312,8 @@ int amqp_broker_begin(struct broker *b, const char *tag, const char *id, usec_t 
 	struct redis_reply *replies[3];
 	int rc;
 
-	if (!amqp_held_has(b, amqp_tag_number(tag))) {
-		*ret = -1;
+	if (b->link == NULL || !amqp_held_has(b, amqp_tag_number(tag))) {
+		*ret = b->link == NULL ? 1 : -1;
 		return 0;
 	}
 	redis_command(&commands, "SADD %s %s", key, tag);

@@ -86,11 +86,6 @@ struct amqp_client *broker_amqp(const struct broker *b)
 	return b->amqp ? b->amqp->client : NULL;
 }
 
-struct amqp_address *broker_amqp_address(const struct broker *b)
-{
-	return b->amqp ? b->amqp->address : NULL;
-}
-
 const char *broker_where(const struct broker *b)
 {
 	return b->driver->where(b);

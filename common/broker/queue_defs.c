@@ -63,6 +63,7 @@ static int add(struct queue_defs *d, const char *name, const char *exchange,
 						  .exchange = xstrdup(exchange),
 						  .type = type,
 						  .durable = true,
+						  .arguments = json_deep_copy(d->arguments),
 						  .routing_key = xstrdup(routing_key)};
 	return 0;
 }
@@ -86,7 +87,70 @@ static int take_text(const json_t *object, const char *name, const char **ret, s
 	return 0;
 }
 
-/* Other members, x-max-priority and the like, mean nothing on Redis. */
+/* Members of kombu's Queue that are arguments in RabbitMQ; seconds are milliseconds there. */
+static const struct {
+	const char *member, *argument;
+	double scale;
+} argument_rows[] = {
+	{"expires", "x-expires", 1000},	       {"message_ttl", "x-message-ttl", 1000},
+	{"max_length", "x-max-length", 1},     {"max_length_bytes", "x-max-length-bytes", 1},
+	{"max_priority", "x-max-priority", 1},
+};
+
+static int take_flag(const json_t *object, const char *name, bool *ret, struct err *err)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (value == NULL || json_is_null(value))
+		return 0;
+	if (!json_is_boolean(value))
+		return err_set(err, ERR_INVALID, "%s must be a boolean", name);
+	*ret = json_is_true(value);
+	return 0;
+}
+
+/* What only RabbitMQ does something with. */
+static int take_amqp(const json_t *object, struct queue_def *def, struct err *err)
+{
+	const json_t *arguments = json_object_get(object, "queue_arguments");
+	int rc;
+
+	if ((rc = take_flag(object, "durable", &def->durable, err)) < 0 ||
+	    (rc = take_flag(object, "exclusive", &def->exclusive, err)) < 0 ||
+	    (rc = take_flag(object, "auto_delete", &def->auto_delete, err)) < 0)
+		return rc;
+	if (arguments != NULL && !json_is_null(arguments) && !json_is_object(arguments))
+		return err_set(err, ERR_INVALID, "queue_arguments must be an object");
+	if (json_is_object(arguments))
+		(void)json_object_update(def->arguments, (json_t *)(uintptr_t)arguments);
+	for (size_t i = 0; i < ARRAY_LEN(argument_rows); i++) {
+		const json_t *value = json_object_get(object, argument_rows[i].member);
+		double number = json_number_value(value) * argument_rows[i].scale;
+
+		if (value == NULL || json_is_null(value))
+			continue;
+		if (!json_is_number(value) || !(number >= 0 && number <= 1e15))
+			return err_set(err, ERR_INVALID, "%s must be a number of at least 0",
+				       argument_rows[i].member);
+		(void)json_object_set_new(def->arguments, argument_rows[i].argument,
+					  json_integer((json_int_t)number));
+	}
+	return 0;
+}
+
+/* Of queues that say nothing else. Given. */
+static json_t *default_arguments(const struct settings *s)
+{
+	json_t *ret = json_object();
+
+	if (s->task_queue_max_priority > 0)
+		(void)json_object_set_new(ret, "x-max-priority",
+					  json_integer(s->task_queue_max_priority));
+	if (strcmp(text_or(s->task_default_queue_type, "classic"), "quorum") == 0)
+		(void)json_object_set_new(ret, "x-queue-type", json_string("quorum"));
+	return ret;
+}
+
 static int take_def(const struct settings *s, const char *name, const json_t *object,
 		    struct queue_defs *d, struct err *err)
 {
@@ -119,7 +183,8 @@ static int take_def(const struct settings *s, const char *name, const json_t *ob
 	key = text_or(key, text_or(binding, in_list ? text_or(s->task_default_routing_key,
 							      s->task_default_queue)
 						    : name));
-	return add(d, name, exchange, type, key, err);
+	rc = add(d, name, exchange, type, key, err);
+	return rc < 0 ? rc : take_amqp(object, &d->items[d->count - 1], err);
 }
 
 static int take_json(const struct settings *s, struct queue_defs *d, struct err *err)
@@ -161,7 +226,7 @@ static int take_default(const struct settings *s, struct queue_defs *d, struct e
 
 int queue_defs_read(const struct settings *s, struct queue_defs *ret, struct err *err)
 {
-	struct queue_defs d = {0};
+	struct queue_defs d = {.arguments = default_arguments(s)};
 	int rc = 0;
 
 	if (s->task_queues != NULL && s->task_queues[0] != '\0')
