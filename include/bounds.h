@@ -36,8 +36,10 @@
 #define BOUND_EVENTS	    10000	/* waiting to be sent; the oldest are dropped */
 #define BOUND_EVENTS_BYTES  (16u << 20) /* of all of them */
 #define BOUND_PARKED	    2000	/* rate-limited requests that take no slot */
-#define BOUND_WAITING	    2000	/* requests behind others of their lane that take no slot */
-#define BOUND_HELD_BYTES    (128u << 20) /* of messages held; beyond, nothing is claimed */
+#define BOUND_SETTLING                                                                             \
+	256 /* requests that are done, on their way to the broker, that take no slot */
+#define BOUND_WAITING	 2000	      /* requests behind others of their lane that take no slot */
+#define BOUND_HELD_BYTES (128u << 20) /* of messages held; beyond, nothing is claimed */
 #define BOUND_SCHEDULE_BYTES                                                                       \
 	(48u << 20)		      /* of memory for messages that wait in the broker; likewise */
 #define BOUND_FETCH_BYTES (16u << 20) /* of those read again at once */

@@ -19,6 +19,7 @@
 #include "worker.h"
 
 #define IDLE_WAIT	(1 * USEC_PER_SEC)
+#define FEW_SLOTS_WAIT	(5 * USEC_PER_MSEC) /* for more of them */
 #define NOT_READY_WAIT	(100 * USEC_PER_MSEC)
 #define BACKOFF_FIRST	(100 * USEC_PER_MSEC)
 #define BACKOFF_MOST	(1 * USEC_PER_SEC)
@@ -170,12 +171,12 @@ static void receive_all(struct worker *w, struct delivery *batch, size_t count)
 		arrive(calls[i]);
 }
 
-/* Until a slot is free, something changes, or the deadline. */
-static void wait_for_wake(struct worker *w, usec_t deadline)
+/* Until a slot is free, something changes, or the deadline (then false). */
+static bool wait_for_wake(struct worker *w, usec_t deadline)
 {
 	struct pollfd fd = {.fd = w->state.wake_fd, .events = POLLIN};
 
-	poll(&fd, 1, clock_left_ms(deadline));
+	return poll(&fd, 1, clock_left_ms(deadline)) > 0;
 }
 
 static void drain_wake(struct worker *w)
@@ -191,18 +192,20 @@ static size_t beyond(size_t count, size_t limit)
 	return count > limit ? count - limit : 0;
 }
 
-/* What waits for its time or for its conversation takes no slot, or a few could keep all others
- * out; but only so many may wait. */
+/* What waits for its time, for its conversation or for the broker's word takes no slot, or a few
+ * could keep all others out; but only so many may wait. */
 size_t worker_slots_taken(const struct worker *w)
 {
 	int64_t limit = w->settings.worker_eta_task_limit;
 	size_t held = atomic_load(&w->state.held_count),
 	       aside = atomic_load(&w->keeper.aside_count),
 	       waiting = atomic_load(&w->lanes.waiting),
+	       settling = atomic_load(&w->state.settling_count),
 	       eta = atomic_load(&w->schedule.counts[HOLD_ETA]),
 	       turns = atomic_load(&w->schedule.counts[HOLD_TURN]);
 
 	aside += waiting < BOUND_WAITING ? waiting : BOUND_WAITING;
+	aside += settling < BOUND_SETTLING ? settling : BOUND_SETTLING;
 	return beyond(held, aside) + beyond(eta, limit > 0 ? (size_t)limit : SIZE_MAX) +
 	       beyond(turns, BOUND_PARKED);
 }
@@ -222,6 +225,20 @@ size_t consumer_room(struct worker *w)
 	if (atomic_load(&w->state.held_bytes) >= BOUND_HELD_BYTES)
 		return 0;
 	return beyond(atomic_load(&w->prefetch_count), worker_slots_taken(w));
+}
+
+/* While threads have something to go on with, one claim for several slots is better than one for
+ * each: a moment is given to those that may become free. */
+static bool is_worth_a_claim(struct worker *w, size_t room)
+{
+	return room > 0 && (room >= atomic_load(&w->prefetch_count) / 2 || pool_is_short(&w->pool));
+}
+
+void consumer_hurry(struct worker *w)
+{
+	if (atomic_load(&w->state.consumer_waits) && is_worth_a_claim(w, consumer_room(w)) &&
+	    atomic_exchange(&w->state.consumer_waits, false))
+		state_wake_consumer(&w->state);
 }
 
 static usec_t sooner(usec_t a, usec_t b)
@@ -255,6 +272,13 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 		return rc;
 	if (max == 0)
 		return wait_for_room(w, err);
+	if (served == 0 && !is_worth_a_claim(w, max)) {
+		if (wait_for_wake(w, sooner(clock_deadline(FEW_SLOTS_WAIT), due_wake_at(w, true))))
+			return 0;
+		max = consumer_room(w);
+		if (max == 0)
+			return 0;
+	}
 	atomic_store(&w->state.consumer_waits, false);
 	if (served > 0 && due_wake_at(w, true) <= clock_mono())
 		return 0; /* they come before what waits in the queues */

@@ -1,6 +1,9 @@
 /*
  * The threads pool: take a request under the lock, run it outside. The queue is bounded by the
  * prefetch count. Threads come and go: one that is too many ends after what it runs.
+ *
+ * One thread is being woken at a time, and wakes the next as long as there is more: what adds
+ * requests pays for one wake, not for each, and those that still run may find the rest first.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,21 +26,33 @@ static bool is_superfluous_locked(const struct pool_thread *t) REQUIRES(t->pool-
 	return t->generation != t->pool->generation || t->pool->alive > t->pool->wanted;
 }
 
+/* True when the caller is to signal `work`, best after unlocking: there is something to run, a
+ * thread that sleeps, and none that is on its way. */
+static bool wakes_one_locked(struct pool *p) REQUIRES(p->lock)
+{
+	if (p->first == NULL || p->idle == 0 || p->waking)
+		return false;
+	p->waking = true;
+	return true;
+}
+
 static struct request *take(struct pool_thread *t)
 {
 	struct pool *p = t->pool;
 	struct request *r = NULL;
+	bool wake;
 
 	mutex_lock(&p->lock);
 	while (p->first == NULL && !p->stopping && !is_superfluous_locked(t)) {
+		p->idle++;
 		cond_wait(&p->work, &p->lock);
+		p->idle--;
+		p->waking = false; /* it was this one that was meant, or it looks all the same */
 	}
-	if (!p->stopping && is_superfluous_locked(t)) {
-		cond_signal(&p->work); /* whoever was meant by the last signal */
-	} else {
+	if (p->stopping || !is_superfluous_locked(t))
 		r = p->first;
-	}
 	if (r != NULL) {
+		atomic_fetch_sub(&p->queued, 1);
 		p->first = r->next;
 		if (p->first == NULL)
 			p->last = &p->first;
@@ -47,8 +62,16 @@ static struct request *take(struct pool_thread *t)
 			p->alive--;
 		t->ended = true;
 	}
+	wake = wakes_one_locked(p);
 	mutex_unlock(&p->lock);
+	if (wake)
+		cond_signal(&p->work);
 	return r;
+}
+
+bool pool_is_short(const struct pool *p)
+{
+	return atomic_load(&p->queued) == 0;
 }
 
 static void *pool_thread(void *arg)
@@ -61,6 +84,8 @@ static void *pool_thread(void *arg)
 	t->tid = gettid();
 	mutex_unlock(&t->pool->lock);
 	while ((r = take(t)) != NULL) {
+		if (pool_is_short(t->pool))
+			consumer_hurry(w);
 		atomic_store(&r->tid, t->tid);
 		state_accept(&w->state, r);
 		trace_task(r);
@@ -191,12 +216,17 @@ int pool_start(struct pool *p, struct worker *w, size_t threads, struct err *err
 
 void pool_apply(struct pool *p, struct request *r)
 {
+	bool wake;
+
 	r->next = NULL;
 	mutex_lock(&p->lock);
 	*p->last = r;
 	p->last = &r->next;
-	cond_signal(&p->work);
+	atomic_fetch_add(&p->queued, 1);
+	wake = wakes_one_locked(p);
 	mutex_unlock(&p->lock);
+	if (wake)
+		cond_signal(&p->work);
 }
 
 struct request *pool_stop(struct pool *p)
@@ -207,6 +237,7 @@ struct request *pool_stop(struct pool *p)
 	p->stopping = true;
 	queued = p->first;
 	p->first = NULL;
+	atomic_store(&p->queued, 0);
 	p->last = &p->first;
 	cond_broadcast(&p->work);
 	mutex_unlock(&p->lock);

@@ -86,6 +86,7 @@ void request_forget(struct request *r)
 	if (r->state != REQUEST_RECEIVED)
 		BUG("request %s is forgotten in state %d", r->id, r->state);
 	state_release(&r->worker->state, r);
+	consumer_hurry(r->worker);
 	free_request(r);
 }
 
@@ -97,6 +98,7 @@ static void confirmed(void *arg, const struct err *err)
 		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
 	events_release(r);
 	state_release(&r->worker->state, r);
+	consumer_hurry(r->worker);
 	free_request(r);
 }
 
@@ -322,7 +324,9 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			       .reason = reason};
 
 	request_transition(r, REQUEST_SETTLING);
+	state_settling(&w->state);
 	leave_lane(r);
+	consumer_hurry(w);
 	if (result != NULL && outcome == SETTLE_REQUEUE)
 		BUG("request %s: a result of what is not done", r->id);
 	choose_outcome(r, &s);

@@ -67,12 +67,17 @@ void state_release(struct state *s, struct request *r)
 		s->held = r->held_next;
 	if (r->held_next != NULL)
 		r->held_next->held_prev = r->held_prev;
+	if (r->state == REQUEST_SETTLING)
+		atomic_fetch_sub(&s->settling_count, 1);
 	if (atomic_fetch_sub(&s->held_count, 1) == 1)
 		cond_broadcast(&s->empty);
 	atomic_fetch_sub(&s->held_bytes, r->bytes);
 	mutex_unlock(&s->lock);
-	if (atomic_exchange(&s->consumer_waits, false))
-		state_wake_consumer(s);
+}
+
+void state_settling(struct state *s)
+{
+	atomic_fetch_add(&s->settling_count, 1);
 }
 
 void state_move(struct state *s, struct request *r, const char *tag, const struct delivery_ref *ref)

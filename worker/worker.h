@@ -81,9 +81,10 @@ struct state {
 	atomic_size_t held_count;
 	atomic_size_t held_bytes; /* of their envelopes */
 	atomic_size_t active_count;
+	atomic_size_t settling_count;	     /* of those held: done, and the broker is being told */
 	atomic_uint_fast64_t accepted_count; /* tasks that began to run */
 	struct task_total *totals;	     /* guarded by lock: the same by name */
-	atomic_bool consumer_waits;	     /* for a slot: whoever frees one wakes it */
+	atomic_bool consumer_waits;	     /* for slots: who frees one calls consumer_hurry */
 	int wake_fd;			     /* eventfd of the consumer */
 	atomic_uint_fast64_t counters[COUNTERS];
 };
@@ -91,6 +92,8 @@ int state_init(struct state *s, struct err *err) must_check;
 void state_done(struct state *s);
 void state_hold(struct state *s, struct request *r);
 void state_release(struct state *s, struct request *r);
+/* `r` is done: it waits for the broker alone. */
+void state_settling(struct state *s);
 /* It is recorded as another delivery from now on; `ref` is copied. */
 void state_move(struct state *s, struct request *r, const char *tag,
 		const struct delivery_ref *ref);
@@ -147,10 +150,13 @@ struct pool {
 	struct mutex lock;
 	struct cond work;
 	struct request *first, **last; /* guarded by lock */
-	bool stopping;		       /* guarded by lock */
-	struct pool_thread *threads;   /* guarded by lock: not yet joined */
-	size_t wanted, alive;	       /* guarded by lock; alive: of this generation */
-	unsigned generation, named;    /* guarded by lock */
+	atomic_size_t queued;	       /* written under lock */
+	size_t idle;		       /* guarded by lock: threads that sleep */
+	bool waking;   /* guarded by lock: one of them was signalled and is not there yet */
+	bool stopping; /* guarded by lock */
+	struct pool_thread *threads; /* guarded by lock: not yet joined */
+	size_t wanted, alive;	     /* guarded by lock; alive: of this generation */
+	unsigned generation, named;  /* guarded by lock */
 	struct worker *worker;
 };
 int pool_start(struct pool *p, struct worker *w, size_t threads, struct err *err) must_check;
@@ -160,6 +166,8 @@ int pool_resize(struct pool *p, size_t threads, struct err *err) must_check;
 /* Replaces every thread. */
 int pool_restart(struct pool *p, struct err *err) must_check;
 size_t pool_size(struct pool *p);
+/* Nothing waits for a thread. [any] */
+bool pool_is_short(const struct pool *p);
 /* The kernel's ids of the threads. */
 size_t pool_tids(struct pool *p, int *ret, size_t max);
 /* Takes what is queued, as a list by `next`; the threads end after what they run. */
@@ -324,6 +332,9 @@ struct request *consumer_decode(struct worker *w, struct delivery *d);
 void consumer_schedule(struct request *r);
 /* How many messages may be taken now. */
 size_t consumer_room(struct worker *w);
+/* A slot is free, or the pool's queue is empty: wakes the consumer if that is worth a claim. [any]
+ */
+void consumer_hurry(struct worker *w);
 /* The task of that name or alias, as far as it can run here; NULL when there is none. */
 const struct task *worker_find_task(const struct worker *w, const char *name);
 /* ERR_INVALID names an alias that leads nowhere. alias.c, as the one above. */
