@@ -42,6 +42,9 @@ struct redis_script {
 	char sha[41]; /* filled by redis_script_init */
 };
 void redis_script_init(struct redis_script *s, const char *text);
+/* EVALSHA of it; `args` are keys, then arguments. */
+void redis_command_evalsha(struct buf *out, const struct redis_script *s, size_t keys,
+			   const struct slice *args, size_t count);
 
 /* ---- how connections are made and kept: transport options and settings. Zero is the default ----
  */
@@ -160,7 +163,22 @@ bool redis_link_up(const struct redis_link *l);
  * (-LOADING, -READONLY, -OOM, -MISCONF …) is an outage too. `done` may be NULL. */
 void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
 		       redis_link_fn *done, void *arg);
-/* The same and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may
+/* One command that is written when its turn comes, so that until then more may join it. */
+struct redis_link_batch {
+	/* Takes `entry` in, or not; under the link's lock: no more than a few pointers. */
+	bool (*add)(void *arg, void *entry);
+	void (*write)(void *arg, struct buf *out); /* once; nothing joins any more [owner] */
+	redis_link_fn *done;
+};
+/* Adds `entry` of `bytes` to the batch that was submitted last, if that is of this kind, takes it,
+ * and has not been written. Nothing overtakes anything: what was submitted since would come before.
+ */
+bool redis_link_join(struct redis_link *l, const struct redis_link_batch *kind, void *entry,
+		     size_t bytes);
+/* Submits a batch of `bytes`; as redis_link_submit with `done` and `arg`. */
+void redis_link_submit_batch(struct redis_link *l, const struct redis_link_batch *kind,
+			     size_t bytes, unsigned flags, void *arg);
+/* Submits and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may
  * still run). Replies are given to the caller. */
 int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
 			usec_t deadline, struct redis_reply **ret, struct err *err) must_check;

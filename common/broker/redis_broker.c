@@ -13,8 +13,8 @@
 #include "log.h"
 #include "mem.h"
 
-extern const char script_settle[], script_restore[], script_stale[], script_begin[],
-	script_give_back[], script_trim[];
+extern const char script_settle[], script_settle_many[], script_restore[], script_stale[],
+	script_begin[], script_give_back[], script_trim[];
 
 #define KOMBU_HEARTBEAT	     120.0 /* what kombu says of every Redis */
 #define DEAD_KEY	     "celeriac:dead"
@@ -74,6 +74,7 @@ static int start_links(struct broker *b, struct err *err)
 	if (rc < 0)
 		return rc;
 	redis_link_add_script(b->link, &b->settle);
+	redis_link_add_script(b->link, &b->settle_many);
 	redis_link_add_script(b->link, &b->restore);
 	redis_link_add_script(b->link, &b->stale);
 	redis_link_add_script(b->link, &b->begin);
@@ -110,6 +111,7 @@ static int open_redis(struct broker *b, const struct settings *s, struct err *er
 	b->taken_prefix = xasprintf("%s" TAKEN_KEY, b->options.global_keyprefix);
 	b->redelivery_limit = s->redelivery_limit;
 	redis_script_init(&b->settle, script_settle);
+	redis_script_init(&b->settle_many, script_settle_many);
 	redis_script_init(&b->restore, script_restore);
 	redis_script_init(&b->stale, script_stale);
 	redis_script_init(&b->begin, script_begin);

@@ -90,7 +90,7 @@ struct broker {
 	struct redis_link *link;
 	struct redis_address write_address; /* of `writing` */
 	struct redis_link *writing;	    /* broker_write_url is another server; or NULL */
-	struct redis_script settle, restore, stale, begin, give_back, trim;
+	struct redis_script settle, settle_many, restore, stale, begin, give_back, trim;
 
 	/* the consumer thread's */
 	struct broker_list **lists; /* of what is consumed: `inner` of route.c, then the others
@@ -155,6 +155,10 @@ int broker_route_blocked(struct broker *b, struct err *err) must_check;
 /* ---- fetch.c ---- */
 /* The tag of a delivery to this life of ours. */
 void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out[BROKER_TAG_SIZE]);
+#define BROKER_SCORE_SIZE 24
+/* Now, as it stands in the index of unacked messages: the next whole second, which Redis keeps and
+ * compares at a third of what a fraction costs, and at which nobody takes a message too early. */
+void broker_score(char out[BROKER_SCORE_SIZE]);
 
 /* ---- exchange.c ---- */
 /* As exchange_type_name, "" when nothing is known of it. */
@@ -178,9 +182,13 @@ int unacked_record_read(const char *data, size_t len, struct unacked_record *ret
 			struct err *err) must_check;
 void unacked_record_done(struct unacked_record *r);
 
-/* ---- settle.c, settle_apart.c ---- */
+/* ---- settle.c, settle_many.c, settle_apart.c ---- */
 void broker_settle_on(struct broker *b, struct redis_link *link, const struct settlement *s,
 		      void (*done)(void *arg, const struct err *err), void *arg);
+/* It leaves nothing but a result that is not too large: many of those are settled at once. Pure. */
+bool broker_settles_with_others(const struct settlement *s);
+void broker_settle_with_others(struct broker *b, const struct settlement *s,
+			       void (*done)(void *arg, const struct err *err), void *arg);
 /* Takes the steps out that send messages, where these go to another server. Given. */
 struct settle_steps broker_split_steps(const struct broker *b, struct settle_steps *steps);
 /* Sends `sent` (taken), then settles the rest (whose steps and result are taken). */

@@ -226,6 +226,8 @@ void redis_broker_settle(struct broker *b, const struct settlement *s,
 
 	if (sent.count > 0)
 		broker_settle_apart(b, &rest, &sent, done, arg);
+	else if (broker_settles_with_others(&rest))
+		broker_settle_with_others(b, &rest, done, arg);
 	else
 		broker_settle_on(b, b->link, &rest, done, arg);
 }

@@ -101,9 +101,6 @@ int redis_reply_to_err(const struct redis_reply *r, struct err *err);
 
 /* ---- redis_command.c: commands ---- */
 void redis_command_va(struct buf *out, const char *fmt, va_list ap);
-/* EVALSHA of a script; `args` are keys, then arguments. */
-void redis_command_evalsha(struct buf *out, const struct redis_script *s, size_t keys,
-			   const struct slice *args, size_t count);
 
 /* ---- redis.c: a connection ---- */
 /* Reads once from the socket into the reader: the bytes that came, 0 if there was nothing, or an

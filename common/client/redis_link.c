@@ -34,7 +34,7 @@ void link_wake(struct redis_link *l)
  * its place. What is small passes: an ack must not be refused because of the results before it. */
 static void count_backlog(struct redis_link *l, struct link_item *item)
 {
-	size_t len = item->commands.len;
+	size_t len = item->counted;
 	size_t before = atomic_fetch_add_explicit(&l->backlog, len, memory_order_relaxed);
 
 	if (item->fault || len <= BOUND_LINK_SMALL || before + len <= BOUND_LINK_BACKLOG)
@@ -46,12 +46,13 @@ static void count_backlog(struct redis_link *l, struct link_item *item)
 
 static void enqueue(struct redis_link *l, struct link_item *item)
 {
-	bool wake;
+	bool wake, held;
 
 	count_backlog(l, item);
 	mutex_lock(&l->lock);
+	held = l->holding && item->batch && !l->queue.head;
 	link_list_append(&l->queue, item);
-	wake = link_news_locked(l);
+	wake = !held && link_news_locked(l);
 	mutex_unlock(&l->lock);
 	if (wake)
 		link_wake(l);
@@ -73,6 +74,36 @@ void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count,
 		item->fault = xmalloc(sizeof(err));
 		*item->fault = err;
 	}
+	enqueue(l, item);
+}
+
+bool redis_link_join(struct redis_link *l, const struct redis_link_batch *kind, void *entry,
+		     size_t bytes)
+{
+	struct link_item *last;
+	bool joined;
+
+	mutex_lock(&l->lock);
+	last = l->queue.last;
+	joined = last && last->batch == kind && !last->fault && kind->add(last->arg, entry);
+	if (joined) {
+		last->counted += bytes;
+		atomic_fetch_add_explicit(&l->backlog, bytes, memory_order_relaxed);
+	}
+	mutex_unlock(&l->lock);
+	return joined;
+}
+
+void redis_link_submit_batch(struct redis_link *l, const struct redis_link_batch *kind,
+			     size_t bytes, unsigned flags, void *arg)
+{
+	struct buf none = BUF_INIT(BOUND_REDIS_COMMAND);
+	struct link_item *item = link_item_new(&none, 1, flags);
+
+	item->counted = bytes;
+	item->batch = kind;
+	item->done = kind->done;
+	item->arg = arg;
 	enqueue(l, item);
 }
 

@@ -28,6 +28,8 @@
 			      */
 #define LINK_RETRY_MAX                                                                             \
 	(1 * USEC_PER_SEC) /* … up to this, so that an outage's end is noticed soon */
+#define LINK_HOLD                                                                                  \
+	(1 * USEC_PER_MSEC) /* a batch waits at most so long for the answer of the one before */
 #define LINK_SETTLED_AFTER                                                                         \
 	(10 * USEC_PER_SEC) /* a connection that lived this long forgets the pauses before it */
 
@@ -38,11 +40,14 @@ enum link_item_state { ITEM_PENDING, ITEM_FINISHED, ITEM_ABANDONED };
 struct link_item {
 	struct link_item *next;
 	struct buf commands;
-	size_t sent; /* bytes written on this connection */
+	size_t sent;	/* bytes written on this connection */
+	size_t counted; /* bytes of the backlog */
 	size_t count, got;
 	unsigned flags; /* enum redis_link_flag */
 	bool internal;	/* ours: ping or script loading; dies with its connection */
 	bool reloaded;	/* has been sent again after NOSCRIPT */
+	const struct redis_link_batch *batch; /* writes `commands`; or NULL */
+	bool is_written;		      /* and counts among `batches` */
 	redis_link_fn *done;
 	void *arg;
 	struct err *fault;	    /* refused before it was queued, or how it failed; or NULL */
@@ -75,7 +80,8 @@ struct redis_link {
 	struct cond connector_news;
 	/* guarded by lock */
 	struct link_list queue;
-	bool sleeping; /* the owner waits and wants to be woken */
+	bool sleeping; /* the owner waits and wants to be woken … */
+	bool holding;  /* … but not for a batch that is alone: it waits for the one before */
 	bool stopping;
 	usec_t stop_at;
 	struct buf scripts; /* SCRIPT LOAD of each */
@@ -94,6 +100,8 @@ struct redis_link {
 			    outcome */
 	bool told, told_transient; /* the trouble that was logged and is not yet logged as over */
 	bool reloading;		   /* scripts are on their way again */
+	size_t batches;		   /* written and not answered */
+	usec_t hold_until;	   /* the next waits for them */
 };
 
 /* ---- lists ---- */

@@ -40,6 +40,7 @@ struct link_item *link_item_new(struct buf *commands, size_t count, unsigned fla
 
 	item->commands = *commands;
 	*commands = BUF_INIT(commands->limit);
+	item->counted = item->commands.len;
 	item->count = count;
 	item->flags = flags;
 	return item;
@@ -88,7 +89,9 @@ static void finish_waiter(struct link_item *item, const struct err *err)
 
 void link_item_finish(struct redis_link *l, struct link_item *item, const struct err *err)
 {
-	atomic_fetch_sub_explicit(&l->backlog, item->commands.len, memory_order_relaxed);
+	if (item->is_written)
+		l->batches--;
+	atomic_fetch_sub_explicit(&l->backlog, item->counted, memory_order_relaxed);
 	if (item->waiter) {
 		finish_waiter(item, err);
 		return;

@@ -21,13 +21,24 @@ struct news {
 	struct redis *made;
 	struct err *made_error;
 	bool nothing;
+	bool holding;
 	bool stopping;
 	usec_t stop_at;
 };
 
+/* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
+ * server that is far away, it goes at once. */
+static bool holds(const struct redis_link *l)
+{
+	return l->conn && l->batches > 0 && clock_mono() < l->hold_until;
+}
+
 static void take_news(struct redis_link *l, struct news *ret)
 {
+	bool holding = holds(l);
+
 	mutex_lock(&l->lock);
+	holding = holding && !l->stopping;
 	*ret = (struct news){
 		.items = l->queue,
 		.made = l->made,
@@ -35,9 +46,13 @@ static void take_news(struct redis_link *l, struct news *ret)
 		.stopping = l->stopping,
 		.stop_at = l->stop_at,
 	};
-	l->queue = (struct link_list){0};
+	if (holding && l->queue.head && l->queue.head == l->queue.last && l->queue.last->batch)
+		ret->items = (struct link_list){0};
+	else
+		l->queue = (struct link_list){0};
 	l->made = NULL;
 	l->made_error = NULL;
+	ret->holding = l->holding = holding;
 	ret->nothing = !ret->items.head && !ret->made && !ret->made_error;
 	l->sleeping = ret->nothing;
 	mutex_unlock(&l->lock);
@@ -104,11 +119,28 @@ static void adopt_connection(struct redis_link *l, struct redis *made)
 		link_tell_over(l);
 }
 
+static void write_batch(struct redis_link *l, struct link_item *item)
+{
+	struct err err;
+
+	item->batch->write(item->arg, &item->commands);
+	if (buf_status(&item->commands, &err) == 0) {
+		item->is_written = true;
+		l->batches++;
+		l->hold_until = clock_deadline(LINK_HOLD);
+		return;
+	}
+	item->fault = xmalloc(sizeof(err));
+	*item->fault = err;
+}
+
 static void accept_items(struct redis_link *l, struct link_list *items)
 {
 	struct link_item *item;
 
 	while ((item = link_list_pop(items))) {
+		if (item->batch && !item->fault)
+			write_batch(l, item);
 		if (item->fault) {
 			link_item_finish(l, item, item->fault);
 		} else if (l->conn || !l->attempted || (item->flags & REDIS_LINK_KEEP)) {
@@ -194,8 +226,12 @@ void *link_owner_main(void *arg)
 			lose_connection(l, &err);
 		if (news.stopping && (drained || clock_mono() >= news.stop_at))
 			break;
+		if (news.holding && l->batches == 0)
+			continue; /* what was held can go */
 		if (news.nothing && !(news.stopping && !l->work.head))
-			wait_for_news(l, news.stopping ? news.stop_at : USEC_NEVER);
+			wait_for_news(l, news.stopping	? news.stop_at
+					 : news.holding ? l->hold_until
+							: USEC_NEVER);
 	}
 	cancel_everything(l);
 	redis_close(TAKE(l->conn));
