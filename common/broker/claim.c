@@ -206,7 +206,7 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
 	snprintf(most, 32, "%zu", max);
 	snprintf(limit, 24, "%lld", (long long)b->redelivery_limit);
-	snprintf(now, 40, "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
+	broker_score(now);
 	args[n++] = (struct slice){b->unacked, strlen(b->unacked)};
 	args[n++] = (struct slice){b->unacked_index, strlen(b->unacked_index)};
 	args[n++] = (struct slice){b->dead, strlen(b->dead)};

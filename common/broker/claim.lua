@@ -29,10 +29,12 @@ end
 local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields, scores = {}, {}
 local limit = tonumber(ARGV[7])
+local now, f, o = ARGV[5], 0, 3
+local find, byte = string.find, string.byte
 -- The mark of a message that was delivered before, and how often it was taken since somebody read it.
 local function taken(message)
-	local at = limit > 0 and string.find(message, 'redelivered"', 1, true)
-	if not at or not string.find(message, 'redelivered"%s*:%s*true', at) then
+	local at = limit > 0 and find(message, 'vered"', 1, true)
+	if not at or not find(message, 'redelivered"%s*:%s*true', at > 7 and at - 7 or 1) then
 		return '', 0
 	end
 	local mark = redis.sha1hex(message)
@@ -53,6 +55,7 @@ for i = 7, #KEYS do
 	wrong[1] = i - 6
 	local at = 12 + 2 * (i - 7)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
+	local prefix = ARGV[1] .. step .. ':'
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
 	if messages.err then
 		if #fields == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
@@ -80,17 +83,14 @@ for i = 7, #KEYS do
 			bury(ARGV[8], ending, message)
 			redis.call('DEL', ARGV[9] .. mark)
 			out[2] = out[2] + 1
-		elseif string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then
-			local tag = ARGV[1] .. step .. ':' .. string.format('%.0f', number)
+		elseif byte(message, 1) == 123 and byte(message, -1) == 125 then
+			local tag = prefix .. string.format('%.0f', number)
 			number = number + 1
-			fields[#fields + 1] = tag
-			fields[#fields + 1] = '[' .. message .. ending
-			scores[#scores + 1] = ARGV[5]
-			scores[#scores + 1] = tag
-			out[#out + 1] = tag
-			out[#out + 1] = i - 7
-			out[#out + 1] = message
-			out[#out + 1] = mark
+			fields[f + 1], fields[f + 2] = tag, '[' .. message .. ending
+			scores[f + 1], scores[f + 2] = now, tag
+			f = f + 2
+			out[o + 1], out[o + 2], out[o + 3], out[o + 4] = tag, i - 7, message, mark
+			o = o + 4
 			if mark ~= '' then
 				redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
 			end

@@ -17,6 +17,12 @@ void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out
 		 (unsigned long long)ref->number);
 }
 
+void broker_score(char out[BROKER_SCORE_SIZE])
+{
+	snprintf(out, BROKER_SCORE_SIZE, "%lld",
+		 (long long)((clock_wall() + USEC_PER_SEC - 1) / USEC_PER_SEC));
+}
+
 static const struct broker_queue *queue_of(const struct broker *b, const struct delivery_ref *ref)
 {
 	const struct broker_queue *q = broker_find_queue(b, ref->queue);
@@ -160,11 +166,11 @@ void redis_broker_renew(struct broker *b, const struct delivery_ref *refs, size_
 	_cleanup_free_ char *tags = xmalloc(BOUND_CLAIM_BATCH * BROKER_TAG_SIZE);
 	struct renewing *renewing = xcalloc(1, sizeof(*renewing));
 	struct slice argv[3 + 2 * BOUND_CLAIM_BATCH];
-	char now[40];
+	char now[BROKER_SCORE_SIZE];
 
 	renewing->done = done;
 	renewing->arg = arg;
-	snprintf(now, sizeof(now), "%.6f", (double)clock_wall() / (double)USEC_PER_SEC);
+	broker_score(now);
 	argv[0] = text_slice("ZADD");
 	argv[1] = text_slice(b->unacked_index);
 	argv[2] = text_slice("XX");
