@@ -117,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench format format-check hdr-check \
+.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench soak format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -298,6 +298,11 @@ check-runsc check-podman:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
+# Apart from make check: it takes its time. SOAK_MINUTES=5: less of it.
+SOAK_MINUTES ?= 30
+soak: all   ## every kind of task for SOAK_MINUTES (30) while workers, servers and connections die; build/soak/soak.txt and soak.svg
+	deploy/images/sandbox/build
+	$(PYTHON) tests/soak/soak --minutes $(SOAK_MINUTES)
 bench: all build/bench-gate build/bench-amqp build/bench-redis
 	test -x tests/bench/bench || { echo 'no benchmarks yet (tests/bench/bench)' >&2; exit 1; }
 	$(PYTHON) tests/bench/bench
