@@ -149,27 +149,34 @@ static const char *text_of(const char *text)
 
 /* A free one of the same server, configuration, conversation and project: names of conversations
  * come from messages, and one project's is never another's. */
+static bool is_wished(const struct mcp_session *session, const struct mcp_session_wish *w)
+{
+	return !session->busy && session->server == w->server->id &&
+	       strcmp(session->conversation, text_of(w->conversation)) == 0 &&
+	       strcmp(session->project, text_of(w->project)) == 0 &&
+	       strcmp(session->hash, w->server->hash) == 0;
+}
+
+/* One that is given its sign of life is waited for only when there is no other. */
 static struct mcp_session *find(struct mcp_sessions *s, const struct mcp_session_wish *w)
 {
-	const struct mcp_server *server = w->server;
 	struct mcp_session *found;
-	bool waited;
+	bool wait;
 
 	mutex_lock(&s->lock);
 	do {
 		found = NULL;
-		waited = false;
-		for (struct mcp_session *p = s->first; p && !found; p = p->next)
-			if (!p->busy && p->server == server->id &&
-			    strcmp(p->conversation, text_of(w->conversation)) == 0 &&
-			    strcmp(p->project, text_of(w->project)) == 0 &&
-			    strcmp(p->hash, server->hash) == 0)
+		wait = false;
+		for (struct mcp_session *p = s->first; p && !found; p = p->next) {
+			if (is_wished(p, w) && !p->signing)
 				found = p;
-		if (found && found->signing) {
-			cond_wait(&s->signed_one, &s->lock);
-			waited = true; /* it may be gone */
+			else
+				wait |= is_wished(p, w);
 		}
-	} while (waited);
+		wait &= !found;
+		if (wait)
+			cond_wait(&s->signed_one, &s->lock); /* it may be gone then */
+	} while (wait);
 	if (found)
 		found->busy = true;
 	mutex_unlock(&s->lock);
