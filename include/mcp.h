@@ -76,6 +76,8 @@ struct mcp_client_config {
 	const atomic_bool *cancelled; /* looked at while waiting, or NULL */
 	usec_t probe;		      /* how long a server may be silent when it is asked which
 					 generation it speaks, 0 = 5 s */
+	usec_t listen_again;	      /* how long after it was asked for what changes a server that
+					 says no more of it is asked again, 0 = 60 s */
 	struct mcp_hooks hooks;	      /* each may be NULL */
 };
 

@@ -258,7 +258,7 @@ void mcp_listen(struct mcp_client *c)
 		return;
 	c->transport->deaf = false;
 	c->listen_id = ++c->last_id;
-	c->listen_again = clock_deadline(LISTEN_AGAIN);
+	c->listen_again = clock_deadline(c->config.listen_again);
 	const struct mcp_outgoing m = {.method = MCP_SUBSCRIBE, .id = c->listen_id};
 	_cleanup_json_ json_t *params = json_pack("{s:o, s:{s:b}}", "_meta", mcp_meta(c),
 						  "notifications", "toolsListChanged", 1);
@@ -331,8 +331,11 @@ int mcp_client_open(struct mcp_transport *t, const struct mcp_client_config *con
 
 	c->transport = t;
 	c->config = *config;
+	t->cancelled = config->cancelled;
 	if (c->config.probe <= 0)
 		c->config.probe = 5 * USEC_PER_SEC;
+	if (c->config.listen_again <= 0)
+		c->config.listen_again = LISTEN_AGAIN;
 	int r = mcp_open(c, deadline, err);
 	if (r < 0) {
 		mcp_client_close(c, clock_mono());
@@ -356,7 +359,7 @@ void mcp_client_close(struct mcp_client *c, usec_t deadline)
 void mcp_client_bind(struct mcp_client *c, const atomic_bool *cancelled,
 		     const struct mcp_hooks *hooks)
 {
-	c->config.cancelled = cancelled;
+	c->config.cancelled = c->transport->cancelled = cancelled;
 	c->config.hooks = *hooks;
 }
 

@@ -14,6 +14,7 @@
 
 #define DELETE_TIME  (2 * USEC_PER_SEC)
 #define RESOLVE_TIME (5 * USEC_PER_SEC)
+#define LOOK_AGAIN   (100 * USEC_PER_MSEC) /* at whether somebody asked us to stop */
 #define ADDRESS_AGE  (60 * USEC_PER_SEC) /* a session may outlive what its host's name stood for */
 
 static struct mcp_http *of(struct mcp_transport *t)
@@ -30,15 +31,24 @@ static int take_failure(struct mcp_http *h, struct err *err)
 	return -err->code;
 }
 
+static bool is_cancelled(const struct mcp_http *h)
+{
+	return h->base.cancelled && atomic_load(h->base.cancelled);
+}
+
 /* HTTP+SSE: the stream is opened with the first message, and says where that goes. */
 static int need_endpoint(struct mcp_http *h, usec_t deadline, struct err *err)
 {
 	int r = h->exchanges ? 0 : mcp_http_begin(h, MCP_STREAM, NULL, 0, err);
 
 	while (r == 0 && !h->post) {
-		http_multi_run(h->multi, deadline);
+		usec_t look = clock_deadline(LOOK_AGAIN);
+
+		http_multi_run(h->multi, look < deadline ? look : deadline);
 		if (h->failed.code)
 			return take_failure(h, err);
+		if (!h->post && is_cancelled(h))
+			return err_set(err, ERR_CANCELLED, "asked to stop");
 		if (!h->post && clock_mono() >= deadline)
 			return err_set(err, ERR_TIMEOUT, "the server's stream named no endpoint");
 	}
@@ -52,7 +62,7 @@ static int need_addresses(struct mcp_http *h, usec_t deadline, struct err *err)
 	if (!h->outbound || now < h->resolve_at)
 		return 0;
 	int r = outbound_resolve(h->outbound, OUTBOUND_MCP, &h->origin.host, h->origin.port,
-				 deadline < end ? deadline : end, NULL, h->addresses,
+				 deadline < end ? deadline : end, h->base.cancelled, h->addresses,
 				 &h->address_count, err);
 	if (r == 0)
 		h->resolve_at = clock_deadline(ADDRESS_AGE);
@@ -100,6 +110,7 @@ static bool take_message(struct mcp_http *h, json_t **ret)
 static int http_receive(struct mcp_transport *t, usec_t deadline, json_t **ret, struct err *err)
 {
 	struct mcp_http *h = of(t);
+	bool late = false; /* what has come by then is taken in all the same */
 
 	for (;;) {
 		if (take_message(h, ret))
@@ -109,8 +120,9 @@ static int http_receive(struct mcp_transport *t, usec_t deadline, json_t **ret, 
 		if (t->lost)
 			return err_set(err, ERR_CLOSED, "the server closed its stream");
 		usec_t resume = mcp_http_resume(h);
-		if (clock_mono() >= deadline)
+		if (late)
 			return err_set(err, ERR_TIMEOUT, "no message within the time");
+		late = clock_mono() >= deadline;
 		http_multi_run(h->multi, resume < deadline ? resume : deadline);
 	}
 }

@@ -44,6 +44,8 @@ struct mcp_transport {
 	bool lost;	/* nothing more will come */
 	bool deaf;	/* the stream of subscriptions/listen has ended */
 	bool session_lost; /* the server no longer knows our session: begin anew */
+	/* the client's: looked at where send has to wait; or NULL */
+	const atomic_bool *cancelled;
 };
 
 #endif

@@ -241,6 +241,15 @@ def test_what_is_unknown_is_passed_on():
     assert result["structuredContent"] == [1, None] and result["extra"] is True
 
 
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_who_does_not_hear_of_changes_any_more_asks_again(hostile_http, transport):
+    """A subscription that ended, and one that failed: each time there may have been a change."""
+    talk_to = hostile if transport == "stdio" else hostile_http
+    said = talk_to("forgets-who-listens", "list", "heard", "heard", "heard", "call:t:{}", seconds="20", options=["-l", "0.1"])
+    assert said.one("opened") == "2026-07-28" and said.all("failed") == []
+    assert text_of(said.one("result")) == "3" and len(said.all("tools_changed")) == 3
+
+
 def test_an_error_is_escaped():
     said = hostile("error")
     assert said.one("code") == "failed" and "\x1b" not in said.one("error") and "\n" not in said.one("error")

@@ -1,11 +1,13 @@
 /*
  * client.c: the client library as a program, for peers and referees.
  *
- *   client [-e handshake|stateless] [-s] [-t SECONDS] [-w SECONDS] [-H "Name: value"]… URL [STEP…]
- *   client … -- PROGRAM ARGUMENT…            its standard streams; steps come from MCP_STEPS
+ *   client [-e handshake|stateless] [-s] [-t SECONDS] [-w SECONDS] [-l SECONDS] [-H "Name: value"]…
+ * URL [STEP…] client … -- PROGRAM ARGUMENT…            its standard streams; steps come from
+ * MCP_STEPS
  *
- * A step is `list` or `call:TOOL:JSON`. What happens is one JSON object a line on stdout. Without
- * steps it does what the referee's scenario asks for: it calls every tool it is shown.
+ * A step is `list`, `call:TOOL:JSON`, or `heard`: until tools changed once more. What happens is
+ * one JSON object a line on stdout. Without steps it does what the referee's scenario asks for: it
+ * calls every tool it is shown.
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,6 +28,7 @@
 static struct mcp_client *client;
 static usec_t time_limit = 20 * USEC_PER_SEC, patience = USEC_PER_SEC;
 static bool interrupted_once;
+static unsigned changes, heard;
 
 static void print(json_t *line)
 {
@@ -139,6 +142,7 @@ static void on_log(void *arg, const char *level, const char *text)
 static void on_change(void *arg)
 {
 	(void)arg;
+	changes++;
 	print(json_pack("{s:b}", "tools_changed", 1));
 }
 
@@ -213,8 +217,25 @@ static const json_t *schema_of(const json_t *tools, const char *name)
 	return NULL;
 }
 
+static int hear(void)
+{
+	struct err err;
+
+	for (usec_t end = clock_deadline(time_limit); changes == heard; usleep(20000)) {
+		if (clock_mono() >= end) {
+			err_set(&err, ERR_TIMEOUT, "no change");
+			return print_error("heard", &err);
+		}
+		mcp_client_look(client);
+	}
+	heard++;
+	return 0;
+}
+
 static int do_step(const char *step, json_t **tools)
 {
+	if (strcmp(step, "heard") == 0)
+		return hear();
 	if (strcmp(step, "list") == 0) {
 		json_decref(*tools);
 		*tools = list_tools();
@@ -329,7 +350,7 @@ int main(int argc, char **argv)
 	if (version && strcmp(getenv("MCP_CONFORMANCE_SCENARIO"), "request-metadata") != 0)
 		config.era = mcp_version_era(version) == MCP_ERA_HANDSHAKE ? MCP_ERA_HANDSHAKE
 									   : MCP_ERA_UNKNOWN;
-	while ((opt = getopt(argc, argv, "+e:st:p:w:H:")) != -1)
+	while ((opt = getopt(argc, argv, "+e:st:p:w:l:H:")) != -1)
 		if (opt == 'e')
 			config.era = era_of(optarg);
 		else if (opt == 's')
@@ -340,6 +361,8 @@ int main(int argc, char **argv)
 			config.probe = (usec_t)(atof(optarg) * 1e6);
 		else if (opt == 'w')
 			patience = (usec_t)(atof(optarg) * 1e6);
+		else if (opt == 'l')
+			config.listen_again = (usec_t)(atof(optarg) * 1e6);
 		else if (opt == 'H' && header_count < 8)
 			headers[header_count++] = optarg;
 		else

@@ -72,8 +72,22 @@ def giant(request):
         yield b"x" * (1 << 20)
 
 
+LISTENED = []
+
+
+def listen(request):
+    """Of changes it says nothing the first time, and ends; the second time it fails; then there is one."""
+    LISTENED.append(request["id"])
+    if len(LISTENED) == 1:
+        return answer(request, {})
+    if len(LISTENED) == 2:
+        return json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32603, "message": "not now"}})
+    return [json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})]
+
+
 # What a call of the tool is answered with: text, or pieces.
 CALLS = {
+    "forgets-who-listens": lambda request: text(request, str(len(LISTENED))),
     "silent": lambda request: [],
     "twice": twice,
     "wrong-id": wrong_id,
@@ -93,17 +107,19 @@ CALLS = {
 }
 
 
-def slow(request):
-    """Of the stateless generation, which only a patient client finds out at once."""
+def stateless(request):
+    """Of the stateless generation: with manner "slow", only a patient client finds out at once."""
     if request["method"] == "server/discover":
-        return answer(request, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+        return answer(request, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}})
     return json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32022, "message": "stateless", "data": {}}})
 
 
 def reply(manner, request):
     method = request.get("method")
-    if manner == "slow" and method in ("server/discover", "initialize"):
-        return slow(request)
+    if manner in ("slow", "forgets-who-listens") and method in ("server/discover", "initialize"):
+        return stateless(request)
+    if method == "subscriptions/listen" and manner == "forgets-who-listens":
+        return listen(request)
     if "id" not in request or method is None:
         return []
     if method == "initialize":
@@ -185,6 +201,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if request.get("method") == "tools/call":
                 return self.say(200, text(request, self.headers["Mcp-Session-Id"]).encode())
         said = reply(self.manner, request)
+        listens = request.get("method") == "subscriptions/listen"
+        if listens and len(LISTENED) == 2:
+            return self.say(503)
         if said == []:
             return self.say(202) if "id" not in request else time.sleep(60)
         if isinstance(said, str):
@@ -196,6 +215,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             for piece in said:
                 self.wfile.write(piece if isinstance(piece, bytes) else f"event: message\ndata: {piece}\n\n".encode())
+            if listens:
+                time.sleep(60)
         except (BrokenPipeError, ConnectionResetError):
             pass
         self.close_connection = True
