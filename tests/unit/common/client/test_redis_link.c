@@ -648,109 +648,6 @@ START_TEST(test_submit_from_callback)
 }
 END_TEST
 
-/* While the owner is kept busy, nothing is written. */
-struct gate {
-	atomic_bool shut, there;
-};
-
-static void wait_at_gate(void *arg, unused_arg struct redis_reply *const *replies,
-			 unused_arg size_t n, unused_arg const struct err *err)
-{
-	struct gate *g = arg;
-
-	atomic_store(&g->there, true);
-	while (atomic_load(&g->shut))
-		pause_ms(1);
-}
-
-struct adding {
-	int64_t sum, written;
-	struct tally tally;
-};
-
-static bool add_up(void *arg, void *entry)
-{
-	struct adding *a = arg;
-	int64_t n = *(int64_t *)entry;
-
-	if (n > 100)
-		return false;
-	a->sum += n;
-	return true;
-}
-
-static void write_sum(void *arg, struct buf *out)
-{
-	struct adding *a = arg;
-
-	a->written++;
-	redis_command(out, "INCRBY sum %lld", (long long)a->sum);
-}
-
-static void count_adding(void *arg, struct redis_reply *const *replies, size_t n,
-			 const struct err *err)
-{
-	count(&((struct adding *)arg)->tally, replies, n, err);
-}
-
-/* What joins is one command with the rest; what was submitted behind a batch is not overtaken. */
-START_TEST(test_batches)
-{
-	static const struct redis_link_batch kind = {add_up, write_sum, count_adding},
-					     other = {add_up, write_sum, count_adding};
-	struct redis_link *l = link_to(g_server);
-	struct gate g = {.shut = true};
-	struct adding first = {.sum = 1}, second = {.sum = 1000};
-	struct tally between = {0};
-	struct buf b = BUF_INIT(64);
-	int64_t two = 2, much = 101;
-
-	redis_command(&b, "SET sum 0");
-	redis_link_submit(l, &b, 1, 0, wait_at_gate, &g);
-	while (!atomic_load(&g.there))
-		pause_ms(1);
-	ck_assert(!redis_link_join(l, &kind, &two, 8));
-	redis_link_submit_batch(l, &kind, 8, REDIS_LINK_KEEP, &first);
-	ck_assert(redis_link_join(l, &kind, &two, 8));
-	ck_assert(!redis_link_join(l, &other, &two, 8));
-	ck_assert(!redis_link_join(l, &kind, &much, 8));
-	submit(l, &between, 0, "INCRBY sum %s", "10");
-	ck_assert(!redis_link_join(l, &kind, &two, 8));
-	redis_link_submit_batch(l, &kind, 8, REDIS_LINK_KEEP, &second);
-	atomic_store(&g.shut, false);
-	ck_assert_int_eq(ask_number(l, "INCRBY sum %s", "0"), 1013);
-	ck_assert_int_eq(first.written, 1);
-	ck_assert_int_eq(second.written, 1);
-	ck_assert_int_eq(atomic_load(&first.tally.ok) + atomic_load(&second.tally.ok), 2);
-	redis_link_free(l, seconds(5));
-	ck_assert_uint_eq(atomic_load(&between.ok), 1);
-}
-END_TEST
-
-/* A batch that waits for the one before goes by itself, whether that is answered or not. */
-START_TEST(test_a_batch_waits_for_the_one_before)
-{
-	static const struct redis_link_batch kind = {add_up, write_sum, count_adding};
-	struct redis_link *l = link_to(g_server);
-	struct adding all[50] = {0};
-
-	for (int paused = 0; paused < 2; paused++) {
-		if (paused)
-			ck_assert_int_eq(ask_number(l, "CLIENT PAUSE 100 %s", "ALL"), 0);
-		for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-			all[i] = (struct adding){.sum = 1};
-			redis_link_submit_batch(l, &kind, 8, REDIS_LINK_KEEP, &all[i]);
-		}
-		for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-			for (int n = 0; n < 5000 && atomic_load(&all[i].tally.ok) == 0; n++)
-				pause_ms(1);
-			ck_assert_int_eq(atomic_load(&all[i].tally.ok), 1);
-		}
-	}
-	redis_link_free(l, seconds(5));
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("redis link");
@@ -779,8 +676,6 @@ int main(void)
 	tcase_add_test(c, test_free_cancels);
 	tcase_add_test(c, test_free_while_connecting);
 	tcase_add_test(c, test_submit_from_callback);
-	tcase_add_test(c, test_batches);
-	tcase_add_test(c, test_a_batch_waits_for_the_one_before);
 	suite_add_tcase(s, c);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
