@@ -18,8 +18,8 @@
 
 struct broadcast;
 
-/* True when there may be something to listen to: a queue of the settings is on a fanout exchange.
- * [any] */
+/* True when there may be something to listen to: a queue of the settings is on a fanout exchange of
+ * Redis. [any] */
 bool broadcast_wanted(const struct broker *b);
 /* [init] */
 struct broadcast *broadcast_new(struct broker *b);

@@ -1,7 +1,8 @@
 /*
  * amqp_broker.h: what the files of the RabbitMQ broker share. Messages come by one client's
  * connection; what needs steps of its own (dead letters, deliveries that begin) is in the Redis
- * that a deployment shares, by the broker's link.
+ * that a deployment shares, by the broker's link. Without one (`link` NULL) dead letters are in a
+ * queue, and how often a message began is not counted.
  *
  * The server counts a delivery as ours as long as the connection lives that it came by. So what we
  * hold is a table of our own, with the messages: it is empty again after an outage, and everything
@@ -13,6 +14,9 @@
 #include "amqp.h"
 #include "amqp_topology.h"
 #include "redis_broker.h"
+
+/* Without a Redis: what no worker could run. */
+#define AMQP_DEAD_QUEUE "celeriac.dead"
 
 /* A delivery that is not settled. */
 struct amqp_held;

@@ -162,6 +162,8 @@ int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
 				a->consuming[i] = false;
 		}
 	}
+	if (rc == 0 && b->link == NULL)
+		rc = amqp_queue_ensure(b, AMQP_DEAD_QUEUE, deadline, err);
 	return rc;
 }
 

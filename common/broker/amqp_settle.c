@@ -171,6 +171,8 @@ static void step(struct settling *s)
 	struct settlement rest = {.tag = "", .outcome = SETTLE_ACK, .steps = s->rest};
 
 	s->rest = (struct settle_steps){0};
+	if (s->broker->link == NULL)
+		settle_steps_done(&rest.steps); /* of nobody's concern */
 	if (rest.steps.count > 0)
 		broker_settle_on(s->broker, s->broker->link, &rest, stepped, s);
 	else
@@ -203,6 +205,34 @@ static void add_dead(struct broker *b, const struct settlement *s, const char *d
 	settle_steps_add(steps, STEP_PUSH, b->dead, record, line_len + 1 + len, 0);
 }
 
+/* Where there is no Redis: 1 when the dead letter is in the batch, with the reason as a header. */
+static int bury(struct broker *b, const struct settlement *s, struct amqp_batch *batch,
+		struct err *err)
+{
+	_cleanup_(amqp_properties_done) struct amqp_properties properties = {0};
+	_cleanup_buf_ struct buf body = BUF_INIT(BOUND_MESSAGE_BYTES);
+	_cleanup_free_ char *data = NULL;
+	struct amqp_publish p = {.exchange = "",
+				 .routing_key = AMQP_DEAD_QUEUE,
+				 .mandatory = true,
+				 .properties = &properties};
+	size_t len = 0;
+	int rc;
+
+	if (s->outcome != SETTLE_DEAD || b->link != NULL ||
+	    !amqp_held_copy(b, amqp_tag_number(s->tag), &data, &len))
+		return 0;
+	rc = amqp_envelope_to_publish(data, len, &properties, &body, err);
+	if (rc < 0)
+		return rc;
+	(void)json_object_set_new(properties.headers, "x-celeriac-reason", json_string(s->reason));
+	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(s->queue));
+	p.body = body.data;
+	p.len = body.len;
+	rc = amqp_batch_publish(batch, &p, err);
+	return rc < 0 ? rc : 1;
+}
+
 static const enum amqp_settle ways[] = {[SETTLE_ACK] = AMQP_ACK,
 					[SETTLE_REQUEUE] = AMQP_REQUEUE,
 					[SETTLE_REJECT] = AMQP_REQUEUE,
@@ -217,7 +247,7 @@ static void choose(struct settling *w, const struct settlement *s, uint64_t numb
 		return;
 	w->how = ways[s->outcome];
 	w->number = number;
-	if (s->outcome != SETTLE_DEAD) {
+	if (s->outcome != SETTLE_DEAD || w->broker->link == NULL) {
 		w->held = amqp_held_has(w->broker, number);
 	} else if (amqp_held_copy(w->broker, number, &data, &len)) {
 		w->held = true;
@@ -238,8 +268,10 @@ void amqp_broker_settle(struct broker *b, const struct settlement *s,
 	struct settle_steps steps = s->steps, out = split(&steps);
 	struct amqp_batch *batch = amqp_batch_new();
 	struct err err = {0};
-	int rc = publish_all(batch, &out, &err);
+	int rc = publish_all(batch, &out, &err), buried = 0;
 
+	if (rc == 0)
+		rc = buried = bury(b, s, batch, &err);
 	*w = (struct settling){.broker = b, .rest = steps, .done = done, .arg = arg};
 	if (rc < 0) {
 		amqp_batch_free(batch);
@@ -252,7 +284,7 @@ void amqp_broker_settle(struct broker *b, const struct settlement *s,
 				      "the connection that it came by was lost: it is delivered "
 				      "again");
 			finish(w, &err);
-		} else if (out.count > 0) {
+		} else if (out.count > 0 || buried > 0) {
 			amqp_client_submit(b->amqp->client, batch, AMQP_KEEP, sent, w);
 		} else {
 			amqp_batch_free(batch);
@@ -276,7 +308,7 @@ int amqp_broker_perform(struct broker *b, struct settle_steps *steps, usec_t dea
 	else
 		rc = amqp_client_perform(b->amqp->client, batch, AMQP_KEEP, deadline, err);
 	settle_steps_done(&out);
-	if (rc == 0 && steps->count > 0)
+	if (rc == 0 && steps->count > 0 && b->link != NULL)
 		return redis_broker_perform(b, steps, deadline, err);
 	settle_steps_done(steps);
 	return rc;

@@ -25,6 +25,8 @@ struct broadcast {
 
 bool broadcast_wanted(const struct broker *b)
 {
+	if (b->amqp != NULL)
+		return false; /* RabbitMQ puts it into our queue itself */
 	for (size_t i = 0; i < b->defs.count; i++) {
 		if (b->defs.items[i].type == EXCHANGE_FANOUT)
 			return true;

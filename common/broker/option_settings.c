@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amqp.h"
 #include "broker_options.h"
 #include "json.h"
 #include "mem.h"
@@ -31,8 +32,9 @@ int option_tls_value(struct tls_options *t, const char *name, const json_t *valu
 	return tls_option_set(t, name + 4, text, ret_known, err);
 }
 
-/* An object of ssl_* parameters. */
-static int take_use_ssl(const char *json, struct tls_options *t, struct err *err)
+/* An object of ssl_* parameters; of RabbitMQ their names may be those of py-amqp, which have no
+ * "ssl_". */
+static int take_use_ssl(const char *json, bool of_amqp, struct tls_options *t, struct err *err)
 {
 	_cleanup_json_ json_t *object = NULL;
 	const char *name;
@@ -50,10 +52,11 @@ static int take_use_ssl(const char *json, struct tls_options *t, struct err *err
 	t->on = json_object_size(object) > 0;
 	json_object_foreach(object, name, value)
 	{
-		bool known = true;
+		bool known = true, shorter = of_amqp && strncmp(name, "ssl_", 4) != 0;
+		_cleanup_free_ char *whole = xasprintf("%s%s", shorter ? "ssl_" : "", name);
 
 		if (!json_is_null(value))
-			rc = option_tls_value(t, name, value, &known, err);
+			rc = option_tls_value(t, whole, value, &known, err);
 		if (rc == 0 && !known)
 			rc = err_set(err, ERR_INVALID, "is no known parameter");
 		if (rc < 0)
@@ -64,7 +67,7 @@ static int take_use_ssl(const char *json, struct tls_options *t, struct err *err
 
 int option_broker_settings(const struct settings *s, struct redis_tuning *t, struct err *err)
 {
-	int rc = take_use_ssl(s->broker_use_ssl, &t->tls, err);
+	int rc = take_use_ssl(s->broker_use_ssl, amqp_is_url(s->broker_url), &t->tls, err);
 
 	t->shuffle = s->broker_failover_strategy != NULL &&
 		     strcmp(s->broker_failover_strategy, "shuffle") == 0;
@@ -73,7 +76,7 @@ int option_broker_settings(const struct settings *s, struct redis_tuning *t, str
 
 int option_state_settings(const struct settings *s, struct redis_tuning *t, struct err *err)
 {
-	int rc = take_use_ssl(s->state_use_ssl, &t->tls, err);
+	int rc = take_use_ssl(s->state_use_ssl, false, &t->tls, err);
 
 	return rc < 0 ? err_wrap(err, "CELERIAC_STATE_USE_SSL") : 0;
 }
@@ -85,7 +88,7 @@ static char *text_or_null(const char *text)
 
 int option_backend_settings(const struct settings *s, struct redis_tuning *t, struct err *err)
 {
-	int rc = take_use_ssl(s->redis_backend_use_ssl, &t->tls, err);
+	int rc = take_use_ssl(s->redis_backend_use_ssl, false, &t->tls, err);
 
 	t->is_backend = true;
 	t->user = text_or_null(s->redis_username);
