@@ -32,10 +32,12 @@ void dead_close(struct dead *d);
 
 /* Called for each, the oldest first; what it is given lives until it returns. Not 0 = enough. */
 typedef int dead_each_fn(void *arg, const struct dead_letter *letter);
-/* Of messages of more than 64 KiB only the beginning is read. Those that come meanwhile come last.
- */
-int dead_each(struct dead *d, dead_each_fn *fn, void *arg, struct err *err) must_check;
-/* The one of that id, as a whole; given (dead_letter_done). ERR_NOTFOUND. */
+/* Of each only the first `shown` bytes are read, of the line before it, too: with 0 nothing but its
+ * id is known. Those that come meanwhile come last. */
+#define DEAD_SHOWN (64 << 10)
+int dead_each(struct dead *d, int shown, dead_each_fn *fn, void *arg, struct err *err) must_check;
+/* The one of that id, as a whole; given (dead_letter_done). ERR_NOTFOUND. Quick for who asks for
+ * them in their order, also when it takes them away. */
 int dead_find(struct dead *d, const char *id, struct dead_letter *ret, struct err *err) must_check;
 /* Back to the queue it came from, as the last there, at its priority: one step. What was on a
  * node's own list goes to whichever node comes first. ERR_NOTFOUND: it is gone; ERR_INVALID: no

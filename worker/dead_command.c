@@ -185,7 +185,7 @@ static int do_one(struct work *w, const struct verb *verb, const char *id, struc
 /* Those that cannot be are named on standard error, and the others follow. */
 static int do_all(struct work *w, const struct verb *verb, struct err *err)
 {
-	int rc = dead_each(w->dead, remember, w, err);
+	int rc = dead_each(w->dead, 0, remember, w, err);
 
 	for (size_t i = 0; rc == 0 && i < w->count; i++) {
 		struct err why = {0};
@@ -237,7 +237,7 @@ int dead_command(const struct settings *s, const char *what, const char *id)
 	if (rc == 0)
 		rc = dead_open(s, &work.dead, &err);
 	if (rc == 0 && verb->one == NULL)
-		rc = dead_each(work.dead, list_one, &work, &err);
+		rc = dead_each(work.dead, DEAD_SHOWN, list_one, &work, &err);
 	else if (rc == 0 && verb->all && strcmp(id, "all") == 0)
 		rc = do_all(&work, verb, &err);
 	else if (rc == 0)

@@ -15,7 +15,6 @@ extern const char script_dead_list[], script_dead_take[];
 
 #define PATIENCE    (10 * USEC_PER_SEC)
 #define PAGE	    50
-#define SHOWN	    (64 << 10)
 #define WHOLE	    (1 << 30)
 #define FOUND_AGAIN 3 /* looks for one whose place changed meanwhile */
 #define NODE_LISTS  "celeriac.node."
@@ -25,6 +24,7 @@ struct dead {
 	struct redis *redis;
 	struct redis_script list, take;
 	const char *instance;
+	int64_t near; /* where the last one was found: the next stands there now, or after it */
 };
 
 int dead_open(const struct settings *s, struct dead **ret, struct err *err)
@@ -105,20 +105,28 @@ static void letter_at(const struct redis_reply *page, size_t i, int64_t place,
 		      struct dead_letter *ret)
 {
 	struct slice id = redis_reply_str(redis_reply_at(page, 3 * i));
+	struct slice shown = redis_reply_str(redis_reply_at(page, 3 * i + 2));
+	size_t bytes = (size_t)redis_reply_int(redis_reply_at(page, 3 * i + 1));
 
 	*ret = (struct dead_letter){.place = place};
 	snprintf(ret->id, sizeof(ret->id), "%.*s", (int)id.len, id.data);
-	read_letter(redis_reply_str(redis_reply_at(page, 3 * i + 2)),
-		    (size_t)redis_reply_int(redis_reply_at(page, 3 * i + 1)), ret);
+	if (shown.len > 0) {
+		read_letter(shown, bytes, ret);
+		return;
+	}
+	ret->said = json_object();
+	ret->message = xstrdup("");
+	ret->bytes = bytes;
+	ret->whole = bytes == 0;
 }
 
-int dead_each(struct dead *d, dead_each_fn *fn, void *arg, struct err *err)
+int dead_each(struct dead *d, int shown, dead_each_fn *fn, void *arg, struct err *err)
 {
 	size_t count = PAGE;
 
 	for (int64_t place = 0; count == PAGE; place += PAGE) {
 		_cleanup_reply_ struct redis_reply *page = NULL;
-		int rc = read_page(d, place, PAGE, SHOWN, &page, err);
+		int rc = read_page(d, place, PAGE, shown, &page, err);
 
 		if (rc < 0)
 			return rc;
@@ -152,30 +160,48 @@ static int is_it(void *arg, const struct dead_letter *letter)
 	return 1;
 }
 
-/* Its place, and then all of it: the oldest may be trimmed away in between. */
+/* All of it if it stands there: *ret_found. */
+static int look_at(struct dead *d, const char *id, int64_t place, struct dead_letter *ret,
+		   bool *ret_found, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *page = NULL;
+	struct dead_letter letter;
+	int rc = read_page(d, place, 1, WHOLE, &page, err);
+
+	*ret_found = false;
+	if (rc < 0 || redis_reply_count(page) == 0)
+		return rc;
+	letter_at(page, 0, place, &letter);
+	*ret_found = strcmp(letter.id, id) == 0;
+	if (!*ret_found) {
+		dead_letter_done(&letter);
+		return 0;
+	}
+	d->near = place;
+	*ret = letter;
+	return 0;
+}
+
+/* Whoever goes through all of them finds each where the last one was, or after it; else its place
+ * is looked for, and then all of it: the oldest may be trimmed away in between. */
 int dead_find(struct dead *d, const char *id, struct dead_letter *ret, struct err *err)
 {
-	for (int look = 0; look < FOUND_AGAIN; look++) {
-		_cleanup_reply_ struct redis_reply *page = NULL;
-		struct search search = {.id = id, .place = -1};
-		struct dead_letter letter;
-		int rc = dead_each(d, is_it, &search, err);
+	bool found = false;
+	int rc = look_at(d, id, d->near, ret, &found, err);
 
+	if (rc == 0 && !found)
+		rc = look_at(d, id, d->near + 1, ret, &found, err);
+	for (int look = 0; rc == 0 && !found && look < FOUND_AGAIN; look++) {
+		struct search search = {.id = id, .place = -1};
+
+		rc = dead_each(d, 0, is_it, &search, err);
 		if (rc == 0 && search.place < 0)
 			break;
 		if (rc == 0)
-			rc = read_page(d, search.place, 1, WHOLE, &page, err);
-		if (rc < 0)
-			return rc;
-		if (redis_reply_count(page) == 0)
-			break;
-		letter_at(page, 0, search.place, &letter);
-		if (strcmp(letter.id, id) == 0) {
-			*ret = letter;
-			return 0;
-		}
-		dead_letter_done(&letter);
+			rc = look_at(d, id, search.place, ret, &found, err);
 	}
+	if (rc < 0 || found)
+		return rc;
 	return err_set(err, ERR_NOTFOUND, "there is no dead letter %.32s", id);
 }
 

@@ -81,6 +81,18 @@ def test_all_of_them(worker, broker, dead):
         assert expected in dead(*words, rc=1)
 
 
+def test_what_many_of_them_cost(broker, dead):
+    """Each is read as a whole once, and once more where the one before it had to stay."""
+    letters = [json.dumps({"reason": "r", "queue": "wrong" if n % 10 == 0 else "celery"}) + f"\n{n:03}" + "x" * 20000 for n in range(300)]
+    broker.redis.set("wrong", "no list")
+    broker.redis.lpush("celeriac:dead", *letters)
+    sent = lambda: broker.redis.info("stats")["total_net_output_bytes"]
+    before = sent()
+    assert "30 of 300 are still there" in dead("requeue", "all", rc=1)
+    assert sent() - before < 1.5 * sum(map(len, letters))
+    assert broker.redis.llen("celery") == 270 and broker.redis.llen("celeriac:dead") == 30
+
+
 def test_counted(make_worker, broker):
     broker.redis.lpush("celeriac:dead", *[json.dumps({"reason": "r", "queue": "celery"}) + f"\n{n}" for n in range(3)])
     worker = make_worker(CELERIAC_DEAD_MAX="2")
