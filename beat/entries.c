@@ -163,9 +163,11 @@ static bool needs_cleanup(const struct settings *s)
 	       !expires_by_itself(s->result_backend);
 }
 
+/* The task fails in a worker without the database, and beat's settings are those of the workers. */
 static bool needs_retention(const struct settings *s)
 {
-	return s->retention_results > 0 || s->retention_outputs > 0 || s->retention_events > 0;
+	return s->database_url && *s->database_url &&
+	       (s->retention_results > 0 || s->retention_outputs > 0 || s->retention_events > 0);
 }
 
 static int add_given(struct entries *l, const char *name, json_t *row, const struct settings *s,

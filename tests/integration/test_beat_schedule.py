@@ -99,15 +99,17 @@ def test_ini_files_that_are_refused(directory, broker, text, words):
     assert done.returncode == 1 and words in done.stdout, done.stdout + done.stderr
 
 
-def test_results_are_cleaned_up_where_celery_does(make_beat, broker, directory):
+def test_results_are_cleaned_up_where_celery_does(make_beat, broker, directory, postgres):
     """The entry is that of Celery: task, time and expiry; not for a backend that expires by itself, nor when nothing expires."""
     def has(entry="celery.backend_cleanup (celery.backend_cleanup) at 0 4 * * * to queue celery", **settings):
         done = run_beat("--check", CELERY_BROKER_URL=broker.url, **settings)
         assert done.returncode == 0, done.stdout
         return entry in done.stdout
 
-    assert has(CELERIAC_RETENTION_EVENTS="30d", entry="celeriac.retention (celeriac.retention) at 30 4 * * *")
-    assert not has(entry="celeriac.retention")
+    retention = "celeriac.retention (celeriac.retention) at 30 4 * * *"
+    assert has(CELERIAC_RETENTION_EVENTS="30d", DATABASE_URL=postgres.url("beat"), entry=retention)
+    assert not has(CELERIAC_RETENTION_EVENTS="30d", entry="celeriac.retention"), "there is nothing to remove rows from"
+    assert not has(DATABASE_URL=postgres.url("beat"), entry="celeriac.retention")
     database = "db+postgresql://u:p@127.0.0.1/db"
     assert has(CELERY_RESULT_BACKEND=database) and has(CELERY_RESULT_BACKEND="mongodb://127.0.0.1/")
     assert not has() and not has(CELERY_RESULT_BACKEND=database, CELERY_RESULT_EXPIRES="0")
