@@ -206,6 +206,10 @@ START_TEST(test_match)
 		{"celery@a12", ".*@a\\d+$", "pcre", true},
 		{"celery@ax", ".*@a\\d+$", "pcre", false},
 		{"celery@a", "flower|celery", "pcre", true},
+		{"celery@web[1]{2}", "celery@web[[]1[]][{]2", "pcre", true},
+		{"celery@web+", "celery@(web|db)[*+]+$", "pcre", true},
+		{"celery@aab", "celery@((a+)+b?)+?$", "pcre", true},
+		{"celery@a", ".*?@(a|b)*$", "pcre", true},
 	};
 	bool matches = false;
 
@@ -219,8 +223,20 @@ END_TEST
 
 START_TEST(test_patterns_that_are_refused)
 {
-	static const char *const patterns[] = {
-		"(a+)\\1", "(((a{1,100}){1,100}){1,100})", "(?:a)", "a\\", "(", "\\ba"};
+	static const char *const patterns[] = {"(a+)\\1",
+					       "(((a{1,100}){1,100}){1,100})",
+					       "(?:a)",
+					       "a\\",
+					       "(",
+					       "\\ba",
+					       "a++",
+					       "a*+",
+					       "a?*",
+					       "(((((a+)+)+)+)+)+",
+					       "((((((((((((((((a))))))))))))))))",
+					       "[\\d]",
+					       "[a",
+					       "a)"};
 	char many[BOUND_PATTERN_BYTES + 2];
 	bool matches;
 
@@ -246,6 +262,13 @@ START_TEST(test_no_pattern_takes_long)
 	ck_assert(!matches);
 	ck_assert_int_eq(control_match(text, "(a*)*(a*)*(a*)*b", "pcre", &matches, &g_err), 0);
 	ck_assert(!matches);
+	memset(pattern, '+', sizeof(pattern) - 1);
+	pattern[0] = 'a';
+	ck_assert_int_eq(control_match(text, pattern, "pcre", &matches, &g_err), -ERR_UNSUPPORTED);
+	for (size_t i = 0; i < sizeof(pattern) - 1; i++) {
+		pattern[i] = i < 100 ? '(' : i == 100 ? 'a' : (i & 1) != 0 ? ')' : '+';
+	}
+	ck_assert_int_eq(control_match(text, pattern, "pcre", &matches, &g_err), -ERR_UNSUPPORTED);
 }
 END_TEST
 
@@ -316,8 +339,8 @@ int main(void)
 	tcase_add_loop_test(c, test_refused, 0, 16);
 	tcase_add_test(c, test_only_json_and_not_too_big);
 	tcase_add_test(c, test_reply);
-	tcase_add_loop_test(c, test_match, 0, 20);
-	tcase_add_loop_test(c, test_patterns_that_are_refused, 0, 6);
+	tcase_add_loop_test(c, test_match, 0, 24);
+	tcase_add_loop_test(c, test_patterns_that_are_refused, 0, 14);
 	tcase_add_test(c, test_no_pattern_takes_long);
 	tcase_add_test(c, test_clock);
 	tcase_add_test(c, test_event);
