@@ -4,6 +4,7 @@ clients and programs see them."""
 import json
 import signal
 import subprocess
+import time
 import uuid
 
 import kombu
@@ -12,8 +13,9 @@ from celery import Celery
 from kombu.common import Broadcast
 
 from clients import OURS, PYTHONS, Client
+from faulty import FAULTS, FaultyDoor
 from servers import Certificates
-from services import wait_until
+from services import patience, wait_until
 from test_beat import Beat
 from test_database_results import Results
 from test_events import Monitor
@@ -323,3 +325,54 @@ def test_certificates_of_both(make_rabbitmq, directory, make_worker, redis_serve
         other = make_worker(start=False, CELERY_BROKER_URL=server.tls_url(), CELERY_RESULT_BACKEND="rpc://", CELERY_BROKER_USE_SSL=json.dumps(left))
         other.spawn().wait_log(r"localhost:\d+: .*certificate")
         assert not other.log_lines("Connected to")
+
+
+# ---- bad weather ----
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weather(fault, place, make_worker, ended, capsys):
+    """Between worker and RabbitMQ: tasks and their results, and remote control, are there again within seconds of its end."""
+    door = FaultyDoor(("127.0.0.1", place.server.port)).open()
+    ended.append(door)
+    url = place.url.replace(f":{place.server.port}/", f":{door.port}/")
+    worker = make_worker("-n", f"{fault}@test", "-Q", fault, CELERY_BROKER_URL=url, CELERY_RESULT_BACKEND="rpc://")
+    app = place.app()
+
+    def answers():
+        return app.control.ping(destination=[f"{fault}@test"], timeout=1, limit=1)
+
+    try:
+        assert app.send_task("celeriac.echo", (0,), queue=fault).get(timeout=60) == 0
+        wait_until(answers, 30, "it is not heard")
+        does, goes_on = FAULTS[fault]
+        door.begin(does)
+        began = time.monotonic()
+        sent = [app.send_task("celeriac.echo", (n,), queue=fault) for n in range(6)]
+        if not goes_on:
+            wait_until(lambda: time.monotonic() - began > 2, 10)  # the fault lasts so long
+            door.end()
+        back = time.monotonic()
+        worker.wait_ready()
+        values = [result.get(timeout=90) for result in sent]
+        done = time.monotonic() - back
+        wait_until(answers, 60, "it is not heard")
+        heard = time.monotonic() - back
+        door.end()
+        with capsys.disabled():
+            print(f"\n  rabbitmq {fault:14} calls done {done:5.2f} s, control {heard:5.2f} s", end="")
+        assert values == list(range(6))
+        assert goes_on or max(done, heard) < patience(5), f"there again after {done:.1f} and {heard:.1f} s"
+        place.wait_settled(fault)
+    finally:
+        app.close()
+
+
+@pytest.mark.long
+def test_a_name_that_is_held(place, make_worker, app):
+    """By a connection that RabbitMQ has not missed yet, say: another queue will do."""
+    with kombu.Connection(place.url) as connection:
+        connection.channel().queue_declare("held@test.celery.pidbox", exclusive=True)
+        worker = make_worker("-n", "held@test", "-Q", "held", CELERY_BROKER_URL=place.url, CELERY_RESULT_BACKEND="rpc://")
+        worker.wait_log("control: mailbox held@test.celery.pidbox.*Another name will do")
+        wait_until(lambda: app.control.ping(destination=["held@test"], timeout=2, limit=1), 30, "it is not heard")
