@@ -117,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-runsc demo up down fuzz lint bench soak format format-check hdr-check \
+.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc demo up down fuzz lint bench soak format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -296,6 +296,10 @@ check-runsc check-podman:
 	deploy/setup --long
 	deploy/images/sandbox/build python full
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
+# The broker fixture is a virtual host of RabbitMQ, with results in Redis (tests/integration/conftest.py).
+check-rabbitmq: all   ## suites of tasks with RabbitMQ as the broker
+	CELERIAC_TEST_BROKER=rabbitmq tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/test_,$(addsuffix .py,$(RABBITMQ_SUITE)))
+RABBITMQ_SUITE := rabbitmq_worker echo task_life canvas
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
 # Apart from make check: it takes its time. SOAK_MINUTES=5: less of it.

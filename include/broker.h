@@ -78,6 +78,11 @@ void broker_place(const struct broker *b, struct broker_place *ret);
 /* All its servers, for messages. */
 const char *broker_where(const struct broker *b);
 bool broker_ready(const struct broker *b);
+/* Whether messages are in RabbitMQ by the settings. Pure. */
+bool broker_is_amqp(const struct settings *s);
+/* Of RabbitMQ: waits until there is a connection for consuming, at most until `deadline`; `detail`
+ * says what was reached. Of Redis nothing is waited for. */
+int broker_reach(struct broker *b, usec_t deadline, char detail[64], struct err *err) must_check;
 
 /* ---- the consumer thread ---- */
 /* Connects for claiming. To be called again after any error below. */

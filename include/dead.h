@@ -39,7 +39,8 @@ int dead_each(struct dead *d, int shown, dead_each_fn *fn, void *arg, struct err
 /* The one of that id, as a whole; given (dead_letter_done). ERR_NOTFOUND. Quick for who asks for
  * them in their order, also when it takes them away. */
 int dead_find(struct dead *d, const char *id, struct dead_letter *ret, struct err *err) must_check;
-/* Back to the queue it came from, as the last there, at its priority: one step. What was on a
+/* Back to the queue it came from, as the last there, at its priority: one step on Redis, at least
+ * once on RabbitMQ. What was on a
  * node's own list goes to whichever node comes first. ERR_NOTFOUND: it is gone; ERR_INVALID: no
  * queue is known, or one on a fanout exchange. *ret_queue is given. */
 int dead_requeue(struct dead *d, const struct dead_letter *letter, char **ret_queue,

@@ -87,12 +87,29 @@ static void check_redis(const char *what, const struct settings *s, enum transpo
 	transport_options_done(&options);
 }
 
+static void check_amqp(const struct settings *s, int *failures)
+{
+	struct broker *b = NULL;
+	char detail[64] = "";
+	struct err err = {0};
+	int rc = broker_open(s, &b, &err);
+
+	if (rc == 0)
+		rc = broker_reach(b, clock_deadline(PATIENCE), detail, &err);
+	check_verdict("broker", rc < 0 ? &err : NULL, detail, failures);
+	broker_close(b, 0);
+}
+
 static void check_brokers(const struct settings *s, int *failures)
 {
 	const struct {
 		const char *what, *url;
 	} further[] = {{"broker read", s->broker_read_url}, {"broker write", s->broker_write_url}};
 
+	if (broker_is_amqp(s)) {
+		check_amqp(s, failures);
+		return;
+	}
 	check_redis("broker", s, TRANSPORT_BROKER, s->broker_url, failures);
 	for (size_t i = 0; i < ARRAY_LEN(further); i++) {
 		if (further[i].url != NULL && further[i].url[0] != '\0')

@@ -64,26 +64,25 @@ static bool is_shown(const struct worker *w)
 	return shared_state_apart(w->shared) && broker_address(w->broker) != NULL;
 }
 
-static int try_join(struct worker *w, const struct redis_address **ret_at, struct err *err)
+static int try_join(struct worker *w, const char **ret_where, struct err *err)
 {
-	*ret_at = shared_state_address(w->shared);
-	if (shared_state_link(w->shared) == NULL) {
+	const struct redis_address *at = shared_state_address(w->shared);
+	char detail[64];
+
+	*ret_where = at->safe;
+	if (w->presence == NULL && shared_state_link(w->shared) == NULL)
 		w->presence = presence_alone(w->settings.instance, w->settings.node);
-		w->at_broker = w->presence;
-		return 0;
-	}
 	if (w->presence == NULL) {
-		int rc = take(w, *ret_at, err);
+		int rc = take(w, at, err);
 
 		if (rc < 0)
 			return rc;
 	}
-	if (!is_shown(w)) {
-		w->at_broker = w->presence;
-		return 0;
-	}
-	*ret_at = broker_address(w->broker);
-	return show(w, *ret_at, err);
+	*ret_where = broker_where(w->broker);
+	if (is_shown(w))
+		return show(w, broker_address(w->broker), err);
+	w->at_broker = w->presence;
+	return broker_reach(w->broker, clock_deadline(JOIN_PATIENCE), detail, err);
 }
 
 int lease_join(struct worker *w, int signals, struct err *err)
@@ -91,13 +90,13 @@ int lease_join(struct worker *w, int signals, struct err *err)
 	bool said = false;
 
 	for (int64_t tries = 1;; tries++) {
-		const struct redis_address *at;
+		const char *at;
 		int rc = try_join(w, &at, err);
 
 		if (rc == 0 || !err_is_transient(err))
 			return rc;
 		if (!said)
-			log_error("consumer: Cannot connect to %s: %s. Trying again.", at->safe,
+			log_error("consumer: Cannot connect to %s: %s. Trying again.", at,
 				  err->msg);
 		said = true;
 		if (!worker_may_retry(w, true, tries))

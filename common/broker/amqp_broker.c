@@ -4,6 +4,7 @@
 #include "amqp_broker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 extern const char script_settle[], script_trim[];
 
+#define LOOK_MS	    20
 #define DEAD_KEY    "celeriac:dead"
 #define RENEW_NEVER (3600 * USEC_PER_SEC)
 
@@ -72,6 +74,11 @@ static void on_blocked(unused_arg void *arg, bool blocked, const char *why)
 
 /* ---- opening ---- */
 
+static bool is_other(const char *url, const struct settings *s)
+{
+	return url != NULL && url[0] != '\0' && strcmp(url, s->broker_url) != 0;
+}
+
 static int open_client(struct broker *b, const struct settings *s, struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
@@ -83,7 +90,13 @@ static int open_client(struct broker *b, const struct settings *s, struct err *e
 					   .tls = b->options.connection.tls};
 	const struct amqp_events events = {
 		.lost = on_lost, .cancelled = on_cancelled, .blocked = on_blocked, .arg = b};
-	int rc = amqp_address_parse(s->broker_url, &tuning, &a->address, err);
+	int rc;
+
+	if (is_other(s->broker_read_url, s) || is_other(s->broker_write_url, s))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "CELERY_BROKER_READ_URL and CELERY_BROKER_WRITE_URL: messages come "
+			       "from RabbitMQ and go there by one URL");
+	rc = amqp_address_parse(s->broker_url, &tuning, &a->address, err);
 
 	if (rc < 0)
 		return err_wrap(err, "URL of the broker");
@@ -105,6 +118,10 @@ static int open_state(struct broker *b, const struct settings *s, struct err *er
 	free(b->options.global_keyprefix);
 	b->options.global_keyprefix = xstrdup(b->address.key_prefix);
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
+	/* settle.lua looks for deliveries there, and finds none */
+	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
+	b->unacked_index =
+		xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_index_key);
 	redis_script_init(&b->settle, script_settle);
 	redis_script_init(&b->trim, script_trim);
 	rc = redis_link_new(&b->address, "celeriac-steps", &b->link, err);
@@ -190,6 +207,28 @@ static bool ready(const struct broker *b)
 static void interrupt(struct broker *b)
 {
 	amqp_client_interrupt(b->amqp->client);
+}
+
+int amqp_broker_reach(struct broker *b, usec_t deadline, char detail[64], struct err *err)
+{
+	struct amqp_client *c = b->amqp->client;
+	struct amqp_peer peer;
+
+	while (!amqp_client_up(c)) {
+		struct err trouble;
+
+		if (amqp_client_trouble(c, &trouble)) {
+			*err = trouble;
+			return -trouble.code;
+		}
+		if (clock_mono() >= deadline)
+			return err_set(err, ERR_TIMEOUT, "no connection in time");
+		poll(NULL, 0, LOOK_MS);
+	}
+	amqp_client_peer(c, &peer);
+	(void)snprintf(detail, 64, "answers: %s %d.%d.%d", peer.product, peer.version[0],
+		       peer.version[1], peer.version[2]);
+	return 0;
 }
 
 /* ---- what the server does by itself ---- */

@@ -47,6 +47,10 @@ struct amqp_broker {
 	bool delays[BOUND_QUEUES];    /* what comes out of it for this queue gets there */
 };
 
+/* ---- amqp_broker.c ---- */
+int amqp_broker_reach(struct broker *b, usec_t deadline, char detail[64],
+		      struct err *err) must_check;
+
 /* ---- amqp_held.c [any] ---- */
 /* Takes `data`. Returns its number. */
 uint64_t amqp_held_add(struct broker *b, struct amqp_ref ref, char *data, size_t len);

@@ -15,7 +15,6 @@
 #include "mem.h"
 
 #define CALL_TIMEOUT (10 * USEC_PER_SEC)
-#define LOOK_MS	     20
 
 static void drain_news(struct amqp_broker *a)
 {
@@ -25,30 +24,11 @@ static void drain_news(struct amqp_broker *a)
 	(void)n;
 }
 
-/* The client connects by itself; we wait for it as long as an attempt may take. */
-static int wait_up(struct amqp_broker *a, struct err *err)
-{
-	usec_t deadline = clock_deadline(a->connect_timeout);
-
-	while (!amqp_client_up(a->client)) {
-		struct err trouble;
-
-		if (amqp_client_trouble(a->client, &trouble)) {
-			*err = trouble;
-			return -trouble.code;
-		}
-		if (clock_mono() >= deadline)
-			return err_set(err, ERR_TIMEOUT, "no connection within %.1f s",
-				       (double)a->connect_timeout / (double)USEC_PER_SEC);
-		poll(NULL, 0, LOOK_MS);
-	}
-	return 0;
-}
-
 int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
 	uint64_t outages = atomic_load(&a->outages);
+	char detail[64];
 	int rc;
 
 	drain_news(a);
@@ -59,7 +39,7 @@ int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *
 		a->prefetch = 0;
 		a->told = false;
 	}
-	rc = wait_up(a, err);
+	rc = amqp_broker_reach(b, clock_deadline(a->connect_timeout), detail, err);
 	if (rc == 0)
 		rc = amqp_queues_declare(b, clock_deadline(CALL_TIMEOUT), err);
 	if (rc < 0)
@@ -112,8 +92,10 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 	char *data;
 	size_t len;
 
-	if (queue == NULL)
-		BUG("a delivery of %s, which was never consumed", d->queue);
+	if (queue == NULL) { /* it stays unsettled, and is the server's again with the connection */
+		log_error("the broker delivered from %.80s, which was never consumed", d->queue);
+		return false;
+	}
 	if (amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
 	    buf_take(&envelope, &data, &len, &err) < 0) {
 		bury(b, d, queue, err.msg);

@@ -47,13 +47,10 @@ static void know(struct amqp_broker *a, char kind, const char *name)
 	else
 		there = k;
 	mutex_unlock(&a->lock);
-	if (there == k) {
-		free(k->name);
-		free(k);
-	} else if (there != NULL) {
-		free(k->name);
-		free(k);
-	}
+	if (there == NULL)
+		return;
+	free(k->name);
+	free(k);
 }
 
 void amqp_known_forget(struct broker *b)

@@ -222,13 +222,18 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 	if (s->outcome != SETTLE_DEAD || b->link != NULL ||
 	    !amqp_held_copy(b, amqp_tag_number(s->tag), &data, &len))
 		return 0;
+	p.body = data;
+	p.len = len;
 	rc = amqp_envelope_to_publish(data, len, &properties, &body, err);
-	if (rc < 0)
-		return rc;
-	(void)json_object_set_new(properties.headers, "x-celeriac-reason", json_string(s->reason));
+	if (rc == 0) {
+		p.body = body.data;
+		p.len = body.len;
+	} else { /* what is no envelope goes as it came */
+		properties = (struct amqp_properties){.delivery_mode = 2, .headers = json_object()};
+	}
+	(void)json_object_set_new(properties.headers, "x-celeriac-reason",
+				  json_text(s->reason, strlen(s->reason), true));
 	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(s->queue));
-	p.body = body.data;
-	p.len = body.len;
 	rc = amqp_batch_publish(batch, &p, err);
 	return rc < 0 ? rc : 1;
 }

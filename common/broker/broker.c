@@ -1,6 +1,7 @@
 /*
  * broker.c: which kind of broker it is, by its URL, and its functions.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "amqp_broker.h"
@@ -25,6 +26,17 @@ static const struct broker_driver *choose(const struct settings *s)
 			return drivers[i];
 	}
 	return &broker_driver_redis;
+}
+
+bool broker_is_amqp(const struct settings *s)
+{
+	return choose(s) == &broker_driver_amqp;
+}
+
+int broker_reach(struct broker *b, usec_t deadline, char detail[64], struct err *err)
+{
+	(void)snprintf(detail, 64, "answers");
+	return b->amqp ? amqp_broker_reach(b, deadline, detail, err) : 0;
 }
 
 int broker_open(const struct settings *s, struct broker **ret, struct err *err)

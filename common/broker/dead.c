@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "json.h"
 #include "mem.h"
 #include "redis_broker.h"
@@ -32,9 +33,11 @@ int dead_open(const struct settings *s, struct dead **ret, struct err *err)
 	struct dead *d = xcalloc(1, sizeof(*d));
 	int rc = broker_open(s, &d->broker, err);
 
+	if (rc == 0 && d->broker->link == NULL)
+		rc = err_set(err, ERR_UNSUPPORTED,
+			     "without a Redis dead letters are in RabbitMQ's queue celeriac.dead");
 	if (rc == 0)
-		rc = redis_open(broker_address(d->broker), "celeriac-dead", PATIENCE, &d->redis,
-				err);
+		rc = redis_open(&d->broker->address, "celeriac-dead", PATIENCE, &d->redis, err);
 	if (rc < 0) {
 		dead_close(d);
 		return rc;
@@ -263,6 +266,15 @@ int dead_requeue(struct dead *d, const struct dead_letter *letter, char **ret_qu
 	if (def != NULL && def->type == EXCHANGE_FANOUT)
 		return err_set(err, ERR_INVALID,
 			       "dead letter %s was broadcast: send it again instead", letter->id);
+	if (d->broker->amqp != NULL) {
+		rc = broker_publish(d->broker, queue, 0, letter->message, letter->len,
+				    clock_deadline(PATIENCE), err);
+		if (rc == 0)
+			rc = take(d, letter, NULL, err);
+		if (rc == 0)
+			*ret_queue = xstrdup(queue);
+		return rc;
+	}
 	buf_append_str(&list, d->broker->options.global_keyprefix);
 	if (strncmp(queue, nodes, strlen(nodes)) == 0) {
 		queue = nodes;

@@ -1,6 +1,10 @@
 """celeriac-worker on RabbitMQ: what real Celery clients get from it, and what a crash or an outage leaves."""
 
+import datetime
+import json
+
 import pytest
+from celery import chain, chord, group, signature
 
 from clients import Client, PYTHONS
 from services import wait_until
@@ -11,9 +15,106 @@ def broker(rabbit_broker):
     return rabbit_broker
 
 
+def sig(app, name, *args, **options):
+    return signature(f"celeriac.{name}", args=args, app=app, options=options)
+
+
 @pytest.mark.parametrize("which", PYTHONS)
 def test_clients_get_results(broker, make_worker, which):
-    make_worker()
+    worker = make_worker()
     [got] = Client(which, broker).call([("celeriac.echo", ["hello"], {}, {})], backend=broker.results)
     assert got["value"] == "hello"
+    broker.wait_settled()
+    assert "Connected to amqp://guest:**@127.0.0.1" in worker.log()
+
+
+def test_canvases_retries_and_countdowns(worker, app, broker):
+    def s(name, *args, **options):
+        return sig(app, name, *args, **options)
+
+    got = {
+        "chain": chain(s("add", 1, 2), s("add", 3), s("add", 4)).apply_async(),
+        "group": group(s("add", n, n) for n in range(3)).apply_async(),
+        "chord": chord([s("add", n, n) for n in range(5)], s("xsum")).apply_async(),
+        "retry": app.send_task("celeriac.retry", (2, 0.2)),
+        "countdown": app.send_task("celeriac.echo", ("later",), countdown=1),
+    }
+    expected = {"chain": 10, "group": [0, 2, 4], "chord": 20, "retry": 2, "countdown": "later"}
+    assert {name: result.get(timeout=60) for name, result in got.items()} == expected
+    broker.wait_settled()
+
+
+def test_priorities_go_from_the_highest_down(broker, make_worker, app):
+    worker = make_worker("-c", "1", "--prefetch-multiplier", "1", CELERY_TASK_QUEUE_MAX_PRIORITY="9", start=False)
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        channel.queue_declare("celery", durable=True, auto_delete=False, arguments={"x-max-priority": 9})
+    app.conf.task_queue_max_priority = 9
+    results = [app.send_task("celeriac.echo", (n,), priority=n, task_id=f"priority-{n}") for n in (1, 9, 5)]
+    worker.start()
+    assert [result.get(timeout=60) for result in results] == [1, 9, 5]
+    order = [line.split("priority-")[1][0] for line in worker.log().splitlines() if "received" in line and "priority-" in line]
+    assert order == ["9", "5", "1"]
+
+
+def test_late_acks_survive_a_kill(broker, make_worker, app):
+    worker = make_worker("-c", "2", CELERY_TASK_ACKS_LATE="true")
+    results = [app.send_task("celeriac.sleep", (0.3,)) for _ in range(10)]
+    wait_until(lambda: results[0].ready(), 60, "the first did not end")
+    worker.restart()
+    assert [result.get(timeout=60) for result in results] == [None] * 10
+    broker.wait_settled()
+    assert broker.result_count() == 10
+
+
+def test_queues_of_their_own_exchange_and_of_other_arguments(broker, make_worker, app):
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        channel.queue_declare("said", durable=True, auto_delete=False, arguments={"x-max-priority": 5})
+    queues = [
+        {"name": "topical", "exchange": "topics", "exchange_type": "topic", "routing_key": "a.#"},
+        {"name": "quorate", "exchange": "quorate", "routing_key": "quorate", "queue_arguments": {"x-queue-type": "quorum"}},
+        {"name": "said", "exchange": "said", "routing_key": "said", "max_priority": 3},
+    ]
+    make_worker(CELERY_TASK_QUEUES=json.dumps(queues))
+    wait_until(lambda: {"topical", "quorate", "said"} <= set(broker.queues()), 60, "no queues")
+    with app.producer_pool.acquire() as producer:
+        results = [
+            app.send_task("celeriac.echo", (1,), exchange="topics", routing_key="a.b", producer=producer),
+            app.send_task("celeriac.echo", (2,), exchange="quorate", routing_key="quorate", producer=producer),
+            app.send_task("celeriac.echo", (3,), exchange="said", routing_key="said", producer=producer),
+        ]
+    assert [result.get(timeout=60) for result in results] == [1, 2, 3]
+    rows = broker.queues()
+    assert rows["quorate"]["type"].endswith("quorum") and rows["said"]["arguments"] == [["x-max-priority", "signedint", 5]]
+
+
+def test_much_later_waits_in_the_server(broker, make_worker, app):
+    make_worker()
+    eta = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=3)
+    app.send_task("celeriac.echo", ("much later",), eta=eta)
+
+    def waits():
+        rows = broker.queues()
+        return rows.get("celery", {}).get("messages") == 0 and sum(
+            row["messages"] for name, row in rows.items() if name.startswith("celery_delayed_")) == 1
+
+    wait_until(waits, 60, lambda: f"{broker.queues()}")
+
+
+def test_outages(broker, make_worker, app):
+    worker = make_worker("-c", "2", CELERY_TASK_ACKS_LATE="true")
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
+    server = broker.rabbitmq
+    for trouble in (server.close_connections, lambda: (server.stop_app(), server.start_app())):
+        before = worker.log().count("Connected to amqp://")
+        trouble()
+        wait_until(lambda: worker.log().count("Connected to amqp://") > before, 60, "it did not connect again")
+        assert app.send_task("celeriac.echo", ("again",)).get(timeout=60) == "again"
+    broker.wait_settled()
+
+
+def test_unreadable_messages_are_kept(broker, worker):
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        channel.basic_publish(channel.prepare_message(b"\xff\x00no task", 0, "application/json", "utf-8"), exchange="", routing_key="celery")
+    wait_until(lambda: len(broker.dead()) == 1, 60, "it was not kept")
+    assert broker.dead()[0][0]["queue"] == "celery"
     broker.wait_settled()
