@@ -6,7 +6,7 @@ import json
 import pytest
 from celery import chain, chord, group, signature
 
-from clients import Client, PYTHONS
+from clients import Client, PYTHONS, RabbitBroker
 from services import wait_until
 
 
@@ -15,8 +15,8 @@ def broker(rabbit_broker):
     return rabbit_broker
 
 
-def sig(app, name, *args, **options):
-    return signature(f"celeriac.{name}", args=args, app=app, options=options)
+def sig(app, name, *args, immutable=False, **options):
+    return signature(f"celeriac.{name}", args=args, app=app, options=options, immutable=immutable)
 
 
 @pytest.mark.parametrize("which", PYTHONS)
@@ -100,16 +100,39 @@ def test_much_later_waits_in_the_server(broker, make_worker, app):
     wait_until(waits, 60, lambda: f"{broker.queues()}")
 
 
-def test_outages(broker, make_worker, app):
+def works_again(worker, app, trouble):
+    before = worker.log().count("Connected to amqp://")
+    trouble()
+    wait_until(lambda: worker.log().count("Connected to amqp://") > before, 60, "it did not connect again")
+    assert app.send_task("celeriac.echo", ("again",)).get(timeout=60) == "again"
+
+
+def test_lost_connections(broker, make_worker, app):
     worker = make_worker("-c", "2", CELERY_TASK_ACKS_LATE="true")
     assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
-    server = broker.rabbitmq
-    for trouble in (server.close_connections, lambda: (server.stop_app(), server.start_app())):
-        before = worker.log().count("Connected to amqp://")
-        trouble()
-        wait_until(lambda: worker.log().count("Connected to amqp://") > before, 60, "it did not connect again")
-        assert app.send_task("celeriac.echo", ("again",)).get(timeout=60) == "again"
+    works_again(worker, app, broker.rabbitmq.close_connections)
     broker.wait_settled()
+
+
+@pytest.mark.long
+def test_the_server_goes_and_comes(make_rabbitmq, redis_server, instance, make_worker):
+    server = make_rabbitmq().create()
+    broker = RabbitBroker(server, redis_server.new_url(), instance)
+    worker = make_worker("-c", "2", broker=broker, CELERY_TASK_ACKS_LATE="true")
+    app = broker.app()
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
+    works_again(worker, app, lambda: (server.stop_app(), server.start_app()))
+
+    # While it takes no messages, what follows waits, and nothing is lost.
+    worker.kill()
+    chains = [chain(sig(app, "echo", "first"), sig(app, "echo", n, immutable=True)).apply_async() for n in range(3)]
+    server.memory_alarm(True)
+    worker.start()
+    wait_until(lambda: "the broker takes no messages" in worker.log(), 60, "there was no alarm")
+    server.memory_alarm(False)
+    assert [result.get(timeout=60) for result in chains] == [0, 1, 2]
+    broker.wait_settled()
+    app.close()
 
 
 def test_unreadable_messages_are_kept(broker, worker):

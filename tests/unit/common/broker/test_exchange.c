@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "common/broker/redis_broker.h"
+#include "json.h"
 #include "mem.h"
 #include "tests/unit/redis_fixture.h"
 #include "tests/unit/suite.h"
@@ -88,6 +89,31 @@ START_TEST(test_defaults_and_direct)
 }
 END_TEST
 
+START_TEST(test_arguments_of_rabbitmq)
+{
+	static const char *const rows[][2] = {
+		{"{\"a\": {}}", "{\"x-max-priority\": 9, \"x-queue-type\": \"quorum\"}"},
+		{"{\"a\": {\"queue_arguments\": {\"x-queue-type\": \"classic\"}, "
+		 "\"max_priority\": 3, \"expires\": 1.5, \"message_ttl\": null}}",
+		 "{\"x-max-priority\": 3, \"x-queue-type\": \"classic\", \"x-expires\": 1500}"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct settings s = plain_settings(rows[i][0]);
+		struct queue_defs d;
+		struct err err;
+
+		s.task_default_queue_type = "quorum";
+		s.task_queue_max_priority = 9;
+		ck_assert_msg(queue_defs_read(&s, &d, &err) == 0, "%s", err.msg);
+		_cleanup_json_ json_t *expected = json_loads(rows[i][1], 0, NULL);
+		ck_assert(json_equal(d.items[0].arguments, expected));
+		ck_assert(d.items[0].durable && !d.items[0].auto_delete);
+		queue_defs_done(&d);
+	}
+}
+END_TEST
+
 START_TEST(test_definitions_refused)
 {
 	static const char *const rows[][2] = {
@@ -103,6 +129,9 @@ START_TEST(test_definitions_refused)
 		 "\"topic\"}}",
 		 "exchange x is direct for queue a and topic for b"},
 		{"{\"a\"", "CELERY_TASK_QUEUES"},
+		{"{\"a\": {\"durable\": 1}}", "durable must be a boolean"},
+		{"{\"a\": {\"queue_arguments\": 1}}", "queue_arguments must be an object"},
+		{"{\"a\": {\"expires\": -1}}", "expires must be a number"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -423,6 +452,7 @@ int main(void)
 
 	tcase_add_test(pure, test_definitions);
 	tcase_add_test(pure, test_defaults_and_direct);
+	tcase_add_test(pure, test_arguments_of_rabbitmq);
 	tcase_add_test(pure, test_definitions_refused);
 	tcase_add_test(pure, test_pattern);
 	tcase_add_checked_fixture(routing, setup, close_broker);
