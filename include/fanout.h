@@ -46,7 +46,9 @@ bool fanout_up(const struct fanout *f);
 void fanout_reply(struct fanout *f, const char *exchange, const char *routing_key,
 		  struct slice envelope);
 /* Makes known that `queue` is bound to `exchange`, as kombu does when it declares a queue on Redis;
- * to be said again now and then, for sets get lost. RabbitMQ knows it of itself. `pattern` is for
+ * to be said again now and then, for sets get lost. On RabbitMQ a queue is bound by fanout_receive,
+ * as soon as it is there, and stays bound; mailboxes are bound by fanout_listen. For the control
+ * thread. `pattern` is for
  * topic exchanges, else "". With `permanent` no sweep of kombu's forgets it. Never waits. */
 struct fanout_binding {
 	const char *exchange, *routing_key, *pattern, *queue;

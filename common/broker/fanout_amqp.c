@@ -19,7 +19,15 @@
 
 #define PATIENCE       (4 * USEC_PER_SEC) /* for what is declared */
 #define FIRST_PATIENCE (1 * USEC_PER_SEC) /* for the connection */
+#define BIND_PATIENCE  (1 * USEC_PER_SEC) /* for a binding, which is tried again */
 #define REPLIES_MOST   256 /* that the server has not taken: further ones are dropped */
+
+/* A queue that is to be bound. */
+struct wish {
+	struct wish *next;
+	bool topic;
+	char *exchange, *routing_key, *queue;
+};
 
 struct amqp_fanout {
 	struct amqp_address *address;
@@ -30,6 +38,9 @@ struct amqp_fanout {
 	atomic_uint_fast64_t outages;
 	atomic_uint_fast64_t prepared; /* the exchange of events was there: outages then, and 1 */
 	atomic_size_t backlog, replies;
+	/* the control thread's */
+	struct wish *wishes;
+	size_t wish_count;
 };
 
 /* ---- told by the client's owner thread ---- */
@@ -91,6 +102,25 @@ static int open_amqp(struct fanout *front, const struct settings *s,
 		      : amqp_client_new(f->address, "celeriac-fanout", &events, &f->client, err);
 }
 
+static void free_wish(struct wish *w)
+{
+	free(w->exchange);
+	free(w->routing_key);
+	free(w->queue);
+	free(w);
+}
+
+static void forget_wishes(struct amqp_fanout *f)
+{
+	while (f->wishes != NULL) {
+		struct wish *w = f->wishes;
+
+		f->wishes = w->next;
+		free_wish(w);
+	}
+	f->wish_count = 0;
+}
+
 static void close_amqp(struct fanout *front, usec_t deadline)
 {
 	struct amqp_fanout *f = front->own;
@@ -98,6 +128,7 @@ static void close_amqp(struct fanout *front, usec_t deadline)
 	if (f == NULL)
 		return;
 	amqp_client_free(f->client, deadline);
+	forget_wishes(f);
 	if (f->address != NULL)
 		amqp_address_unref(f->address);
 	if (f->news_fd >= 0)
@@ -216,6 +247,61 @@ static void prepare(struct fanout *front, const char *exchange)
 		atomic_store(&f->prepared, outages + 1);
 }
 
+/* ---- bindings ---- */
+
+static void bind_queue(struct fanout *front, const struct fanout_binding *b)
+{
+	struct amqp_fanout *f = front->own;
+	struct wish *w;
+
+	if (!b->permanent || b->exchange[0] == '\0' || f->wish_count >= BOUND_QUEUES)
+		return;
+	w = xcalloc(1, sizeof(*w));
+	w->topic = b->pattern[0] != '\0';
+	w->exchange = xstrdup(b->exchange);
+	w->routing_key = xstrdup(b->routing_key);
+	w->queue = xstrdup(b->queue);
+	w->next = f->wishes;
+	f->wishes = w;
+	f->wish_count++;
+}
+
+static int fulfil(struct amqp_fanout *f, const struct wish *w, struct err *err)
+{
+	const struct amqp_binding binding = {
+		.exchange = w->exchange, .routing_key = w->routing_key, .to = w->queue};
+	usec_t deadline = clock_deadline(BIND_PATIENCE);
+	int rc = amqp_topology_exchange(f->client, w->exchange, w->topic ? "topic" : "direct", true,
+					deadline, err);
+
+	return rc < 0 ? rc : amqp_client_bind(f->client, &binding, deadline, err);
+}
+
+/* One that is not there yet is made by whoever consumes it, soon. */
+static void fulfil_wishes(struct amqp_fanout *f)
+{
+	struct wish **at = &f->wishes;
+
+	while (*at != NULL) {
+		struct wish *w = *at;
+		struct err err = {0};
+		int rc = fulfil(f, w, &err);
+
+		if (rc == -ERR_NOTFOUND || (rc < 0 && err_is_transient(&err))) {
+			if (rc != -ERR_NOTFOUND)
+				return;
+			at = &w->next;
+			continue;
+		}
+		if (rc < 0)
+			log_error("queue %s is not bound to %s: %s", w->queue, w->exchange,
+				  err.msg);
+		*at = w->next;
+		f->wish_count--;
+		free_wish(w);
+	}
+}
+
 /* ---- listening ---- */
 
 static void hear_news(struct amqp_fanout *f)
@@ -284,6 +370,7 @@ static int listen_to(struct fanout *front, const struct fanout_mailbox *m, struc
 
 	if (rc < 0)
 		return rc;
+	forget_wishes(f); /* all are said again */
 	atomic_store(&f->deaf, false);
 	rc = declare_mailbox(f, m, &queue, err);
 	if (rc == 0)
@@ -322,6 +409,7 @@ static int receive(struct fanout *front, int wake_fd, usec_t deadline, char **re
 		return 1;
 	if (atomic_load(&f->deaf))
 		return is_away(f, "the mailbox is gone", err);
+	fulfil_wishes(f);
 	fds[0] = (struct pollfd){.fd = amqp_client_fd(f->client), .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = f->news_fd, .events = POLLIN};
 	fds[2] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
@@ -338,6 +426,7 @@ const struct fanout_driver fanout_amqp = {
 	.backlog = backlog_of,
 	.up = is_up,
 	.reply = reply,
+	.bind = bind_queue,
 	.prepare = prepare,
 	.listen = listen_to,
 	.receive = receive,

@@ -1,6 +1,7 @@
 """RabbitMQ and no Redis at all: results by rpc:// or in a database, remote control, events, broadcasts, TLS, as Celery's own
 clients and programs see them."""
 
+import base64
 import json
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from celery import Celery
 from kombu.common import Broadcast
 
-from clients import OURS, PYTHONS, Client
+from clients import OURS, PYTHONS, Client, envelope
 from faulty import FAULTS, FaultyDoor
 from servers import Certificates
 from services import patience, wait_until
@@ -154,6 +155,22 @@ def test_celerys_own_program(worker, place, which):
     assert task_id in celery("inspect", "revoked")
 
 
+def routed(place, exchange, key):
+    """Whether a queue took a task that was sent there."""
+    _, message = envelope("celeriac.echo", [1], task_id="by-topic")
+    with kombu.Connection(place.url, transport_options={"confirm_publish": True}) as connection:
+        channel = connection.channel()
+        made = channel.prepare_message(base64.b64decode(message["body"]), content_type="application/json", content_encoding="utf-8",
+                                       headers=message["headers"], properties={"correlation_id": "by-topic"})
+        back = []
+        channel.events["basic_return"].add(lambda *args: back.append(args))
+        try:
+            channel.basic_publish_confirm(made, exchange, key, mandatory=True)
+        except connection.channel_errors:
+            return False
+        return not back
+
+
 def test_commands_and_what_follows(worker, place, app):
     """A task that waits is seen and revoked; a queue is added, served and cancelled."""
     stats = ask(app, "stats")
@@ -169,6 +186,9 @@ def test_commands_and_what_follows(worker, place, app):
     with kombu.Connection(place.url) as connection:
         channel = connection.channel()
         wait_until(lambda: channel.queue_declare("more", passive=True).consumer_count == 0, 30, "it is still consumed")
+    assert "add consumer" in ask(app, "add_consumer", queue="news", exchange="topics", exchange_type="topic", routing_key="a.#")["ok"]
+    wait_until(lambda: routed(place, "topics", "a.b"), 30, "it is not bound")
+    worker.wait_log(r"celeriac.echo\[by-topic\] succeeded")
     row, arguments = place.mailbox(), {"x-message-ttl": 300000, "x-expires": 10000}
     assert row["exclusive"] and row["auto_delete"] and not row["durable"], row
     assert row["arguments"] in (arguments, [[name, "signedint", value] for name, value in arguments.items()]), row
