@@ -19,7 +19,11 @@
 /* Where the path of the program is, in every life of the process: a system call filter lets
  * through what is executed from this address alone. Far from where programs, libraries and heaps
  * come to lie. */
-#define PINNED	  ((void *)0x200000000000)
+#ifdef __SANITIZE_THREAD__
+#define PINNED ((void *)0x567000000000) /* ThreadSanitizer wants the other for itself */
+#else
+#define PINNED ((void *)0x200000000000)
+#endif
 #define SYS_MSEAL 462
 
 static struct {

@@ -94,7 +94,8 @@ def hostile(n):
     attack = HOSTILE[n % len(HOSTILE)]
     statuses = (attack.status,) if isinstance(attack.status, str) else attack.status
     # who is killed while it runs leaves it to another, with the time that is left
-    return code(n, PRELUDE + attack.code, ran(*statuses, "killed", "timeout"), timeout=min(attack.timeout, 5))
+    return code(n, PRELUDE + attack.code, ran(*statuses, "killed", "timeout"), timeout=min(attack.timeout, 5), conversation_id=f"hostile-{n}",
+                one_shot=True)
 
 
 def files(n):
