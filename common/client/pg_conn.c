@@ -128,14 +128,21 @@ void pg_conn_close(struct pg *c)
 	if (c->conn)
 		PQfinish(TAKE(c->conn));
 	pg_prepared_forget(c);
+	c->largest = 0;
+}
+
+static void note_size(struct pg *c, size_t bytes)
+{
+	if (bytes > c->largest)
+		c->largest = bytes;
 }
 
 void pg_conn_clean(struct pg *c)
 {
 	struct err err;
 
-	if (!c->conn || PQstatus(c->conn) != CONNECTION_OK) {
-		pg_conn_close(c);
+	if (!c->conn || PQstatus(c->conn) != CONNECTION_OK || c->largest > PG_KEPT_BYTES) {
+		pg_conn_close(c); /* which rolls back as well */
 		return;
 	}
 	switch (PQtransactionStatus(c->conn)) {
@@ -250,6 +257,7 @@ static int run(struct pg *c, bool sent, const char *script, PGresult **ret, stru
 		rc = collect(c, deadline, &r, err);
 	if (rc < 0)
 		return lose(c, err);
+	note_size(c, PQresultMemorySize(r));
 	if (!is_ok(r)) {
 		rc = pg_error_from_result(r, script, err);
 		if (pg_prepared_is_stale(r)) {
@@ -287,6 +295,7 @@ int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t
 	const char *values[PG_PARAMS_MAX];
 	int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
 	char name[PG_NAME_SIZE];
+	size_t bytes = 0;
 	int rc = check_connected(c, err);
 
 	if (rc < 0)
@@ -309,7 +318,9 @@ int pg_exec(struct pg *c, const char *sql, const struct pg_param *params, size_t
 		values[i] = p->data;
 		lengths[i] = (int)p->len;
 		formats[i] = p->binary;
+		bytes += p->data ? p->len : 0;
 	}
+	note_size(c, bytes);
 	struct pg_prepared *p = pg_prepared_seen(c, sql);
 	if (!p)
 		return run(c,

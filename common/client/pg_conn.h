@@ -37,7 +37,10 @@ struct pg {
 	usec_t lent_at;	      /* monotonic */
 	struct pg_prepared prepared[PG_PREPARED_MAX];
 	size_t prepared_count;
+	size_t largest; /* bytes of a statement or result that went over `conn` */
 };
+/* libpq's buffers stay as large as what went through them: one that was lent for more is closed. */
+#define PG_KEPT_BYTES (1u << 20)
 
 /* Connects until the monotonic `deadline`, at most PG_CONNECT_TIMEOUT. `url` is libpq's. */
 int pg_conn_open(struct pg *c, const char *url, const char *application_name, usec_t deadline,

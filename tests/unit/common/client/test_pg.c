@@ -249,6 +249,40 @@ START_TEST(test_large_values)
 }
 END_TEST
 
+/* What libpq has grown to for one of them is not kept. */
+START_TEST(test_large_values_are_not_kept)
+{
+	static const struct {
+		const char *sql;
+		bool kept;
+	} rows[] = {{"SELECT repeat('x', 100000)", true},
+		    {"SELECT repeat('x', 3000000)", false},
+		    {"SELECT length($1)", false}};
+	static char text[3000001];
+	struct pg_pool *p = new_pool(1);
+
+	memset(text, 'x', sizeof(text) - 1);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct pg_param param = {text, sizeof(text) - 1, false};
+		struct pg *c = get(p);
+		char *before = ask(c, "SELECT pg_backend_pid()"), *after;
+		struct err err;
+
+		ck_assert_int_eq(pg_exec(c, rows[i].sql, &param, strstr(rows[i].sql, "$1") != NULL,
+					 NULL, &err),
+				 0);
+		pg_put(c);
+		c = get(p);
+		after = ask(c, "SELECT pg_backend_pid()");
+		ck_assert_int_eq(strcmp(before, after) == 0, rows[i].kept);
+		free(before);
+		free(after);
+		pg_put(c);
+	}
+	pg_pool_free(p);
+}
+END_TEST
+
 START_TEST(test_nul_in_text)
 {
 	struct pg_pool *p = new_pool(1);
@@ -630,6 +664,7 @@ int main(void)
 	tcase_add_test(real, test_prepared_failures);
 	tcase_add_test(real, test_prepared_is_stale);
 	tcase_add_test(real, test_large_values);
+	tcase_add_test(real, test_large_values_are_not_kept);
 	tcase_add_test(real, test_nul_in_text);
 	tcase_add_test(real, test_errors);
 	tcase_add_test(real, test_scripts);
