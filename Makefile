@@ -299,7 +299,7 @@ check-runsc check-podman:
 # The broker fixture is a virtual host of RabbitMQ, with results in Redis (tests/integration/conftest.py).
 check-rabbitmq: all   ## suites of tasks with RabbitMQ as the broker
 	CELERIAC_TEST_BROKER=rabbitmq tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/test_,$(addsuffix .py,$(RABBITMQ_SUITE)))
-RABBITMQ_SUITE := rabbitmq_worker echo task_life canvas
+RABBITMQ_SUITE := rabbitmq_worker task_life
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
 # Apart from make check: it takes its time. SOAK_MINUTES=5: less of it.
