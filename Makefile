@@ -117,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc demo up down fuzz lint bench soak format format-check hdr-check \
+.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc check-role check-fork demo up down fuzz lint bench soak format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -290,12 +290,19 @@ check-long: all build/mcp-client build/amqp-client build/beat-next build/fault/c
 # An engine of its own is started for the suite, and removed with all it has (tests/integration/engines.py).
 SANDBOX_SUITE := attacks $(addprefix test_,$(addsuffix .py,engines execute_code sandbox_life sandbox_limits sandbox_meddling \
 	sandbox_takeover pool reap live_output egress redelivery python plugins languages egress_languages))
+ROLE_SUITE := $(addprefix test_,$(addsuffix .py,engine_role mcp mcp_image mcp_packages mcp_servers mcp_http_managed http_sandbox \
+	sandbox_settings scale_engines outage))
 check-runsc: all   ## the sandbox suite under gVisor
 check-podman: all   ## the sandbox suite on Podman's service
 check-runsc check-podman:
 	deploy/setup --long
 	deploy/images/sandbox/build python full
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
+check-role: all   ## the sandbox, MCP and plugin suites with workers that connect to an engine role
+check-fork: all   ## the same with workers that start one
+check-role check-fork:
+	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE) \
+		$(ROLE_SUITE))
 # The broker fixture is a virtual host of RabbitMQ, with results in Redis (tests/integration/conftest.py).
 check-rabbitmq: all   ## suites of tasks with RabbitMQ as the broker
 	CELERIAC_TEST_BROKER=rabbitmq tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/test_,$(addsuffix .py,$(RABBITMQ_SUITE)))

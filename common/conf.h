@@ -75,4 +75,8 @@ bool conf_parse_bool(const char *text, bool *ret);
  * CONF_DOUBLE). */
 void conf_show_number(enum conf_type type, double value, struct buf *out);
 
+/* ---- settings.c ---- */
+extern const struct conf_row settings_rows[];
+extern const size_t settings_row_count;
+
 #endif

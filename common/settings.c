@@ -1,20 +1,15 @@
 /*
- * settings.c: THE table of settings, and its sources: defaults, environment, command line.
+ * settings.c: THE table of settings. Where their values come from is settings_load.c.
  *
  * To add one: a member in settings.h, a row here, a line in worker/celeriac.conf.5 and
  * deploy/conf/celeriac.conf.
  */
 #include "settings.h"
 
-#include <sched.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 #include "bounds.h"
 #include "conf.h"
-#include "json.h"
 #include "mem.h"
 #include "nodename.h"
 #include "timezone.h"
@@ -51,7 +46,7 @@ static int expand_timezone(const char *text, char **ret, struct err *err)
 }
 
 /* clang-format off */
-static const struct conf_row g_rows[] = {
+const struct conf_row settings_rows[] = {
 	/* Celery's */
 	{ "CELERY_BROKER_URL", { "BROKER_URL", "REDIS_URL" }, URL(broker_url), .fallback = "",
 	  .help = "where messages come from: redis://, rediss://, redis+socket://, sentinel://, amqp:// or amqps://, several with ; "
@@ -289,8 +284,9 @@ static const struct conf_row g_rows[] = {
 	  .help = "directory of ca.pem, cert.pem and key.pem; empty = ~/.docker; of several engines, one for each after commas, or one for all" },
 	{ "DOCKER_API_VERSION", { NULL }, STRING(docker_api_version), .fallback = "", .help = "instead of the negotiated one" },
 	{ "CELERIAC_ENGINE", { NULL }, STRING(engine), .fallback = "",
-	  .help = "unix:/path of an engine role's socket, which alone has Docker then, in place of DOCKER_HOST; several after commas; of "
-		  "the role itself (--engine): where it listens" },
+	  .help = "who has the connection to Docker: empty or direct = the worker itself, fork = a process that it starts for that; "
+		  "unix:/path = the engine role that listens there, in place of DOCKER_HOST, several after commas; of the role itself "
+		  "(--engine): where it listens" },
 	{ "CELERIAC_ENGINE_IMAGES", { NULL }, LIST(engine_images, 256), .fallback = "",
 	  .help = "an engine role: images that it makes containers of beside SANDBOX_IMAGE, * is anything" },
 	{ "CELERIAC_ENGINE_NETWORKS", { NULL }, LIST(engine_networks, 256), .fallback = "",
@@ -415,219 +411,4 @@ static const struct conf_row g_rows[] = {
 	  .help = "files and directories that the cage leaves within reach beside those that settings name: /path:ro or /path:rw" },
 };
 /* clang-format on */
-
-#define ROWS ARRAY_LEN(g_rows)
-
-struct settings_state {
-	char *source[ROWS];
-};
-
-static void set_source(struct settings *s, size_t row, const char *source)
-{
-	free(s->state->source[row]);
-	s->state->source[row] = xstrdup(source);
-}
-
-static const char *source_of(const struct settings *s, size_t offset)
-{
-	size_t i = 0;
-	while (g_rows[i].offset != offset)
-		i++;
-	return s->state->source[i];
-}
-
-/* CPUs this process may run on. */
-static int64_t cpu_count(void)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-		return CPU_COUNT(&set);
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	return online > 0 ? online : 1;
-}
-
-static int set_row(struct settings *s, size_t i, const char *value, const char *label,
-		   const char *source, struct err *err)
-{
-	int r = conf_set(&g_rows[i], s, value, label, err);
-	if (r < 0)
-		return r;
-	if (s->worker_concurrency == 0 &&
-	    g_rows[i].offset == offsetof(struct settings, worker_concurrency))
-		s->worker_concurrency = cpu_count();
-	set_source(s, i, source);
-	return 0;
-}
-
-static bool is_default(const struct settings *s, size_t offset)
-{
-	return strcmp(source_of(s, offset), "default") == 0;
-}
-
-/* A ceiling lowered by itself takes the default below it along; a contradiction that was written is
- * an error. */
-static int check_together(struct settings *s, struct err *err)
-{
-	if (is_default(s, offsetof(struct settings, task_acks_on_failure)))
-		s->task_acks_on_failure = s->task_acks_on_failure_or_timeout;
-	if (is_default(s, offsetof(struct settings, task_acks_on_timeout)))
-		s->task_acks_on_timeout = s->task_acks_on_failure_or_timeout;
-	if (s->sandbox_timeout <= s->sandbox_max_timeout)
-		return 0;
-	if (!is_default(s, offsetof(struct settings, sandbox_timeout)))
-		return err_set(err, ERR_INVALID, "SANDBOX_TIMEOUT is above SANDBOX_MAX_TIMEOUT");
-	s->sandbox_timeout = s->sandbox_max_timeout;
-	return 0;
-}
-
-int settings_load(char *const *env, struct settings *ret, struct err *err)
-{
-	struct settings s = {.state = xcalloc(1, sizeof(*s.state))};
-	int r = 0;
-	if (!env)
-		env = environ;
-	for (size_t i = 0; i < ROWS && r == 0; i++) {
-		struct err bad;
-		if (set_row(&s, i, g_rows[i].fallback, g_rows[i].name, "default", &bad) < 0)
-			BUG("default of %s: %s", g_rows[i].name, bad.msg);
-		_cleanup_free_ char *name = NULL, *value = NULL;
-		r = conf_env_find(&g_rows[i], env, &name, &value, err);
-		if (r == 0 && value)
-			r = set_row(&s, i, value, name, name, err);
-		if (value)
-			wipe(value, strlen(value));
-	}
-	if (r == 0)
-		r = check_together(&s, err);
-	if (r < 0) {
-		settings_done(&s);
-		return r;
-	}
-	*ret = s;
-	return 0;
-}
-
-bool settings_read_size(const char *text, int64_t *ret)
-{
-	return conf_parse_size(text, ret);
-}
-
-bool settings_read_duration(const char *text, usec_t *ret)
-{
-	return conf_parse_duration(text, ret);
-}
-
-static bool has_name(const struct conf_row *row, const char *name)
-{
-	if (strcasecmp(name, row->name) == 0 || strcasecmp(name, row->key) == 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_LEN(row->alias) && row->alias[i]; i++) {
-		if (strcasecmp(name, row->alias[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-int settings_set(struct settings *s, const char *name, const char *value, const char *source,
-		 struct err *err)
-{
-	for (size_t i = 0; i < ROWS; i++) {
-		if (!has_name(&g_rows[i], name))
-			continue;
-		_cleanup_free_ char *label = xasprintf("%s (%s)", g_rows[i].name, source);
-		return set_row(s, i, value, label, source, err);
-	}
-	return err_set(err, ERR_NOTFOUND, "there is no setting \"%.64s\"", name);
-}
-
-int settings_expand_node(const struct settings *s, const char *text, char **ret, struct err *err)
-{
-	return nodename_expand_path(text, s->worker_hostname, ret, err);
-}
-
-void settings_print(const struct settings *s, FILE *out)
-{
-	for (size_t i = 0; i < ROWS; i++) {
-		_cleanup_buf_ struct buf value = BUF_INIT((size_t)64 << 10);
-		conf_show(&g_rows[i], s, &value);
-		for (size_t at = 0; at < value.len; at++) {
-			if ((unsigned char)value.data[at] < ' ' || value.data[at] == 0x7f)
-				value.data[at] = '?';
-		}
-		fprintf(out, "%-40s = %-32s  # %s; %s\n", g_rows[i].name, value.data,
-			s->state->source[i], g_rows[i].help);
-	}
-}
-
-/* "true", "3" and "a,b" as what they are in Python. Given. */
-static json_t *typed_value(const struct conf_row *row, const struct settings *s)
-{
-	const void *at = (const char *)s + row->offset;
-	const struct str_list *list = at;
-	_cleanup_buf_ struct buf text = BUF_INIT((size_t)64 << 10);
-	json_t *array;
-
-	switch (row->type) {
-	case CONF_BOOL:
-		return json_boolean(*(const bool *)at);
-	case CONF_INT:
-	case CONF_SIZE:
-		return json_integer(*(const int64_t *)at);
-	case CONF_DOUBLE:
-		return json_real(*(const double *)at);
-	case CONF_DURATION:
-		return json_real((double)*(const usec_t *)at / SEC);
-	case CONF_LIST:
-		array = json_array();
-		for (size_t i = 0; i < list->count; i++)
-			json_array_append_new(
-				array, json_text(list->items[i], strlen(list->items[i]), false));
-		return array;
-	case CONF_STRING:
-	case CONF_URL:
-	case CONF_MAP:
-		break;
-	}
-	conf_show(row, s, &text);
-	return json_text(text.data, text.len, false);
-}
-
-json_t *settings_conf(const struct settings *s, bool defaults)
-{
-	json_t *conf = json_object();
-	for (size_t i = 0; i < ROWS; i++) {
-		bool ours = strncmp(g_rows[i].name, "CELERY_", 7) != 0;
-		if (ours || (!defaults && strcmp(s->state->source[i], "default") == 0))
-			continue;
-		json_object_set_new(conf, g_rows[i].key, typed_value(&g_rows[i], s));
-	}
-	return conf;
-}
-
-void settings_each_text(const struct settings *s,
-			void (*fn)(void *arg, const char *name, const char *value), void *arg)
-{
-	for (size_t i = 0; i < ROWS; i++) {
-		const void *at = (const char *)s + g_rows[i].offset;
-		enum conf_type type = g_rows[i].type;
-
-		if (type == CONF_STRING || type == CONF_URL || type == CONF_MAP)
-			fn(arg, g_rows[i].name, *(const char *const *)at);
-		const struct str_list *list = at;
-		for (size_t k = 0; type == CONF_LIST && k < list->count; k++)
-			fn(arg, g_rows[i].name, list->items[k]);
-	}
-}
-
-void settings_done(struct settings *s)
-{
-	if (!s || !s->state)
-		return;
-	for (size_t i = 0; i < ROWS; i++) {
-		conf_free(&g_rows[i], s);
-		free(s->state->source[i]);
-	}
-	free(s->state);
-	s->state = NULL;
-}
+const size_t settings_row_count = ARRAY_LEN(settings_rows);

@@ -30,6 +30,9 @@ struct cage_plan {
 	/* The address at which execve finds the path of this very program, for a restart in place
 	 * (daemon.h); NULL: nothing is executed. */
 	const char *program;
+	/* Another process has the engine (engine_role.h): nothing of what leads to it is needed,
+	 * and no connection to a unix socket where no other setting wants one. */
+	bool engine_apart;
 };
 
 struct cage_report {

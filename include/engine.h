@@ -31,6 +31,8 @@ struct engine_config {
 	/* The socket of an engine role, unix:/path (engine_role.h): all calls go there, and what
 	 * follows of where Docker is does not matter. NULL: to Docker itself. */
 	const char *role;
+	/* Above 0: that of a role of one's own (engine_role.h), which has the Docker of `host`. */
+	int control;
 	const char
 		*host; /* unix:///path, tcp://host:port, NULL or "" = unix:///var/run/docker.sock */
 	bool tls_verify; /* tcp with TLS: ca.pem, cert.pem, key.pem of cert_path */

@@ -12,12 +12,14 @@
 #define FLEET_MAX 32 /* engines of one worker */
 
 struct fleet;
+struct engine_held;
 
 /* Opens the engines that DOCKER_HOST and DOCKER_CERT_PATH name, separated by commas; a single
- * directory of certificates is that of all. ERR_INVALID says what is wrong with which. As
- * sandbox_open. [init] */
-int fleet_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
-	       const struct presence *presence, struct fleet **ret, struct err *err) must_check;
+ * directory of certificates is that of all. They are reached through the roles of `held`
+ * (engine_role.h), or NULL. ERR_INVALID says what is wrong with which. As sandbox_open. [init] */
+int fleet_open(const struct settings *settings, const struct engine_held *held,
+	       struct redis_link *link, const char *key_prefix, const struct presence *presence,
+	       struct fleet **ret, struct err *err) must_check;
 /* Calls are routed in another Redis than `link` (broker_route_reach): there it is asked who reaches
  * an engine. Before the first call. [init] */
 void fleet_route_at(struct fleet *f, struct redis_link *link, const char *key_prefix);

@@ -26,6 +26,9 @@ enum log_format { LOG_FORMAT_CELERY, LOG_FORMAT_JSON };
 int log_open(const char *path, enum log_level level, enum log_format format,
 	     struct err *err) must_check;
 
+/* Where lines go; borrowed. [init] */
+int log_descriptor(void);
+
 /* "debug" … "critical", "fatal", as Celery's -l takes them in any case. ERR_INVALID. */
 int log_level_parse(const char *text, enum log_level *ret, struct err *err) must_check;
 

@@ -28,9 +28,9 @@ struct sandbox;
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err) must_check;
 /* The same for an engine that the settings do not name so: `host` and `cert_path` as one of their
- * lists. */
+ * lists; `control` as in engine_config. */
 int sandbox_open_at(const struct settings *settings, const char *host, const char *cert_path,
-		    struct redis_link *link, const char *key_prefix,
+		    int control, struct redis_link *link, const char *key_prefix,
 		    const struct presence *presence, struct sandbox **ret,
 		    struct err *err) must_check;
 /* Births and deaths of containers, as engine_on_event tells them. Before anything else is done with

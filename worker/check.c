@@ -217,7 +217,7 @@ static void check_engine(const struct settings *s, int *failures)
 	}
 	rc = redis_link_new(&address, "celeriac-check", &link, &err);
 	if (rc == 0)
-		rc = fleet_open(s, link, address.key_prefix, presence, &fleet, &err);
+		rc = fleet_open(s, NULL, link, address.key_prefix, presence, &fleet, &err);
 	if (rc < 0)
 		check_verdict("engine", &err, "", failures);
 	for (size_t i = 0; fleet && i < fleet_count(fleet); i++) {

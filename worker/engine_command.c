@@ -3,6 +3,7 @@
  */
 #include "engine_command.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,15 +29,24 @@ static int enter_cage(const struct settings *s, const struct options *o,
 	return rc;
 }
 
+/* What a large request needed is the system's again at once: its bound (role.h) is one of the
+ * process, not of each of its threads. */
+static void bound_memory(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+}
+
 int engine_command(const struct settings *s, const struct options *o, int parent)
 {
 	struct engine_role *role = NULL;
 	struct err err = {0};
-	int signals = -1;
+	int control = engine_keeper_is_wanted() ? engine_keeper_fork() : -1, signals = -1;
 
+	bound_memory();
 	if (daemon_signals(&signals, &err) < 0 || http_global_init(&err) < 0 ||
 	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0) ||
-	    engine_role_open(s, &role, &err) < 0 || enter_cage(s, o, role, &err) < 0) {
+	    engine_role_open(s, control, &role, &err) < 0 || enter_cage(s, o, role, &err) < 0) {
 		log_critical("%s", err.msg);
 		daemon_pidfile_remove(o->pidfile);
 		return EXIT_FAILURE;

@@ -14,6 +14,7 @@
 #include "daemon.h"
 #include "dump.h"
 #include "engine_command.h"
+#include "engine_role.h"
 #include "http.h"
 #include "dead_command.h"
 #include "import_command.h"
@@ -68,7 +69,7 @@ static int meant_by(struct worker *w, struct shutdown *end, int signum)
 static void wait_for_end(struct worker *w, const struct options *o, int signals,
 			 struct shutdown *end)
 {
-	bool watched = daemon_watchdog() > 0;
+	bool watched = daemon_watchdog() > 0, lost = false;
 
 	while (end->stage == SHUTDOWN_NONE) {
 		struct pollfd fd = {.fd = signals, .events = POLLIN};
@@ -81,6 +82,12 @@ static void wait_for_end(struct worker *w, const struct options *o, int signals,
 		else if (signum != 0)
 			shutdown_signal(end, meant_by(w, end, signum));
 		watch(w, o);
+		if (!lost && engine_held_is_lost(w->held)) {
+			lost = true;
+			log_critical(
+				"the process that keeps the engine's is gone: the worker ends");
+			worker_give_up(w);
+		}
 		if (watched) /* reached only by a consumer that moves */
 			daemon_notify("WATCHDOG=1");
 	}
@@ -102,7 +109,8 @@ static int enter_cage(struct worker *w, const struct options *o, struct err *err
 				       .pidfile = o->pidfile,
 				       .logfile = o->logfile,
 				       .listens = w->settings.metrics,
-				       .program = daemon_program()};
+				       .program = daemon_program(),
+				       .engine_apart = w->held != NULL};
 	struct cage_report report;
 	int rc = cage_enter(&plan, &report, err);
 
@@ -124,7 +132,8 @@ static int run(struct worker *w, const struct options *o, int parent)
 		quit(w, o->pidfile, EXIT_FAILURE);
 	}
 	daemon_detached(parent);
-	if (enter_cage(w, o, &err) < 0 || worker_start(w, signals, &err) < 0) {
+	if (enter_cage(w, o, &err) < 0 || engine_held_begin(w->held, log_descriptor(), &err) < 0 ||
+	    worker_start(w, signals, &err) < 0) {
 		log_critical("%s", err.msg);
 		quit(w, o->pidfile, err.code == ERR_CANCELLED ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
@@ -230,8 +239,11 @@ static int prepare(struct worker *w, struct options *o, int argc, char **argv, i
 	    (rc = pool_kind_apply(s, err)) < 0)
 		return rc;
 	if ((o->action == ACTION_RUN || o->action == ACTION_ENGINE) &&
-	    ((rc = daemon_settle(&o->place, err)) < 0 ||
-	     (o->detach && (rc = daemon_detach(ret_parent, err)) < 0)))
+	    ((o->detach && (rc = daemon_detach(ret_parent, err)) < 0) ||
+	     /* with the rights that we give up */
+	     (o->action == ACTION_RUN &&
+	      (rc = engine_held_start(s, o->level, &w->held, err)) < 0) ||
+	     (rc = daemon_settle(&o->place, err)) < 0))
 		return rc;
 	json = strcmp(s->log_format, "json") == 0;
 	return log_open(o->logfile, o->level, json ? LOG_FORMAT_JSON : LOG_FORMAT_CELERY, err);

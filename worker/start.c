@@ -245,7 +245,7 @@ int worker_start(struct worker *w, int signals, struct err *err)
 	if (link != NULL)
 		w->quota = quota_new(link, prefix, w->presence);
 	if (w->store != NULL) {
-		rc = fleet_open(&w->settings, link, prefix, w->presence, &w->fleet, err);
+		rc = fleet_open(&w->settings, w->held, link, prefix, w->presence, &w->fleet, err);
 		if (rc < 0)
 			return rc;
 		if (shared_state_apart(w->shared) && broker_link(w->broker) != NULL)

@@ -274,8 +274,9 @@ struct worker {
 	struct presence *at_broker; /* the same life, where messages are; or the very same */
 	struct broker *broker;
 	struct backend *backend;
-	struct store *store; /* NULL without DATABASE_URL */
-	struct fleet *fleet; /* likewise */
+	struct store *store;	  /* NULL without DATABASE_URL */
+	struct engine_held *held; /* the roles that have its engines; NULL: none of our own */
+	struct fleet *fleet;	  /* likewise */
 	struct way_out way_out;
 	struct seal_keys seal_keys; /* to open sealed rows */
 	struct plugin_index *plugins;

@@ -89,6 +89,11 @@ int log_level_parse(const char *text, enum log_level *ret, struct err *err)
 		       text);
 }
 
+int log_descriptor(void)
+{
+	return g_log.fd;
+}
+
 bool log_enabled(enum log_level level)
 {
 	return (int)level >= atomic_load_explicit(&g_log.level, memory_order_relaxed);

@@ -35,4 +35,7 @@ int cage_files(const struct cage_plan *plan, const struct cage_paths *paths, cha
 	       size_t size, struct err *err) must_check;
 int cage_calls(const struct cage_plan *plan, char *detail, size_t size, struct err *err) must_check;
 
+/* Does anything but the engine need a connection to a unix socket? Pure but for the environment. */
+bool cage_needs_unix(const struct settings *s);
+
 #endif

@@ -295,7 +295,7 @@ static const struct condition conditions[] = {
 	{"mprotect", BITS(2, PROT_EXEC, 0), ANY(1)},
 	/* of TCP, UDP and unix sockets; and the kernel's list of addresses, for look-ups of names
 	 */
-	{"socket", IS(0, AF_UNIX), ANY(1)},
+	{"socket", IS(0, AF_UNIX), BITS(1, 0xf, SOCK_DGRAM)}, /* to a service manager */
 	{"socket", IS(0, AF_INET), BITS(1, 0xf, SOCK_STREAM)},
 	{"socket", IS(0, AF_INET), BITS(1, 0xf, SOCK_DGRAM)},
 	{"socket", IS(0, AF_INET6), BITS(1, 0xf, SOCK_STREAM)},
@@ -358,9 +358,17 @@ static int add_own(scmp_filter_ctx filter, const struct cage_plan *plan, struct 
 	return rc;
 }
 
+/* Connections to unix sockets; without them the engine's is out of reach, whatever the groups and
+ * modes of files say. A pair that is made here is connected already. */
+static bool has_unix(const struct cage_plan *plan)
+{
+	return !plan->engine_apart || cage_needs_unix(plan->settings);
+}
+
 static int fill(scmp_filter_ctx filter, const struct cage_plan *plan, struct err *err)
 {
-	int rc = 0;
+	const struct scmp_arg_cmp unix_socket = IS(0, AF_UNIX);
+	int rc = has_unix(plan) ? add(filter, SCMP_ACT_ALLOW, "socket", 1, &unix_socket, err) : 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(allowed); i++)
 		rc = add(filter, SCMP_ACT_ALLOW, allowed[i], 0, NULL, err);
@@ -389,7 +397,8 @@ int cage_calls(const struct cage_plan *plan, char *detail, size_t size, struct e
 		rc = err_set_errno(err, ERR_UNSUPPORTED, -rc, "seccomp");
 	seccomp_release(filter);
 	if (rc == 0)
-		snprintf(detail, size, "seccomp: an allow-list%s",
-			 plan->program ? ", of programs this one alone" : ", no program");
+		snprintf(detail, size, "seccomp: an allow-list%s%s",
+			 plan->program ? ", of programs this one alone" : ", no program",
+			 has_unix(plan) ? "" : ", no unix socket");
 	return rc;
 }

@@ -263,9 +263,9 @@ static void add_pattern(struct cage_paths *p, const char *pattern)
 		add_directory(p, directory, CAGE_READ);
 }
 
-static void add_settings(struct cage_paths *p, const struct settings *s)
+static void add_settings(struct cage_paths *p, const struct settings *s, bool engine_apart)
 {
-	_cleanup_free_ char *certificates = xstrdup(s->docker_cert_path);
+	_cleanup_free_ char *certificates = xstrdup(engine_apart ? "" : s->docker_cert_path);
 	char *rest = NULL;
 
 	settings_each_text(s, add_setting, p);
@@ -302,7 +302,7 @@ int cage_paths(const struct cage_plan *plan, struct cage_paths *ret, struct err 
 	add_system(ret);
 	add_program(ret, plan);
 	add_environment(ret);
-	add_settings(ret, plan->settings);
+	add_settings(ret, plan->settings, plan->engine_apart);
 	for (size_t i = 0; i < ARRAY_LEN(written); i++) {
 		_cleanup_free_ char *whole = written[i] ? realpath(written[i], NULL) : NULL;
 

@@ -203,6 +203,9 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 		rc = create(s, wish, id, NULL, err);
 		if (rc == -ERR_NOTFOUND)
 			return err_wrap(err, "image %s", s->settings->sandbox_image);
+		/* an engine role makes nothing with a volume that is not there */
+		if (rc == -ERR_CONFLICT && i == 0 && sandbox_agent_deliver(s, &second) == 0)
+			continue;
 		if (rc < 0)
 			return rc;
 		FAULT_POINT("container.created");

@@ -152,9 +152,11 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 	_cleanup_(close_engine) struct engine *e = xcalloc(1, sizeof(*e));
 	int rc;
 
-	e->driver = config->role ? &engine_remote : &engine_direct;
+	e->control = config->control > 0 ? config->control : 0;
+	e->driver = config->role || e->control ? &engine_remote : &engine_direct;
 	mutex_init(&e->lock);
 	cond_init(&e->pause);
+	cond_init(&e->role_free);
 	if (!config->instance || !engine_is_name(config->instance, 64))
 		return err_set(err, ERR_INVALID,
 			       "CELERIAC_INSTANCE: 1 to 64 letters, digits and _.-");
@@ -181,6 +183,7 @@ void engine_close(struct engine *e)
 	for (size_t i = 0; i < e->role_idle_count; i++)
 		close(e->role_idle[i]);
 	free(e->role);
+	cond_done(&e->role_free);
 	cond_done(&e->pause);
 	mutex_done(&e->lock);
 	free(e->base_url);

@@ -38,11 +38,13 @@ enum engine_limit {
 };
 
 #define ENGINE_IDLE_CLIENTS 8
+#define ENGINE_ROLE_CALLS   32 /* of one process to one role at the same time */
 
 struct engine {
 	/* const after engine_open */
 	const struct engine_driver *driver;
-	char *role; /* path of the socket of an engine role; NULL: we are the one who has Docker */
+	char *role;  /* path of the socket of an engine role; NULL: we are the one who has Docker */
+	int control; /* of a role of our own, or 0 */
 	struct http_target target;
 	char *base_url, *unix_socket, *ca_file, *cert_file, *key_file;
 	char *address; /* for messages: "unix:///path", "tcp://host:port" */
@@ -56,6 +58,7 @@ struct engine {
 
 	struct mutex lock;
 	struct cond pause; /* never signalled: waits between tries */
+	struct cond role_free;
 	/* guarded by lock */
 	char api[8];	 /* negotiated, "" = not yet */
 	unsigned traits; /* of enum engine_trait */
@@ -64,6 +67,7 @@ struct engine {
 	size_t idle_count;
 	int role_idle[ENGINE_IDLE_CLIENTS]; /* connections to the role */
 	size_t role_idle_count;
+	size_t role_busy; /* calls to it under way */
 };
 
 struct engine_request {
@@ -182,6 +186,9 @@ int engine_remove_any(struct engine *e, const char *id, bool *ret_done, struct e
 void engine_new_name(const char *role, char out[ENGINE_NAME_SIZE]); /* role may be NULL */
 bool engine_is_own_name(const char *name); /* "celeriac-…" with a part that nobody would choose */
 bool engine_is_ours(const char *instance, const char *name, const json_t *labels);
+
+/* Is there a volume with this name that was made for an agent? */
+bool engine_agent_exists(struct engine *e, const char *volume);
 
 #define ENGINE_DEFAULT_UID 10001u
 /* What a specification means that says 0. */

@@ -1,169 +1,12 @@
 /*
  * engine_remote.c: the calls of engine.h as requests to an engine role (waist.h).
- *
- * A few connections are kept, each for one call at a time. What the role does not carry fails;
- * there is no other way from here to Docker.
  */
-#include "engine_internal.h"
+#include "engine_remote.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "clock.h"
-#include "metrics.h"
-#include "waist.h"
-
-#define MARGIN	   (5 * USEC_PER_SEC) /* an answer may come so much later than the call may take */
-#define GIVE_UP_MS 500
-
-static int connect_to(struct engine *e, int *ret, struct err *err)
-{
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	_cleanup_json_ json_t *hello = NULL, *answer = NULL;
-	usec_t deadline = clock_deadline(ENGINE_LIMIT_PING * USEC_PER_SEC);
-
-	memcpy(at.sun_path, e->role, strlen(e->role) + 1);
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
-		return err_set_errno(err, ERR_UNAVAILABLE, errno, "connect");
-	hello = waist_request_write(&(struct waist_request){
-		.op = "hello", .version = WAIST_VERSION, .instance = e->instance});
-	int rc = waist_send(fd, hello, WAIST_REQUEST, deadline, err);
-	if (rc == 0)
-		rc = waist_receive(fd, WAIST_REPLY, deadline, &answer, err);
-	if (rc == 0)
-		rc = waist_error_read(answer, err);
-	if (rc == 0)
-		*ret = TAKE_FD(fd);
-	return rc;
-}
-
-/* One that is kept, unless the role has closed it meanwhile. */
-static int borrow(struct engine *e, int *ret, struct err *err)
-{
-	for (;;) {
-		int fd = -1;
-
-		mutex_lock(&e->lock);
-		if (e->role_idle_count > 0)
-			fd = e->role_idle[--e->role_idle_count];
-		mutex_unlock(&e->lock);
-		if (fd < 0)
-			return connect_to(e, ret, err);
-		if (!waist_is_over(fd)) {
-			*ret = fd;
-			return 0;
-		}
-		close(fd);
-	}
-}
-
-static void give_back(struct engine *e, int fd)
-{
-	mutex_lock(&e->lock);
-	bool keep = e->role_idle_count < ENGINE_IDLE_CLIENTS;
-	if (keep)
-		e->role_idle[e->role_idle_count++] = fd;
-	mutex_unlock(&e->lock);
-	if (!keep)
-		close(fd);
-}
-
-/* What goes along with a request. */
-struct extra {
-	const void *bytes; /* of q->size */
-	const struct engine_pull *pull;
-};
-
-/* The next frame, asking all the while whether it is still wanted. */
-static int next_frame(int fd, const struct extra *x, usec_t deadline, json_t **ret, struct err *err)
-{
-	while (x && x->pull && x->pull->give_up && clock_left_ms(deadline) > 0) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-
-		if (poll(&p, 1, GIVE_UP_MS) > 0)
-			break;
-		if (x->pull->give_up(x->pull->arg))
-			return err_set(err, ERR_CANCELLED, "cancelled");
-	}
-	return waist_receive(fd, WAIST_REPLY, deadline, ret, err);
-}
-
-static int receive_answer(int fd, const struct extra *x, usec_t deadline, json_t **ret,
-			  struct err *err)
-{
-	for (;;) {
-		_cleanup_json_ json_t *frame = NULL;
-		int rc = next_frame(fd, x, deadline, &frame, err);
-
-		if (rc < 0)
-			return rc;
-		const char *progress = json_member_str(frame, "progress");
-		if (progress == NULL || x == NULL || x->pull == NULL) {
-			*ret = TAKE(frame);
-			return 0;
-		}
-		if (x->pull->progress)
-			x->pull->progress(x->pull->arg, progress);
-	}
-}
-
-static int exchange(int fd, const struct waist_request *q, const struct extra *x, usec_t deadline,
-		    json_t **ret, struct err *err)
-{
-	_cleanup_json_ json_t *request = waist_request_write(q);
-	int rc = waist_send(fd, request, WAIST_REQUEST, deadline, err);
-
-	if (rc == 0 && x && x->bytes)
-		rc = waist_send_bytes(fd, x->bytes, (size_t)q->size, deadline, err);
-	return rc < 0 ? rc : receive_answer(fd, x, deadline, ret, err);
-}
-
-static void count_call(const struct waist_request *q, const char *outcome, usec_t took)
-{
-	metric_count(METRIC_ENGINE_CALLS, q->op, outcome);
-	metric_observe(metric_series(METRIC_ENGINE_TIME, q->op, NULL), took);
-}
-
-/* `ret_fd` (or NULL) keeps the connection after an answer that is no refusal: it is a stream. */
-static int ask_all(struct engine *e, const struct waist_request *q, const struct extra *x,
-		   enum engine_limit limit, int *ret_fd, json_t **ret, struct err *err)
-{
-	_cleanup_json_ json_t *answer = NULL;
-	usec_t began = clock_mono();
-	int fd = -1;
-	int rc = borrow(e, &fd, err);
-
-	if (rc == 0)
-		rc = exchange(fd, q, x, clock_deadline(limit * USEC_PER_SEC + MARGIN), &answer,
-			      err);
-	if (rc < 0) {
-		if (fd >= 0)
-			close(fd);
-		count_call(q, "failed", clock_mono() - began);
-		return err_wrap(err, "engine %s", e->address);
-	}
-	rc = waist_error_read(answer, err);
-	count_call(q, rc < 0 ? "refused" : "ok", clock_mono() - began);
-	if (rc == 0 && ret_fd)
-		*ret_fd = fd;
-	else
-		give_back(e, fd);
-	if (rc == 0 && ret)
-		*ret = TAKE(answer);
-	return rc;
-}
-
-static int ask(struct engine *e, const struct waist_request *q, enum engine_limit limit,
-	       json_t **ret, struct err *err)
-{
-	return ask_all(e, q, NULL, limit, NULL, ret, err);
-}
 
 /* A text of the answer, into `size` bytes. */
 static int take_text(const json_t *answer, char *ret, size_t size, struct err *err)
@@ -181,7 +24,8 @@ static int take_text(const json_t *answer, char *ret, size_t size, struct err *e
 static int remote_probe(struct engine *e, struct engine_info *ret, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "probe"}, ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "probe"}, ENGINE_LIMIT_LOOK,
+				   &answer, err);
 
 	if (rc == 0)
 		rc = waist_info_read(json_member(answer, "info"), ret, err);
@@ -195,15 +39,16 @@ static int remote_probe(struct engine *e, struct engine_info *ret, struct err *e
 
 static int remote_ping(struct engine *e, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "ping"}, ENGINE_LIMIT_PING, NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "ping"}, ENGINE_LIMIT_PING, NULL,
+				 err);
 }
 
 static int remote_image_id(struct engine *e, const char *image, char ret_id[ENGINE_ID_SIZE],
 			   struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "image_id", .image = image},
-		     ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "image_id", .image = image},
+				   ENGINE_LIMIT_LOOK, &answer, err);
 
 	return rc < 0 ? rc : take_text(answer, ret_id, ENGINE_ID_SIZE, err);
 }
@@ -212,8 +57,9 @@ static int remote_image_label(struct engine *e, const char *image, const char *n
 			      struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "image_label", .image = image, .name = name},
-		     ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(
+		e, &(struct waist_request){.op = "image_label", .image = image, .name = name},
+		ENGINE_LIMIT_LOOK, &answer, err);
 
 	if (rc < 0)
 		return rc;
@@ -247,8 +93,9 @@ static int take_list(const json_t *answer, size_t max, char ***ret, struct err *
 static int remote_image_volumes(struct engine *e, const char *image, char ***ret, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "image_volumes", .image = image},
-		     ENGINE_LIMIT_LOOK, &answer, err);
+	int rc =
+		engine_remote_ask(e, &(struct waist_request){.op = "image_volumes", .image = image},
+				  ENGINE_LIMIT_LOOK, &answer, err);
 
 	return rc < 0 ? rc : take_list(answer, ENGINE_IMAGE_VOLUMES, ret, err);
 }
@@ -256,8 +103,8 @@ static int remote_image_volumes(struct engine *e, const char *image, char ***ret
 static int remote_image_env(struct engine *e, const char *image, char ***ret, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "image_env", .image = image},
-		     ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "image_env", .image = image},
+				   ENGINE_LIMIT_LOOK, &answer, err);
 
 	return rc < 0 ? rc : take_list(answer, BOUND_ENV_VARS, ret, err);
 }
@@ -266,10 +113,10 @@ static int remote_image_pull(struct engine *e, const char *image, const struct e
 			     struct err *err)
 {
 	struct engine_event event = {.action = "pull", .image = image};
-	const struct extra x = {.pull = how};
+	const struct remote_extra x = {.pull = how};
 	usec_t began = clock_mono();
-	int rc = ask_all(e, &(struct waist_request){.op = "pull", .image = image}, &x,
-			 ENGINE_LIMIT_PULL, NULL, NULL, err);
+	int rc = engine_remote_ask_all(e, &(struct waist_request){.op = "pull", .image = image}, &x,
+				       ENGINE_LIMIT_PULL, NULL, NULL, err);
 
 	engine_tell(e, &event, began, rc, err);
 	return rc;
@@ -277,16 +124,16 @@ static int remote_image_pull(struct engine *e, const char *image, const struct e
 
 static int remote_network_need(struct engine *e, const char *name, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "network", .name = name}, ENGINE_LIMIT_CREATE,
-		   NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "network", .name = name},
+				 ENGINE_LIMIT_CREATE, NULL, err);
 }
 
 static int remote_inspect(struct engine *e, const char *id, struct engine_container *ret,
 			  struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "inspect", .id = id}, ENGINE_LIMIT_LOOK,
-		     &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "inspect", .id = id},
+				   ENGINE_LIMIT_LOOK, &answer, err);
 
 	return rc < 0 ? rc : waist_container_read(json_member(answer, "container"), ret, err);
 }
@@ -294,8 +141,8 @@ static int remote_inspect(struct engine *e, const char *id, struct engine_contai
 static int remote_group(struct engine *e, const char *id, struct engine_group *ret, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "group", .id = id}, ENGINE_LIMIT_LOOK,
-		     &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "group", .id = id},
+				   ENGINE_LIMIT_LOOK, &answer, err);
 	json_int_t memory = json_integer_value(json_member(answer, "memory"));
 	json_int_t pids = json_integer_value(json_member(answer, "pids"));
 
@@ -312,7 +159,8 @@ static int remote_list(struct engine *e, struct engine_container **ret, size_t *
 {
 	_cleanup_json_ json_t *answer = NULL;
 	_cleanup_free_ struct engine_container *all = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "list"}, ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "list"}, ENGINE_LIMIT_LOOK,
+				   &answer, err);
 	const json_t *rows = json_member(answer, "containers");
 	size_t n = json_array_size(rows);
 
@@ -333,8 +181,8 @@ static bool remote_name_is_taken(struct engine *e, const char *name)
 	_cleanup_json_ json_t *answer = NULL;
 	struct err ignored;
 
-	return ask(e, &(struct waist_request){.op = "taken", .name = name}, ENGINE_LIMIT_LOOK,
-		   &answer, &ignored) == 0 &&
+	return engine_remote_ask(e, &(struct waist_request){.op = "taken", .name = name},
+				 ENGINE_LIMIT_LOOK, &answer, &ignored) == 0 &&
 	       json_is_true(json_member(answer, "flag"));
 }
 
@@ -355,8 +203,8 @@ static int create(struct engine *e, const struct engine_spec *spec, char ret_id[
 
 	if (object == NULL)
 		return err_set(err, ERR_INVALID, "container specification: not UTF-8");
-	int rc = ask(e, &(struct waist_request){.op = "create", .spec = object},
-		     ENGINE_LIMIT_CREATE, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "create", .spec = object},
+				   ENGINE_LIMIT_CREATE, &answer, err);
 	if (rc == 0)
 		rc = take_text(answer, ret_id, ENGINE_ID_SIZE, err);
 	if (rc == 0 && ret_warnings)
@@ -383,20 +231,20 @@ static int remote_create(struct engine *e, const struct engine_spec *spec,
 
 static int remote_start(struct engine *e, const char *id, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "start", .id = id}, ENGINE_LIMIT_START, NULL,
-		   err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "start", .id = id},
+				 ENGINE_LIMIT_START, NULL, err);
 }
 
 static int remote_rename(struct engine *e, const char *id, const char *name, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "rename", .id = id, .name = name},
-		   ENGINE_LIMIT_LOOK, NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "rename", .id = id, .name = name},
+				 ENGINE_LIMIT_LOOK, NULL, err);
 }
 
 static int remote_kill(struct engine *e, const char *id, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "kill", .id = id}, ENGINE_LIMIT_KILL, NULL,
-		   err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "kill", .id = id},
+				 ENGINE_LIMIT_KILL, NULL, err);
 }
 
 static int remote_reap(struct engine *e, const char *id, const char *why, bool *ret_done,
@@ -406,8 +254,8 @@ static int remote_reap(struct engine *e, const char *id, const char *why, bool *
 	struct engine_container c = {0};
 	struct err ignored;
 	usec_t began = clock_mono();
-	int rc = ask(e, &(struct waist_request){.op = "reap", .id = id, .why = why},
-		     2 * ENGINE_LIMIT_REMOVE, &answer, err);
+	int rc = engine_remote_ask(e, &(struct waist_request){.op = "reap", .id = id, .why = why},
+				   2 * ENGINE_LIMIT_REMOVE, &answer, err);
 	bool done = rc == 0 && json_is_true(json_member(answer, "flag"));
 
 	if (done && waist_container_read(json_member(answer, "container"), &c, &ignored) < 0)
@@ -425,8 +273,8 @@ static int remote_deliver_agent(struct engine *e, const char *image, const void 
 				char ret_volume[80], struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	const struct extra x = {.bytes = agent};
-	int rc = ask_all(
+	const struct remote_extra x = {.bytes = agent};
+	int rc = engine_remote_ask_all(
 		e, &(struct waist_request){.op = "deliver", .image = image, .size = (int64_t)len},
 		&x, ENGINE_LIMIT_DELIVER, NULL, &answer, err);
 
@@ -437,8 +285,9 @@ static int remote_package_volume(struct engine *e, const char *volume, bool *ret
 				 struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "package_volume", .name = volume},
-		     ENGINE_LIMIT_LOOK, &answer, err);
+	int rc = engine_remote_ask(e,
+				   &(struct waist_request){.op = "package_volume", .name = volume},
+				   ENGINE_LIMIT_LOOK, &answer, err);
 
 	if (rc == 0)
 		*ret_made = json_is_true(json_member(answer, "flag"));
@@ -450,35 +299,36 @@ static bool remote_package_exists(struct engine *e, const char *volume)
 	_cleanup_json_ json_t *answer = NULL;
 	struct err ignored;
 
-	return ask(e, &(struct waist_request){.op = "package_exists", .name = volume},
-		   ENGINE_LIMIT_LOOK, &answer, &ignored) == 0 &&
+	return engine_remote_ask(e, &(struct waist_request){.op = "package_exists", .name = volume},
+				 ENGINE_LIMIT_LOOK, &answer, &ignored) == 0 &&
 	       json_is_true(json_member(answer, "flag"));
 }
 
 static int remote_package_remove(struct engine *e, const char *volume, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "package_remove", .name = volume},
-		   ENGINE_LIMIT_REMOVE, NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "package_remove", .name = volume},
+				 ENGINE_LIMIT_REMOVE, NULL, err);
 }
 
 static int remote_package_open(struct engine *e, const char *container, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "package_open", .id = container},
-		   ENGINE_LIMIT_ARCHIVE, NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "package_open", .id = container},
+				 ENGINE_LIMIT_ARCHIVE, NULL, err);
 }
 
 static int remote_package_seal(struct engine *e, const char *container, struct err *err)
 {
-	return ask(e, &(struct waist_request){.op = "package_seal", .id = container},
-		   ENGINE_LIMIT_ARCHIVE, NULL, err);
+	return engine_remote_ask(e, &(struct waist_request){.op = "package_seal", .id = container},
+				 ENGINE_LIMIT_ARCHIVE, NULL, err);
 }
 
 static int remote_package_is_whole(struct engine *e, const char *container, bool *ret,
 				   struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = ask(e, &(struct waist_request){.op = "package_is_whole", .id = container},
-		     ENGINE_LIMIT_ARCHIVE, &answer, err);
+	int rc = engine_remote_ask(
+		e, &(struct waist_request){.op = "package_is_whole", .id = container},
+		ENGINE_LIMIT_ARCHIVE, &answer, err);
 
 	if (rc == 0)
 		*ret = json_is_true(json_member(answer, "flag"));
@@ -493,8 +343,9 @@ static int sweep(struct engine *e, const char *op, const char *const *keep, usec
 	*ret_removed = 0;
 	for (; *keep; keep++)
 		json_array_append_new(names, json_string(*keep));
-	int rc = ask(e, &(struct waist_request){.op = op, .keep = names, .before = before},
-		     2 * ENGINE_LIMIT_REMOVE, &answer, err);
+	int rc = engine_remote_ask(
+		e, &(struct waist_request){.op = op, .keep = names, .before = before},
+		2 * ENGINE_LIMIT_REMOVE, &answer, err);
 	if (rc == 0)
 		*ret_removed = json_integer_value(json_member(answer, "number"));
 	return rc;
@@ -518,7 +369,7 @@ static int stream(struct engine *e, const struct waist_request *q, struct http_s
 		  struct err *err)
 {
 	int fd = -1;
-	int rc = ask_all(e, q, NULL, ENGINE_LIMIT_ATTACH, &fd, NULL, err);
+	int rc = engine_remote_ask_all(e, q, NULL, ENGINE_LIMIT_ATTACH, &fd, NULL, err);
 
 	if (rc == 0)
 		*ret = http_stream_adopt(fd);

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define MAX_LABEL_VALUE 1024u
+#define MAX_LABELS	32u
+#define MAX_LABEL_BYTES 8192u /* of all names and values */
 #define MAX_ARGS	64u
 
 /* Adds a string that may come from outside; json_string refuses what is not UTF-8. */
@@ -82,6 +84,7 @@ static int set_labels(json_t *body, const struct engine_spec *spec, const char *
 		      struct err *err)
 {
 	json_t *labels = json_object();
+	size_t bytes = 0;
 	char key[64];
 
 	json_object_set_new(body, "Labels", labels);
@@ -93,6 +96,10 @@ static int set_labels(json_t *body, const struct engine_spec *spec, const char *
 				       l->name ? l->name : "");
 		if (!l->value || strlen(l->value) > MAX_LABEL_VALUE)
 			return err_set(err, ERR_INVALID, "labels: value of '%s'", l->name);
+		bytes += strlen(l->name) + strlen(l->value);
+		if (i >= MAX_LABELS || bytes > MAX_LABEL_BYTES)
+			return err_set(err, ERR_INVALID, "labels: more than %u, or %u bytes",
+				       MAX_LABELS, MAX_LABEL_BYTES);
 		snprintf(key, sizeof(key), ENGINE_LABEL_PREFIX "%s", l->name);
 		int rc = set_text(labels, key, l->value, err);
 		if (rc < 0)

@@ -33,12 +33,44 @@ struct delivery {
 	usec_t holder_stale;
 };
 
-static int make_volume(struct delivery *d, struct err *err)
+/* Of whatever instance: all share what their agents have in common. */
+static int look(struct engine *e, const char *volume, bool *ret_labelled, struct err *err)
 {
+	_cleanup_json_ json_t *there = NULL;
 	char path[128];
 
-	snprintf(path, sizeof(path), "/volumes/%s", d->volume);
-	int rc = engine_call(d->e, "GET", path, NULL, ENGINE_LIMIT_LOOK, NULL, err);
+	snprintf(path, sizeof(path), "/volumes/%.79s", volume);
+	int rc = engine_call(e, "GET", path, NULL, ENGINE_LIMIT_LOOK, &there, err);
+	if (rc == 0)
+		*ret_labelled =
+			strcmp(engine_label(json_member(there, "Labels"), "role"), "agent") == 0;
+	return rc;
+}
+
+bool engine_agent_exists(struct engine *e, const char *volume)
+{
+	struct err ignored;
+	bool labelled = false;
+
+	return strncmp(volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) == 0 &&
+	       engine_is_name(volume, 79) && look(e, volume, &labelled, &ignored) == 0 && labelled;
+}
+
+/* One without a label was made by an engine for a container whose volume had gone: it gives way to
+ * a proper one, unless something has it still. */
+static int make_volume(struct delivery *d, struct err *err)
+{
+	bool labelled = true;
+	struct err ignored;
+	char path[128];
+
+	int rc = look(d->e, d->volume, &labelled, err);
+	if (rc == 0 && !labelled) {
+		snprintf(path, sizeof(path), "/volumes/%s", d->volume);
+		if (engine_call(d->e, "DELETE", path, NULL, ENGINE_LIMIT_REMOVE, NULL, &ignored) ==
+		    0)
+			rc = -ERR_NOTFOUND;
+	}
 	if (rc != -ERR_NOTFOUND)
 		return rc;
 	_cleanup_json_ json_t *body = json_pack(

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "codec.h"
+#include "engine_role.h"
 #include "log.h"
 #include "mem.h"
 #include "sandbox_internal.h"
@@ -24,56 +25,26 @@ struct fleet {
 
 /* ---- the list ---- */
 
-/* The n-th of a list that is separated by commas, trimmed; NULL behind the last. Given. */
-static char *item(const char *list, size_t n)
-{
-	for (; n > 0 && list; n--) {
-		list = strchr(list, ',');
-		list = list ? list + 1 : NULL;
-	}
-	if (list == NULL)
-		return NULL;
-	list += strspn(list, " ");
-	size_t len = strcspn(list, ",");
-	while (len > 0 && list[len - 1] == ' ')
-		len--;
-	return xstrndup(list, len);
-}
-
-static size_t length(const char *list)
-{
-	size_t n = 1;
-
-	for (; *list; list++)
-		n += *list == ',';
-	return n;
-}
-
-/* Docker's own addresses, or those of the processes that have it. */
-static const char *hosts_of(const struct settings *s)
-{
-	return s->engine[0] ? s->engine : s->docker_host;
-}
-
 static int check_lists(const struct settings *s, struct err *err)
 {
-	const char *list = hosts_of(s), *name = s->engine[0] ? "CELERIAC_ENGINE" : "DOCKER_HOST";
-	size_t hosts = length(list), paths = length(s->docker_cert_path);
+	const bool roles = engine_way(s) == ENGINE_WAY_ROLE;
+	const char *list = engine_hosts(s), *name = roles ? "CELERIAC_ENGINE" : "DOCKER_HOST";
+	size_t hosts = engine_host_count(list), paths = engine_host_count(s->docker_cert_path);
 
 	if (hosts > FLEET_MAX)
 		return err_set(err, ERR_TOOBIG, "%s: more than %d engines", name, FLEET_MAX);
-	if (!s->engine[0] && paths != 1 && paths != hosts)
+	if (!roles && paths != 1 && paths != hosts)
 		return err_set(err, ERR_INVALID,
 			       "DOCKER_CERT_PATH: %zu directories for the %zu engines of "
 			       "DOCKER_HOST; one for each, or one for all",
 			       paths, hosts);
 	for (size_t i = 0; i < hosts; i++) {
-		_cleanup_free_ char *host = item(list, i);
+		_cleanup_free_ char *host = engine_host_at(list, i);
 
 		if (host[0] == '\0')
 			return err_set(err, ERR_INVALID, "%s: entry %zu is empty", name, i + 1);
 		for (size_t j = 0; j < i; j++) {
-			_cleanup_free_ char *other = item(list, j);
+			_cleanup_free_ char *other = engine_host_at(list, j);
 
 			if (strcmp(host, other) == 0)
 				return err_set(err, ERR_INVALID, "%s: %.100s is there twice", name,
@@ -88,23 +59,28 @@ static void close_fleet(struct fleet **f)
 	fleet_close(*f);
 }
 
-int fleet_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
-	       const struct presence *presence, struct fleet **ret, struct err *err)
+int fleet_open(const struct settings *settings, const struct engine_held *held,
+	       struct redis_link *link, const char *key_prefix, const struct presence *presence,
+	       struct fleet **ret, struct err *err)
 {
 	_cleanup_(close_fleet) struct fleet *f = xcalloc(1, sizeof(*f));
-	size_t paths = settings->engine[0] ? 1 : length(settings->docker_cert_path);
+	const char *hosts = engine_hosts(settings);
+	bool roles = engine_way(settings) == ENGINE_WAY_ROLE;
+	size_t paths = roles ? 1 : engine_host_count(settings->docker_cert_path);
 	int rc = check_lists(settings, err);
 
 	f->settings = settings;
-	for (size_t i = 0; rc == 0 && i < length(hosts_of(settings)); i++) {
-		_cleanup_free_ char *path = item(settings->docker_cert_path, paths > 1 ? i : 0);
+	for (size_t i = 0; rc == 0 && i < engine_host_count(hosts); i++) {
+		_cleanup_free_ char *path =
+			engine_host_at(settings->docker_cert_path, paths > 1 ? i : 0);
 
-		f->engines[i].address = item(hosts_of(settings), i);
+		f->engines[i].address = engine_host_at(hosts, i);
 		f->count = i + 1;
-		rc = sandbox_open_at(settings, f->engines[i].address, path, link, key_prefix,
-				     presence, &f->engines[i].sandbox, err);
+		rc = sandbox_open_at(settings, f->engines[i].address, path,
+				     engine_held_control(held, i), link, key_prefix, presence,
+				     &f->engines[i].sandbox, err);
 		if (rc == 0)
-			f->engines[i].sandbox->several = length(settings->docker_host) > 1;
+			f->engines[i].sandbox->several = engine_host_count(hosts) > 1;
 	}
 	if (rc < 0)
 		return rc;

@@ -15,10 +15,13 @@
 
 #include "clock.h"
 #include "daemon.h"
+#include "held.h"
 #include "log.h"
 #include "role.h"
 
 #define HELLO_TIME (10 * USEC_PER_SEC)
+#define BODY_TIME  (30 * USEC_PER_SEC) /* who announces a frame sends it within this */
+#define ROOM_TIME  (40 * USEC_PER_SEC) /* longer, so that who is slow does not deny others */
 
 void role_audit(const struct role_peer *peer, const struct waist_request *q, usec_t began,
 		const char *image, const char *made, const struct err *err)
@@ -67,7 +70,7 @@ static bool say_hello(struct engine_role *r, const struct role_peer *peer)
 	_cleanup_json_ json_t *json = NULL, *said = NULL;
 	usec_t deadline = clock_deadline(HELLO_TIME);
 	struct err err = {0}, ignored;
-	int rc = waist_receive(peer->fd, WAIST_REQUEST, deadline, &json, &err);
+	int rc = waist_receive(peer->fd, WAIST_SMALL, deadline, &json, &err);
 
 	if (rc == 0)
 		rc = check_hello(r, json, &err);
@@ -78,25 +81,68 @@ static bool say_hello(struct engine_role *r, const struct role_peer *peer)
 	return waist_send(peer->fd, said, WAIST_REPLY, deadline, &ignored) == 0 && rc == 0;
 }
 
-static enum role_next serve_next(struct connection *c)
+int role_take(struct engine_role *r, size_t bytes, struct err *err)
+{
+	usec_t deadline = clock_deadline(ROOM_TIME);
+	bool room;
+
+	mutex_lock(&r->lock);
+	while (r->in_use + bytes > ROLE_BUDGET && cond_wait_until(&r->spent, &r->lock, deadline))
+		;
+	room = r->in_use + bytes <= ROLE_BUDGET;
+	r->in_use += room ? bytes : 0;
+	mutex_unlock(&r->lock);
+	return room ? 0 : err_set(err, ERR_UNAVAILABLE, "too many large requests at a time");
+}
+
+void role_give(struct engine_role *r, size_t bytes)
+{
+	if (bytes == 0)
+		return;
+	mutex_lock(&r->lock);
+	r->in_use -= bytes;
+	cond_broadcast(&r->spent);
+	mutex_unlock(&r->lock);
+}
+
+/* What was said is no request: the connection's last answer. */
+static enum role_next turn_away(struct connection *c, const struct err *err)
+{
+	_cleanup_json_ json_t *said = waist_error_write(err);
+	struct err ignored;
+
+	if (err->code == ERR_CLOSED)
+		return ROLE_END;
+	role_audit(&c->peer, &(struct waist_request){.op = "frame"}, clock_mono(), NULL, NULL, err);
+	if (waist_send(c->peer.fd, said, WAIST_REPLY, clock_deadline(HELLO_TIME), &ignored) < 0)
+		log_debug("engine role: %s", ignored.msg);
+	return ROLE_END;
+}
+
+/* `len` bytes that were announced. */
+static enum role_next serve_frame(struct connection *c, size_t len)
 {
 	_cleanup_json_ json_t *json = NULL;
 	struct err err = {0};
-	int rc = waist_receive(c->peer.fd, WAIST_REQUEST, USEC_NEVER, &json, &err);
+	int rc = waist_receive_body(c->peer.fd, len, clock_deadline(BODY_TIME), &json, &err);
 
-	if (rc == 0)
-		return role_serve(c->role, &c->peer, json);
-	if (err.code != ERR_CLOSED) {
-		_cleanup_json_ json_t *said = waist_error_write(&err);
-		struct err ignored;
+	return rc < 0 ? turn_away(c, &err) : role_serve(c->role, &c->peer, json, len);
+}
 
-		role_audit(&c->peer, &(struct waist_request){.op = "frame"}, clock_mono(), NULL,
-			   NULL, &err);
-		if (waist_send(c->peer.fd, said, WAIST_REPLY, clock_deadline(HELLO_TIME),
-			       &ignored) < 0)
-			log_debug("engine role: %s", ignored.msg);
-	}
-	return ROLE_END;
+static enum role_next serve_next(struct connection *c)
+{
+	struct err err = {0};
+	size_t len = 0, room;
+	int rc = waist_receive_head(c->peer.fd, WAIST_REQUEST, USEC_NEVER, &len, &err);
+
+	room = len > WAIST_SMALL ? len * ROLE_PARSED : 0;
+	if (rc == 0 && room > 0)
+		rc = role_take(c->role, room, &err);
+	if (rc < 0)
+		return turn_away(c, &err);
+	enum role_next next = serve_frame(c, len);
+	role_give(c->role, room);
+	return next;
 }
 
 static void *connection_thread(void *arg)
@@ -143,7 +189,7 @@ static void take(struct engine_role *r, int fd)
 	}
 	peer.pid = (int)who.pid;
 	peer.uid = who.uid;
-	if (!role_serves(r->settings, who.uid)) {
+	if (r->control < 0 && !role_serves(r->settings, who.uid)) {
 		refuse(&peer, "CELERIAC_ENGINE_PEERS does not list this user");
 		return;
 	}
@@ -168,6 +214,19 @@ static void take(struct engine_role *r, int fd)
 	mutex_unlock(&r->lock);
 	close(fd);
 	free(c);
+}
+
+/* What a worker hands over is a connection, or nothing. */
+static void take_handed(struct engine_role *r, int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t size = sizeof(domain), more = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &more) == 0 && type == SOCK_STREAM)
+		take(r, fd);
+	else if (fd >= 0)
+		close(fd);
 }
 
 /* A socket that was left behind is replaced, one that is answered never. */
@@ -215,29 +274,44 @@ static int open_engine(struct engine_role *r, struct err *err)
 	return engine_open(&config, &r->engine, err);
 }
 
-int engine_role_open(const struct settings *settings, struct engine_role **ret, struct err *err)
+static void free_role(struct engine_role *r)
+{
+	engine_close(r->engine);
+	pthread_rwlock_destroy(&r->volumes);
+	cond_done(&r->spent);
+	mutex_done(&r->lock);
+	free(r->known);
+	free(r->path);
+	free(r);
+}
+
+int engine_role_open(const struct settings *settings, int control, struct engine_role **ret,
+		     struct err *err)
 {
 	struct engine_role *r = xcalloc(1, sizeof(*r));
-	int rc = settings->engine[0] ? waist_path(settings->engine, &r->path, err)
-				     : err_set(err, ERR_INVALID, "CELERIAC_ENGINE says no socket");
+	int rc = 0;
 
 	r->settings = settings;
 	r->listens = -1;
+	r->control = control;
 	r->known = xcalloc(ROLE_KNOWN, sizeof(*r->known));
 	mutex_init(&r->lock);
+	cond_init(&r->spent);
+	pthread_rwlock_init(&r->volumes, NULL);
+	if (control < 0)
+		rc = settings->engine[0]
+			     ? waist_path(settings->engine, &r->path, err)
+			     : err_set(err, ERR_INVALID, "CELERIAC_ENGINE says no socket");
 	if (rc == 0)
 		rc = open_engine(r, err);
-	if (rc == 0)
+	if (rc == 0 && control < 0)
 		rc = listen_at(r, err);
 	if (rc < 0) {
-		engine_close(r->engine);
-		mutex_done(&r->lock);
-		free(r->known);
-		free(r->path);
-		free(r);
+		free_role(r);
 		return rc;
 	}
-	r->directory = xstrndup(r->path, (size_t)(strrchr(r->path, '/') - r->path));
+	if (r->path)
+		r->directory = xstrndup(r->path, (size_t)(strrchr(r->path, '/') - r->path));
 	*ret = r;
 	return 0;
 }
@@ -245,6 +319,38 @@ int engine_role_open(const struct settings *settings, struct engine_role **ret, 
 const char *engine_role_directory(const struct engine_role *r)
 {
 	return r->directory;
+}
+
+/* Where anybody may knock. False: a signal says that it is over. */
+static bool serve_socket(struct engine_role *r, int signals)
+{
+	struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+			       {.fd = r->listens, .events = POLLIN}};
+	int n = poll(fds, ARRAY_LEN(fds), -1), signum;
+
+	if (n < 0 && errno != EINTR)
+		return false;
+	signum = daemon_next_signal(signals);
+	if (signum == SIGTERM || signum == SIGINT || signum == SIGQUIT)
+		return false;
+	int fd = accept4(r->listens, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		take(r, fd);
+	return true;
+}
+
+/* For one worker. False: it has ended; until then no signal is heard. */
+static bool serve_worker(struct engine_role *r)
+{
+	struct pollfd fds = {.fd = r->control, .events = POLLIN};
+	int fd = -1, rc;
+
+	if (poll(&fds, 1, -1) < 0 && errno != EINTR)
+		return false;
+	rc = engine_held_receive(r->control, &fd);
+	if (rc > 0)
+		take_handed(r, fd);
+	return rc >= 0;
 }
 
 void engine_role_run(struct engine_role *r, int signals)
@@ -255,21 +361,14 @@ void engine_role_run(struct engine_role *r, int signals)
 		log_critical("engine role: %s", err.msg);
 		return;
 	}
-	log_info("engine role: serves instance %s at unix:%s", r->settings->instance, r->path);
-	for (;;) {
-		struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
-				       {.fd = r->listens, .events = POLLIN}};
-		int n = poll(fds, ARRAY_LEN(fds), -1), signum;
-
-		if (n < 0 && errno != EINTR)
-			break;
-		signum = daemon_next_signal(signals);
-		if (signum == SIGTERM || signum == SIGINT || signum == SIGQUIT)
-			break;
-		int fd = accept4(r->listens, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			take(r, fd);
-	}
-	unlink(r->path);
+	if (r->control >= 0)
+		log_info("engine role: serves its worker");
+	else
+		log_info("engine role: serves instance %s at unix:%s", r->settings->instance,
+			 r->path);
+	while (r->control >= 0 ? serve_worker(r) : serve_socket(r, signals))
+		;
+	if (r->path)
+		unlink(r->path);
 	log_info("engine role: ends");
 }

@@ -13,18 +13,32 @@
 #define ROLE_BURST	 5    /* seconds of CELERIAC_ENGINE_RATE in reserve */
 #define ROLE_KNOWN	 8192 /* containers remembered as ours */
 
+/* What requests, the agents that come with some, and large answers may take at the same time. A
+ * byte of JSON is about ROLE_PARSED bytes once it is read. */
+#define ROLE_BUDGET (32u << 20)
+#define ROLE_PARSED 8u
+#define ROLE_ANSWER (8u << 20) /* of a list */
+
 struct role_relay;
 
 struct engine_role {
 	const struct settings *settings;
 	struct engine *engine;
 	char *path, *directory;
-	int listens;
+	int listens; /* or -1, and */
+	int control; /* connections come by it from the worker whose own role this is */
 	struct role_relay *relay;
 
+	/* what is made with a volume holds it to read, who makes or removes volumes to write */
+	pthread_rwlock_t volumes;
+
 	struct mutex lock;
+	struct cond spent; /* less of the budget is in use */
 	/* guarded by lock */
+	size_t in_use; /* of ROLE_BUDGET */
 	size_t connections;
+	size_t containers;    /* of our instance, when they were counted last and made since then */
+	usec_t containers_at; /* monotonic; 0 = never */
 	struct role_bucket requests;
 	usec_t flooded; /* monotonic: when that was last written down */
 	size_t dropped; /* since then */
@@ -40,8 +54,12 @@ struct role_peer {
 
 /* What a connection does next. */
 enum role_next { ROLE_GO_ON, ROLE_END, ROLE_HANDED_OVER };
-/* One request to its answer, and its audit line. */
-enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json);
+/* One request of `size` bytes to its answer, and its audit line. */
+enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json,
+			  size_t size);
+/* Waits for room in the budget, for a while: ERR_UNAVAILABLE. [any] */
+int role_take(struct engine_role *r, size_t bytes, struct err *err) must_check;
+void role_give(struct engine_role *r, size_t bytes);
 /* An audit line. `err` NULL: it was done. */
 void role_audit(const struct role_peer *peer, const struct waist_request *q, usec_t began,
 		const char *image, const char *made, const struct err *err);

@@ -4,7 +4,7 @@
  * Each row says what is looked at before its function is called: whether the container is ours, and
  * whether image and network are allowed. A function asks the engine and writes the answer.
  */
-#include "role.h"
+#include "role_served.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,20 +13,7 @@
 #include "clock.h"
 #include "log.h"
 
-#define ANSWER_TIME (30 * USEC_PER_SEC) /* who does not read an answer for so long is gone */
-
-/* One request under way. */
-struct served {
-	struct engine_role *r;
-	const struct role_peer *peer;
-	struct waist_request q;
-	usec_t began;
-	json_t *answer;
-	/* for the audit */
-	char image[WAIST_TEXT + 1], made[ENGINE_ID_SIZE];
-};
-
-static void set(struct served *s, const char *key, json_t *value)
+void role_set(struct served *s, const char *key, json_t *value)
 {
 	json_object_set_new(s->answer, key, value);
 }
@@ -76,7 +63,7 @@ static int on_probe(struct served *s, struct err *err)
 	int rc = engine_probe(s->r->engine, &info, err);
 
 	if (rc == 0)
-		set(s, "info", waist_info_write(&info));
+		role_set(s, "info", waist_info_write(&info));
 	return rc;
 }
 
@@ -91,7 +78,7 @@ static int on_image_id(struct served *s, struct err *err)
 	int rc = engine_image_id(s->r->engine, s->q.image, id, err);
 
 	if (rc == 0)
-		set(s, "text", json_string(id));
+		role_set(s, "text", json_string(id));
 	return rc;
 }
 
@@ -101,7 +88,7 @@ static int on_image_label(struct served *s, struct err *err)
 	int rc = engine_image_label(s->r->engine, s->q.image, s->q.name ?: "", &text, err);
 
 	if (rc == 0 && text)
-		set(s, "text", json_string(text));
+		role_set(s, "text", json_string(text));
 	return rc;
 }
 
@@ -111,7 +98,7 @@ static void set_list(struct served *s, char **list)
 
 	for (size_t i = 0; list[i]; i++)
 		json_array_append_new(texts, json_string(list[i]));
-	set(s, "list", texts);
+	role_set(s, "list", texts);
 }
 
 static int on_image_volumes(struct served *s, struct err *err)
@@ -167,16 +154,59 @@ static int on_network(struct served *s, struct err *err)
 	return rc < 0 ? rc : engine_network_need(s->r->engine, s->q.name, err);
 }
 
-/* Several that are made at once may be some too many: it is the engine that is to be spared. */
+/* Counted once a second; several that are made at once may be some too many: it is the engine that
+ * is to be spared. */
 static int check_room(struct served *s, struct err *err)
 {
-	_cleanup_free_ struct engine_container *all = NULL;
-	size_t n = 0;
-	int rc = engine_list(s->r->engine, &all, &n, err);
+	struct engine_role *r = s->r;
+	size_t n;
 
-	if (rc == 0 && (int64_t)n >= s->r->settings->engine_containers)
+	mutex_lock(&r->lock);
+	bool known = r->containers_at != 0 && clock_mono() - r->containers_at < USEC_PER_SEC &&
+		     (int64_t)r->containers < r->settings->engine_containers;
+	r->containers += known;
+	mutex_unlock(&r->lock);
+	if (known)
+		return 0;
+	_cleanup_free_ struct engine_container *all = NULL;
+	int rc = role_take(r, ROLE_ANSWER, err);
+
+	if (rc < 0)
+		return rc;
+	rc = engine_list(r->engine, &all, &n, err);
+	role_give(r, ROLE_ANSWER);
+	if (rc < 0)
+		return rc;
+	mutex_lock(&r->lock);
+	r->containers = n + 1;
+	r->containers_at = clock_mono();
+	mutex_unlock(&r->lock);
+	if ((int64_t)n >= r->settings->engine_containers)
 		return err_set(err, ERR_DENIED, "CELERIAC_ENGINE_CONTAINERS: there are %zu already",
 			       n);
+	return 0;
+}
+
+/* A name is enough for an engine to make a volume: what is not there is not granted. */
+static int check_volumes(struct served *s, const struct engine_spec *spec, struct err *err)
+{
+	if (spec->agent_volume && !engine_agent_exists(s->r->engine, spec->agent_volume))
+		return err_set(err, ERR_CONFLICT, "no agent volume of ours: '%.80s'",
+			       spec->agent_volume);
+	if (spec->package_volume && !engine_package_exists(s->r->engine, spec->package_volume))
+		return err_set(err, ERR_DENIED, "no package volume of ours: '%.80s'",
+			       spec->package_volume);
+	return 0;
+}
+
+static int create(struct served *s, const struct engine_spec *spec, char **ret_warnings,
+		  struct err *err)
+{
+	pthread_rwlock_rdlock(&s->r->volumes);
+	int rc = check_volumes(s, spec, err);
+	if (rc == 0)
+		rc = engine_create(s->r->engine, spec, s->made, ret_warnings, err);
+	pthread_rwlock_unlock(&s->r->volumes);
 	return rc;
 }
 
@@ -194,19 +224,15 @@ static int on_create(struct served *s, struct err *err)
 		snprintf(s->image, sizeof(s->image), "%s", spec.spec.image ?: "");
 	if (rc == 0)
 		rc = role_check_spec(s->r->settings, &spec.spec, err);
-	if (rc == 0 && spec.spec.package_volume &&
-	    !engine_package_exists(s->r->engine, spec.spec.package_volume))
-		rc = err_set(err, ERR_DENIED, "no package volume of ours: '%.80s'",
-			     spec.spec.package_volume);
 	if (rc == 0)
 		rc = check_room(s, err);
 	if (rc == 0)
-		rc = engine_create(s->r->engine, &spec.spec, s->made, &warnings, err);
+		rc = create(s, &spec.spec, &warnings, err);
 	if (rc < 0)
 		return rc;
 	know(s->r, s->made);
-	set(s, "text", json_string(s->made));
-	set(s, "warnings", json_text(warnings, strlen(warnings), true));
+	role_set(s, "text", json_string(s->made));
+	role_set(s, "warnings", json_text(warnings, strlen(warnings), true));
 	return 0;
 }
 
@@ -227,7 +253,7 @@ static int on_taken(struct served *s, struct err *err)
 {
 	if (s->q.name == NULL || !engine_is_own_name(s->q.name))
 		return err_set(err, ERR_DENIED, "'%.80s' is not a name of ours", s->q.name ?: "");
-	set(s, "flag", json_boolean(engine_name_is_taken(s->r->engine, s->q.name)));
+	role_set(s, "flag", json_boolean(engine_name_is_taken(s->r->engine, s->q.name)));
 	return 0;
 }
 
@@ -248,9 +274,9 @@ static int on_reap(struct served *s, struct err *err)
 	int rc = engine_reap(s->r->engine, s->q.id, s->q.why, &done, err);
 	if (rc < 0)
 		return rc;
-	set(s, "flag", json_boolean(done));
+	role_set(s, "flag", json_boolean(done));
 	if (there)
-		set(s, "container", waist_container_write(&c));
+		role_set(s, "container", waist_container_write(&c));
 	return 0;
 }
 
@@ -261,7 +287,7 @@ static int on_inspect(struct served *s, struct err *err)
 			 : err_set(err, ERR_INVALID, "no id");
 
 	if (rc == 0)
-		set(s, "container", waist_container_write(&c));
+		role_set(s, "container", waist_container_write(&c));
 	return rc;
 }
 
@@ -272,9 +298,9 @@ static int on_group(struct served *s, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	set(s, "flag", json_boolean(group.own));
-	set(s, "memory", json_integer((json_int_t)(group.memory & INT64_MAX)));
-	set(s, "pids", json_integer((json_int_t)(group.pids & INT64_MAX)));
+	role_set(s, "flag", json_boolean(group.own));
+	role_set(s, "memory", json_integer((json_int_t)(group.memory & INT64_MAX)));
+	role_set(s, "pids", json_integer((json_int_t)(group.pids & INT64_MAX)));
 	return 0;
 }
 
@@ -287,171 +313,25 @@ static int on_list(struct served *s, struct err *err)
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		json_array_append_new(rows, waist_container_write(&all[i]));
-	set(s, "containers", rows);
+	role_set(s, "containers", rows);
 	return rc;
 }
 
-static int on_deliver(struct served *s, struct err *err)
-{
-	_cleanup_free_ void *agent = NULL;
-	char volume[80];
-	int rc;
-
-	if (s->q.size <= 0)
-		return err_set(err, ERR_INVALID, "no size");
-	rc = try_alloc((size_t)s->q.size, WAIST_AGENT, "agent", &agent, err);
-	if (rc == 0)
-		rc = waist_receive_bytes(s->peer->fd, agent, (size_t)s->q.size,
-					 clock_deadline(ANSWER_TIME), err);
-	if (rc == 0)
-		rc = engine_deliver_agent(s->r->engine, s->q.image, agent, (size_t)s->q.size,
-					  volume, err);
-	if (rc == 0)
-		set(s, "text", json_string(volume));
-	return rc;
-}
-
-/* A volume's name, checked by what is called. */
-static const char *volume(const struct served *s)
-{
-	return s->q.name ?: "";
-}
-
-static int on_package_volume(struct served *s, struct err *err)
-{
-	bool made = false;
-	int rc = engine_package_volume(s->r->engine, volume(s), &made, err);
-
-	if (rc == 0)
-		set(s, "flag", json_boolean(made));
-	return rc;
-}
-
-static int on_package_exists(struct served *s, struct err *err)
-{
-	(void)err;
-	set(s, "flag", json_boolean(engine_package_exists(s->r->engine, volume(s))));
-	return 0;
-}
-
-static int on_package_remove(struct served *s, struct err *err)
-{
-	if (!engine_package_exists(s->r->engine, volume(s)))
-		return 0;
-	return engine_package_remove(s->r->engine, volume(s), err);
-}
-
-static int on_package_open(struct served *s, struct err *err)
-{
-	return engine_package_open(s->r->engine, s->q.id, err);
-}
-
-static int on_package_seal(struct served *s, struct err *err)
-{
-	return engine_package_seal(s->r->engine, s->q.id, err);
-}
-
-static int on_package_is_whole(struct served *s, struct err *err)
-{
-	bool whole = false;
-	int rc = engine_package_is_whole(s->r->engine, s->q.id, &whole, err);
-
-	if (rc == 0)
-		set(s, "flag", json_boolean(whole));
-	return rc;
-}
-
-typedef int sweep_fn(struct engine *e, const char *const *keep, usec_t before, int64_t *ret_removed,
-		     struct err *err);
-
-static int sweep(struct served *s, sweep_fn *fn, struct err *err)
-{
-	size_t n = json_array_size(s->q.keep);
-	_cleanup_free_ const char **keep = NULL;
-	int64_t removed = 0;
-
-	if (n > WAIST_KEEP || (s->q.keep && !json_is_array(s->q.keep)))
-		return err_set(err, ERR_INVALID, "keep: no list of at most %d", WAIST_KEEP);
-	keep = xcalloc(n + 1, sizeof(*keep));
-	for (size_t i = 0; i < n; i++)
-		keep[i] = json_string_value(json_array_get(s->q.keep, i)) ?: "";
-	int rc = fn(s->r->engine, keep, s->q.before, &removed, err);
-	if (rc == 0)
-		set(s, "number", json_integer(removed));
-	return rc;
-}
-
-static int on_sweep_volumes(struct served *s, struct err *err)
-{
-	return sweep(s, engine_sweep_volumes, err);
-}
-
-static int on_sweep_networks(struct served *s, struct err *err)
-{
-	return sweep(s, engine_sweep_networks, err);
-}
-
-/* ---- streams ---- */
-
-static int answer(struct served *s, const json_t *json, struct err *err)
+int role_answer(struct served *s, const json_t *json, struct err *err)
 {
 	return waist_send(s->peer->fd, json, WAIST_REPLY, clock_deadline(ANSWER_TIME), err);
-}
-
-static int on_attach(struct served *s, struct err *err)
-{
-	struct http_stream *engine = NULL;
-	int rc = role_relay_reserve(s->r->relay, err);
-
-	if (rc < 0)
-		return rc;
-	rc = engine_direct_attach(s->r->engine, s->q.id, &engine, err);
-	if (rc == 0)
-		rc = answer(s, s->answer, err);
-	if (rc == 0) {
-		role_relay_add(s->r->relay, engine, s->peer->fd);
-		return 0;
-	}
-	http_stream_close(engine);
-	role_relay_release(s->r->relay);
-	return rc;
-}
-
-/* Ends with either of the two. */
-static int on_events(struct served *s, struct err *err)
-{
-	struct engine_events *events = NULL;
-	struct engine_notice notice;
-	int rc = engine_events_open(s->r->engine, &events, err);
-
-	if (rc < 0)
-		return rc;
-	for (rc = answer(s, s->answer, err); rc >= 0 && !waist_is_over(s->peer->fd);) {
-		rc = engine_events_next(events, clock_deadline(USEC_PER_SEC), &notice, err);
-		if (rc == -ERR_TIMEOUT) {
-			rc = 0;
-			continue;
-		}
-		if (rc <= 0)
-			break;
-		struct slice line = engine_events_line(events);
-		rc = waist_send_bytes(s->peer->fd, line.data, line.len, clock_deadline(ANSWER_TIME),
-				      err);
-		if (rc == 0)
-			rc = waist_send_bytes(s->peer->fd, "\n", 1, clock_deadline(ANSWER_TIME),
-					      err);
-	}
-	engine_events_close(events);
-	return 0;
 }
 
 /* ---- the table ---- */
 
 enum look {
-	OURS = 1 << 0,	/* `id` is a container of ours */
-	IMAGE = 1 << 1, /* `image` is allowed */
-	QUIET = 1 << 2, /* asked all the time: no audit line unless it is refused */
-	TAKES = 1 << 3	/* answers by itself, and has the connection afterwards */
+	OURS = 1 << 0,	 /* `id` is a container of ours */
+	IMAGE = 1 << 1,	 /* `image` is allowed */
+	QUIET = 1 << 2,	 /* asked all the time: no audit line unless it is refused */
+	TAKES = 1 << 3,	 /* answers by itself, and has the connection afterwards */
+	LARGE = 1 << 4,	 /* with more than WAIST_SMALL bytes */
+	LISTS = 1 << 5,	 /* what the engine answers may be large */
+	VOLUMES = 1 << 6 /* makes or removes what others are about to use */
 };
 static const struct {
 	const char *op;
@@ -459,10 +339,10 @@ static const struct {
 	enum role_next next; /* of TAKES */
 	int (*serve)(struct served *s, struct err *err);
 } calls[] = {
-	{"attach", OURS | TAKES, ROLE_HANDED_OVER, on_attach},
-	{"create", 0, ROLE_GO_ON, on_create},
-	{"deliver", IMAGE, ROLE_GO_ON, on_deliver},
-	{"events", TAKES, ROLE_END, on_events},
+	{"attach", OURS | TAKES, ROLE_HANDED_OVER, role_on_attach},
+	{"create", LARGE, ROLE_GO_ON, on_create},
+	{"deliver", IMAGE, ROLE_GO_ON, role_on_deliver},
+	{"events", TAKES, ROLE_END, role_on_events},
 	{"group", OURS | QUIET, ROLE_GO_ON, on_group},
 	{"image_env", IMAGE | QUIET, ROLE_GO_ON, on_image_env},
 	{"image_id", IMAGE | QUIET, ROLE_GO_ON, on_image_id},
@@ -470,22 +350,22 @@ static const struct {
 	{"image_volumes", IMAGE | QUIET, ROLE_GO_ON, on_image_volumes},
 	{"inspect", QUIET, ROLE_GO_ON, on_inspect},
 	{"kill", OURS, ROLE_GO_ON, on_kill},
-	{"list", QUIET, ROLE_GO_ON, on_list},
+	{"list", QUIET | LISTS, ROLE_GO_ON, on_list},
 	{"network", 0, ROLE_GO_ON, on_network},
-	{"package_exists", QUIET, ROLE_GO_ON, on_package_exists},
-	{"package_is_whole", OURS, ROLE_GO_ON, on_package_is_whole},
-	{"package_open", OURS, ROLE_GO_ON, on_package_open},
-	{"package_remove", 0, ROLE_GO_ON, on_package_remove},
-	{"package_seal", OURS, ROLE_GO_ON, on_package_seal},
-	{"package_volume", 0, ROLE_GO_ON, on_package_volume},
+	{"package_exists", QUIET, ROLE_GO_ON, role_on_package_exists},
+	{"package_is_whole", OURS, ROLE_GO_ON, role_on_package_is_whole},
+	{"package_open", OURS, ROLE_GO_ON, role_on_package_open},
+	{"package_remove", VOLUMES, ROLE_GO_ON, role_on_package_remove},
+	{"package_seal", OURS, ROLE_GO_ON, role_on_package_seal},
+	{"package_volume", LISTS | VOLUMES, ROLE_GO_ON, role_on_package_volume},
 	{"ping", QUIET, ROLE_GO_ON, on_ping},
 	{"probe", QUIET, ROLE_GO_ON, on_probe},
 	{"pull", IMAGE, ROLE_GO_ON, on_pull},
 	{"reap", 0, ROLE_GO_ON, on_reap},
 	{"rename", OURS, ROLE_GO_ON, on_rename},
 	{"start", OURS, ROLE_GO_ON, on_start},
-	{"sweep_networks", 0, ROLE_GO_ON, on_sweep_networks},
-	{"sweep_volumes", 0, ROLE_GO_ON, on_sweep_volumes},
+	{"sweep_networks", LARGE | LISTS, ROLE_GO_ON, role_on_sweep_networks},
+	{"sweep_volumes", LARGE | LISTS | VOLUMES, ROLE_GO_ON, role_on_sweep_volumes},
 	{"taken", QUIET, ROLE_GO_ON, on_taken},
 };
 
@@ -519,15 +399,35 @@ static bool may_go_on(struct engine_role *r, const struct role_peer *peer, struc
 	return false;
 }
 
-static int serve(struct served *s, size_t call, struct err *err)
+static int call_locked(struct served *s, size_t call, struct err *err)
 {
+	if (!(calls[call].look & VOLUMES))
+		return calls[call].serve(s, err);
+	pthread_rwlock_wrlock(&s->r->volumes);
+	int rc = calls[call].serve(s, err);
+	pthread_rwlock_unlock(&s->r->volumes);
+	return rc;
+}
+
+static int serve(struct served *s, size_t call, size_t size, struct err *err)
+{
+	size_t room = calls[call].look & LISTS ? ROLE_ANSWER : 0;
 	int rc = 0;
 
+	if (size > WAIST_SMALL && !(calls[call].look & LARGE))
+		return err_set(err, ERR_TOOBIG, "a frame of %zu bytes, %u are allowed", size,
+			       WAIST_SMALL);
 	if (calls[call].look & OURS)
 		rc = check_ours(s, err);
 	if (rc == 0 && calls[call].look & IMAGE)
 		rc = role_check_image(s->r->settings, s->q.image, err);
-	return rc < 0 ? rc : calls[call].serve(s, err);
+	if (rc == 0 && room > 0)
+		rc = role_take(s->r, room, err);
+	if (rc < 0)
+		return rc;
+	rc = call_locked(s, call, err);
+	role_give(s->r, room);
+	return rc;
 }
 
 /* The connection goes on after a refusal, but for bytes that were announced and not read. */
@@ -536,10 +436,17 @@ static enum role_next refuse(struct served *s, const struct err *why)
 	_cleanup_json_ json_t *said = waist_error_write(why);
 	struct err ignored;
 
-	return answer(s, said, &ignored) < 0 || s->q.size != 0 ? ROLE_END : ROLE_GO_ON;
+	return role_answer(s, said, &ignored) < 0 || s->q.size != 0 ? ROLE_END : ROLE_GO_ON;
 }
 
-enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json)
+/* A worker's own role writes down what it denies: what was done the worker's audit has. */
+static bool is_told(const struct engine_role *r, int rc, bool quiet)
+{
+	return r->control >= 0 ? rc == -ERR_DENIED : rc < 0 || !quiet;
+}
+
+enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, const json_t *json,
+			  size_t size)
 {
 	_cleanup_json_ json_t *object = json_object();
 	struct served s = {.r = r, .peer = peer, .began = clock_mono(), .answer = object};
@@ -563,13 +470,13 @@ enum role_next role_serve(struct engine_role *r, const struct role_peer *peer, c
 		rc = err_set(&err, ERR_UNSUPPORTED, "this engine role does not know '%.40s'",
 			     s.q.op);
 	else
-		rc = serve(&s, i, &err);
-	if (rc < 0 || !(calls[i].look & QUIET))
+		rc = serve(&s, i, size, &err);
+	if (is_told(r, rc, i < ARRAY_LEN(calls) && calls[i].look & QUIET))
 		role_audit(peer, &s.q, s.began, s.image[0] ? s.image : s.q.image,
 			   s.made[0] ? s.made : NULL, rc < 0 ? &err : NULL);
 	if (rc < 0)
 		return refuse(&s, &err);
 	if (calls[i].look & TAKES)
 		return calls[i].next;
-	return answer(&s, s.answer, &err) < 0 ? ROLE_END : ROLE_GO_ON;
+	return role_answer(&s, s.answer, &err) < 0 ? ROLE_END : ROLE_GO_ON;
 }

@@ -15,9 +15,9 @@
 
 #include "clock.h"
 
-#define PIECE  (64u << 10)
+#define PIECE  (16u << 10)
 #define EVENTS 64
-#define ROUNDS 16 /* pieces of one stream before the others have their turn */
+#define ROUNDS 64 /* pieces of one stream before the others have their turn */
 
 /* What was read and not yet taken. */
 struct rest {

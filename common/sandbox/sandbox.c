@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "codec.h"
+#include "engine_role.h"
 #include "log.h"
 #include "mem.h"
 #include "verdict.h"
@@ -21,10 +22,12 @@
 #define SETTLE_MS 50
 
 int sandbox_open_at(const struct settings *settings, const char *host, const char *cert_path,
-		    struct redis_link *link, const char *key_prefix,
+		    int control, struct redis_link *link, const char *key_prefix,
 		    const struct presence *presence, struct sandbox **ret, struct err *err)
 {
-	const struct engine_config config = {.role = settings->engine[0] ? host : NULL,
+	const struct engine_config config = {.role = engine_way(settings) == ENGINE_WAY_ROLE ? host
+											     : NULL,
+					     .control = control,
 					     .host = host,
 					     .tls_verify = settings->docker_tls_verify,
 					     .plain_tcp = settings->docker_plain_tcp,
@@ -59,9 +62,8 @@ int sandbox_open_at(const struct settings *settings, const char *host, const cha
 int sandbox_open(const struct settings *settings, struct redis_link *link, const char *key_prefix,
 		 const struct presence *presence, struct sandbox **ret, struct err *err)
 {
-	return sandbox_open_at(settings,
-			       settings->engine[0] ? settings->engine : settings->docker_host,
-			       settings->docker_cert_path, link, key_prefix, presence, ret, err);
+	return sandbox_open_at(settings, engine_hosts(settings), settings->docker_cert_path, -1,
+			       link, key_prefix, presence, ret, err);
 }
 
 void sandbox_on_event(struct sandbox *s, engine_event_fn *fn, void *arg)

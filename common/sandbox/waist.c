@@ -103,21 +103,38 @@ int waist_send(int fd, const json_t *json, size_t max, usec_t deadline, struct e
 	return rc < 0 ? rc : waist_send_bytes(fd, text, len, deadline, err);
 }
 
-int waist_receive(int fd, size_t max, usec_t deadline, json_t **ret, struct err *err)
+int waist_receive_head(int fd, size_t max, usec_t deadline, size_t *ret_len, struct err *err)
 {
-	_cleanup_free_ void *text = NULL;
 	unsigned char head[4];
 	int rc = waist_receive_bytes(fd, head, sizeof(head), deadline, err);
 
 	if (rc < 0)
 		return rc;
 	size_t len = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
-	rc = try_alloc(len + 1, max + 1, "frame", &text, err);
+	if (len > max)
+		return err_set(err, ERR_TOOBIG, "a frame of %zu bytes, %zu are allowed", len, max);
+	*ret_len = len;
+	return 0;
+}
+
+int waist_receive_body(int fd, size_t len, usec_t deadline, json_t **ret, struct err *err)
+{
+	_cleanup_free_ void *text = NULL;
+	int rc = try_alloc(len + 1, WAIST_REPLY + 1, "frame", &text, err);
+
 	if (rc == 0)
 		rc = waist_receive_bytes(fd, text, len, deadline, err);
 	if (rc == 0 && (rc = json_load_strict(text, len, ret, err)) < 0)
 		return err_set(err, ERR_PROTOCOL, "a frame that is not JSON");
 	return rc;
+}
+
+int waist_receive(int fd, size_t max, usec_t deadline, json_t **ret, struct err *err)
+{
+	size_t len = 0;
+	int rc = waist_receive_head(fd, max, deadline, &len, err);
+
+	return rc < 0 ? rc : waist_receive_body(fd, len, deadline, ret, err);
 }
 
 bool waist_is_over(int fd)

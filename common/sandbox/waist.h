@@ -2,8 +2,9 @@
  * waist.h: what a worker and an engine role say to one another, version 1.
  *
  * The role alone has the connection to Docker. Over a unix stream socket come frames: four bytes of
- * length, most significant first, and one JSON object of that length, at most WAIST_REQUEST bytes
- * from the client and WAIST_REPLY bytes to it. A connection begins with
+ * length, most significant first, and one JSON object of that length, at most WAIST_SMALL bytes
+ * from the client (WAIST_REQUEST of a request with `spec` or `keep`), and WAIST_REPLY bytes to it.
+ * A connection begins with
  *
  *     {"op": "hello", "version": 1, "instance": "default"}
  *
@@ -32,6 +33,7 @@
 #include "json.h"
 
 #define WAIST_VERSION 1
+#define WAIST_SMALL   4096u /* of a hello, and of every request but those with a spec or `keep` */
 #define WAIST_REQUEST (512u << 10)
 #define WAIST_REPLY   (16u << 20)
 #define WAIST_AGENT   (16u << 20)
@@ -77,6 +79,11 @@ int waist_path(const char *address, char **ret, struct err *err) must_check;
 int waist_send(int fd, const json_t *json, size_t max, usec_t deadline, struct err *err) must_check;
 /* ERR_CLOSED at the end before a frame, ERR_TOOBIG, ERR_PROTOCOL, ERR_TIMEOUT. Given. */
 int waist_receive(int fd, size_t max, usec_t deadline, json_t **ret, struct err *err) must_check;
+/* The same in two steps: how much is announced, and that. */
+int waist_receive_head(int fd, size_t max, usec_t deadline, size_t *ret_len,
+		       struct err *err) must_check;
+int waist_receive_body(int fd, size_t len, usec_t deadline, json_t **ret,
+		       struct err *err) must_check;
 int waist_send_bytes(int fd, const void *data, size_t len, usec_t deadline,
 		     struct err *err) must_check;
 int waist_receive_bytes(int fd, void *data, size_t len, usec_t deadline,

@@ -1,4 +1,4 @@
-"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman|role; else the machine's own Docker.
+"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman|role|fork; else the machine's own Docker.
 
 Each is private: its own socket, data and containers, ended by its pid. Images are copied from the machine's Docker.
 """
@@ -156,7 +156,14 @@ class Role(Engine):
     name = "role"
 
 
-ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman, Role)}
+class Fork(Engine):
+    """The machine's own, which a role has that each worker starts."""
+
+    name = "fork"
+    settings = {"CELERIAC_ENGINE": "fork"}
+
+
+ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman, Role, Fork)}
 
 
 def name():

@@ -133,7 +133,7 @@ def test_there_is_no_word_for_it(role, peer, members):
     ({"image": "debian:latest"}, "CELERIAC_ENGINE_IMAGES"), ({"image": "celeriac-sandbox:other"}, "CELERIAC_ENGINE_IMAGES"),
     ({"uid": 1, "gid": 0}, "a user other than"), ({"gid": 998}, "a user other than"),
     ({"memory": 1 << 40}, "CELERIAC_ENGINE_MEMORY"), ({"cpus": 1000.0}, "CELERIAC_ENGINE_CPUS"), ({"pids": 60000}, "CELERIAC_ENGINE_PIDS"),
-    ({"package_volume": "celeriac-package-of-others"}, "no package volume of ours"),
+    ({"package_volume": "celeriac-package-of-others"}, "no package volume of ours: 'celeriac-package-of-others'"),
 ])
 def test_what_its_settings_do_not_grant(role, peer, members, said):
     answer = create(peer, **members)
@@ -152,19 +152,42 @@ def test_containers_have_an_end(make_role):
         assert create(peer)["text"]
 
 
-@pytest.mark.parametrize("members, said", [
-    ({"image": "celeriac-sandbox:" + "x" * 600}, "an image's name of more than"),
-    ({"memory": -1}, "memory"), ({"pids": -1}, "pids"), ({"network": "../x"}, ""), ({"agent_volume": "postgres-data"}, "agent_volume"),
-    ({"package_volume": "postgres-data"}, ""), ({"name": "postgres"}, "not a name of ours"),
-    ({"labels": [{"name": "instance", "value": "other"}]}, "labels"), ({"labels": [{"name": "role"}]}, "labels"),
-    ({"tmpfs": [{"path": "/proc", "size": 65536}]}, "tmpfs"), ({"tmpfs": [{"size": 1}]}, "tmpfs"),
-    ({"argv": []}, "argv"), ({"argv": "sh"}, "argv"), ({"env": ["PATH"]}, "env"), ({"memory": "1"}, "memory"),
-    ({"image": None}, "image"), ({"mounts": [{}] * 17}, "list"),
+LABELS = [{"name": f"l{n}", "value": "x" * 1000} for n in range(9)]
+
+
+@pytest.mark.parametrize("members, error, said", [
+    ({"image": "celeriac-sandbox:" + "x" * 600}, "invalid", "spec: an image's name of more than 512 bytes"),
+    ({"memory": -1}, "invalid", "memory: -1 is not between"), ({"pids": -1}, "invalid", "pids: -1 is not between"),
+    ({"network": "../x"}, "denied", "neither SANDBOX_NETWORK, MCP_NETWORK nor CELERIAC_ENGINE_NETWORKS name '../x'"),
+    ({"agent_volume": "postgres-data"}, "conflict", "no agent volume of ours: 'postgres-data'"),
+    ({"agent_volume": "celeriac-agent-0123456789abcdef"}, "conflict", "no agent volume of ours: 'celeriac-agent-0123456789abcdef'"),
+    ({"agent_volume": "celeriac-agent-/../x"}, "conflict", "no agent volume of ours: 'celeriac-agent-/../x'"),
+    ({"package_volume": "postgres-data"}, "denied", "no package volume of ours: 'postgres-data'"),
+    ({"name": "postgres"}, "invalid", "'postgres' is not a name of ours"),
+    ({"labels": [{"name": "instance", "value": "other"}]}, "invalid", "labels: name 'instance'"),
+    ({"labels": [{"name": "role"}]}, "invalid", "labels: no name or value"),
+    ({"labels": LABELS}, "invalid", "labels: more than 32, or 8192 bytes"),
+    ({"labels": [{"name": f"l{n}", "value": ""} for n in range(33)]}, "invalid", "labels: more than 32, or 8192 bytes"),
+    ({"tmpfs": [{"path": "/proc", "size": 65536}]}, "invalid", "tmpfs: path '/proc'"),
+    ({"tmpfs": [{"size": 1}]}, "invalid", "tmpfs: no path"),
+    ({"argv": []}, "invalid", "argv: a command is required"), ({"argv": "sh"}, "invalid", "member 'argv' is of another kind"),
+    ({"env": ["PATH"]}, "invalid", "env: entry 0 is not NAME=value"), ({"memory": "1"}, "invalid", "member 'memory' is of another kind"),
+    ({"image": None}, "invalid", "member 'image' is of another kind"), ({"mounts": [{}] * 17}, "invalid", "not a list of at most 16"),
 ])
-def test_nonsense(role, peer, members, said):
+def test_nonsense(role, peer, members, error, said):
     answer = create(peer, **members)
-    assert answer["error"] in ("invalid", "denied") and said in answer["message"], answer
+    assert answer["error"] == error and said in answer["message"] and not answer["transient"], answer
     assert peer.ask("list") == {"containers": []}
+
+
+def test_a_volume_that_only_has_the_name(role, peer):
+    """Anybody can make one; what is granted is what was made for an agent."""
+    name = f"celeriac-agent-{os.getpid():016x}"
+    docker("volume", "create", name)
+    try:
+        assert create(peer, agent_volume=name)["error"] == "conflict"
+    finally:
+        docker("volume", "rm", name)
 
 
 def test_containers_of_others(role, peer, stranger):
@@ -194,10 +217,11 @@ def test_containers_of_others(role, peer, stranger):
 def test_frames(role):
     """Too large, no JSON, cut off, out of turn: each ends its connection, and no other."""
     good = Peer(role)
-    for raw in (struct.pack(">I", 0xffffffff), struct.pack(">I", (512 << 10) + 2), struct.pack(">I", 5) + b"{nope", struct.pack(">I", 2) + b"\xff\xfe"):
+    for raw, error in ((struct.pack(">I", 0xffffffff), "too big"), (struct.pack(">I", (512 << 10) + 1), "too big"),
+                       (struct.pack(">I", 5) + b"{nope", "protocol error"), (struct.pack(">I", 2) + b"\xff\xfe", "protocol error")):
         bad = Peer(role)
         bad.socket.sendall(raw)
-        assert bad.receive()["error"] in ("too big", "protocol error") and bad.receive() is None
+        assert bad.receive()["error"] == error and bad.receive() is None
         bad.close()
     cut = Peer(role)
     cut.socket.sendall(struct.pack(">I", 100) + b"{")
@@ -208,6 +232,9 @@ def test_frames(role):
     for wrong in ([], 1, None, {}, {"op": 1}, {"op": "ping", "x": 1}, {"op": "ping", "id": "x" * 600}):
         good.send(json.dumps(wrong).encode())
         assert good.receive()["error"] == "invalid", wrong
+    # large is only what has a specification, or names of what is kept
+    good.send(json.dumps({"op": "ping"}).encode() + b" " * 4096)
+    assert good.receive() == {"error": "too big", "message": "a frame of 4110 bytes, 4096 are allowed", "transient": False}
     assert good.ask("ping") == {}
     big = Peer(role)
     big.send({"op": "deliver", "image": IMAGE, "size": 1 << 40})
@@ -215,13 +242,47 @@ def test_frames(role):
 
 
 def test_hello(role):
-    for members in ({"version": 2}, {"instance": "other"}, {"version": None}):
+    instance = role.settings["CELERIAC_INSTANCE"]
+    version, other = "this engine role speaks version 1", f"this engine role is of instance {instance}"
+    for members, error, said in (
+            ({"version": 2}, "unsupported", version), ({"instance": "other"}, "denied", other), ({"instance": instance + "x"}, "denied", other),
+            ({"version": None}, "invalid", "member 'version' is of another kind"), ({"op": "list"}, "unsupported", version),
+            ({"id": "x" * 600}, "invalid", "a text of more than 512 bytes"), ({"x": 1}, "invalid", "there is no member 'x'")):
         bad = Peer(role, hello=False)
-        bad.send({"op": "hello", "version": 1, "instance": role.settings["CELERIAC_INSTANCE"], **members})
-        assert bad.receive()["error"] in ("denied", "unsupported", "invalid") and bad.receive() is None
-    early = Peer(role, hello=False)
-    early.send({"op": "list"})
-    assert early.receive()["error"] == "unsupported" and early.receive() is None
+        bad.send({"op": "hello", "version": 1, "instance": instance, **members})
+        assert bad.receive() == {"error": error, "message": said, "transient": False} and bad.receive() is None, members
+    large = Peer(role, hello=False)
+    large.socket.sendall(struct.pack(">I", 4097))
+    assert large.receive()["error"] == "too big" and large.receive() is None
+
+
+def memory(role):
+    """What it has at most had of anonymous memory, roughly: bytes."""
+    status = pathlib.Path(f"/proc/{role.process.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) << 10
+
+
+def test_its_memory_is_bounded(role):
+    """All that one user can hold open, each with as much as it may announce: the sum has an end, and the role goes on."""
+    before = memory(role)
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(contextlib.closing(Peer(role))) for _ in range(60)]
+        last = stack.enter_context(contextlib.closing(Peer(role)))
+        for n, one in enumerate(peers):
+            one.socket.setblocking(False)
+            if n % 2:
+                one.send({"op": "deliver", "image": IMAGE, "size": 16 << 20})
+                data = b"x" * (15 << 20)
+            else:
+                one.socket.send(struct.pack(">I", 512 << 10))
+                data = b"[" + b"1," * (255 << 10)
+            with contextlib.suppress(BlockingIOError):
+                while data:
+                    data = data[one.socket.send(data[:65536]):]
+        assert last.ask("ping") == {}, "what is small is served meanwhile"
+        assert memory(role) - before < 96 << 20
+    wait_until(lambda: create(Peer(role)).get("text"), 90, "it did not recover")
+    assert memory(role) - before < 96 << 20
 
 
 @pytest.mark.parametrize("request_", [{"op": "ping"}, {"op": 1}, {"op": "create", "spec": SPEC | {"image": "debian"}}])

@@ -15,7 +15,7 @@ from services import free_port, launch, Postgres, ROOT, Service, wait_until
 PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_PROGRAM", ROOT / "build/celeriac-worker"))
 
 # Set for the whole session by the engine under test (engines.py).
-ENGINE_SETTINGS = ("DOCKER_HOST", "SANDBOX_RUNTIME", "SANDBOX_ALLOW_UNENFORCED")
+ENGINE_SETTINGS = ("CELERIAC_ENGINE", "DOCKER_HOST", "SANDBOX_RUNTIME", "SANDBOX_ALLOW_UNENFORCED")
 
 
 def program_env(**settings):
