@@ -26,6 +26,8 @@ from worker import Worker, run_program
 QUEUES = [{"name": "celery"}, {"name": "shout", "exchange": "shout", "exchange_type": "fanout"}]
 BASIC = {"CELERY_TASK_QUEUES": json.dumps(QUEUES), "CELERY_WORKER_CONCURRENCY": "2"}
 
+BOTH = ["debian", pytest.param("newest", marks=pytest.mark.long)]
+
 
 class Place:
     """A virtual host, and workers of ours that have nothing but it."""
@@ -90,7 +92,7 @@ def ask(app, method, seconds=30, **arguments):
 
 # ---- rpc:// ----
 
-@pytest.mark.parametrize("which", list(PYTHONS))
+@pytest.mark.parametrize("which", BOTH)
 def test_results_reach_who_asked(worker, place, which):
     value = {"a": [1, 2.5, None, True, "é"], "b": {}}
     chain = {"task": "celery.chain", "args": [], "options": {}, "subtask_type": "chain", "immutable": False,
@@ -140,7 +142,7 @@ def test_there_are_no_chords(worker, place, app):
 
 # ---- remote control ----
 
-@pytest.mark.parametrize("which", ["debian", pytest.param("newest", marks=pytest.mark.long)])
+@pytest.mark.parametrize("which", BOTH)
 def test_celerys_own_program(worker, place, which):
     def celery(*words):
         done = subprocess.run([PYTHONS[which], "-s", "-m", "celery", "-b", place.url, *words, "-t", "10", "--json", "-d", OURS],
@@ -266,16 +268,16 @@ def test_everybody_gets_one(worker, place):
 
 # ---- a database instead of rpc:// ----
 
-def test_results_in_a_database(place, postgres):
+@pytest.mark.parametrize("which", BOTH)
+def test_results_in_a_database(place, postgres, which):
     """And no Redis."""
     results = Results(postgres)
     one = place.worker("-Q", "stored", node="c", CELERY_RESULT_BACKEND=results.url(), CELERY_TASK_QUEUES="").start()
     try:
-        for which in PYTHONS:
-            answers = Client(which, place).call(
-                [("celeriac.echo", ([1],), {}, {"queue": "stored"}), ("celeriac.fail", ("no",), {}, {"queue": "stored"})],
-                backend=results.url(which))
-            assert (answers[0]["value"], answers[1]["error"]) == ([1], "builtins.RuntimeError"), answers
+        answers = Client(which, place).call(
+            [("celeriac.echo", ([1],), {}, {"queue": "stored"}), ("celeriac.fail", ("no",), {}, {"queue": "stored"})],
+            backend=results.url(which))
+        assert (answers[0]["value"], answers[1]["error"]) == ([1], "builtins.RuntimeError"), answers
         place.wait_settled("stored")
     finally:
         one.kill()
@@ -323,6 +325,7 @@ def test_beat_sends_once(place, redis_server, directory, ended):
 
 # ---- TLS ----
 
+@pytest.mark.long
 def test_certificates_of_both(make_rabbitmq, directory, make_worker, redis_server, instance, ended):
     """The server's is verified, the client's is asked for; worker (tasks, control, events, rpc://) and beat."""
     certificates = Certificates(directory)
