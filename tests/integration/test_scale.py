@@ -60,9 +60,19 @@ def is_left_clean(broker, instance):
 
 
 def test_conversations_stay_where_they_are(make_workers, calls, broker, instance):
-    workers = make_workers(3)
-    conversations = names(5)
-    sent = send_in_turn(calls, conversations, 0, 8)
+    """One worker is kept busy with the first call of all: the others take what comes meanwhile, and its next call is not theirs."""
+    workers = make_workers(3, "-c", "1", CELERY_WORKER_PREFETCH_MULTIPLIER="1")
+    first, *others = conversations = names(5)
+    busy = calls.send("import os, time\nwhile not os.path.exists('/sandbox/go'):\n    time.sleep(0.01)\n" + NOTE.format(n=0), first, timeout=120)
+    container = wait_running(instance)
+    sent = send_in_turn(calls, others, 0, 1)
+    for results in sent.values():
+        results[0].get(timeout=60)
+    sent[first] = [busy]
+    for conversation, results in send_in_turn(calls, conversations, 1, 8).items():
+        sent[conversation] += results
+    wait_until(lambda: sum(worker.metric("calls_routed_total") for worker in workers) > 0, 60, "nobody took a call of the busy one's")
+    docker("exec", container, "touch", "/sandbox/go")
     seen = set()
     for results in sent.values():
         values = check_order(results)
@@ -73,7 +83,6 @@ def test_conversations_stay_where_they_are(make_workers, calls, broker, instance
         seen |= nodes
     assert len(containers(instance)) == 5
     assert len(seen) > 1, "one worker did everything"
-    assert sum(worker.metric("calls_routed_total") for worker in workers) > 0, "nothing was taken by another worker"
     is_left_clean(broker, instance)
 
 
