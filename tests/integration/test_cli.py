@@ -72,8 +72,8 @@ def test_wrong_values_are_named(name, value):
 
 @pytest.mark.parametrize(
     "url",
-    [f"amqp://guest:{SECRET}@127.0.0.1//", f"sqs://{SECRET}@", f"redis://:{SECRET}@127.0.0.1:port/0", f"http://u:{SECRET}@h/",
-     f"redis://:{SECRET}@127.0.0.1:1/zero", f"rediss://:{SECRET}@127.0.0.1:1/0?ssl_cert_reqs=sometimes"],
+    [f"amqp://guest:{SECRET}@127.0.0.1:port//", f"amqps://guest:{SECRET}@127.0.0.1//?ssl_cert_reqs=sometimes", f"sqs://{SECRET}@",
+     f"redis://:{SECRET}@127.0.0.1:port/0", f"http://u:{SECRET}@h/", f"redis://:{SECRET}@127.0.0.1:1/zero", f"rediss://:{SECRET}@127.0.0.1:1/0?ssl_cert_reqs=sometimes"],
 )
 def test_brokers_that_cannot_be(url):
     done = run_program(CELERY_BROKER_URL=url, CELERIAC_METRICS="", seconds=20)
