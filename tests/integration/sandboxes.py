@@ -14,7 +14,7 @@ IMAGE = "celeriac-sandbox:latest"
 
 # Short name and command line of each process; the shell that looks is known by its first word.
 INSIDE = """INSIDE=; for p in /proc/[0-9]*; do
-  read -r name <$p/comm && echo "$(echo $name | tr ' ' _) $(tr '\\0\\n' '  ' <$p/cmdline)"
+  read -r name <$p/comm && printf '%s %s\\n' "$(echo $name | tr ' ' _)" "$(tr '\\0\\n' '  ' <$p/cmdline)"
 done 2>/dev/null"""
 
 
