@@ -7,7 +7,8 @@
 task (its worker is of one process, without prefetch of others), its session kept open, and as such tasks are written today: connect,
 initialize, list, call, close. All have the same image and limits. Beside them the same lines written to the same server by hand over
 `docker run -i`: what is beyond that is added. `visible` is our task without a Celery client, from a message that is made already until
-its result is published: that less the same by hand is what we add. `client` is `celeriac.echo` with the client, for comparison.
+its result is published: that less the same by hand is what we add. `client` is `celeriac.echo` with the client, for comparison. The bar has to hold with
+the client's time in it, too.
 
 `reuse`: what a server is asked by a number of calls, by the lines that it read, and how many containers were made. A server that
 says that its catalogue has changed is asked for it again.
@@ -132,7 +133,7 @@ def echo(rounds):
     row["added_with_client_ms"] = round(row["task_ms"]["p50"] - row["bare_ms"]["p50"], 2)
     row["times"] = {name: round(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 1) for name in ("open", "each")}
     row["load"], row["bar"] = round(os.getloadavg()[0], 1), {"p50_added_ms": BAR_ADDED_MS}
-    row["met"] = row["added_ms"] <= BAR_ADDED_MS
+    row["met"] = max(row["added_ms"], row["added_with_client_ms"]) <= BAR_ADDED_MS
     print(f"echo, warm, by stdio: p50 {row['visible_ms']['p50']} ms, by hand {row['bare_ms']['p50']} ms: {row['added_ms']} ms added by us; with a Celery "
           f"client {row['task_ms']['p50']} ms, which takes {row['client_ms']['p50']} ms for a task without a tool; official client "
           f"in a Celery task, session open {row['open_ms']['p50']} ms ({row['times']['open']} times), a session each "

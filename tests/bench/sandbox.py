@@ -9,7 +9,7 @@ all that a Celery client does for it (`task`), once by exec (create, start, read
 and limits, and once by an open session of llm-sandbox, one after the other, so that whatever else the machine does falls on all of
 them; every tenth round also by a session of llm-sandbox's pool, which is opened and closed for it. Servers and containers are private
 and removed afterwards. `inside` is the run's own time as its agent saw it; `client` is what a Celery client takes for a task without
-work. Bars are of `visible`, as that of an idle system, which a Celery client alone would miss, is.
+work. The bars have to hold both ways, also with the client's time in it.
 """
 
 import json
@@ -94,14 +94,15 @@ def measure(stand, engine, llm, name, rounds):
         time.sleep(PAUSE)
         figures["client_ms"].append(timed(lambda: stand.send("celeriac.echo", value=1).get(timeout=60, interval=0.001))[0])
     row = {key: summary(values) for key, values in figures.items()}
-    visible, exec_ms = (statistics.median(figures[name]) for name in ("visible_ms", "docker_exec_ms"))
-    row["times_exec"] = round(exec_ms / visible, 1)
-    row["times_llm_sandbox"] = round(statistics.median(figures["llm_sandbox_ms"]) / visible, 1)
-    row["times_llm_sandbox_pool"] = round(statistics.median(figures["llm_sandbox_pool_ms"]) / visible, 1)
-    row["times_exec_with_client"] = round(exec_ms / statistics.median(figures["task_ms"]), 1)
+    median = {name: statistics.median(values) for name, values in figures.items()}
+    for way, of in (("", "visible_ms"), ("_with_client", "task_ms")):
+        row[f"times_exec{way}"] = round(median["docker_exec_ms"] / median[of], 1)
+        row[f"times_llm_sandbox{way}"] = round(median["llm_sandbox_ms"] / median[of], 1)
+    row["times_llm_sandbox_pool"] = round(median["llm_sandbox_pool_ms"] / median["visible_ms"], 1)
     if name in BARS:
         row["bar"] = BARS[name]
-        row["met"] = visible <= BARS[name]["p50_ms"] and all(row[key] >= least for key, least in BARS[name].items() if key != "p50_ms")
+        row["met"] = max(median["visible_ms"], median["task_ms"]) <= BARS[name]["p50_ms"] and all(
+            min(row[key], row[f"{key}_with_client"]) >= least for key, least in BARS[name].items() if key != "p50_ms")
     return row
 
 
