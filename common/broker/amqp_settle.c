@@ -91,31 +91,6 @@ static int publish_all(struct amqp_batch *batch, const struct settle_steps *sent
 	return rc;
 }
 
-static bool is_sent(enum settle_step_kind kind)
-{
-	return kind == STEP_PUSH || kind == STEP_ROUTE;
-}
-
-/* Takes those out that send messages. Given. */
-static struct settle_steps split(struct settle_steps *steps)
-{
-	struct settle_steps sent = {0};
-	size_t kept = 0;
-
-	for (size_t i = 0; i < steps->count; i++) {
-		struct settle_step *step = &steps->items[i];
-
-		if (!is_sent(step->kind)) {
-			steps->items[kept++] = *step;
-			continue;
-		}
-		sent.items = xrealloc(sent.items, (sent.count + 1) * sizeof(*sent.items));
-		sent.items[sent.count++] = *step;
-	}
-	steps->count = kept;
-	return sent;
-}
-
 /* ---- one settlement on its way ---- */
 
 struct settling {
@@ -270,7 +245,8 @@ void amqp_broker_settle(struct broker *b, const struct settlement *s,
 			void (*done)(void *arg, const struct err *err), void *arg)
 {
 	struct settling *w = xcalloc(1, sizeof(*w));
-	struct settle_steps steps = s->steps, out = split(&steps);
+	struct settle_steps steps = s->steps,
+			    out = settle_steps_split(&steps, SETTLE_STEP_MESSAGES);
 	struct amqp_batch *batch = amqp_batch_new();
 	struct err err = {0};
 	int rc = publish_all(batch, &out, &err), buried = 0;
@@ -304,7 +280,7 @@ void amqp_broker_settle(struct broker *b, const struct settlement *s,
 int amqp_broker_perform(struct broker *b, struct settle_steps *steps, usec_t deadline,
 			struct err *err)
 {
-	struct settle_steps out = split(steps);
+	struct settle_steps out = settle_steps_split(steps, SETTLE_STEP_MESSAGES);
 	struct amqp_batch *batch = amqp_batch_new();
 	int rc = publish_all(batch, &out, err);
 

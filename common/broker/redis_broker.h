@@ -183,6 +183,10 @@ int unacked_record_read(const char *data, size_t len, struct unacked_record *ret
 void unacked_record_done(struct unacked_record *r);
 
 /* ---- settle.c, settle_many.c, settle_apart.c ---- */
+#define SETTLE_STEP_BIT(kind) (1u << (kind))
+#define SETTLE_STEP_MESSAGES  (SETTLE_STEP_BIT(STEP_PUSH) | SETTLE_STEP_BIT(STEP_ROUTE))
+/* Takes those of the kinds out whose bits are set; both keep their order. Given. Pure. */
+struct settle_steps settle_steps_split(struct settle_steps *s, unsigned kinds);
 void broker_settle_on(struct broker *b, struct redis_link *link, const struct settlement *s,
 		      void (*done)(void *arg, const struct err *err), void *arg);
 /* It leaves nothing but a result that is not too large: many of those are settled at once. Pure. */

@@ -97,6 +97,23 @@ void settle_steps_advance(struct settle_steps *s)
 	s->items[0] = last;
 }
 
+struct settle_steps settle_steps_split(struct settle_steps *s, unsigned kinds)
+{
+	struct settle_steps out = {0};
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if ((SETTLE_STEP_BIT(s->items[i].kind) & kinds) == 0) {
+			s->items[kept++] = s->items[i];
+			continue;
+		}
+		out.items = xrealloc(out.items, (out.count + 1) * sizeof(*out.items));
+		out.items[out.count++] = s->items[i];
+	}
+	s->count = kept;
+	return out;
+}
+
 void settle_steps_done(struct settle_steps *s)
 {
 	for (size_t i = 0; i < s->count; i++) {

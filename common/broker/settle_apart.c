@@ -9,30 +9,11 @@
 #include "mem.h"
 #include "redis_broker.h"
 
-static bool is_sent(enum settle_step_kind kind)
-{
-	return kind == STEP_PUSH || kind == STEP_ROUTE || kind == STEP_PUBLISH;
-}
-
 struct settle_steps broker_split_steps(const struct broker *b, struct settle_steps *steps)
 {
-	struct settle_steps sent = {0};
-	size_t kept = 0;
-
 	if (b->writing == NULL)
-		return sent;
-	for (size_t i = 0; i < steps->count; i++) {
-		struct settle_step *step = &steps->items[i];
-
-		if (!is_sent(step->kind)) {
-			steps->items[kept++] = *step;
-			continue;
-		}
-		sent.items = xrealloc(sent.items, (sent.count + 1) * sizeof(*sent.items));
-		sent.items[sent.count++] = *step;
-	}
-	steps->count = kept;
-	return sent;
+		return (struct settle_steps){0};
+	return settle_steps_split(steps, SETTLE_STEP_MESSAGES | SETTLE_STEP_BIT(STEP_PUBLISH));
 }
 
 /* What is settled once everything was sent. */
