@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "held.h"
 #include "metrics.h"
+#include "role_held.h"
 
 #define MARGIN	   (5 * USEC_PER_SEC) /* an answer may come so much later than the call may take */
 #define GIVE_UP_MS 500

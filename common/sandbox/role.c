@@ -15,9 +15,9 @@
 
 #include "clock.h"
 #include "daemon.h"
-#include "held.h"
 #include "log.h"
 #include "role.h"
+#include "role_held.h"
 
 #define HELLO_TIME (10 * USEC_PER_SEC)
 #define BODY_TIME  (30 * USEC_PER_SEC) /* who announces a frame sends it within this */

@@ -1,8 +1,9 @@
 /*
- * held.h: what passes between a worker and the keeper of its role: descriptors, each with one byte.
+ * role_held.h: what passes between a worker and the keeper of its role: descriptors, each with one
+ * byte.
  */
-#ifndef CELERIAC_HELD_H
-#define CELERIAC_HELD_H
+#ifndef CELERIAC_ROLE_HELD_H
+#define CELERIAC_ROLE_HELD_H
 
 #include "buf.h"
 #include "engine_role.h"

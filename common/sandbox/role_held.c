@@ -1,10 +1,10 @@
 /*
- * held.c: a worker's own engine roles, of which it holds one end. See engine_role.h.
+ * role_held.c: a worker's own engine roles, of which it holds one end. See engine_role.h.
  *
  * What is started is this program again (--engine) with an environment of its own: of the worker's
  * memory and secrets nothing is left in it.
  */
-#include "held.h"
+#include "role_held.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/sandbox/held.h"
+#include "common/sandbox/role_held.h"
 #include "tests/unit/suite.h"
 
 static const char *const from[] = {

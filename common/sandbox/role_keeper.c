@@ -1,5 +1,5 @@
 /*
- * keeper.c: the process between a worker and its role, which starts that again when it ends.
+ * role_keeper.c: the process between a worker and its role, which starts that again when it ends.
  *
  * It has no thread, no connection and no secret. See engine_role.h.
  */
@@ -16,9 +16,9 @@
 
 #include "clock.h"
 #include "daemon.h"
-#include "held.h"
 #include "log.h"
 #include "mem.h"
+#include "role_held.h"
 
 #define SHORT_LIFE (USEC_PER_SEC) /* a role that ends sooner is not started again at once */
 
