@@ -58,6 +58,8 @@ char *entry_first_state(const struct entry *e, usec_t wall);
 char *entry_state_text(usec_t wall, int64_t count, const char *id);
 /* Takes over what Redis holds. What cannot be read counts as a run just now. */
 void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono);
+/* It ran at `ran_at`, as e->id, and Redis holds `state` now, which is taken. */
+void entry_ran(struct entry *e, char *state, usec_t ran_at, usec_t wall, usec_t mono);
 /* When the next run is, by these clocks: also after one of them was set. */
 void entry_reckon(struct entry *e, usec_t wall, usec_t mono);
 /* The time to write down for the run that is due: its slot, so that small delays do not add up;

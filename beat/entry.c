@@ -90,6 +90,17 @@ void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mon
 	entry_reckon(e, wall, mono);
 }
 
+void entry_ran(struct entry *e, char *state, usec_t ran_at, usec_t wall, usec_t mono)
+{
+	free(e->state);
+	e->state = state;
+	e->last_run_at = ran_at;
+	if (e->total_run_count < COUNT_MAX)
+		e->total_run_count++;
+	snprintf(e->last_id, sizeof(e->last_id), "%s", e->id);
+	entry_reckon(e, wall, mono);
+}
+
 usec_t entry_slot(const struct entry *e, usec_t wall)
 {
 	/* one that is a little early by this clock was due by the other; an interval counts from

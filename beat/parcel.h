@@ -10,7 +10,8 @@
 struct parcel {
 	struct sending *sending;
 	struct buf list, message;
-	char *next; /* the state after it */
+	char *next;    /* the state after it */
+	usec_t ran_at; /* wall, as it says */
 };
 struct batch {
 	struct parcel parcels[SCHEDULER_BATCH];
@@ -20,8 +21,9 @@ struct batch {
 /* One command, whose answer is an array. */
 int publish_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
 		    struct err *err) must_check;
-/* {code, state} of a script, as slot.lua tells it, becomes a verdict. */
-int publish_verdict(struct sending *s, const struct redis_reply *reply, struct err *err) must_check;
+/* What a script says of an entry, as slot.lua tells it, becomes a verdict. */
+int publish_verdict(struct parcel *parcel, const struct redis_reply *reply,
+		    struct err *err) must_check;
 /* Sends a batch to another server than that of the states. *ret_leads as publisher_send. */
 int publish_apart(struct publisher *p, struct batch *b, bool *ret_leads,
 		  struct err *err) must_check;

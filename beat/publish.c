@@ -218,7 +218,8 @@ static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 		buf_done(&parcel->message);
 		return;
 	}
-	parcel->next = entry_state_text(entry_slot(e, now), e->total_run_count + 1, e->id);
+	parcel->ran_at = entry_slot(e, now);
+	parcel->next = entry_state_text(parcel->ran_at, e->total_run_count + 1, e->id);
 	b->bytes += parcel->message.len;
 }
 
@@ -259,37 +260,47 @@ static void slot_command(const struct publisher *p, const struct batch *b, struc
 
 /* ---- its answer ---- */
 
-/*
- * {1, our state}, or {0, what is there}: another beat's run, or ours, when the answer to an earlier
- * try was lost. That one may have waited in a stuck server, so the time it tells is not to be
- * counted from.
- */
-static enum send_verdict moved_on(struct entry *e, bool now, struct slice state)
+static enum send_verdict moved_on(struct entry *e, bool ours)
 {
-	bool ours;
-
-	entry_set_state(e, state, clock_wall(), clock_mono());
-	ours = now || (e->tried && strcmp(e->last_id, e->id) == 0);
-	if (ours && !now && e->schedule.kind == SCHEDULE_INTERVAL)
-		e->due = clock_mono() + e->schedule.period;
 	e->id[0] = '\0';
 	e->tried = e->published = false;
 	return ours ? SEND_DONE : SEND_ELSEWHERE;
 }
 
-int publish_verdict(struct sending *s, const struct redis_reply *reply, struct err *err)
+/*
+ * Another beat's run, or ours, when the answer to an earlier try was lost. That one may have waited
+ * in a stuck server, so the time it tells is not to be counted from.
+ */
+static enum send_verdict was_there(struct entry *e, struct slice state)
+{
+	bool ours;
+
+	entry_set_state(e, state, clock_wall(), clock_mono());
+	ours = e->tried && strcmp(e->last_id, e->id) == 0;
+	if (ours && e->schedule.kind == SCHEDULE_INTERVAL)
+		e->due = clock_mono() + e->schedule.period;
+	return moved_on(e, ours);
+}
+
+int publish_verdict(struct parcel *parcel, const struct redis_reply *reply, struct err *err)
 {
 	const struct redis_reply *text = redis_reply_at(reply, 1);
 	struct slice state = redis_reply_str(text);
-	int64_t code = redis_reply_int(redis_reply_at(reply, 0));
-	int rc = check_reply(reply, REDIS_ARRAY, err);
+	struct sending *s = parcel->sending;
+	int rc;
 
+	if (redis_reply_type(reply) == REDIS_INTEGER) {
+		entry_ran(s->entry, TAKE(parcel->next), parcel->ran_at, clock_wall(), clock_mono());
+		s->verdict = moved_on(s->entry, true);
+		return 0;
+	}
+	rc = check_reply(reply, REDIS_ARRAY, err);
 	if (rc == 0)
 		rc = check_reply(text, REDIS_STRING, err);
 	if (rc < 0)
 		return rc;
-	if (code >= 0) {
-		s->verdict = moved_on(s->entry, code == 1, state);
+	if (redis_reply_int(redis_reply_at(reply, 0)) == 0) {
+		s->verdict = was_there(s->entry, state);
 		return 0;
 	}
 	s->verdict = SEND_FAILED;
@@ -304,7 +315,7 @@ static int take_answers(struct batch *b, const struct redis_reply *reply, bool *
 
 	*ret_leads = redis_reply_type(redis_reply_at(reply, 0)) == REDIS_INTEGER;
 	for (size_t i = 0; *ret_leads && rc == 0 && i < b->count; i++)
-		rc = publish_verdict(b->parcels[i].sending, redis_reply_at(reply, i + 1), err);
+		rc = publish_verdict(&b->parcels[i], redis_reply_at(reply, i + 1), err);
 	return rc;
 }
 

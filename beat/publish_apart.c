@@ -72,7 +72,7 @@ static int mark(struct publisher *p, struct parcel *const *sent, size_t count, s
 	redis_command_argv(&commands, argv, n);
 	rc = publish_command(p, &commands, &reply, err);
 	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = publish_verdict(sent[i]->sending, redis_reply_at(reply, i + 1), err);
+		rc = publish_verdict(sent[i], redis_reply_at(reply, i + 1), err);
 	return rc;
 }
 
@@ -95,8 +95,8 @@ static int publish_some(struct publisher *p, struct batch *b, size_t *from, bool
 		const struct redis_reply *answer = redis_reply_at(seen, *from - first + 1);
 		struct parcel *parcel = &b->parcels[(*from)++];
 
-		if (redis_reply_int(redis_reply_at(answer, 0)) != 1)
-			rc = publish_verdict(parcel->sending, answer, err);
+		if (redis_reply_type(answer) != REDIS_INTEGER)
+			rc = publish_verdict(parcel, answer, err);
 		else if ((publishing = publish_one(p, parcel, &why)) == 1)
 			sent[count++] = parcel;
 	}
