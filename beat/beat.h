@@ -50,6 +50,7 @@ struct entry {
 	bool tried;	    /* by us, and no answer came */
 	bool published; /* by us, to another server than that of the states, and not marked yet */
 	bool failing;	/* its message cannot be sent, and that was said */
+	struct parcel *ready; /* what is sent of the next run, made ahead; or NULL */
 };
 void entry_done(struct entry *e);
 /* The state of an entry that Redis does not know: run just now, unless it says more. Given. */
@@ -111,6 +112,9 @@ struct entry *scheduler_first(const struct scheduler *s);
 typedef int scheduler_send_fn(void *arg, struct entry **due, size_t count, struct err *err);
 int scheduler_tick(struct scheduler *s, usec_t mono, scheduler_send_fn *send, void *arg,
 		   struct err *err) must_check;
+/* Shows those due until `mono`, in no order; false when `see` said so and some were not shown. */
+typedef bool scheduler_see_fn(void *arg, struct entry *e);
+bool scheduler_soon(const struct scheduler *s, usec_t mono, scheduler_see_fn *see, void *arg);
 
 /* ---- lease.c: which of several beats leads ---- */
 #define LEASE_TTL    (3 * USEC_PER_SEC)
@@ -182,6 +186,9 @@ struct sending {
  */
 int publisher_send(struct publisher *p, struct sending *list, size_t count, bool *ret_leads,
 		   struct err *err) must_check;
+/* Makes what is sent of runs that are due soon, until then (monotonic); false when it was time and
+ * not all was made. */
+bool publisher_prepare(const struct publisher *p, const struct scheduler *s, usec_t until);
 
 /* ---- service.c ---- */
 /* Runs until a signal ends it. Returns the exit status. */

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
+#include "parcel.h"
 
 #define AHEAD	  (24 * 3600 * USEC_PER_SEC) /* more than the clocks of two beats differ by */
 #define COUNT_MAX (INT64_C(1) << 53)
@@ -17,6 +18,7 @@ void entry_done(struct entry *e)
 {
 	free(e->state);
 	e->state = NULL;
+	parcel_free(TAKE(e->ready));
 }
 
 char *entry_state_text(usec_t wall, int64_t count, const char *id)

@@ -8,8 +8,9 @@
 #include "log.h"
 #include "service.h"
 
-#define ASKING (600 * USEC_PER_MSEC) /* for the lease: a signal ends us within a second */
-#define AGAIN  (2 * USEC_PER_SEC)    /* for an entry whose message cannot be sent */
+#define ASKING	  (600 * USEC_PER_MSEC) /* for the lease: a signal ends us within a second */
+#define PREPARING (50 * USEC_PER_MSEC)	/* at once: signals and the lease wait */
+#define AGAIN	  (2 * USEC_PER_SEC)	/* for an entry whose message cannot be sent */
 
 /* ---- leading ---- */
 
@@ -144,6 +145,17 @@ static int load(struct service *s, struct err *err)
 }
 
 /* ---- both ---- */
+
+bool leading_prepare(struct service *s)
+{
+	const struct entry *first = scheduler_first(&s->scheduler);
+	usec_t until = clock_deadline(PREPARING);
+
+	if (!s->leads || !first)
+		return true;
+	return publisher_prepare(&s->publisher, &s->scheduler,
+				 first->due < until ? first->due : until);
+}
 
 int leading_work(struct service *s, struct err *err)
 {

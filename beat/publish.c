@@ -1,18 +1,14 @@
 /*
- * publish.c: a due entry becomes a message, as Celery's beat sends it, by one script (slot.lua).
+ * publish.c: the messages of due entries are sent, by one script (slot.lua).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "beat.h"
-#include "bounds.h"
 #include "clock.h"
 #include "codec.h"
-#include "json.h"
-#include "log.h"
 #include "mem.h"
-#include "message.h"
 #include "parcel.h"
 
 extern const char script_slot[];
@@ -148,78 +144,28 @@ int publisher_load(struct publisher *p, struct entry *list, size_t count, struct
 	return rc;
 }
 
-static int make_message(const struct publisher *p, const struct entry *e, usec_t now,
-			struct buf *out, struct err *err)
-{
-	_cleanup_json_ json_t *headers = json_pack("{s:b}", "celery_beat_task", 1);
-	struct message_out m = {.task = e->task,
-				.id = e->id,
-				.queue = e->queue,
-				.args = e->args,
-				.kwargs = e->kwargs,
-				.headers = headers,
-				.shadow = e->shadow,
-				.time_limit = e->time_limit,
-				.soft_time_limit = e->soft_time_limit,
-				.ignore_result = e->ignore_result,
-				.priority = e->priority,
-				.eta = e->countdown ? now + e->countdown : 0,
-				.expires = e->expires ? now + e->expires : 0,
-				.reply_to = p->reply_to};
-
-	if (e->headers)
-		json_object_update(headers, (json_t *)(uintptr_t)e->headers);
-	return message_encode(&m, out, err);
-}
-
 /* ---- a batch on its way ---- */
 #define BATCH_BYTES (1u << 20) /* of messages: the script should be short */
 
 static void batch_done(struct batch *b)
 {
-	for (size_t i = 0; i < b->count; i++) {
-		buf_done(&b->parcels[i].list);
-		buf_done(&b->parcels[i].message);
-		free(b->parcels[i].next);
-	}
+	for (size_t i = 0; i < b->count; i++)
+		parcel_free(b->parcels[i]);
 }
 #define _cleanup_batch_ _cleanup_(batch_done)
-
-/* Every try of a slot is the same message, whichever beat makes it, so that one that got through
- * unseen is known again. */
-static void name_run(const struct publisher *p, struct entry *e)
-{
-	_cleanup_free_ char *what = NULL;
-
-	if (e->id[0] != '\0')
-		return;
-	what = xasprintf("%s:%s:%lld", p->state_key, e->name, (long long)e->slot);
-	uuid8(what, e->id);
-}
 
 /* One whose message cannot be made has its verdict. */
 static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 {
-	struct parcel *parcel = &b->parcels[b->count];
-	struct entry *e = s->entry;
-	usec_t now = clock_wall(); /* one, so that a message tells how late its run was */
+	struct parcel *parcel;
 
-	*parcel = (struct parcel){.sending = s,
-				  .list = BUF_INIT(BOUND_URL_BYTES),
-				  .message = BUF_INIT(BOUND_MESSAGE_BYTES)};
-	b->count++;
-	name_run(p, e);
-	broker_list_key(p->broker, e->queue, e->priority, &parcel->list);
-	if (make_message(p, e, now, &parcel->message, &s->err) < 0 ||
-	    buf_status(&parcel->message, &s->err) < 0 || buf_status(&parcel->list, &s->err) < 0) {
+	if (parcel_take(p, s->entry, &parcel, &s->err) < 0) {
 		s->verdict = SEND_FAILED;
-		b->count--;
-		buf_done(&parcel->list);
-		buf_done(&parcel->message);
 		return;
 	}
-	parcel->ran_at = entry_slot(e, now);
-	parcel->next = entry_state_text(parcel->ran_at, e->total_run_count + 1, e->id);
+	memcpy(s->entry->id, parcel->id, UUID_SIZE);
+	parcel->sending = s;
+	b->parcels[b->count++] = parcel;
 	b->bytes += parcel->message.len;
 }
 
@@ -244,11 +190,11 @@ static void slot_command(const struct publisher *p, const struct batch *b, struc
 	argv[n++] = as_slice(p->state_key);
 	argv[n++] = as_slice(p->lease.key);
 	for (size_t i = 0; i < b->count; i++)
-		argv[n++] = (struct slice){b->parcels[i].list.data, b->parcels[i].list.len};
+		argv[n++] = (struct slice){b->parcels[i]->list.data, b->parcels[i]->list.len};
 	argv[n++] = as_slice(p->lease.value);
 	argv[n++] = as_slice(p->lease.ttl);
 	for (size_t i = 0; i < b->count; i++) {
-		const struct parcel *parcel = &b->parcels[i];
+		const struct parcel *parcel = b->parcels[i];
 
 		argv[n++] = as_slice(parcel->sending->entry->name);
 		argv[n++] = as_slice(parcel->sending->entry->state);
@@ -315,7 +261,7 @@ static int take_answers(struct batch *b, const struct redis_reply *reply, bool *
 
 	*ret_leads = redis_reply_type(redis_reply_at(reply, 0)) == REDIS_INTEGER;
 	for (size_t i = 0; *ret_leads && rc == 0 && i < b->count; i++)
-		rc = publish_verdict(&b->parcels[i], redis_reply_at(reply, i + 1), err);
+		rc = publish_verdict(b->parcels[i], redis_reply_at(reply, i + 1), err);
 	return rc;
 }
 
@@ -334,7 +280,7 @@ static int send_batch(struct publisher *p, struct batch *b, bool *ret_leads, str
 			rc = take_answers(b, reply, ret_leads, err);
 	}
 	for (size_t i = 0; rc < 0 && i < b->count; i++)
-		b->parcels[i].sending->entry->tried = b->parcels[i].sending->entry->id[0] != '\0';
+		b->parcels[i]->sending->entry->tried = b->parcels[i]->sending->entry->id[0] != '\0';
 	return rc;
 }
 

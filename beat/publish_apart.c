@@ -28,8 +28,8 @@ static int look(struct publisher *p, const struct batch *b, size_t from, struct 
 	size_t n = 7;
 
 	for (size_t i = from; i < b->count; i++) {
-		argv[n++] = as_slice(b->parcels[i].sending->entry->name);
-		argv[n++] = as_slice(b->parcels[i].sending->entry->state);
+		argv[n++] = as_slice(b->parcels[i]->sending->entry->name);
+		argv[n++] = as_slice(b->parcels[i]->sending->entry->state);
 	}
 	redis_command_argv(&commands, argv, n);
 	return publish_command(p, &commands, ret, err);
@@ -93,7 +93,7 @@ static int publish_some(struct publisher *p, struct batch *b, size_t *from, bool
 	while (*ret_leads && rc == 0 && publishing >= 0 && *from < b->count &&
 	       clock_mono() < until) {
 		const struct redis_reply *answer = redis_reply_at(seen, *from - first + 1);
-		struct parcel *parcel = &b->parcels[(*from)++];
+		struct parcel *parcel = b->parcels[(*from)++];
 
 		if (redis_reply_type(answer) != REDIS_INTEGER)
 			rc = publish_verdict(parcel, answer, err);

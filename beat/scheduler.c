@@ -57,6 +57,21 @@ struct entry *scheduler_first(const struct scheduler *s)
 	return s->count > 0 ? s->heap[0] : NULL;
 }
 
+/* Below one that is later, all are. */
+static bool see_soon(const struct scheduler *s, size_t i, usec_t mono, scheduler_see_fn *see,
+		     void *arg)
+{
+	if (i >= s->count || s->heap[i]->due > mono)
+		return true;
+	return see(arg, s->heap[i]) && see_soon(s, 2 * i + 1, mono, see, arg) &&
+	       see_soon(s, 2 * i + 2, mono, see, arg);
+}
+
+bool scheduler_soon(const struct scheduler *s, usec_t mono, scheduler_see_fn *see, void *arg)
+{
+	return see_soon(s, 0, mono, see, arg);
+}
+
 static struct entry *take_first(struct scheduler *s)
 {
 	struct entry *first = s->heap[0];

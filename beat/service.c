@@ -150,7 +150,7 @@ static usec_t tick(struct service *s)
 	}
 	no_trouble(s);
 	s->status.ready = true;
-	return idle(s);
+	return leading_prepare(s) ? idle(s) : 0;
 }
 
 /* To the microsecond: what poll rounds up would be late. */

@@ -29,6 +29,8 @@ struct service {
 /* Takes the lease, renews it or looks whose it is; the one that leads reads the states and sends
  * what is due. */
 int leading_work(struct service *s, struct err *err) must_check;
+/* Makes what can be made of runs that are due soon; false when there is more to do. */
+bool leading_prepare(struct service *s);
 /* The entries are others now: their states are to be read. */
 void leading_forget(struct service *s);
 

@@ -328,8 +328,8 @@ def test_ten_thousand_entries(make_beat, broker, directory):
 
 @pytest.mark.long
 def test_ten_thousand_entries_at_once(make_beat, broker, directory):
-    """They go out in batches: a second, not the four of one round trip each."""
+    """They were made before, and go out in batches."""
     path = directory / "beat.json"
     figures = beat_load.at_once(broker, path, lambda: make_beat("-l", "WARNING", CELERIAC_BEAT_SCHEDULE=str(path)), 10000)
     print(figures, os.getloadavg())
-    assert figures["p100"] < patience(1000), figures
+    assert figures["p50"] < patience(50), figures
