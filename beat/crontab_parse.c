@@ -95,7 +95,7 @@ static int read_number(struct reader *r, int *ret)
 	int value = 0;
 
 	if (s.len == 0)
-		return wrong(r, "a number is missing at", (struct slice){r->at, strlen(r->at)});
+		return wrong(r, "a number is missing at", slice_of(r->at));
 	if (!read_digits(trim(s), &value) && !read_name(s, &value))
 		return wrong(r, "neither a number nor a name:", s);
 	if (value < g_bounds[r->field].least || value > g_bounds[r->field].most)
@@ -149,14 +149,13 @@ static int read_expr(struct reader *r, uint64_t *set)
 	int rc = read_range(r, &from, &to, &single);
 
 	if (rc == 0 && single && *r->at == '/')
-		return wrong(r,
-			     "steps need a range or a star:", (struct slice){r->at, strlen(r->at)});
+		return wrong(r, "steps need a range or a star:", slice_of(r->at));
 	if (rc == 0)
 		rc = read_steps(r, &steps);
 	if (rc < 0)
 		return rc;
 	if (*r->at != ',' && *r->at != '\0')
-		return wrong(r, "nothing may stand at", (struct slice){r->at, strlen(r->at)});
+		return wrong(r, "nothing may stand at", slice_of(r->at));
 	count = (to - from + size) % size; /* around the end where it is before the beginning */
 	for (int i = 0; i <= count; i += steps)
 		*set |= (uint64_t)1 << (least + (from - least + i) % size);

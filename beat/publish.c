@@ -92,11 +92,6 @@ static int check_reply(const struct redis_reply *r, enum redis_type type, struct
 	return err_set(err, ERR_PROTOCOL, "Redis: an answer of an unexpected type");
 }
 
-static struct slice as_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 int publish_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
 		    struct err *err)
 {
@@ -112,14 +107,14 @@ static void load_command(const struct publisher *p, const struct entry *list, si
 			 struct buf *out)
 {
 	struct slice argv[LOAD_HEAD + 2 * PUBLISHER_LOAD] = {
-		as_slice("EVALSHA"),	as_slice(p->load.sha),	as_slice("2"),
-		as_slice(p->state_key), as_slice(p->lease.key), as_slice(p->lease.value),
-		as_slice(p->lease.ttl)};
+		slice_of("EVALSHA"),	slice_of(p->load.sha),	slice_of("2"),
+		slice_of(p->state_key), slice_of(p->lease.key), slice_of(p->lease.value),
+		slice_of(p->lease.ttl)};
 	size_t n = LOAD_HEAD;
 
 	for (size_t i = 0; i < count; i++) {
-		argv[n++] = as_slice(list[i].name);
-		argv[n++] = as_slice(entry_first_state(&list[i], clock_wall()));
+		argv[n++] = slice_of(list[i].name);
+		argv[n++] = slice_of(entry_first_state(&list[i], clock_wall()));
 	}
 	redis_command_argv(out, argv, n);
 	while (n > LOAD_HEAD) {
@@ -181,24 +176,24 @@ static size_t batch_fill(struct publisher *p, struct batch *b, struct sending *l
 
 static void slot_command(const struct publisher *p, const struct batch *b, struct buf *out)
 {
-	struct slice argv[7 + 5 * SCHEDULER_BATCH] = {as_slice("EVALSHA"), as_slice(p->slot.sha)};
+	struct slice argv[7 + 5 * SCHEDULER_BATCH] = {slice_of("EVALSHA"), slice_of(p->slot.sha)};
 	char keys[24];
 	size_t n = 2;
 
 	snprintf(keys, sizeof(keys), "%zu", 2 + b->count);
-	argv[n++] = as_slice(keys);
-	argv[n++] = as_slice(p->state_key);
-	argv[n++] = as_slice(p->lease.key);
+	argv[n++] = slice_of(keys);
+	argv[n++] = slice_of(p->state_key);
+	argv[n++] = slice_of(p->lease.key);
 	for (size_t i = 0; i < b->count; i++)
 		argv[n++] = (struct slice){b->parcels[i]->list.data, b->parcels[i]->list.len};
-	argv[n++] = as_slice(p->lease.value);
-	argv[n++] = as_slice(p->lease.ttl);
+	argv[n++] = slice_of(p->lease.value);
+	argv[n++] = slice_of(p->lease.ttl);
 	for (size_t i = 0; i < b->count; i++) {
 		const struct parcel *parcel = b->parcels[i];
 
-		argv[n++] = as_slice(parcel->sending->entry->name);
-		argv[n++] = as_slice(parcel->sending->entry->state);
-		argv[n++] = as_slice(parcel->next);
+		argv[n++] = slice_of(parcel->sending->entry->name);
+		argv[n++] = slice_of(parcel->sending->entry->state);
+		argv[n++] = slice_of(parcel->next);
 		argv[n++] = (struct slice){parcel->message.data, parcel->message.len};
 	}
 	redis_command_argv(out, argv, n);

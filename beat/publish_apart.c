@@ -12,24 +12,19 @@
 #define PATIENCE (600 * USEC_PER_MSEC)
 #define LONGEST	 (LEASE_TTL / 2)
 
-static struct slice as_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 static int look(struct publisher *p, const struct batch *b, size_t from, struct redis_reply **ret,
 		struct err *err)
 {
 	struct slice argv[7 + 2 * SCHEDULER_BATCH] = {
-		as_slice("EVALSHA"),	as_slice(p->look.sha),	as_slice("2"),
-		as_slice(p->state_key), as_slice(p->lease.key), as_slice(p->lease.value),
-		as_slice(p->lease.ttl)};
+		slice_of("EVALSHA"),	slice_of(p->look.sha),	slice_of("2"),
+		slice_of(p->state_key), slice_of(p->lease.key), slice_of(p->lease.value),
+		slice_of(p->lease.ttl)};
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	size_t n = 7;
 
 	for (size_t i = from; i < b->count; i++) {
-		argv[n++] = as_slice(b->parcels[i]->sending->entry->name);
-		argv[n++] = as_slice(b->parcels[i]->sending->entry->state);
+		argv[n++] = slice_of(b->parcels[i]->sending->entry->name);
+		argv[n++] = slice_of(b->parcels[i]->sending->entry->state);
 	}
 	redis_command_argv(&commands, argv, n);
 	return publish_command(p, &commands, ret, err);
@@ -57,17 +52,17 @@ static int publish_one(struct publisher *p, struct parcel *parcel, struct err *e
 
 static int mark(struct publisher *p, struct parcel *const *sent, size_t count, struct err *err)
 {
-	struct slice argv[4 + 3 * SCHEDULER_BATCH] = {as_slice("EVALSHA"), as_slice(p->mark.sha),
-						      as_slice("1"), as_slice(p->state_key)};
+	struct slice argv[4 + 3 * SCHEDULER_BATCH] = {slice_of("EVALSHA"), slice_of(p->mark.sha),
+						      slice_of("1"), slice_of(p->state_key)};
 	_cleanup_buf_ struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	size_t n = 4;
 	int rc;
 
 	for (size_t i = 0; i < count; i++) {
-		argv[n++] = as_slice(sent[i]->sending->entry->name);
-		argv[n++] = as_slice(sent[i]->sending->entry->state);
-		argv[n++] = as_slice(sent[i]->next);
+		argv[n++] = slice_of(sent[i]->sending->entry->name);
+		argv[n++] = slice_of(sent[i]->sending->entry->state);
+		argv[n++] = slice_of(sent[i]->next);
 	}
 	redis_command_argv(&commands, argv, n);
 	rc = publish_command(p, &commands, &reply, err);

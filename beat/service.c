@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backoff.h"
 #include "clock.h"
 #include "daemon.h"
 #include "json.h"
@@ -15,9 +16,8 @@
 #include "mem.h"
 #include "service.h"
 
-#define RETRY_MIN (50 * USEC_PER_MSEC) /* after a try that failed, doubled each time … */
-#define RETRY_MAX (2 * USEC_PER_SEC)   /* … up to this, so that an outage's end is noticed soon */
-#define PATIENCE  (1 * USEC_PER_SEC)   /* an outage shorter than this is nobody's business */
+#define RETRY_MAX (2 * USEC_PER_SEC)	/* between tries: the end of an outage is noticed soon */
+#define PATIENCE  (1 * USEC_PER_SEC)	/* an outage shorter than this is nobody's business */
 #define CLOSING	  (200 * USEC_PER_MSEC) /* for the link to end */
 
 /* A clock that was set is seen by how far the two are apart. */
@@ -143,9 +143,7 @@ static usec_t tick(struct service *s)
 	if (leading_work(s, &err) < 0) {
 		s->status.ready = false;
 		trouble(s, &err);
-		s->retry = s->retry == 0	      ? RETRY_MIN
-			   : s->retry * 2 > RETRY_MAX ? RETRY_MAX
-						      : s->retry * 2;
+		s->retry = backoff_next(s->retry, RETRY_MAX);
 		return s->retry;
 	}
 	no_trouble(s);

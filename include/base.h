@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Microseconds. Wall or monotonic is said by the name or the function; signed so that differences
  * are safe. */
@@ -28,6 +29,12 @@ struct slice {
 	const char *data;
 	size_t len;
 };
+
+/* Of a text that ends with NUL, without that. [any] */
+static inline struct slice slice_of(const char *text)
+{
+	return (struct slice){text, strlen(text)};
+}
 
 /*
  * A mistake of the programmer, never of an input: says where on stderr and aborts, so that the

@@ -90,10 +90,10 @@ void backend_chord_command(const struct backend *b, const struct redis_script *s
 
 	backend_chord_keys(b, group_id, keys);
 	all[n++] = (struct slice){"EVALSHA", 7};
-	all[n++] = (struct slice){script->sha, strlen(script->sha)};
+	all[n++] = slice_of(script->sha);
 	all[n++] = (struct slice){"8", 1};
 	for (int i = 0; i < CHORD_KEYS; i++) {
-		all[n++] = (struct slice){keys[i], strlen(keys[i])};
+		all[n++] = slice_of(keys[i]);
 	}
 	memcpy(all + n, argv, argc * sizeof(*argv));
 	redis_command_argv(out, all, n + argc);

@@ -86,14 +86,14 @@ static int add_found(struct backend *b, const struct redis_reply *found, struct 
 	_cleanup_free_ struct slice *argv = xcalloc(3 + 2 * count, sizeof(*argv));
 
 	argv[n++] = (struct slice){"ZADD", 4};
-	argv[n++] = (struct slice){open, strlen(open)};
+	argv[n++] = slice_of(open);
 	argv[n++] = (struct slice){"NX", 2};
 	for (size_t i = 0; i < count; i++) {
 		struct slice key = redis_reply_str(redis_reply_at(found, i));
 
 		if (key.len < before + 3)
 			continue;
-		argv[n++] = (struct slice){now, strlen(now)};
+		argv[n++] = slice_of(now);
 		argv[n++] = (struct slice){key.data + before, key.len - before - 2};
 	}
 	if (n == 3)

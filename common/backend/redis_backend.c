@@ -189,7 +189,7 @@ static int get_metas(struct backend *b, const char *const *task_ids, size_t coun
 	argv[0] = (struct slice){"MGET", 4};
 	for (size_t i = 0; i < count; i++) {
 		keys[i] = backend_meta_key(b, task_ids[i]);
-		argv[i + 1] = (struct slice){keys[i], strlen(keys[i])};
+		argv[i + 1] = slice_of(keys[i]);
 	}
 	redis_command_argv(&commands, argv, count + 1);
 	for (size_t i = 0; i < count; i++)

@@ -207,34 +207,34 @@ static size_t claim_arguments(struct broker *b, struct broker_list *const *lists
 	snprintf(most, 32, "%zu", max);
 	snprintf(limit, 24, "%lld", (long long)b->redelivery_limit);
 	broker_score(now);
-	args[n++] = (struct slice){b->unacked, strlen(b->unacked)};
-	args[n++] = (struct slice){b->unacked_index, strlen(b->unacked_index)};
-	args[n++] = (struct slice){b->dead, strlen(b->dead)};
-	args[n++] = (struct slice){b->route.places, strlen(b->route.places)};
-	args[n++] = (struct slice){b->route.counter, strlen(b->route.counter)};
-	args[n++] = (struct slice){b->route.lost, strlen(b->route.lost)};
+	args[n++] = slice_of(b->unacked);
+	args[n++] = slice_of(b->unacked_index);
+	args[n++] = slice_of(b->dead);
+	args[n++] = slice_of(b->route.places);
+	args[n++] = slice_of(b->route.counter);
+	args[n++] = slice_of(b->route.lost);
 	for (size_t i = 0; i < b->list_count; i++) {
-		args[n++] = (struct slice){lists[i]->key, strlen(lists[i]->key)};
+		args[n++] = slice_of(lists[i]->key);
 	}
-	args[n++] = (struct slice){b->tag_prefix, strlen(b->tag_prefix)};
-	args[n++] = (struct slice){number, strlen(number)};
-	args[n++] = (struct slice){most, strlen(most)};
-	args[n++] = (struct slice){CLAIM_BYTES, strlen(CLAIM_BYTES)};
-	args[n++] = (struct slice){now, strlen(now)};
-	args[n++] = (struct slice){dead_line, strlen(dead_line)};
-	args[n++] = (struct slice){limit, strlen(limit)};
-	args[n++] = (struct slice){killer_line, strlen(killer_line)};
-	args[n++] = (struct slice){b->taken_prefix, strlen(b->taken_prefix)};
-	args[n++] = (struct slice){TAKEN_SECONDS, strlen(TAKEN_SECONDS)};
-	args[n++] = (struct slice){b->route.place, strlen(b->route.place)};
-	args[n++] = (struct slice){b->route.left, strlen(b->route.left)};
+	args[n++] = slice_of(b->tag_prefix);
+	args[n++] = slice_of(number);
+	args[n++] = slice_of(most);
+	args[n++] = slice_of(CLAIM_BYTES);
+	args[n++] = slice_of(now);
+	args[n++] = slice_of(dead_line);
+	args[n++] = slice_of(limit);
+	args[n++] = slice_of(killer_line);
+	args[n++] = slice_of(b->taken_prefix);
+	args[n++] = slice_of(TAKEN_SECONDS);
+	args[n++] = slice_of(b->route.place);
+	args[n++] = slice_of(b->route.left);
 	for (size_t i = 0; i < b->list_count; i++) {
 		const char *ending = lists[i]->queue->ending;
 		char *step = text + 128 + at;
 
 		at += (size_t)snprintf(step, 8, "%d", lists[i]->step) + 1;
-		args[n++] = (struct slice){ending, strlen(ending)};
-		args[n++] = (struct slice){step, strlen(step)};
+		args[n++] = slice_of(ending);
+		args[n++] = slice_of(step);
 	}
 	return n;
 }

@@ -89,16 +89,11 @@ static struct slice number(char out[24], long long n)
 	return (struct slice){out, (size_t)snprintf(out, 24, "%lld", n)};
 }
 
-static struct slice text(const char *s)
-{
-	return (struct slice){s, strlen(s)};
-}
-
 static int read_page(struct dead *d, int64_t place, int count, int shown, struct redis_reply **ret,
 		     struct err *err)
 {
 	char numbers[3][24];
-	const struct slice args[] = {text(d->broker->dead), number(numbers[0], place),
+	const struct slice args[] = {slice_of(d->broker->dead), number(numbers[0], place),
 				     number(numbers[1], count), number(numbers[2], shown)};
 
 	return redis_run_script(d->redis, &d->list, 1, args, ARRAY_LEN(args), ret, err);
@@ -216,12 +211,12 @@ static int take(struct dead *d, const struct dead_letter *letter, const char *li
 	size_t keys = 0, n = 0;
 	int rc;
 
-	args[n++] = text(d->broker->dead);
+	args[n++] = slice_of(d->broker->dead);
 	if (list != NULL)
-		args[n++] = text(list);
+		args[n++] = slice_of(list);
 	keys = n;
 	args[n++] = number(place, letter->place);
-	args[n++] = text(letter->id);
+	args[n++] = slice_of(letter->id);
 	rc = redis_run_script(d->redis, &d->take, keys, args, n, &taken, err);
 	if (rc < 0)
 		return rc;

@@ -81,7 +81,7 @@ int redis_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t
 		char *tag = tags + i * BROKER_TAG_SIZE;
 
 		broker_tag(b, &refs[i], tag);
-		argv[2 + i] = (struct slice){tag, strlen(tag)};
+		argv[2 + i] = slice_of(tag);
 	}
 	redis_command_argv(&commands, argv, 2 + count);
 	rc = redis_link_exchange(b->link, &commands, 1, 0, deadline, &reply, err);
@@ -100,31 +100,26 @@ struct giving {
 	} texts[BOUND_CLAIM_BATCH];
 };
 
-static struct slice text_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 static void build(struct broker *b, const struct delivery_ref *refs, size_t count, struct buf *out)
 {
 	_cleanup_free_ struct giving *g = xmalloc(sizeof(*g));
 	struct slice *keys = g->argv + 5, *args = keys + count;
 
 	snprintf(g->keys, sizeof(g->keys), "%zu", 2 + count);
-	g->argv[0] = text_slice("EVALSHA");
-	g->argv[1] = text_slice(b->give_back.sha);
-	g->argv[2] = text_slice(g->keys);
-	g->argv[3] = text_slice(b->unacked);
-	g->argv[4] = text_slice(b->unacked_index);
+	g->argv[0] = slice_of("EVALSHA");
+	g->argv[1] = slice_of(b->give_back.sha);
+	g->argv[2] = slice_of(g->keys);
+	g->argv[3] = slice_of(b->unacked);
+	g->argv[4] = slice_of(b->unacked_index);
 	for (size_t i = 0; i < count; i++) {
 		const struct delivery_ref *ref = &refs[i];
 		const struct broker_queue *q = queue_of(b, ref);
 
 		broker_tag(b, ref, g->texts[i].tag);
 		snprintf(g->texts[i].ending, sizeof(g->texts[i].ending), "%zu", strlen(q->ending));
-		keys[i] = text_slice(broker_find_list(q, ref->step)->key);
-		args[2 * i] = text_slice(g->texts[i].tag);
-		args[2 * i + 1] = text_slice(g->texts[i].ending);
+		keys[i] = slice_of(broker_find_list(q, ref->step)->key);
+		args[2 * i] = slice_of(g->texts[i].tag);
+		args[2 * i + 1] = slice_of(g->texts[i].ending);
 	}
 	redis_command_argv(out, g->argv, 5 + 3 * count);
 }
@@ -171,15 +166,15 @@ void redis_broker_renew(struct broker *b, const struct delivery_ref *refs, size_
 	renewing->done = done;
 	renewing->arg = arg;
 	broker_score(now);
-	argv[0] = text_slice("ZADD");
-	argv[1] = text_slice(b->unacked_index);
-	argv[2] = text_slice("XX");
+	argv[0] = slice_of("ZADD");
+	argv[1] = slice_of(b->unacked_index);
+	argv[2] = slice_of("XX");
 	for (size_t i = 0; i < count; i++) {
 		char *tag = tags + i * BROKER_TAG_SIZE;
 
 		broker_tag(b, &refs[i], tag);
-		argv[3 + 2 * i] = text_slice(now);
-		argv[4 + 2 * i] = text_slice(tag);
+		argv[3 + 2 * i] = slice_of(now);
+		argv[4 + 2 * i] = slice_of(tag);
 	}
 	redis_command_argv(&commands, argv, 3 + 2 * count);
 	redis_link_submit(b->link, &commands, 1, 0, renewed, renewing);

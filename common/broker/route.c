@@ -191,11 +191,6 @@ void redis_broker_route_pass(struct broker *b)
 
 /* ---- calls ---- */
 
-static struct slice text_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 /* argv of one EVALSHA, and the texts it borrows. */
 struct routing {
 	struct slice *argv;
@@ -206,7 +201,7 @@ struct routing {
 
 static void add(struct routing *g, const char *text)
 {
-	g->argv[g->argc++] = text_slice(text);
+	g->argv[g->argc++] = slice_of(text);
 }
 
 static void add_fixed(struct broker *b, struct routing *g)

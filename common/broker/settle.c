@@ -141,11 +141,6 @@ void redis_broker_step_once(const struct broker *b, struct settle_steps *s, cons
 	settle_steps_advance(s);
 }
 
-static struct slice text_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 /* argv of one EVALSHA: fixed keys, a key per step, fixed arguments, kind, data and ttl per step. */
 struct settle_argv {
 	struct slice *argv;
@@ -172,9 +167,9 @@ static void add_steps(struct settle_argv *a, const struct settle_steps *steps)
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct settle_step *step = &steps->items[i];
 
-		a->argv[a->argc++] = text_slice(kinds[step->kind]);
+		a->argv[a->argc++] = slice_of(kinds[step->kind]);
 		a->argv[a->argc++] =
-			step->data ? (struct slice){step->data, step->len} : text_slice("");
+			step->data ? (struct slice){step->data, step->len} : slice_of("");
 		a->argv[a->argc++] = number(a, step->ttl);
 	}
 }
@@ -195,22 +190,21 @@ static void build(struct broker *b, const struct settlement *s, const char *dead
 	_cleanup_free_ char *numbers = xmalloc(24 * (2 + steps));
 	struct settle_argv a = {.argv = argv, .numbers = numbers};
 
-	argv[a.argc++] = text_slice("EVALSHA");
-	argv[a.argc++] = text_slice(b->settle.sha);
+	argv[a.argc++] = slice_of("EVALSHA");
+	argv[a.argc++] = slice_of(b->settle.sha);
 	argv[a.argc++] = number(&a, (int64_t)(FIXED_KEYS + steps));
-	argv[a.argc++] = text_slice(b->unacked);
-	argv[a.argc++] = text_slice(b->unacked_index);
-	argv[a.argc++] =
-		text_slice(list == NULL || s->outcome == SETTLE_DEAD ? b->dead : list->key);
-	argv[a.argc++] = text_slice(w ? w->key : "");
+	argv[a.argc++] = slice_of(b->unacked);
+	argv[a.argc++] = slice_of(b->unacked_index);
+	argv[a.argc++] = slice_of(list == NULL || s->outcome == SETTLE_DEAD ? b->dead : list->key);
+	argv[a.argc++] = slice_of(w ? w->key : "");
 	for (size_t i = 0; i < steps; i++) {
-		argv[a.argc++] = text_slice(s->steps.items[i].key);
+		argv[a.argc++] = slice_of(s->steps.items[i].key);
 	}
-	argv[a.argc++] = text_slice(s->tag);
-	argv[a.argc++] = text_slice(outcomes[s->outcome]);
-	argv[a.argc++] = text_slice(list ? list->queue->ending : "");
-	argv[a.argc++] = text_slice(dead_line);
-	argv[a.argc++] = w ? (struct slice){w->value, w->len} : text_slice("");
+	argv[a.argc++] = slice_of(s->tag);
+	argv[a.argc++] = slice_of(outcomes[s->outcome]);
+	argv[a.argc++] = slice_of(list ? list->queue->ending : "");
+	argv[a.argc++] = slice_of(dead_line);
+	argv[a.argc++] = w ? (struct slice){w->value, w->len} : slice_of("");
 	argv[a.argc++] = number(&a, w ? w->ttl : 0);
 	add_steps(&a, &s->steps);
 	redis_command_argv(out, argv, a.argc);

@@ -50,11 +50,6 @@ static bool add(void *arg, void *entry)
 	return true;
 }
 
-static struct slice text_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 static void write_batch(void *arg, struct buf *out)
 {
 	const struct batch *b = arg;
@@ -63,16 +58,16 @@ static void write_batch(void *arg, struct buf *out)
 	size_t n = 0;
 
 	snprintf(ttl, sizeof(ttl), "%lld", (long long)b->ttl);
-	keys[0] = text_slice(b->broker->unacked);
-	keys[1] = text_slice(b->broker->unacked_index);
-	args[0] = text_slice(ttl);
+	keys[0] = slice_of(b->broker->unacked);
+	keys[1] = slice_of(b->broker->unacked_index);
+	args[0] = slice_of(ttl);
 	for (const struct ending *e = b->first; e != NULL; e = e->next, n++) {
 		bool stored = e->settlement.result != NULL;
 
-		keys[2 + n] = text_slice(stored ? e->result.key : "");
-		args[1 + 2 * n] = text_slice(e->tag);
+		keys[2 + n] = slice_of(stored ? e->result.key : "");
+		args[1 + 2 * n] = slice_of(e->tag);
 		args[2 + 2 * n] =
-			stored ? (struct slice){e->result.value, e->result.len} : text_slice("");
+			stored ? (struct slice){e->result.value, e->result.len} : slice_of("");
 	}
 	redis_command_evalsha(out, &b->broker->settle_many, 2 + n, keys, 3 + 3 * n);
 }

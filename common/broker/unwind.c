@@ -25,11 +25,6 @@ struct unwinding {
 	size_t count;
 };
 
-static struct slice text_slice(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 static void build(struct broker *b, const struct unwinding *u, struct buf *out)
 {
 	const struct transport_options *o = &b->options;
@@ -61,10 +56,10 @@ static void build(struct broker *b, const struct unwinding *u, struct buf *out)
 				     step_count};
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-		argv[n++] = text_slice(fixed[i]);
+		argv[n++] = slice_of(fixed[i]);
 	for (size_t i = 0; i < o->step_count; i++) {
 		snprintf(steps[i], sizeof(steps[i]), "%d", o->priority_steps[i]);
-		argv[n++] = text_slice(steps[i]);
+		argv[n++] = slice_of(steps[i]);
 	}
 	for (size_t i = 0; i < u->count; i++)
 		argv[n++] = u->tags[i];
@@ -121,7 +116,7 @@ int redis_broker_route_return(struct broker *b, const struct broker_call *calls,
 				    .count = count};
 
 	for (size_t i = 0; i < count; i++)
-		tags[i] = text_slice(calls[i].tag);
+		tags[i] = slice_of(calls[i].tag);
 	return unwind(b, &u, deadline, ret_done, err);
 }
 
@@ -158,7 +153,7 @@ static size_t name_tags(const struct broker *b, char (*names)[BROKER_TAG_SIZE], 
 		for (size_t i = o->step_count; i-- > 0;) {
 			snprintf(names[n], BROKER_TAG_SIZE, "%s%d:%llu", b->tag_prefix,
 				 o->priority_steps[i], (unsigned long long)number);
-			tags[n] = text_slice(names[n]);
+			tags[n] = slice_of(names[n]);
 			n++;
 		}
 	}

@@ -24,10 +24,9 @@
 #include "bounds.h"
 #include "thread.h"
 
-#define RETRY_MIN     (50 * USEC_PER_MSEC) /* pause after a failed connect, doubled each time … */
-#define RETRY_MAX     (1 * USEC_PER_SEC)   /* … up to this: an outage's end is noticed soon */
-#define SETTLED_AFTER (10 * USEC_PER_SEC)  /* such a connection forgets the pauses before it */
-#define OUT_MARK      (256u << 10) /* bytes to be written beyond which no message is added */
+#define RETRY_MAX     (1 * USEC_PER_SEC)  /* between connects: an outage's end is noticed soon */
+#define SETTLED_AFTER (10 * USEC_PER_SEC) /* such a connection forgets the pauses before it */
+#define OUT_MARK      (256u << 10)	  /* bytes to be written beyond which no message is added */
 
 /* ---- items: calls and batches on their way; owned by the list they are in, and by who waits ----
  */

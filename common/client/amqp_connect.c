@@ -7,25 +7,9 @@
 #include <stdlib.h>
 
 #include "amqp_client.h"
+#include "backoff.h"
 #include "clock.h"
-#include "codec.h"
 #include "mem.h"
-
-/* Between half and all of `delay`, so that the workers of a site do not come back in step. */
-static usec_t jitter(usec_t delay)
-{
-	uint32_t random;
-
-	random_bytes(&random, sizeof(random));
-	return delay / 2 + (usec_t)(random % (uint32_t)(delay / 2 + 1));
-}
-
-static usec_t next_delay(usec_t delay)
-{
-	if (delay == 0)
-		return RETRY_MIN;
-	return delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;
-}
 
 /* Waits until a connection is wanted and the pause is over; false when the client ends. */
 static bool await_order(struct slot *s, usec_t *delay)
@@ -40,7 +24,7 @@ static bool await_order(struct slot *s, usec_t *delay)
 	if (s->at_once)
 		*delay = 0;
 	s->at_once = false;
-	until = clock_deadline(*delay > 0 ? jitter(*delay) : 0);
+	until = clock_deadline(*delay > 0 ? backoff_jitter(*delay) : 0);
 	while (!s->quit && *delay > 0)
 		if (!cond_wait_until(&s->connector_news, &c->lock, until))
 			break;
@@ -88,7 +72,7 @@ void *amqp_client_connector_main(void *arg)
 		if (rc == -ERR_CANCELLED)
 			break;
 		hand_over(s, made, &err);
-		delay = next_delay(delay);
+		delay = backoff_next(delay, RETRY_MAX);
 	}
 	return NULL;
 }

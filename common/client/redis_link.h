@@ -23,11 +23,7 @@
 #include "redis_conn.h"
 #include "thread.h"
 
-#define LINK_RETRY_MIN                                                                             \
-	(50 * USEC_PER_MSEC) /* pause after a failed connect, doubled each time …                \
-			      */
-#define LINK_RETRY_MAX                                                                             \
-	(1 * USEC_PER_SEC) /* … up to this, so that an outage's end is noticed soon */
+#define LINK_RETRY_MAX (1 * USEC_PER_SEC) /* between connects: an outage's end is noticed soon */
 #define LINK_HOLD                                                                                  \
 	(1 * USEC_PER_MSEC) /* a batch waits at most so long for the answer of the one before */
 #define LINK_SETTLED_AFTER                                                                         \

@@ -6,28 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backoff.h"
 #include "bounds.h"
 #include "clock.h"
-#include "codec.h"
 #include "mem.h"
 
 #define SENTINEL_INTERVAL (2 * USEC_PER_SEC) /* who is the master now? */
-
-/* Between half and all of `delay`, so that the workers of a site do not come back in step. */
-static usec_t jitter(usec_t delay)
-{
-	uint32_t random;
-
-	random_bytes(&random, sizeof(random));
-	return delay / 2 + (usec_t)(random % (uint32_t)(delay / 2 + 1));
-}
-
-static usec_t next_delay(usec_t delay)
-{
-	if (delay == 0)
-		return LINK_RETRY_MIN;
-	return delay * 2 < LINK_RETRY_MAX ? delay * 2 : LINK_RETRY_MAX;
-}
 
 /* Every script is known before the first command of a caller is sent. */
 static int load_scripts(struct redis *r, struct buf *scripts, size_t count, struct err *err)
@@ -102,7 +86,7 @@ static bool await_order_locked(struct redis_link *l, usec_t *delay)
 	if (l->connect_at_once)
 		*delay = 0;
 	l->connect_at_once = false;
-	until = clock_deadline(*delay > 0 ? jitter(*delay) : 0);
+	until = clock_deadline(*delay > 0 ? backoff_jitter(*delay) : 0);
 	while (!l->connect_quit && *delay > 0)
 		if (!cond_wait_until(&l->connector_news, &l->lock, until))
 			break;
@@ -130,7 +114,7 @@ void *link_connector_main(void *arg)
 		rc = connect_once(l, &scripts, count, &made, &err);
 
 		mutex_lock(&l->lock);
-		delay = next_delay(delay);
+		delay = backoff_next(delay, LINK_RETRY_MAX);
 		if (rc == 0) {
 			l->made = made;
 			l->connect_wanted = false;

@@ -50,14 +50,14 @@ static int try_join(struct redis *r, struct presence *p, const char *replace, ch
 	process_identity(identity);
 	snprintf(ttl, sizeof(ttl), "%lld", (long long)(PRESENCE_TTL / USEC_PER_MSEC));
 	snprintf(now, sizeof(now), "%lld", (long long)(clock_wall() / USEC_PER_SEC));
-	args[0] = (struct slice){lease, strlen(lease)};
-	args[1] = (struct slice){epoch_key, strlen(epoch_key)};
-	args[2] = (struct slice){p->owners_key, strlen(p->owners_key)};
-	args[3] = (struct slice){identity, strlen(identity)};
-	args[4] = (struct slice){ttl, strlen(ttl)};
-	args[5] = (struct slice){replace, strlen(replace)};
-	args[6] = (struct slice){now, strlen(now)};
-	args[7] = (struct slice){p->node, strlen(p->node)};
+	args[0] = slice_of(lease);
+	args[1] = slice_of(epoch_key);
+	args[2] = slice_of(p->owners_key);
+	args[3] = slice_of(identity);
+	args[4] = slice_of(ttl);
+	args[5] = slice_of(replace);
+	args[6] = slice_of(now);
+	args[7] = slice_of(p->node);
 	redis_script_init(&join, script_join);
 	rc = redis_run_script(r, &join, 3, args, 8, &reply, err);
 	if (rc < 0)

@@ -39,9 +39,8 @@ static int put_files(struct agent_link *l, const struct run_plan *plan, uint32_t
 	int rc = put_file(l, run, plan->language->file, r->code, deadline, err);
 
 	if (rc == 0 && r->egress && plan->language->way_out_file)
-		rc = put_file(l, run, plan->language->way_out_file,
-			      (struct slice){script_way_out, strlen(script_way_out)}, deadline,
-			      err);
+		rc = put_file(l, run, plan->language->way_out_file, slice_of(script_way_out),
+			      deadline, err);
 	for (size_t i = 0; rc == 0 && i < r->file_count; i++)
 		rc = put_file(l, run, r->files[i].name,
 			      (struct slice){r->files[i].data, r->files[i].len}, deadline, err);
@@ -171,7 +170,7 @@ int sandbox_run_send(struct agent_link *l, const struct run_plan *plan, uint32_t
 	if (plan->language->is_python && !r->stateful && sandbox_python_is_plain(r->code))
 		spec.flags |= FRAME_RUN_PLAIN;
 	if (r->task_id && strlen(r->task_id) <= FRAME_KEY_BYTES)
-		spec.key = (struct slice){r->task_id, strlen(r->task_id)};
+		spec.key = slice_of(r->task_id);
 	rc = put_files(l, plan, run, deadline, err);
 
 	if (rc == 0)

@@ -215,7 +215,7 @@ static void take(struct sandbox_stream *s, enum stream_side side, const char *da
 static void add_entry(struct slice *argv, size_t *argc, const char *stream, const char *data,
 		      size_t len)
 {
-	argv[(*argc)++] = (struct slice){stream, strlen(stream)};
+	argv[(*argc)++] = slice_of(stream);
 	argv[(*argc)++] = (struct slice){data, len};
 }
 
@@ -286,7 +286,7 @@ static void build(struct sandbox_stream *s, struct numbers *n, struct buf *clean
 				     s->status ? "1" : "0"};
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-		argv[argc++] = (struct slice){fixed[i], strlen(fixed[i])};
+		argv[argc++] = slice_of(fixed[i]);
 	for (int i = 0; i < STREAM_SIDES; i++) {
 		if (s->sides[i].lost > 0)
 			add_entry(argv, &argc, "dropped", n->lost[i], strlen(n->lost[i]));

@@ -120,7 +120,7 @@ static int add_known(struct security *sec, const char *path, struct buf *notes, 
 
 	if (rc < 0)
 		return rc;
-	if (find(sec, (struct slice){c->id, strlen(c->id)}) != NULL) {
+	if (find(sec, slice_of(c->id)) != NULL) {
 		rc = err_set(err, ERR_INVALID, "%.160s: Duplicate certificate: '%.60s'", path,
 			     c->id);
 		certificate_free(c);
