@@ -11,13 +11,6 @@
 #include "json_private.h"
 #include "mem.h"
 
-/* jansson's reader goes on without what it had no memory for, beyond the end of what it has: it
- * gets memory that is there, before the first value is made. */
-__attribute__((constructor)) static void give_memory(void)
-{
-	json_set_alloc_funcs(xmalloc, free);
-}
-
 /* jansson quotes the input in its messages, which may hold secrets; what follows " near " stays
  * out. */
 static int explain(const json_error_t *why, size_t position, struct err *err)
@@ -29,7 +22,7 @@ static int explain(const json_error_t *why, size_t position, struct err *err)
 	return err_set(err, ERR_INVALID, "JSON: %.*s at byte %zu", len, why->text, position);
 }
 
-static int load(const char *text, size_t len, bool constants, json_t **ret, struct err *err)
+static int load_any(const char *text, size_t len, bool constants, json_t **ret, struct err *err)
 {
 	struct json_scan scan = {.constants = constants, .out = BUF_INIT(0)};
 	int r = json_scan(&scan, text, len, err);
@@ -56,6 +49,16 @@ static int load(const char *text, size_t len, bool constants, json_t **ret, stru
 	}
 	buf_done(&scan.out);
 	return r;
+}
+
+static int load(const char *text, size_t len, bool constants, json_t **ret, struct err *err)
+{
+	json_t *value = json_read_ordinary(text, len);
+
+	if (value == NULL)
+		return load_any(text, len, constants, ret, err);
+	*ret = value;
+	return 0;
 }
 
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err)

@@ -19,6 +19,10 @@
 #define MARK_SURROGATE 'u'
 #define MARK_NUL       '0'
 
+/* ---- json_read.c ---- */
+/* What `text` says, if it is ordinary JSON; NULL says nothing about it. */
+json_t *json_read_ordinary(const char *text, size_t len);
+
 /* ---- json_python.c: text to text ---- */
 struct json_scan {
 	bool constants;	 /* NaN and Infinity are allowed */

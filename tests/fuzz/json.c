@@ -1,4 +1,5 @@
 /* JSON as Python writes it: what was read is written and read again, and is the same. */
+#include "common/base/json_private.h"
 #include "fuzz.h"
 #include "typed.h"
 
@@ -15,6 +16,17 @@ static void typed(const json_t *value)
 	(void)!typed_read_time(value, &wall, &err);
 }
 
+/* What is read in one pass is what jansson reads. */
+static void ordinary(const char *data, size_t size)
+{
+	_cleanup_json_ json_t *value = json_read_ordinary(data, size), *same = NULL;
+
+	if (value == NULL)
+		return;
+	same = json_loadb(data, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	FUZZ_CHECK(same != NULL && json_equal(value, same));
+}
+
 int fuzz_json(const uint8_t *data, size_t size)
 {
 	_cleanup_json_ json_t *value = NULL, *again = NULL, *strict = NULL;
@@ -23,6 +35,7 @@ int fuzz_json(const uint8_t *data, size_t size)
 	struct err err;
 	int rc = json_load_python((const char *)data, size, &value, &err);
 
+	ordinary((const char *)data, size);
 	if (rc < 0) {
 		fuzz_failed(rc, &err);
 		FUZZ_CHECK(json_load_strict((const char *)data, size, &strict, &err) < 0);
