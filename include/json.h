@@ -22,6 +22,14 @@ static inline void cleanup_json_p(json_t **j)
 #define _cleanup_json_ _cleanup_(cleanup_json_p)
 
 /*
+ * What the calling thread makes in between is made side by side, which is quicker where many small
+ * values come together and go together, as a message does. It keeps the memory of its neighbours:
+ * not for what lives long. Never one inside another.
+ */
+void json_together_begin(void);
+void json_together_end(void);
+
+/*
  * Reads one JSON value of any type. Given: the caller decrefs. Duplicate keys: the last wins.
  * Nesting beyond BOUND_JSON_DEPTH and more than BOUND_JSON_VALUES values are ERR_TOOBIG, found
  * before anything is built; anything else wrong is ERR_INVALID with a position.

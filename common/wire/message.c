@@ -143,9 +143,9 @@ static enum message_verdict open_body(struct envelope *e, const struct str_list 
 	return MESSAGE_UNDECODABLE;
 }
 
-enum message_verdict message_decode(const char *data, size_t len, const struct str_list *accept,
-				    struct message **ret, char *ret_id, char *ret_task,
-				    struct err *err)
+static enum message_verdict decode(const char *data, size_t len, const struct str_list *accept,
+				   struct message **ret, char *ret_id, char *ret_task,
+				   struct err *err)
 {
 	_cleanup_(envelope_done) struct envelope e = {0};
 	enum message_verdict verdict;
@@ -166,6 +166,18 @@ enum message_verdict message_decode(const char *data, size_t len, const struct s
 		*ret = m;
 	else
 		message_free(m);
+	return verdict;
+}
+
+enum message_verdict message_decode(const char *data, size_t len, const struct str_list *accept,
+				    struct message **ret, char *ret_id, char *ret_task,
+				    struct err *err)
+{
+	enum message_verdict verdict;
+
+	json_together_begin();
+	verdict = decode(data, len, accept, ret, ret_id, ret_task, err);
+	json_together_end();
 	return verdict;
 }
 

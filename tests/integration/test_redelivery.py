@@ -70,7 +70,7 @@ def taken(broker):
 def test_what_nobody_lives_to_read(make_worker, app, broker, directory):
     """It needs more memory than there is: taken once, delivered again twice, then buried unread."""
     limited = directory / "worker"
-    limited.write_text(f'#!/bin/sh\nulimit -v 110000\nexec {PROGRAM} "$@"\n')
+    limited.write_text(f'#!/bin/sh\nulimit -v 98000\nexec {PROGRAM} "$@"\n')
     limited.chmod(0o755)
     worker = make_worker("-c", "1", start=False, MALLOC_ARENA_MAX="1", **LIMIT)
     worker.program = limited
