@@ -152,6 +152,7 @@ static void receive_all(struct worker *w, struct delivery *batch, size_t count)
 	_cleanup_free_ struct request **calls = xcalloc(count + 1, sizeof(*calls));
 	size_t n = 0;
 
+	pool_gather(&w->pool);
 	for (size_t i = 0; i < count; i++) {
 		char mark[BROKER_MARK_SIZE];
 		struct request *r;
@@ -165,6 +166,7 @@ static void receive_all(struct worker *w, struct delivery *batch, size_t count)
 			arrive(r);
 		broker_received(w->broker, mark);
 	}
+	pool_gathered(&w->pool);
 	if (count > 0)
 		n = route_calls(w, calls, n);
 	for (size_t i = 0; i < n; i++)

@@ -12,6 +12,10 @@
 #include "mem.h"
 #include "worker.h"
 
+/* What is gathered waits no longer than it takes to decode this much. */
+#define GATHERED_MOST  32
+#define GATHERED_BYTES (64u << 10)
+
 struct pool_thread {
 	pthread_t thread;
 	struct pool *pool;
@@ -214,19 +218,59 @@ int pool_start(struct pool *p, struct worker *w, size_t threads, struct err *err
 	return pool_resize(p, threads, err);
 }
 
-void pool_apply(struct pool *p, struct request *r)
+/* What the calling thread keeps back; `last` is NULL while it keeps nothing back. */
+static _Thread_local struct {
+	struct request *first, **last;
+	size_t count, bytes;
+} t_gathered;
+
+/* Takes the list up to `last`, the place behind its end. */
+static void add(struct pool *p, struct request *first, struct request **last, size_t count)
 {
 	bool wake;
 
-	r->next = NULL;
 	mutex_lock(&p->lock);
-	*p->last = r;
-	p->last = &r->next;
-	atomic_fetch_add(&p->queued, 1);
+	*p->last = first;
+	p->last = last;
+	atomic_fetch_add(&p->queued, count);
 	wake = wakes_one_locked(p);
 	mutex_unlock(&p->lock);
 	if (wake)
 		cond_signal(&p->work);
+}
+
+static void add_gathered(struct pool *p)
+{
+	if (t_gathered.count > 0)
+		add(p, t_gathered.first, t_gathered.last, t_gathered.count);
+	t_gathered.first = NULL;
+	t_gathered.last = &t_gathered.first;
+	t_gathered.count = t_gathered.bytes = 0;
+}
+
+void pool_apply(struct pool *p, struct request *r)
+{
+	r->next = NULL;
+	if (t_gathered.last == NULL) {
+		add(p, r, &r->next, 1);
+		return;
+	}
+	*t_gathered.last = r;
+	t_gathered.last = &r->next;
+	t_gathered.bytes += r->bytes;
+	if (++t_gathered.count >= GATHERED_MOST || t_gathered.bytes >= GATHERED_BYTES)
+		add_gathered(p);
+}
+
+void pool_gather(unused_arg struct pool *p)
+{
+	t_gathered.last = &t_gathered.first;
+}
+
+void pool_gathered(struct pool *p)
+{
+	add_gathered(p);
+	t_gathered.last = NULL;
 }
 
 struct request *pool_stop(struct pool *p)

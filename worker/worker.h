@@ -161,6 +161,10 @@ struct pool {
 };
 int pool_start(struct pool *p, struct worker *w, size_t threads, struct err *err) must_check;
 void pool_apply(struct pool *p, struct request *r);
+/* What the calling thread applies between these comes to the threads together, or in a few parts:
+ * one wake for several. */
+void pool_gather(struct pool *p);
+void pool_gathered(struct pool *p);
 /* Grows at once, shrinks as threads become idle. */
 int pool_resize(struct pool *p, size_t threads, struct err *err) must_check;
 /* Replaces every thread. */
