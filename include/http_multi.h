@@ -19,6 +19,14 @@ struct http_multi *http_multi_new(void);
 /* Ends what goes on, without a word to whoever began it. NULL is fine. */
 void http_multi_free(struct http_multi *m);
 
+/* In place of a URL's host a place in this process: of all exchanges of a multi the same one, and
+ * its URLs are no https. */
+struct http_local {
+	/* A connected socket that does not block, given; or NULL: the URL's host is meant. */
+	int (*connect)(void *arg, int *ret, struct err *err);
+	void *arg;
+};
+
 struct http_handler {
 	/* May a connection to this address be made? NULL: to any. ERR_DENIED says why not. */
 	int (*judge)(void *arg, const struct ip_address *address, uint16_t port, struct err *err);
@@ -31,8 +39,7 @@ struct http_handler {
 	 * gone when this returns. */
 	void (*done)(void *arg, int status, const struct err *failed);
 	void *arg;
-	/* An abstract unix socket that is connected to in place of the URL's host, or NULL. */
-	const char *local;
+	struct http_local local;
 };
 
 /* `headers`: "Name: value", NULL-terminated; `body` (or NULL) and they are copied. `timeout` for

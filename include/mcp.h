@@ -20,6 +20,7 @@
 
 #include "base.h"
 #include "err.h"
+#include "http_multi.h"
 
 /* ---- protocol versions: pure ---- */
 enum mcp_era { MCP_ERA_UNKNOWN, MCP_ERA_HANDSHAKE, MCP_ERA_STATELESS };
@@ -50,7 +51,7 @@ struct mcp_http_config {
 	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
 	bool sse;		    /* the transport of 2024-11-05: a GET opens the stream */
 	struct outbound *outbound;  /* judges host and addresses; NULL for our own containers */
-	const char *local; /* an abstract unix socket in place of the URL's host, or NULL */
+	struct http_local local;    /* in place of the URL's host; it outlives the transport */
 };
 /* Does not connect. ERR_INVALID: the URL or a header; ERR_DENIED: its host or port. */
 int mcp_http_new(const struct mcp_http_config *config, struct mcp_transport **ret,

@@ -341,9 +341,8 @@ struct sandbox_service;
  * with its last words; ERR_TIMEOUT; ERR_CANCELLED by `cancelled` (or NULL). [any] */
 int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *wish,
 			  struct sandbox_service **ret, struct err *err) must_check;
-/* The name of an abstract unix socket of this process: what connects to it from this process is
- * connected to the server. Borrowed. [any] */
-const char *sandbox_service_socket(const struct sandbox_service *v);
+/* For http_local: a connection to a `service`. [any] */
+int sandbox_service_connect(void *service, int *ret, struct err *err) must_check;
 /* False once it is gone. [any] */
 bool sandbox_service_lives(struct sandbox_service *v);
 const char *sandbox_service_container(const struct sandbox_service *v);

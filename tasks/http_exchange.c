@@ -97,7 +97,11 @@ int http_tool_exchange(const struct http_tool_request *r, struct outbound *outbo
 		       struct err *err)
 {
 	struct exchange x = {.request = r, .outbound = outbound, .answer = ret};
-	const struct http_handler handler = {on_judge, on_header, on_body, on_done, &x, NULL};
+	const struct http_handler handler = {.judge = on_judge,
+					     .header = on_header,
+					     .body = on_body,
+					     .done = on_done,
+					     .arg = &x};
 	struct ip_address addresses[OUTBOUND_ADDRESSES];
 	size_t count;
 	int rc = outbound_check_host(outbound, OUTBOUND_HTTP, &r->host, r->port, err);

@@ -7,6 +7,8 @@
 #include "http_multi.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ struct http_exchange {
 	char *body;
 	struct http_handler handler;
 	struct err failed; /* what a handler said */
+	int placeholder;   /* until a socket of `handler.local` is in its place, or -1 */
 	size_t head;	   /* bytes of headers so far */
 	bool ended;
 	char error_text[CURL_ERROR_SIZE];
@@ -128,6 +131,36 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/*
+ * A place in this process has sockets that are connected already, which libcurl 7.88 still connects
+ * whatever it is told. So it is given one that can be connected without a word to anybody, of UDP,
+ * and before it sends anything the other takes that one's number.
+ */
+static curl_socket_t placeholder(struct http_exchange *x)
+{
+	x->placeholder = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return x->placeholder < 0 ? CURL_SOCKET_BAD : x->placeholder;
+}
+
+/* Connected, and about to send: also where a connection is used again. */
+static int on_connected(void *arg, char *ip unused_arg, char *own_ip unused_arg,
+			int port unused_arg, int own_port unused_arg)
+{
+	struct http_exchange *x = arg;
+	_cleanup_fd_ int fd = -1;
+
+	if (x->placeholder < 0)
+		return CURL_PREREQFUNC_OK;
+	if (x->ended || x->handler.local.connect(x->handler.local.arg, &fd, &x->failed) < 0)
+		return CURL_PREREQFUNC_ABORT;
+	if (dup3(fd, x->placeholder, O_CLOEXEC) < 0) {
+		err_set_errno(&x->failed, ERR_UNAVAILABLE, errno, "a connection");
+		return CURL_PREREQFUNC_ABORT;
+	}
+	x->placeholder = -1;
+	return CURL_PREREQFUNC_OK;
+}
+
 /* The address that is judged is the one that is connected to: whatever its name stood for a moment
  * ago, or stands for a moment later. */
 static curl_socket_t on_socket(void *arg, curlsocktype purpose unused_arg, struct curl_sockaddr *to)
@@ -138,9 +171,8 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose unused_arg, struc
 
 	if (x->ended)
 		return CURL_SOCKET_BAD;
-	if (x->handler.local)
-		return to->family == AF_UNIX ? socket(AF_UNIX, to->socktype | SOCK_CLOEXEC, 0)
-					     : CURL_SOCKET_BAD;
+	if (x->handler.local.connect)
+		return placeholder(x);
 	if (to->family == AF_INET) {
 		const struct sockaddr_in *in = (const void *)&to->addr;
 		memcpy(a.bytes, &in->sin_addr, 4);
@@ -182,8 +214,13 @@ static void set_up(struct http_exchange *x, const char *method, const char *url,
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
-	if (x->handler.local)
-		curl_easy_setopt(curl, CURLOPT_ABSTRACT_UNIX_SOCKET, x->handler.local);
+	if (x->handler.local.connect) {
+		/* of no consequence but that no name is looked up */
+		x->pins = curl_slist_append(x->pins, "::127.0.0.1:9");
+		curl_easy_setopt(curl, CURLOPT_CONNECT_TO, x->pins);
+		curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
+		curl_easy_setopt(curl, CURLOPT_PREREQDATA, x);
+	}
 }
 
 /* libcurl takes "Name:" for a header to leave out, and writes an empty one for "Name;". */
@@ -209,6 +246,7 @@ struct http_exchange *http_exchange_begin(struct http_multi *m, const char *meth
 
 	x->multi = m;
 	x->handler = *handler;
+	x->placeholder = -1;
 	x->curl = http_easy_new(&nobody, x->error_text);
 	if (body)
 		x->body = xmemdup(body, body_len);

@@ -210,7 +210,6 @@ static void http_free(struct mcp_transport *t)
 	free(h->headers);
 	free(h->url);
 	free(h->post);
-	free(h->local);
 	json_decref(h->queue);
 	free(h);
 }
@@ -272,7 +271,7 @@ int mcp_http_new(const struct mcp_http_config *config, struct mcp_transport **re
 	h->headers = headers;
 	h->origin = origin;
 	h->outbound = config->outbound;
-	h->local = config->local ? xstrdup(config->local) : NULL;
+	h->local = config->local;
 	h->queue = json_array();
 	*ret = &h->base;
 	return 0;

@@ -57,7 +57,7 @@ struct mcp_http {
 	size_t address_count;
 	usec_t resolve_at; /* monotonic: they are looked up again, when there is a message to send
 			    */
-	char *local;	   /* or NULL */
+	struct http_local local;
 	enum mcp_era era;
 	char version[MCP_VERSION_SIZE];
 	char session[MCP_SESSION_BYTES + 1];

@@ -471,7 +471,7 @@ int mcp_instance_transport(struct mcp_instance *i, const struct mcp_server *serv
 	struct mcp_http_config http = {.url = server->url, .sse = server->transport == MCP_SSE};
 
 	if (i->service) {
-		http.local = sandbox_service_socket(i->service);
+		http.local = (struct http_local){sandbox_service_connect, i->service};
 		return mcp_http_new(&http, ret, err);
 	}
 	*ret = mcp_stdio_new(&(struct mcp_pipe){pipe_read, pipe_write, pipe_close, i});

@@ -185,9 +185,11 @@ int sandbox_service_start(struct sandbox *s, const struct sandbox_server_wish *w
 	return 0;
 }
 
-const char *sandbox_service_socket(const struct sandbox_service *v)
+int sandbox_service_connect(void *service, int *ret, struct err *err)
 {
-	return tunnel_socket(v->tunnel);
+	const struct sandbox_service *v = service;
+
+	return tunnel_connect(v->tunnel, ret, err);
 }
 
 bool sandbox_service_lives(struct sandbox_service *v)

@@ -5,29 +5,26 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "clock.h"
-#include "codec.h"
 #include "log.h"
 #include "mem.h"
 #include "thread.h"
 
 #define SEND_TIME  (10 * USEC_PER_SEC)
 #define QUIET_TIME (60 * USEC_PER_SEC) /* proxies cut a stream that is quiet for much longer */
-#define OWN_FDS	   3
+#define OWN_FDS	   2
 #define FRAMES	   64 /* between two looks at the connections */
 #define PIECE	   (16u << 10)
 #define TELL_TAKEN (16u << 10)
-#define NO_ROOM	   (100 * USEC_PER_MSEC) /* until descriptors are asked for again */
+#define WAITING	   1024 /* connections that no line is free for */
 
 /* One connection. The thread's. */
 struct line {
@@ -45,15 +42,15 @@ struct tunnel {
 	uint32_t run, last_id;
 	uint16_t port;
 	pthread_t thread;
-	int wake, listener;
-	char name[64];
+	int wake;
 	struct line lines[FRAME_DIALS];
 	usec_t next_sign; /* of life; monotonic */
-	usec_t take_from; /* no connection is taken before; monotonic */
 
 	struct mutex lock;
 	/* guarded by lock */
 	bool stopping, gone;
+	int waiting[WAITING]; /* our ends of new connections, the oldest first */
+	size_t waiting_count;
 	struct said said;
 };
 
@@ -84,15 +81,6 @@ static int hang_up(struct tunnel *t, struct line *l, struct err *err)
 	return tell(t, FRAME_CHANNEL_END, id, FRAME_CHANNEL_RESET, err);
 }
 
-/* A socket's name is no secret: only those of this process are served. */
-static bool is_ours(int fd)
-{
-	struct ucred who;
-	socklen_t len = sizeof(who);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == getpid();
-}
-
 static struct line *find_free(struct tunnel *t)
 {
 	for (size_t i = 0; i < FRAME_DIALS; i++)
@@ -101,32 +89,32 @@ static struct line *find_free(struct tunnel *t)
 	return NULL;
 }
 
-static bool may_take(const struct tunnel *t)
+/* The end of the connection that waits for the longest; -1: none does. */
+static int next_waiting(struct tunnel *t)
 {
-	return clock_mono() >= t->take_from;
+	int fd = -1;
+
+	mutex_lock(&t->lock);
+	if (t->waiting_count > 0) {
+		fd = t->waiting[0];
+		memmove(t->waiting, t->waiting + 1, --t->waiting_count * sizeof(fd));
+	}
+	mutex_unlock(&t->lock);
+	return fd;
 }
 
 static int take_connections(struct tunnel *t, struct err *err)
 {
 	struct line *l;
-	int rc = 0, fd = 0;
+	int rc = 0, fd;
 
-	while (rc == 0 && may_take(t) && (l = find_free(t)) != NULL &&
-	       (fd = accept4(t->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		if (!is_ours(fd)) {
-			close(fd);
-			continue;
-		}
+	while (rc == 0 && (l = find_free(t)) != NULL && (fd = next_waiting(t)) >= 0) {
 		*l = (struct line){.fd = fd,
 				   .id = ++t->last_id,
 				   .down = BUF_INIT(FRAME_CHANNEL_WINDOW),
 				   .credit = FRAME_CHANNEL_WINDOW};
 		rc = tell(t, FRAME_CHANNEL_DIAL, l->id, t->port, err);
 	}
-	/* of what has no descriptor the listener goes on to be ready: looking at it again at once
-	 * would be all that this thread did */
-	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		t->take_from = clock_deadline(NO_ROOM);
 	return rc;
 }
 
@@ -268,11 +256,8 @@ static int take_frames(struct tunnel *t, struct err *err)
 /* ---- the thread ---- */
 static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 {
-	bool room = find_free(t) != NULL, later = room && !may_take(t);
-
 	fds[0] = (struct pollfd){.fd = agent_link_fd(t->link), .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = t->wake, .events = POLLIN};
-	fds[2] = (struct pollfd){.fd = room && !later ? t->listener : -1, .events = POLLIN};
 	for (size_t i = 0; i < FRAME_DIALS; i++) {
 		const struct line *l = &t->lines[i];
 		short events = (short)((l->open && l->credit > 0 ? POLLIN : 0) |
@@ -281,10 +266,7 @@ static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 		fds[OWN_FDS + i] =
 			(struct pollfd){.fd = events || l->ended ? l->fd : -1, .events = events};
 	}
-	poll(fds, OWN_FDS + FRAME_DIALS,
-	     more ? 0
-		  : clock_left_ms(later && t->take_from < t->next_sign ? t->take_from
-								       : t->next_sign));
+	poll(fds, OWN_FDS + FRAME_DIALS, more ? 0 : clock_left_ms(t->next_sign));
 }
 
 static int work(struct tunnel *t, const struct pollfd *fds, struct err *err)
@@ -358,9 +340,9 @@ static void *tunnel_thread(void *arg)
 	log_debug("the way to an MCP server ends: %s", err.msg);
 	mutex_lock(&t->lock);
 	t->gone = true;
+	while (t->waiting_count > 0)
+		close(t->waiting[--t->waiting_count]);
 	mutex_unlock(&t->lock);
-	close(t->listener);
-	t->listener = -1;
 	for (size_t i = 0; i < FRAME_DIALS; i++)
 		if (t->lines[i].fd >= 0)
 			free_line(&t->lines[i]);
@@ -376,9 +358,29 @@ static void wake(struct tunnel *t)
 		errno = 0; /* it is awake */
 }
 
-const char *tunnel_socket(const struct tunnel *t)
+/* Neither end had to listen or connect: where no unix socket may be made, a pair may. */
+int tunnel_connect(struct tunnel *t, int *ret, struct err *err)
 {
-	return t->name;
+	int ends[2];
+	bool gone, room;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return err_set_errno(err, ERR_UNAVAILABLE, errno, "a socket for an MCP server");
+	mutex_lock(&t->lock);
+	gone = t->gone || t->stopping;
+	room = !gone && t->waiting_count < WAITING;
+	if (room)
+		t->waiting[t->waiting_count++] = ends[1];
+	mutex_unlock(&t->lock);
+	if (room) {
+		wake(t);
+		*ret = ends[0];
+		return 0;
+	}
+	close(ends[0]);
+	close(ends[1]);
+	return gone ? err_set(err, ERR_CLOSED, "the server is gone")
+		    : err_set(err, ERR_UNAVAILABLE, "%d connections wait for the server", WAITING);
 }
 
 bool tunnel_lives(struct tunnel *t)
@@ -399,31 +401,10 @@ void tunnel_said(struct tunnel *t, struct said *ret)
 static void destroy(struct tunnel *t)
 {
 	agent_link_close(t->link);
-	if (t->listener >= 0)
-		close(t->listener);
 	if (t->wake >= 0)
 		close(t->wake);
 	mutex_done(&t->lock);
 	free(t);
-}
-
-static int listen_here(struct tunnel *t, struct err *err)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char id[UUID_SIZE];
-	size_t len;
-
-	uuid4(id);
-	snprintf(t->name, sizeof(t->name), "celeriac-mcp-%s", id);
-	len = strlen(t->name);
-	memcpy(address.sun_path + 1, t->name, len); /* after a NUL: an abstract one */
-	t->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (t->listener < 0 ||
-	    bind(t->listener, (const struct sockaddr *)&address,
-		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) < 0 ||
-	    listen(t->listener, SOMAXCONN) < 0)
-		return err_set_errno(err, ERR_UNAVAILABLE, errno, "a socket for an MCP server");
-	return 0;
 }
 
 int tunnel_new(struct agent_link *link, uint32_t run, uint16_t port, const struct said *said,
@@ -441,12 +422,9 @@ int tunnel_new(struct agent_link *link, uint32_t run, uint16_t port, const struc
 	mutex_init(&t->lock);
 	for (size_t i = 0; i < FRAME_DIALS; i++)
 		t->lines[i].fd = -1;
-	t->listener = -1;
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->wake < 0)
 		rc = err_set_errno(err, ERR_UNAVAILABLE, errno, "eventfd");
-	if (rc == 0)
-		rc = listen_here(t, err);
 	if (rc == 0)
 		rc = thread_start(&t->thread, "mcp-tunnel", tunnel_thread, t, err);
 	if (rc < 0) {

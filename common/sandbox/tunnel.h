@@ -19,9 +19,10 @@ int tunnel_new(struct agent_link *link, uint32_t run, uint16_t port, const struc
 	       struct tunnel **ret, struct err *err) must_check;
 /* Closes every connection. NULL is fine. */
 void tunnel_free(struct tunnel *t);
-/* The name of an abstract socket of this process: each connection to it is one to the server, and
- * ends at once where that does not take it. Other processes are refused. Borrowed. [any] */
-const char *tunnel_socket(const struct tunnel *t);
+/* A connection to the server, given: a socket that does not block. It ends at once where the
+ * server does not take it, and waits while all lines are in use. ERR_CLOSED: the server is gone;
+ * ERR_UNAVAILABLE. [any] */
+int tunnel_connect(struct tunnel *t, int *ret, struct err *err) must_check;
 /* False once the server, or the way to it, is gone. [any] */
 bool tunnel_lives(struct tunnel *t);
 void tunnel_said(struct tunnel *t, struct said *ret);

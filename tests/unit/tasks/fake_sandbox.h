@@ -137,9 +137,9 @@ int sandbox_service_start(unused_arg struct sandbox *s,
 {
 	return err_set(err, ERR_UNSUPPORTED, "there are no servers here");
 }
-const char *sandbox_service_socket(unused_arg const struct sandbox_service *v)
+int sandbox_service_connect(unused_arg void *service, unused_arg int *ret, struct err *err)
 {
-	return "";
+	return err_set(err, ERR_UNSUPPORTED, "there are no servers here");
 }
 bool sandbox_service_lives(unused_arg struct sandbox_service *v)
 {
