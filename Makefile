@@ -117,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc check-role check-fork demo up down fuzz lint bench soak format format-check hdr-check \
+.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc check-role check-direct demo up down fuzz lint bench soak format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -299,8 +299,8 @@ check-runsc check-podman:
 	deploy/images/sandbox/build python full
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE))
 check-role: all   ## the sandbox, MCP and plugin suites with workers that connect to an engine role
-check-fork: all   ## the same with workers that start one
-check-role check-fork:
+check-direct: all   ## the same with workers that have Docker themselves
+check-role check-direct:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE) \
 		$(ROLE_SUITE))
 # The broker fixture is a virtual host of RabbitMQ, with results in Redis (tests/integration/conftest.py).

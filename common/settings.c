@@ -283,8 +283,8 @@ const struct conf_row settings_rows[] = {
 	{ "DOCKER_CERT_PATH", { NULL }, STRING(docker_cert_path), .fallback = "",
 	  .help = "directory of ca.pem, cert.pem and key.pem; empty = ~/.docker; of several engines, one for each after commas, or one for all" },
 	{ "DOCKER_API_VERSION", { NULL }, STRING(docker_api_version), .fallback = "", .help = "instead of the negotiated one" },
-	{ "CELERIAC_ENGINE", { NULL }, STRING(engine), .fallback = "",
-	  .help = "who has the connection to Docker: empty or direct = the worker itself, fork = a process that it starts for that; "
+	{ "CELERIAC_ENGINE", { NULL }, STRING(engine), .fallback = "fork",
+	  .help = "who has the connection to Docker: fork = a process that the worker starts for that, direct = the worker itself; "
 		  "unix:/path = the engine role that listens there, in place of DOCKER_HOST, several after commas; of the role itself "
 		  "(--engine): where it listens" },
 	{ "CELERIAC_ENGINE_IMAGES", { NULL }, LIST(engine_images, 256), .fallback = "",

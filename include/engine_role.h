@@ -5,8 +5,9 @@
  * unix socket, judges each by its own settings, asks Docker, and writes an audit line. What is said
  * there is common/sandbox/waist.h.
  *
- * A worker connects to a role that others started (CELERIAC_ENGINE=unix:/path), or forks one for
- * itself. That one is kept by a process that does nothing else and starts it again when it ends:
+ * A worker forks one for itself, or connects to a role that others started
+ * (CELERIAC_ENGINE=unix:/path). The former is kept by a process that does nothing else and starts
+ * it again when it ends:
  *
  *     worker ── keeper    lets it begin with the log that it is to write to; its end is the end
  *        └───── role      one message for each connection, which it carries as a descriptor
@@ -22,8 +23,8 @@
 
 /* ---- which way ---- */
 enum engine_way {
+	ENGINE_WAY_FORK,   /* by a role of one's own: where nothing else is said */
 	ENGINE_WAY_DIRECT, /* in this process */
-	ENGINE_WAY_FORK,   /* by a role of one's own */
 	ENGINE_WAY_ROLE	   /* by those whose sockets CELERIAC_ENGINE lists */
 };
 enum engine_way engine_way(const struct settings *s);
@@ -44,7 +45,7 @@ int engine_role_open(const struct settings *settings, int control, struct engine
 /* The directory that holds the socket; NULL if there is none. */
 const char *engine_role_directory(const struct engine_role *r);
 /* Serves until a signal comes from `signals` (daemon.h), or its worker has ended; then removes the
- * socket. What is attached ends with the process. */
+ * socket. What is relayed ends with the process. */
 void engine_role_run(struct engine_role *r, int signals);
 
 /* ---- a role of one's own: the worker's end ---- */

@@ -78,8 +78,12 @@ int http_stream_write(struct http_stream *s, const void *data, size_t len, usec_
 /* As much as goes at once: bytes sent, 0 when none can be now, or an error. */
 ssize_t http_stream_send(struct http_stream *s, const void *data, size_t len,
 			 struct err *err) must_check;
-/* A connected socket, taken, that is such a stream by itself. */
-struct http_stream *http_stream_adopt(int fd);
+/* A connected socket, taken, that is such a stream by itself; `early` came before (copied). */
+struct http_stream *http_stream_adopt(int fd, const void *early, size_t len);
+/* Is its descriptor all there is to it? Of a connection to a unix socket that was given up by a
+ * 101, with what was read of it too early (borrowed). Then another may go on with both, and the
+ * stream be closed. */
+bool http_stream_is_plain(const struct http_stream *s, struct slice *ret_early);
 /* Pollable; libcurl may hold bytes already read, so read until ERR_TIMEOUT with a deadline in the
  * past. */
 int http_stream_fd(const struct http_stream *s);

@@ -27,6 +27,7 @@
 struct http_stream {
 	CURL *curl; /* NULL: `fd` is a stream by itself, and ours */
 	int fd;
+	bool plain;
 	struct mutex lock; /* around every call with `curl` */
 	char error_text[CURL_ERROR_SIZE];
 	struct buf early; /* bytes of the stream that came with the head; the reader's */
@@ -169,14 +170,23 @@ void http_stream_close(struct http_stream *s)
 	free(s);
 }
 
-struct http_stream *http_stream_adopt(int fd)
+struct http_stream *http_stream_adopt(int fd, const void *early, size_t len)
 {
 	struct http_stream *s = xcalloc(1, sizeof(*s));
 
 	mutex_init(&s->lock);
-	s->early = BUF_INIT(0);
+	s->early = BUF_INIT(BOUND_HTTP_HEAD);
+	if (len > 0)
+		buf_append(&s->early, early, len);
 	s->fd = fd;
 	return s;
+}
+
+bool http_stream_is_plain(const struct http_stream *s, struct slice *ret_early)
+{
+	if (s->plain)
+		*ret_early = (struct slice){s->early.data, s->early.len};
+	return s->plain;
 }
 
 static void close_stream(struct http_stream **s)
@@ -294,6 +304,7 @@ int http_stream_open(const struct http_target *target, const struct http_request
 		return rc;
 	if (head->status != 101 && (head->status != 200 || head->has_length || head->chunked))
 		return refuse(s, head, deadline, err);
+	s->plain = target->unix_socket != NULL && head->status == 101;
 	*ret = TAKE(s);
 	return 0;
 }

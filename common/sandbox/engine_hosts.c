@@ -9,9 +9,9 @@
 
 enum engine_way engine_way(const struct settings *s)
 {
-	if (s->engine[0] == '\0' || strcmp(s->engine, "direct") == 0)
-		return ENGINE_WAY_DIRECT;
-	return strcmp(s->engine, "fork") == 0 ? ENGINE_WAY_FORK : ENGINE_WAY_ROLE;
+	if (s->engine[0] == '\0' || strcmp(s->engine, "fork") == 0)
+		return ENGINE_WAY_FORK;
+	return strcmp(s->engine, "direct") == 0 ? ENGINE_WAY_DIRECT : ENGINE_WAY_ROLE;
 }
 
 const char *engine_hosts(const struct settings *s)

@@ -67,7 +67,8 @@ struct engine {
 	size_t idle_count;
 	int role_idle[ENGINE_IDLE_CLIENTS]; /* connections to the role */
 	size_t role_idle_count;
-	size_t role_busy; /* calls to it under way */
+	size_t role_busy;     /* calls to it under way */
+	bool role_keeps_them; /* it hands no streams over */
 };
 
 struct engine_request {

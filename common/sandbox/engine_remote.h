@@ -18,6 +18,8 @@ struct remote_extra {
 int engine_remote_ask_all(struct engine *e, const struct waist_request *q,
 			  const struct remote_extra *x, enum engine_limit limit, int *ret_fd,
 			  json_t **ret, struct err *err) must_check;
+/* A connection that `ret_fd` kept, for the next request. */
+void engine_remote_give_back(struct engine *e, int fd);
 int engine_remote_ask(struct engine *e, const struct waist_request *q, enum engine_limit limit,
 		      json_t **ret, struct err *err) must_check;
 

@@ -99,7 +99,7 @@ static int borrow(struct engine *e, int *ret, struct err *err)
 	}
 }
 
-static void give_back(struct engine *e, int fd)
+void engine_remote_give_back(struct engine *e, int fd)
 {
 	mutex_lock(&e->lock);
 	bool keep = e->role_idle_count < ENGINE_IDLE_CLIENTS;
@@ -187,7 +187,7 @@ int engine_remote_ask_all(struct engine *e, const struct waist_request *q,
 	if (rc == 0 && ret_fd)
 		*ret_fd = fd;
 	else
-		give_back(e, fd);
+		engine_remote_give_back(e, fd);
 	if (rc == 0 && ret)
 		*ret = TAKE(answer);
 	return rc;

@@ -299,7 +299,7 @@ int engine_role_open(const struct settings *settings, int control, struct engine
 	cond_init(&r->spent);
 	pthread_rwlock_init(&r->volumes, NULL);
 	if (control < 0)
-		rc = settings->engine[0]
+		rc = engine_way(settings) == ENGINE_WAY_ROLE
 			     ? waist_path(settings->engine, &r->path, err)
 			     : err_set(err, ERR_INVALID, "CELERIAC_ENGINE says no socket");
 	if (rc == 0)

@@ -340,6 +340,7 @@ static const struct {
 	int (*serve)(struct served *s, struct err *err);
 } calls[] = {
 	{"attach", OURS | TAKES, ROLE_HANDED_OVER, role_on_attach},
+	{"attach_fd", OURS | TAKES, ROLE_GO_ON, role_on_attach_fd},
 	{"create", LARGE, ROLE_GO_ON, on_create},
 	{"deliver", IMAGE, ROLE_GO_ON, role_on_deliver},
 	{"events", TAKES, ROLE_END, role_on_events},

@@ -1,5 +1,6 @@
 /*
- * role_relay.c: the bytes between attached containers and those who attached, in one thread.
+ * role_relay.c: the bytes between attached containers and those who attached, in one thread; of
+ * engines whose streams are no plain socket that could be handed over.
  *
  * What one side sends and the other does not take yet is kept, PIECE bytes at most, and nothing
  * more is read from the first: back-pressure goes through.

@@ -21,6 +21,8 @@
  *   pull      frames {"progress": "…"} come before the answer; closing the connection gives up
  *   deliver   `size` bytes of the agent follow the request, at most WAIST_AGENT
  *   attach    after the answer the connection is the container's stream, as Docker frames it
+ *   attach_fd after the answer come `size` bytes of that stream, at most WAIST_EARLY, and one byte
+ *             with the descriptor of the rest; "unsupported" where there is none to hand over
  *   events    after the answer it is lines of Docker's events, of our own containers alone
  *
  * What a container may be is the role's to say: the body for Docker is made from the specification
@@ -37,6 +39,7 @@
 #define WAIST_REQUEST (512u << 10)
 #define WAIST_REPLY   (16u << 20)
 #define WAIST_AGENT   (16u << 20)
+#define WAIST_EARLY   (64u << 10)
 #define WAIST_KEEP    4096 /* names in `keep` */
 #define WAIST_TEXT    512  /* bytes of an id, an image, a name, a reason */
 

@@ -1,4 +1,4 @@
-"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman|role|fork; else the machine's own Docker.
+"""Engines that the sandbox suites run against: CELERIAC_TEST_ENGINE=runsc|podman|role|direct; else the machine's own Docker.
 
 Each is private: its own socket, data and containers, ended by its pid. Images are copied from the machine's Docker.
 """
@@ -156,14 +156,14 @@ class Role(Engine):
     name = "role"
 
 
-class Fork(Engine):
-    """The machine's own, which a role has that each worker starts."""
+class Direct(Engine):
+    """The machine's own, which each worker has itself."""
 
-    name = "fork"
-    settings = {"CELERIAC_ENGINE": "fork"}
+    name = "direct"
+    settings = {"CELERIAC_ENGINE": "direct"}
 
 
-ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman, Role, Fork)}
+ENGINES = {kind.name: kind for kind in (Engine, Runsc, Podman, Role, Direct)}
 
 
 def name():

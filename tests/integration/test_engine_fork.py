@@ -13,7 +13,7 @@ from sandboxes import containers
 from services import wait_until
 from worker import run_program
 
-pytestmark = pytest.mark.skipif(engines.name() == "role", reason="there the worker has no role of its own")
+pytestmark = pytest.mark.skipif(engines.name() in ("role", "direct"), reason="there the worker has no role of its own")
 NOBODY = "65534"
 
 
@@ -36,7 +36,7 @@ def exists(pid):
 @pytest.fixture
 def make_forking_worker(make_full_worker):
     def make(*args, **settings):
-        return make_full_worker(*args, **{"CELERIAC_ENGINE": "fork", **settings})
+        return make_full_worker(*args, **settings)
 
     return make
 
@@ -166,4 +166,4 @@ def test_in_the_same_process(make_forking_worker, calls):
 
 def test_no_engine_no_role(make_worker):
     """A worker without sandboxes starts nothing."""
-    assert children(make_worker(CELERIAC_ENGINE="fork").process.pid) == []
+    assert children(make_worker().process.pid) == []

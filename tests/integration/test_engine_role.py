@@ -191,7 +191,7 @@ def test_a_volume_that_only_has_the_name(role, peer):
 
 
 def test_containers_of_others(role, peer, stranger):
-    for op in ("start", "kill", "attach", "group", "package_open", "package_seal", "package_is_whole", "inspect"):
+    for op in ("start", "kill", "attach", "attach_fd", "group", "package_open", "package_seal", "package_is_whole", "inspect"):
         said = peer.ask(op, id=stranger)
         assert said["error"] == "denied" and "is not of instance" in said["message"], (op, said)
     assert peer.ask("reap", id=stranger)["error"] == "denied"
@@ -210,6 +210,27 @@ def test_containers_of_others(role, peer, stranger):
     assert peer.ask("exec", id=own)["error"] == "unsupported" and peer.ask("containers/create")["error"] == "unsupported"
     denied = [line["tool"] for line in role.audit() if line["decision"] == "deny"]
     assert {"start", "kill", "attach", "inspect", "reap", "rename", "pull", "network"} <= set(denied)
+
+
+def test_a_descriptor_is_that_of_one_stream(role, peer):
+    """What is handed over is the container's own stream: Docker hears no request on it, neither while it lasts nor when it has ended."""
+    made = create(peer, argv=["/bin/sh", "-c", "read line; echo said: $line; read line"])["text"]
+    size = peer.ask("attach_fd", id=made)["size"]
+    assert not size or peer.socket.recv(size, socket.MSG_WAITALL)
+    byte, fds, _, _ = socket.recv_fds(peer.socket, 1, 4)
+    assert len(byte) == len(fds) == 1
+    assert peer.ask("start", id=made) == {}, "the connection to the role goes on"
+    with socket.socket(fileno=fds[0]) as stream:
+        stream.settimeout(60)
+        stream.sendall(b"POST /v1.41/containers/create HTTP/1.1\n")
+        said = b"said: POST /v1.41/containers/create HTTP/1.1\n"
+        assert stream.recv(8, socket.MSG_WAITALL) == bytes([1, 0, 0, 0]) + struct.pack(">I", len(said))
+        assert stream.recv(len(said), socket.MSG_WAITALL) == said
+        assert peer.ask("kill", id=made) == {}
+        assert stream.recv(1) == b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            stream.sendall(b"GET /v1.41/containers/json HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.recv(1) == b""
 
 
 # ---- the protocol itself
@@ -360,7 +381,7 @@ def test_a_worker_behind_it(caged_off, calls):
     assert value["status"] == "ok" and value["files"][0]["size"] == 3000000 and value["stdout_dropped"] > 0
     assert calls.run("print(1)", "c-1")["reused"] is True
     tools = {line["tool"] for line in role.audit()}
-    assert {"create", "start", "attach"} <= tools and all(line["decision"] == "allow" for line in role.audit())
+    assert {"create", "start", "attach_fd"} <= tools and "attach" not in tools and all(line["decision"] == "allow" for line in role.audit())
     # the role ends and comes back: the conversation goes on
     role.kill()
     wait_until(lambda: worker.readiness().get("engine") == "away", 60, lambda: worker.http("/readyz"))

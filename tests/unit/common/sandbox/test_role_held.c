@@ -130,7 +130,7 @@ START_TEST(test_way)
 	static const struct {
 		const char *said;
 		enum engine_way way;
-	} ways[] = {{"", ENGINE_WAY_DIRECT},
+	} ways[] = {{"", ENGINE_WAY_FORK},
 		    {"fork", ENGINE_WAY_FORK},
 		    {"direct", ENGINE_WAY_DIRECT},
 		    {"unix:/run/x.sock", ENGINE_WAY_ROLE},
