@@ -361,6 +361,9 @@ const struct conf_row settings_rows[] = {
 	  .help = "of several engines: a conversation whose engine is away waits this long before it gets a new container on another" },
 	{ "SANDBOX_CLEANUP_INTERVAL", { NULL }, SPAN(sandbox_cleanup_interval, SEC, DAY), .fallback = "300s",
 	  .help = "period of beat's entry sandbox.cleanup" },
+	{ "SANDBOX_LEFTOVER_AGE", { NULL }, SPAN(sandbox_leftover_age, 600 * SEC, 365 * DAY), .fallback = "1d",
+	  .help = "what nobody uses any more is removed from the engine when it is older: our volumes and networks, and images that "
+		  "`make image` made and that have lost their name" },
 	{ "SANDBOX_OUTPUT_LIMIT", { NULL }, SIZE(sandbox_output_limit, KIB, 64 * MIB), .fallback = "1MiB",
 	  .help = "bytes kept of stdout and of stderr, head and tail" },
 	{ "SANDBOX_FILES_MAX", { NULL }, INT(sandbox_files_max, 0, BOUND_OUTPUT_WALK), .fallback = "64",

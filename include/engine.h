@@ -75,6 +75,8 @@ struct engine_info {
 int engine_open(const struct engine_config *config, struct engine **ret,
 		struct err *err) must_check;
 void engine_close(struct engine *e);
+/* What it was opened for, for people: without secrets. Borrowed. [any] */
+const char *engine_address(const struct engine *e);
 
 /* A container was made or removed, an image pulled, or could not be: for a record of what was asked
  * of the engine. Strings borrowed; what is not known is NULL. */
@@ -303,6 +305,24 @@ int engine_sweep_volumes(struct engine *e, const char *const *keep, usec_t befor
 			 int64_t *ret_removed, struct err *err) must_check;
 int engine_sweep_networks(struct engine *e, const char *const *keep, usec_t before,
 			  int64_t *ret_removed, struct err *err) must_check;
+
+/* The same of images that deploy/images has made, without a name any more and with no container;
+ * never one that others have made of them. */
+int engine_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed,
+			struct err *err) must_check;
+
+/* The file system where the engine keeps its own, in bytes. ERR_UNSUPPORTED: it is not seen from
+ * where the engine is spoken to, as on another machine or from within a container. */
+struct engine_disk {
+	int64_t size, free;
+};
+int engine_disk(struct engine *e, struct engine_disk *ret, struct err *err) must_check;
+/* Bytes of all images, of those with the label of deploy/images (shared layers in each), and of
+ * volumes of our instance. The engine counts files for it: seldom, and a minute at most. */
+struct engine_usage {
+	int64_t images, own_images, own_volumes;
+};
+int engine_usage(struct engine *e, struct engine_usage *ret, struct err *err) must_check;
 
 /* ---- attached streams ---- */
 struct engine_stream;

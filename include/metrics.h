@@ -25,7 +25,8 @@ enum metric {
 	METRIC_STORE_TIME,
 	METRIC_STORE_ERRORS,
 	METRIC_BEAT_LATE,
-	METRIC_REAPED, /* kind */
+	METRIC_REAPED,	    /* kind */
+	METRIC_ENGINE_DISK, /* engine, what */
 	METRICS
 };
 
@@ -37,6 +38,8 @@ struct metric_series *metric_series(enum metric m, const char *first, const char
 
 /* Counts `n` more. */
 void metric_add(struct metric_series *s, uint64_t n);
+/* Of a gauge: it is this now. */
+void metric_set(struct metric_series *s, uint64_t value);
 /* Of a histogram: one more that took so long. */
 void metric_observe(struct metric_series *s, usec_t took);
 

@@ -158,6 +158,7 @@ struct settings {
 					another */
 	usec_t sandbox_adopt_grace;  /* a dead worker's container may wait this long for a new owner
 				      */
+	usec_t sandbox_leftover_age; /* of volumes, networks, nameless images */
 	usec_t sandbox_cleanup_interval; /* period of beat's default entry */
 	int64_t sandbox_output_limit;
 	int64_t sandbox_files_max;

@@ -27,6 +27,8 @@ const struct metric_family metric_families[METRICS] = {
 	[METRIC_REAPED] = { "celeriac_reaped_total", METRIC_COUNTER, { "kind" },
 			    "What sweeps of this worker have removed: containers by what was wrong with them, volumes, networks, files; and "
 			    "what was too old: results, outputs, events, media." },
+	[METRIC_ENGINE_DISK] = { "celeriac_engine_disk_bytes", METRIC_GAUGE, { "engine", "what" },
+				 "Of the file system where an engine keeps its own: size, free; on it: images, own_images, own_volumes." },
 };
 /* clang-format on */
 

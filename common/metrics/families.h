@@ -9,7 +9,7 @@
 #define METRIC_LABELS  2
 #define METRIC_BUCKETS 15
 
-enum metric_type { METRIC_COUNTER, METRIC_HISTOGRAM };
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metric_family {
 	const char *name; /* a histogram's is in seconds */

@@ -120,6 +120,11 @@ void metric_add(struct metric_series *s, uint64_t n)
 	atomic_fetch_add_explicit(&s->count, n, memory_order_relaxed);
 }
 
+void metric_set(struct metric_series *s, uint64_t value)
+{
+	atomic_store_explicit(&s->count, value, memory_order_relaxed);
+}
+
 void metric_observe(struct metric_series *s, usec_t took)
 {
 	size_t i = 0;
@@ -165,12 +170,15 @@ void metrics_write(struct buf *out)
 {
 	for (size_t m = 0; m < METRICS; m++) {
 		const struct metric_family *f = &metric_families[m];
+		static const char *const types[] = {[METRIC_COUNTER] = "counter",
+						    [METRIC_GAUGE] = "gauge",
+						    [METRIC_HISTOGRAM] = "histogram"};
 		bool histogram = f->type == METRIC_HISTOGRAM;
 		struct metric_series *s, *next;
 
 		pthread_rwlock_rdlock(&g_registry.lock);
 		if (g_registry.series[m])
-			write_head(out, f->name, histogram ? "histogram" : "counter", f->help);
+			write_head(out, f->name, types[f->type], f->help);
 		HASH_ITER(hh, g_registry.series[m], s, next)
 		{
 			if (histogram)

@@ -18,9 +18,7 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define LEFTOVER_AGE	      (24 * 3600 * USEC_PER_SEC) /* nobody starts with one of these any more */
-#define ENGINE_SWEEP_INTERVAL (3600 * USEC_PER_SEC)
-#define STEP		      (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
+#define STEP (10 * USEC_PER_SEC) /* of a clock, more than it loses or wins by itself */
 
 /* What is known of an owner. */
 struct owner {
@@ -343,44 +341,6 @@ static void sweep_done(struct sweep *w)
 	free(w->suspect_rows);
 }
 
-static bool is_time_for_the_engine(struct sandbox *s)
-{
-	usec_t now = clock_mono();
-	bool due;
-
-	mutex_lock(&s->lock);
-	due = now >= s->engine_sweep_at;
-	if (due)
-		s->engine_sweep_at = now + ENGINE_SWEEP_INTERVAL;
-	mutex_unlock(&s->lock);
-	return due;
-}
-
-/* What was made for an agent or a setting of another day. No trouble of the sweep's. To find what
- * no container uses, an engine goes through all of them, so it is asked seldom. */
-static void sweep_engine(struct sweep *w)
-{
-	const struct settings *st = w->s->settings;
-	char volume[sizeof(w->s->agent_volume)];
-	const char *const agents[] = {volume, NULL};
-	const char *const named[] = {st->sandbox_network, st->mcp_network, NULL};
-	const usec_t before = clock_machine() - LEFTOVER_AGE; /* the engine's dates are its own */
-	int64_t old_volumes = 0, old_networks = 0;
-	struct err err;
-
-	mutex_lock(&w->s->lock);
-	memcpy(volume, w->s->agent_volume, sizeof(volume));
-	mutex_unlock(&w->s->lock);
-	if (engine_sweep_volumes(w->s->engine, agents, before, &old_volumes, &err) < 0 ||
-	    engine_sweep_networks(w->s->engine, named, before, &old_networks, &err) < 0)
-		log_debug("old volumes and networks: %s", err.msg);
-	metric_add(metric_series(METRIC_REAPED, "volume", NULL), (uint64_t)old_volumes);
-	metric_add(metric_series(METRIC_REAPED, "network", NULL), (uint64_t)old_networks);
-	if (old_volumes + old_networks > 0)
-		log_info("left over and removed: %lld volume(s) of agents, %lld network(s)",
-			 (long long)old_volumes, (long long)old_networks);
-}
-
 int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *err)
 {
 	const struct settings *st = s->settings;
@@ -398,8 +358,7 @@ int sandbox_cleanup(struct sandbox *s, struct sandbox_report *ret, struct err *e
 		sweep_one(&w, i);
 	w.report.orphans += sandbox_container_drop_again(s);
 	sandbox_index_clear_places(&s->index);
-	if (is_time_for_the_engine(s))
-		sweep_engine(&w);
+	sandbox_clear_leftovers(s);
 	*ret = w.report;
 	return 0;
 }

@@ -174,6 +174,11 @@ int engine_open(const struct engine_config *config, struct engine **ret, struct 
 	return 0;
 }
 
+const char *engine_address(const struct engine *e)
+{
+	return e->address;
+}
+
 void engine_close(struct engine *e)
 {
 	if (!e)

@@ -30,6 +30,9 @@ const struct engine_driver engine_direct = {
 	.package_is_whole = engine_direct_package_is_whole,
 	.sweep_volumes = engine_direct_sweep_volumes,
 	.sweep_networks = engine_direct_sweep_networks,
+	.sweep_images = engine_direct_sweep_images,
+	.disk = engine_direct_disk,
+	.usage = engine_direct_usage,
 	.attach = engine_direct_attach,
 	.events = engine_direct_events,
 };

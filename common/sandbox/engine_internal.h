@@ -34,6 +34,7 @@ enum engine_limit {
 	ENGINE_LIMIT_ARCHIVE = 60,
 	ENGINE_LIMIT_PULL = 1800,   /* an image from its registry */
 	ENGINE_LIMIT_DELIVER = 120, /* the agent, with waiting for others who do the same */
+	ENGINE_LIMIT_USAGE = 60,    /* it goes through files */
 	ENGINE_LIMIT_STALE = 20,    /* whose helper container is in the way for longer is dead */
 };
 

@@ -23,4 +23,9 @@ void engine_remote_give_back(struct engine *e, int fd);
 int engine_remote_ask(struct engine *e, const struct waist_request *q, enum engine_limit limit,
 		      json_t **ret, struct err *err) must_check;
 
+/* engine_remote_streams.c */
+int engine_remote_attach(struct engine *e, const char *id, struct http_stream **ret,
+			 struct err *err) must_check;
+int engine_remote_events(struct engine *e, struct http_stream **ret, struct err *err) must_check;
+
 #endif

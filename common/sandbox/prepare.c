@@ -293,4 +293,6 @@ void sandbox_look(struct sandbox *s)
 		sandbox_unready(s);
 	else if (sandbox_container_drop_due(s))
 		(void)sandbox_container_drop_again(s);
+	if (sandbox_ready(s))
+		sandbox_look_at_disk(s);
 }

@@ -343,6 +343,7 @@ static const struct {
 	{"attach_fd", OURS | TAKES, ROLE_GO_ON, role_on_attach_fd},
 	{"create", LARGE, ROLE_GO_ON, on_create},
 	{"deliver", IMAGE, ROLE_GO_ON, role_on_deliver},
+	{"disk", QUIET, ROLE_GO_ON, role_on_disk},
 	{"events", TAKES, ROLE_END, role_on_events},
 	{"group", OURS | QUIET, ROLE_GO_ON, on_group},
 	{"image_env", IMAGE | QUIET, ROLE_GO_ON, on_image_env},
@@ -365,9 +366,11 @@ static const struct {
 	{"reap", 0, ROLE_GO_ON, on_reap},
 	{"rename", OURS, ROLE_GO_ON, on_rename},
 	{"start", OURS, ROLE_GO_ON, on_start},
+	{"sweep_images", LISTS, ROLE_GO_ON, role_on_sweep_images},
 	{"sweep_networks", LARGE | LISTS, ROLE_GO_ON, role_on_sweep_networks},
 	{"sweep_volumes", LARGE | LISTS | VOLUMES, ROLE_GO_ON, role_on_sweep_volumes},
 	{"taken", QUIET, ROLE_GO_ON, on_taken},
+	{"usage", QUIET | LISTS, ROLE_GO_ON, role_on_usage},
 };
 
 /* False: too many. Written down once a second. */

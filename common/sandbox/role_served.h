@@ -27,7 +27,8 @@ int role_answer(struct served *s, const json_t *json, struct err *err) must_chec
 typedef int role_call_fn(struct served *s, struct err *err);
 role_call_fn role_on_deliver, role_on_package_volume, role_on_package_exists,
 	role_on_package_remove, role_on_package_open, role_on_package_seal,
-	role_on_package_is_whole, role_on_sweep_volumes, role_on_sweep_networks, role_on_attach,
-	role_on_attach_fd, role_on_events;
+	role_on_package_is_whole, role_on_sweep_volumes, role_on_sweep_networks,
+	role_on_sweep_images, role_on_disk, role_on_usage, role_on_attach, role_on_attach_fd,
+	role_on_events;
 
 #endif

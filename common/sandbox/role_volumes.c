@@ -1,5 +1,6 @@
 /*
- * role_volumes.c: what an engine role does with volumes of agents and packages.
+ * role_volumes.c: what an engine role does with volumes of agents and packages, and with what is
+ * left on the engine's disk.
  */
 #include "role_served.h"
 
@@ -119,4 +120,34 @@ int role_on_sweep_volumes(struct served *s, struct err *err)
 int role_on_sweep_networks(struct served *s, struct err *err)
 {
 	return sweep(s, engine_sweep_networks, err);
+}
+
+int role_on_sweep_images(struct served *s, struct err *err)
+{
+	int64_t removed = 0;
+	int rc = engine_sweep_images(s->r->engine, s->q.before, &removed, err);
+
+	if (rc == 0)
+		role_set(s, "number", json_integer(removed));
+	return rc;
+}
+
+int role_on_disk(struct served *s, struct err *err)
+{
+	struct engine_disk disk;
+	int rc = engine_disk(s->r->engine, &disk, err);
+
+	if (rc == 0)
+		role_set(s, "disk", waist_disk_write(&disk));
+	return rc;
+}
+
+int role_on_usage(struct served *s, struct err *err)
+{
+	struct engine_usage usage;
+	int rc = engine_usage(s->r->engine, &usage, err);
+
+	if (rc == 0)
+		role_set(s, "usage", waist_usage_write(&usage));
+	return rc;
 }

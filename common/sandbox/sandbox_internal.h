@@ -116,7 +116,7 @@ struct sandbox {
 	struct {
 		usec_t redis, mono; /* read at the same moment, 0 = never; guarded by lock */
 	} clocks;
-	usec_t engine_sweep_at; /* monotonic; guarded by lock */
+	usec_t engine_sweep_at, disk_at; /* monotonic; guarded by lock */
 	struct {
 		char ids[DROPPED_MAX][ENGINE_ID_SIZE];
 		size_t count;
@@ -216,6 +216,12 @@ bool sandbox_container_is_project(const char *instance, const struct engine_cont
  * conversation and project. One that it does not know stays as it is. */
 int sandbox_container_resolve(struct sandbox *s, struct engine_container *list, size_t count,
 			      struct err *err) must_check;
+
+/* ---- leftover.c: from time to time, whoever calls ---- */
+/* How much of the engine's disk is free. */
+void sandbox_look_at_disk(struct sandbox *s);
+/* What nobody has any more goes; and how much the rest takes. */
+void sandbox_clear_leftovers(struct sandbox *s);
 
 /* ---- mend.c ---- */
 /* Entries of the index whose container is not in the list of all, and gone indeed. */

@@ -70,6 +70,10 @@ int waist_container_read(const json_t *json, struct engine_container *ret,
 			 struct err *err) must_check;
 json_t *waist_info_write(const struct engine_info *info);
 int waist_info_read(const json_t *json, struct engine_info *ret, struct err *err) must_check;
+json_t *waist_disk_write(const struct engine_disk *disk);
+int waist_disk_read(const json_t *json, struct engine_disk *ret, struct err *err) must_check;
+json_t *waist_usage_write(const struct engine_usage *usage);
+int waist_usage_read(const json_t *json, struct engine_usage *ret, struct err *err) must_check;
 
 /* {"error": …} and what it says; the latter 0 if it is none. Pure. */
 json_t *waist_error_write(const struct err *err);

@@ -71,6 +71,15 @@ static const struct row info_rows[] = {
 	INFO(root, CHARS),	  INFO(name, CHARS),	    INFO(default_runtime, CHARS),
 	INFO(runtimes, CHARS),	  INFO(traits, UNSIGNED),
 };
+static const struct row disk_rows[] = {
+	ROW(struct engine_disk, size, WIDE),
+	ROW(struct engine_disk, free, WIDE),
+};
+static const struct row usage_rows[] = {
+	ROW(struct engine_usage, images, WIDE),
+	ROW(struct engine_usage, own_images, WIDE),
+	ROW(struct engine_usage, own_volumes, WIDE),
+};
 
 /* ---- writing ---- */
 
@@ -401,6 +410,38 @@ int waist_info_read(const json_t *json, struct engine_info *ret, struct err *err
 	if (rc < 0)
 		return err_set(err, ERR_PROTOCOL, "engine role: no information");
 	*ret = info;
+	return 0;
+}
+
+json_t *waist_disk_write(const struct engine_disk *disk)
+{
+	return write_record(disk_rows, ARRAY_LEN(disk_rows), disk);
+}
+
+int waist_disk_read(const json_t *json, struct engine_disk *ret, struct err *err)
+{
+	struct engine_disk disk = {0};
+	int rc = read_record(disk_rows, ARRAY_LEN(disk_rows), json, &disk, NULL, NULL, err);
+
+	if (rc < 0)
+		return err_set(err, ERR_PROTOCOL, "engine role: nothing of its disk");
+	*ret = disk;
+	return 0;
+}
+
+json_t *waist_usage_write(const struct engine_usage *usage)
+{
+	return write_record(usage_rows, ARRAY_LEN(usage_rows), usage);
+}
+
+int waist_usage_read(const json_t *json, struct engine_usage *ret, struct err *err)
+{
+	struct engine_usage usage = {0};
+	int rc = read_record(usage_rows, ARRAY_LEN(usage_rows), json, &usage, NULL, NULL, err);
+
+	if (rc < 0)
+		return err_set(err, ERR_PROTOCOL, "engine role: nothing of what is on its disk");
+	*ret = usage;
 	return 0;
 }
 

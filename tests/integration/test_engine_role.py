@@ -1,6 +1,8 @@
 """The process that alone has Docker, asked by an attacker who speaks its protocol, and by a worker that has nothing else."""
 
 import contextlib
+import hashlib
+import io
 import json
 import os
 import pathlib
@@ -8,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -231,6 +234,56 @@ def test_a_descriptor_is_that_of_one_stream(role, peer):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             stream.sendall(b"GET /v1.41/containers/json HTTP/1.1\r\nHost: x\r\n\r\n")
             assert stream.recv(1) == b""
+
+
+@pytest.fixture
+def make_image():
+    """Images of long ago without anything in them: `steps` is how each came to be, the newest last."""
+    made = []
+
+    def make(year, steps, tag=None, **labels):
+        config = json.dumps({
+            "architecture": "amd64", "os": "linux", "created": f"{year}-06-01T00:00:00Z", "config": {"Labels": labels, "Cmd": ["/none"]},
+            "rootfs": {"type": "layers", "diff_ids": []}, "history": [{"created_by": step, "empty_layer": True} for step in steps],
+        }).encode()
+        digest = hashlib.sha256(config).hexdigest()
+        files = {f"{digest}.json": config, "manifest.json": json.dumps([{"Config": f"{digest}.json", "RepoTags": tag and [tag], "Layers": []}]).encode()}
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, data in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+        subprocess.run(["docker", "load", "-q"], input=archive.getvalue(), check=True, capture_output=True)
+        made.append(f"sha256:{digest}")
+        return made[-1]
+
+    yield make
+    for image in made:
+        docker("rmi", "-f", image, check=False)
+
+
+def test_images_that_lost_their_name(role, peer, instance, make_image):
+    """Of those that `make image` made: what others made, also of ours, what is used, named or newer stays."""
+    recipe, label = {"celeriac.recipe": instance}, "/bin/sh -c #(nop)  LABEL celeriac.recipe=x"
+    old = make_image(2001, ["ADD rootfs /", label], **recipe)
+    stay = [make_image(2001, ["ADD rootfs /", label, "RUN pip install mine"], **recipe), make_image(2001, ["ADD rootfs /", label]),
+            make_image(2001, ["ADD rootfs /", "LABEL other=celeriac"], **recipe), make_image(2003, [label], **recipe),
+            make_image(2001, ["named", label], tag=f"celeriac-test-named:{instance}", **recipe)]
+    used = make_image(2001, ["used", label], **recipe)
+    container = docker("create", used)
+    try:
+        before = 1009843200 * 1000000  # 2002: whatever else this engine has is newer
+        assert peer.ask("sweep_images", before=before) == {"number": 1}
+        there = docker("image", "ls", "-aq", "--no-trunc").split()
+        assert old not in there and {*stay, used} <= {*there}
+    finally:
+        docker("rm", "-f", container)
+    assert peer.ask("sweep_images", before=before) == {"number": 1} and peer.ask("sweep_images", before=before) == {"number": 0}
+    usage, disk = peer.ask("usage")["usage"], peer.ask("disk")["disk"]
+    assert usage["images"] > 0 and usage["own_images"] > 0 and usage["own_volumes"] == 0, usage
+    root = os.statvfs(docker("info", "-f", "{{.DockerRootDir}}"))
+    assert disk["size"] == root.f_blocks * root.f_frsize and 0 < disk["free"] <= root.f_bfree * root.f_frsize + (1 << 30), disk
 
 
 # ---- the protocol itself

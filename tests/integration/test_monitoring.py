@@ -38,6 +38,19 @@ def test_every_name_is_told_by_a_program():
     assert used() <= told, used() - told
 
 
+def test_the_disk_of_the_engine(house):
+    """Free and size at once; what images and volumes take with the first sweep."""
+    def told():
+        rows = re.findall(r'^celeriac_engine_disk_bytes{engine="[^"]+",what="(\w+)"} (\d+)$', house.worker.http("/metrics")[1], re.M)
+        return {what: int(value) for what, value in rows}
+
+    first = wait_until(lambda: told() if "free" in told() else None, 60)
+    assert 0 < first["free"] <= first["size"]
+    house.app.send_task("sandbox.cleanup").get(timeout=120)
+    after = told()
+    assert after["own_images"] > 0 and after["images"] > 0 and "own_volumes" in after, after
+
+
 @pytest.mark.long
 def test_promtool_accepts_them(house, make_beat):
     house.calls.run("print(1)")
