@@ -128,6 +128,30 @@ def test_the_stack_for_a_try(compose):
     assert stack.result(again)["stdout"] == "kept\n", "a conversation did not outlive its worker"
 
 
+# Run inside the worker's container, as its user: what it is, and that there is no way to Docker but to the role.
+LOOK = r"""
+set -u
+id -u
+grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/1/status
+find / -xdev -name 'docker*.sock' 2>/dev/null; find /run /tmp -type s
+for path in / /usr /etc /run/celeriac /data; do (: >"$path/probe") 2>/dev/null && echo "wrote $path"; done
+rm -f /run/celeriac/engine.sock 2>/dev/null && echo removed
+getent hosts proxy engine
+env | grep -c DOCKER
+"""
+
+
+def look_around(worker):
+    said = docker("exec", worker, "sh", "-c", LOOK, check=False).split("\n")
+    assert said == ["10002", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
+                    "/run/celeriac/engine.sock", "0"], said
+
+
+def audit(log):
+    """Audit lines of a program whose format is JSON, behind the names that Compose writes before them."""
+    return [json.loads(line[line.index("{"):])["audit"] for line in log.splitlines() if '"[audit]"' in line]
+
+
 def test_the_stack_in_earnest(compose, tmp_path):
     made = subprocess.run([ROOT / "deploy/secrets", tmp_path / "secrets"], capture_output=True, text=True, check=True)
     secrets = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
@@ -140,17 +164,26 @@ def test_the_stack_in_earnest(compose, tmp_path):
     assert (value["status"], value["stdout"], value["restarted"]) == ("ok", "silent for long\n", False)
     assert stack.result(stack.run("c-1", "print('again')"))["sandbox"] == value["sandbox"]
 
-    inside = {name: stack.inspect(name)[0] for name in ("web", "worker", "beat", "engine", "db", "redis")}
+    inside = {name: stack.inspect(name)[0] for name in ("web", "worker", "beat", "engine", "proxy", "db", "redis")}
     for name, container in inside.items():
         host, mounts = container["HostConfig"], [mount["Source"] for mount in container["Mounts"]]
         assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and not host["Privileged"], name
         assert "no-new-privileges:true" in host["SecurityOpt"] and host["Memory"] > 0, name
-        assert (name == "engine") == any("docker.sock" in mount for mount in mounts), name
-        assert name == "engine" or container["Config"]["User"].split(":")[0] not in ("", "0", "root"), name
+        assert (name == "proxy") == any("docker.sock" in mount for mount in mounts), name
+        assert name == "proxy" or container["Config"]["User"].split(":")[0] not in ("", "0", "root"), name
         assert not any(value in variable for variable in container["Config"]["Env"] for value in secrets.values()), name
         status = docker("exec", container["Id"], "cat", "/proc/1/status")
         assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status, name
     networks = {name: {network.split("_")[-1] for network in container["NetworkSettings"]["Networks"]} for name, container in inside.items()}
-    assert networks == {"web": {"data", "front"}, "worker": {"data", "engine", "outside"}, "beat": {"data"}, "engine": {"engine"},
-                        "db": {"data"}, "redis": {"data"}}
+    assert networks == {"web": {"data", "front"}, "worker": {"data", "outside"}, "beat": {"data"}, "engine": {"engine"},
+                        "proxy": {"engine"}, "db": {"data"}, "redis": {"data"}}
+    look_around(inside["worker"]["Id"])
+
+    stack("up", "-d", "--no-build", "--scale", "worker=3")
+    stack.wait_healthy("worker", 3)
+    tasks = [stack.run(f"s-{n}", "import time\ntime.sleep(1)\nprint('there')") for n in range(12)]
+    assert {stack.result(task)["stdout"] for task in tasks} == {"there\n"}
+    assert len(set(stack.sql("SELECT worker FROM celeriac.tool_results"))) == 3
+    peers = {(line["peer_uid"], line["decision"]) for line in audit(stack("logs", "--no-color", "engine")) if line["tool"] == "create"}
+    assert peers == {(10002, "allow")}, peers
     assert json.loads(docker("inspect", value["sandbox"]))[0]["HostConfig"]["NetworkMode"] == "none"
