@@ -274,6 +274,7 @@ int main(int argc, char **argv)
 	}
 	daemon_limits();
 	rc = act(w, &options, parent);
+	engine_held_end(w->held);
 	options_done(&options);
 	settings_done(&w->settings);
 	free(w);
