@@ -324,8 +324,9 @@ setup:   ## install what is missing (deploy/setup)
 image:   ## build the sandbox image that SANDBOX_IMAGE names, unless it is current (celeriac-sandbox:latest or :full)
 	deploy/images/sandbox/build
 up:   ## start the private local stack; writes $(RUN_DIR)/env
-	deploy/setup && $(MAKE) --no-print-directory all && deploy/images/sandbox/build && \
-		RUN_DIR='$(RUN_DIR)' BROKER='$(BROKER)' WORKER_ARGS='$(WORKER_ARGS)' deploy/stack start
+	deploy/setup && $(MAKE) --no-print-directory all && deploy/docker-daemon start make-up && deploy/images/sandbox/build && \
+		RUN_DIR='$(RUN_DIR)' BROKER='$(BROKER)' WORKER_ARGS='$(WORKER_ARGS)' deploy/stack start; \
+		status=$$?; deploy/docker-daemon stop make-up >/dev/null; exit $$status
 down:   ## stop it
 	RUN_DIR='$(RUN_DIR)' deploy/stack stop
 demo:   ## the main job on a fresh machine, shown from end to end
