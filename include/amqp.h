@@ -221,6 +221,10 @@ struct amqp_delivery {
 void amqp_delivery_done(struct amqp_delivery *d);
 /* Up to `max` that came, given; returns how many. Never waits. */
 size_t amqp_client_take(struct amqp_client *c, struct amqp_delivery *ret, size_t max);
+/* What came from `queue` (NULL: from any) and nobody took is the server's again. Does not wait. */
+void amqp_client_return(struct amqp_client *c, const char *queue);
+/* Waits until the server has taken every settlement that was handed over. As a call. */
+int amqp_client_settled(struct amqp_client *c, usec_t deadline, struct err *err) must_check;
 /* Readable while amqp_client_take would give some. */
 int amqp_client_fd(const struct amqp_client *c);
 

@@ -96,6 +96,12 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 /* Whoever took the delivery with this mark has read it, and lives. Through the link, not waiting.
  */
 void broker_received(struct broker *b, const char *mark);
+/* There is no room for more until the next claim: a server that hands out without being asked is
+ * told, where others should not wait for us. */
+void broker_full(struct broker *b);
+/* Nothing is claimed any more: what such a server has handed out and nobody took is others'. Blocks
+ * for moments. [after the consumer's end] */
+void broker_end_claims(struct broker *b);
 /* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes
  * nothing. */
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;

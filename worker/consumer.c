@@ -253,8 +253,10 @@ static int wait_for_room(struct worker *w, struct err *err)
 {
 	int rc = due_yield(w, err);
 
-	if (rc == 0)
+	if (rc == 0) {
+		broker_full(w->broker);
 		wait_for_wake(w, sooner(clock_deadline(IDLE_WAIT), due_wake_at(w, false)));
+	}
 	return rc;
 }
 

@@ -165,7 +165,8 @@ static bool obey(struct request *r, const struct broker_call *c)
 		return true;
 	case BROKER_CALL_MOVED:
 		log_debug("Task %s[%s] goes to node %s", r->shown, r->id, c->node);
-		state_count(&r->worker->state, COUNT_ROUTED);
+		if (strcmp(c->node, presence_node(r->worker->presence)) != 0)
+			state_count(&r->worker->state, COUNT_ROUTED);
 		break;
 	case BROKER_CALL_GONE:
 		log_debug("Task %s[%s] was put back", r->shown, r->id);

@@ -167,6 +167,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	deadline = enter(w, s);
 	entered = s->stage;
 	if (join_consumer(w, signals, s)) {
+		broker_end_claims(w->broker);
 		return_reserved(w, deadline);
 		if (s->stage != entered)
 			deadline = enter(w, s);

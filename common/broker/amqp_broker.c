@@ -257,8 +257,8 @@ static int find_unacked(unused_arg struct broker *b, unused_arg const char *grou
 	return 0;
 }
 
-static int restore_none(unused_arg struct broker *b, unused_arg const struct presence *p,
-			unused_arg bool only, int64_t *ret_restored, unused_arg struct err *err)
+static int restore_stale(unused_arg struct broker *b, unused_arg const struct presence *p,
+			 unused_arg bool only, int64_t *ret_restored, unused_arg struct err *err)
 {
 	*ret_restored = 0;
 	return 0;
@@ -295,27 +295,7 @@ static void step_begun(const struct broker *b, struct settle_steps *s, const cha
 		redis_broker_step_begun(b, s, id, tag);
 }
 
-/* ---- calls of conversations: they run where they come ---- */
-
-static int route_begin(unused_arg struct broker *b, unused_arg const struct presence *p,
-		       unused_arg struct err *err)
-{
-	return 0;
-}
-
-static void route_reach(unused_arg struct broker *b, unused_arg const char *engine,
-			unused_arg bool reached)
-{
-}
-
-static int route(unused_arg struct broker *b, struct broker_call *calls, size_t count,
-		 unused_arg usec_t deadline, enum broker_turn *ret_turn, unused_arg struct err *err)
-{
-	for (size_t i = 0; i < count; i++)
-		calls[i].routed = BROKER_CALL_OURS;
-	*ret_turn = BROKER_TURN_OURS;
-	return 0;
-}
+/* ---- calls of conversations ---- */
 
 static int route_return(struct broker *b, const struct broker_call *calls, size_t count,
 			unused_arg bool leaves, usec_t deadline, bool *ret_done, struct err *err)
@@ -330,18 +310,6 @@ static int route_return(struct broker *b, const struct broker_call *calls, size_
 
 static void route_pass(unused_arg struct broker *b)
 {
-}
-
-static void route_drain(unused_arg struct broker *b, unused_arg bool draining)
-{
-}
-
-static int route_leave(unused_arg struct broker *b, unused_arg const char *const *busy,
-		       unused_arg size_t count, unused_arg usec_t deadline, int64_t *ret_moved,
-		       unused_arg struct err *err)
-{
-	*ret_moved = 0;
-	return 0;
 }
 
 static bool holds(struct broker *b, const struct delivery_ref *ref)
@@ -359,6 +327,8 @@ const struct broker_driver broker_driver_amqp = {
 	.interrupt = interrupt,
 	.connect = amqp_broker_connect,
 	.claim = amqp_broker_claim,
+	.full = amqp_broker_full,
+	.end = amqp_broker_end,
 	.wait = amqp_broker_wait,
 	.received = received,
 	.purge = amqp_broker_purge,
@@ -369,17 +339,17 @@ const struct broker_driver broker_driver_amqp = {
 	.renew = renew,
 	.renew_interval = renew_interval,
 	.find_unacked = find_unacked,
-	.restore_dead = restore_none,
-	.restore_stale = restore_none,
+	.restore_dead = amqp_broker_restore_dead,
+	.restore_stale = restore_stale,
 	.restore_lost = restore_lost,
 	.trim_dead = trim_dead,
-	.route_begin = route_begin,
-	.route_reach = route_reach,
-	.route = route,
+	.route_begin = amqp_broker_route_begin,
+	.route_reach = amqp_broker_route_reach,
+	.route = amqp_broker_route,
 	.route_return = route_return,
 	.route_pass = route_pass,
-	.route_drain = route_drain,
-	.route_leave = route_leave,
+	.route_drain = amqp_broker_route_drain,
+	.route_leave = amqp_broker_route_leave,
 	.step_push = amqp_broker_step_push,
 	.step_route = amqp_broker_step_route,
 	.step_once = step_once,

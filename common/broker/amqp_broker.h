@@ -33,18 +33,19 @@ struct amqp_broker {
 	bool external; /* login */
 
 	struct mutex lock;
-	struct amqp_held *held; /* guarded by lock: by number */
-	atomic_size_t held_count;
-	struct amqp_known *known; /* guarded by lock */
+	struct amqp_held *held;		    /* guarded by lock: by number */
+	atomic_size_t held_count, own_held; /* all of them; of our own queue (amqp_route.c) */
+	struct amqp_known *known;	    /* guarded by lock */
 
 	/* the consumer thread's */
 	uint64_t seen;		      /* of `outages`, when everything was declared last */
 	bool told;		      /* that there is a connection */
-	uint32_t prefetch;	      /* of each consumer; 0: nothing is consumed yet */
+	uint32_t prefetch;	      /* of each consumer; 0: nothing is consumed yet … */
+	uint32_t own_prefetch;	      /* … of that of our own queue */
+	size_t room;		      /* for more than the last claim gave */
 	bool consuming[BOUND_QUEUES]; /* by the table of queues */
 	char *queue_prefix;	      /* of our own queues on fanout exchanges */
 	bool cascade;		      /* it is there */
-	bool delays[BOUND_QUEUES];    /* what comes out of it for this queue gets there */
 };
 
 /* ---- amqp_broker.c ---- */
@@ -54,6 +55,17 @@ int amqp_broker_reach(struct broker *b, usec_t deadline, char detail[64],
 /* ---- amqp_held.c [any] ---- */
 /* Takes `data`. Returns its number. */
 uint64_t amqp_held_add(struct broker *b, struct amqp_ref ref, char *data, size_t len);
+/* Of a call that another node sent on, or we to ourselves. */
+struct amqp_way {
+	char *queue; /* from which it was taken first; NULL: it was not sent on */
+	int hops;
+};
+/* Takes what `way` has. */
+void amqp_held_came(struct broker *b, uint64_t number, struct amqp_way *way);
+/* *ret_queue (may be NULL) is given, NULL when it was not sent on; nothing changes when it is not
+ * held. */
+void amqp_held_way(struct broker *b, uint64_t number, char **ret_queue, int *ret_hops);
+bool amqp_held_ref(struct broker *b, uint64_t number, struct amqp_ref *ret);
 bool amqp_held_has(struct broker *b, uint64_t number);
 /* A copy; false when it is not held any more. */
 bool amqp_held_copy(struct broker *b, uint64_t number, char **ret, size_t *ret_len);
@@ -71,15 +83,23 @@ char *amqp_queue_name(const struct broker *b, const char *queue);
 /* Makes it with its exchange, unless we know it to be there. [any, blocks] */
 int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline,
 		      struct err *err) must_check;
+/* The queue of a node. */
+int amqp_node_queue_ensure(struct broker *b, const char *name, usec_t deadline,
+			   struct err *err) must_check;
 int amqp_exchange_ensure(struct broker *b, const char *exchange, usec_t deadline,
 			 struct err *err) must_check;
 /* It may be gone. */
 void amqp_known_forget(struct broker *b);
 /* Makes what is consumed, and ends what is not any more. [consumer] */
 int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err) must_check;
-/* Lets so many unsettled deliveries come from each queue. [consumer] */
-int amqp_queues_consume(struct broker *b, size_t wanted, usec_t deadline,
-			struct err *err) must_check;
+/* Lets so many more deliveries come from each queue than are held. [consumer] */
+int amqp_queues_consume(struct broker *b, size_t room, usec_t deadline, struct err *err) must_check;
+/* Nothing more comes from queues of tasks until the next claim. What others could run should not
+ * wait for us, and the windows of those queues know nothing of what we have of our own. [consumer]
+ */
+void amqp_queues_pause(struct broker *b);
+void amqp_broker_full(struct broker *b);
+void amqp_broker_end(struct broker *b);
 /* The way for messages of `queue` through the cascade. [consumer] */
 int amqp_queue_delays(struct broker *b, const char *queue, usec_t deadline,
 		      struct err *err) must_check;
@@ -94,6 +114,25 @@ int amqp_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t 
 		      usec_t deadline, struct delivery *ret, struct err *err) must_check;
 int amqp_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
 			  usec_t deadline, struct err *err) must_check;
+
+/* ---- amqp_route.c, amqp_adopt.c; all but what is of driver.h only while calls are routed ---- */
+#define AMQP_WAY_HEADER "x-celeriac-way"
+/* Of the one whose calls wait there. Given. */
+char *amqp_node_queue(const struct broker *b, const char *node);
+/* Takes the header of a call that was sent on, where it may be believed, and puts back where the
+ * call came from. */
+void amqp_way_take(struct broker *b, struct amqp_delivery *d, struct amqp_way *ret);
+/* Nobody moves our own queue now. Blocks. [consumer] */
+bool amqp_route_may_consume(struct broker *b);
+int amqp_broker_route_begin(struct broker *b, const struct presence *p, struct err *err) must_check;
+void amqp_broker_route_reach(struct broker *b, const char *engine, bool reached);
+int amqp_broker_route(struct broker *b, struct broker_call *calls, size_t count, usec_t deadline,
+		      enum broker_turn *ret_turn, struct err *err) must_check;
+void amqp_broker_route_drain(struct broker *b, bool draining);
+int amqp_broker_route_leave(struct broker *b, const char *const *busy, size_t count,
+			    usec_t deadline, int64_t *ret_moved, struct err *err) must_check;
+int amqp_broker_restore_dead(struct broker *b, const struct presence *p, bool own_only,
+			     int64_t *ret_restored, struct err *err) must_check;
 
 /* ---- amqp_settle.c ---- */
 void amqp_broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,

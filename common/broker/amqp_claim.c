@@ -36,7 +36,7 @@ int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *
 		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
 	if (outages != a->seen) {
 		memset(a->consuming, 0, sizeof(a->consuming));
-		a->prefetch = 0;
+		a->prefetch = a->own_prefetch = 0;
 		a->told = false;
 	}
 	rc = amqp_broker_reach(b, clock_deadline(a->connect_timeout), detail, err);
@@ -88,6 +88,7 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 {
 	_cleanup_buf_ struct buf envelope = BUF_INIT(2 * BOUND_MESSAGE_BYTES);
 	const char *queue = queue_of(b, d->queue);
+	struct amqp_way way;
 	struct err err = {0};
 	char *data;
 	size_t len;
@@ -96,13 +97,17 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 		log_error("the broker delivered from %.80s, which was never consumed", d->queue);
 		return false;
 	}
+	amqp_way_take(b, d, &way);
 	if (amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
 	    buf_take(&envelope, &data, &len, &err) < 0) {
+		free(way.queue);
 		bury(b, d, queue, err.msg);
 		return false;
 	}
 	*ret = (struct delivery){.queue = queue, .data = xmemdup(data, len), .len = len};
 	ret->ref = (struct delivery_ref){queue, amqp_held_add(b, d->ref, data, len), 0};
+	if (way.queue != NULL)
+		amqp_held_came(b, ret->ref.number, &way);
 	broker_tag(b, &ret->ref, ret->tag);
 	return true;
 }
@@ -119,8 +124,7 @@ int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t
 	if (max > BOUND_CLAIM_BATCH)
 		max = BOUND_CLAIM_BATCH;
 	if (rc == 0)
-		rc = amqp_queues_consume(b, atomic_load(&a->held_count) + max,
-					 clock_deadline(CALL_TIMEOUT), err);
+		rc = amqp_queues_consume(b, max, clock_deadline(CALL_TIMEOUT), err);
 	if (rc < 0)
 		return rc;
 	came = xcalloc(max, sizeof(*came));
@@ -129,6 +133,7 @@ int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t
 		*ret_count += take(b, &came[i], &ret[*ret_count]);
 		amqp_delivery_done(&came[i]);
 	}
+	a->room = max - count;
 	return 0;
 }
 

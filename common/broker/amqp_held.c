@@ -13,8 +13,18 @@ struct amqp_held {
 	struct amqp_ref ref;
 	char *data;
 	size_t len;
+	struct amqp_way way;
 	UT_hash_handle hh;
 };
+
+static void free_held(struct amqp_broker *a, struct amqp_held *h)
+{
+	if (h->way.queue != NULL)
+		atomic_fetch_sub(&a->own_held, 1);
+	free(h->data);
+	free(h->way.queue);
+	free(h);
+}
 
 static struct amqp_held *find(const struct amqp_broker *a, uint64_t number)
 {
@@ -35,6 +45,50 @@ uint64_t amqp_held_add(struct broker *b, struct amqp_ref ref, char *data, size_t
 	atomic_store(&a->held_count, HASH_COUNT(a->held));
 	mutex_unlock(&a->lock);
 	return h->number;
+}
+
+void amqp_held_came(struct broker *b, uint64_t number, struct amqp_way *way)
+{
+	struct amqp_broker *a = b->amqp;
+	struct amqp_held *h;
+
+	mutex_lock(&a->lock);
+	h = find(a, number);
+	if (h != NULL) {
+		h->way = *way;
+		if (way->queue != NULL)
+			atomic_fetch_add(&a->own_held, 1);
+		*way = (struct amqp_way){0};
+	}
+	mutex_unlock(&a->lock);
+	free(TAKE(way->queue));
+}
+
+void amqp_held_way(struct broker *b, uint64_t number, char **ret_queue, int *ret_hops)
+{
+	struct amqp_broker *a = b->amqp;
+	const struct amqp_held *h;
+
+	mutex_lock(&a->lock);
+	h = find(a, number);
+	if (h != NULL && ret_queue != NULL)
+		*ret_queue = h->way.queue ? xstrdup(h->way.queue) : NULL;
+	if (h != NULL && ret_hops != NULL)
+		*ret_hops = h->way.hops;
+	mutex_unlock(&a->lock);
+}
+
+bool amqp_held_ref(struct broker *b, uint64_t number, struct amqp_ref *ret)
+{
+	struct amqp_broker *a = b->amqp;
+	const struct amqp_held *h;
+
+	mutex_lock(&a->lock);
+	h = find(a, number);
+	if (h != NULL)
+		*ret = h->ref;
+	mutex_unlock(&a->lock);
+	return h != NULL;
 }
 
 bool amqp_held_has(struct broker *b, uint64_t number)
@@ -84,8 +138,7 @@ bool amqp_held_take(struct broker *b, uint64_t number, struct amqp_ref *ret_ref,
 		*ret = TAKE(h->data);
 		*ret_len = h->len;
 	}
-	free(h->data);
-	free(h);
+	free_held(a, h);
 	return true;
 }
 
@@ -98,8 +151,7 @@ void amqp_held_forget(struct broker *b)
 	HASH_ITER(hh, a->held, h, next)
 	{
 		HASH_DEL(a->held, h);
-		free(h->data);
-		free(h);
+		free_held(a, h);
 	}
 	atomic_store(&a->held_count, 0);
 	mutex_unlock(&a->lock);

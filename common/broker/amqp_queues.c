@@ -13,12 +13,15 @@
 #include "mem.h"
 
 #define PURGE_PATIENCE (10 * USEC_PER_SEC)
+#define PAUSE_PATIENCE (2 * USEC_PER_SEC)
 #define MOST	       65535	/* unsettled deliveries of a consumer */
 #define HEARD_EXPIRES  86400000 /* milliseconds: our copy of what is broadcast */
 #define DELIVERY       "celery_delayed_delivery"
 #define BITS	       28
 
-/* Names of queues begin with 'q', of exchanges with 'x'. */
+/* Names of queues begin with 'q', of exchanges with 'x', of queues that the cascade ends in with
+ * 'd'.
+ */
 struct amqp_known {
 	char *name;
 	UT_hash_handle hh;
@@ -118,6 +121,34 @@ int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline, stru
 	return rc;
 }
 
+int amqp_node_queue_ensure(struct broker *b, const char *name, usec_t deadline, struct err *err)
+{
+	const struct amqp_task_queue q = {.name = name,
+					  .exchange = "",
+					  .type = "direct",
+					  .routing_key = name,
+					  .durable = true};
+	int rc = 0;
+
+	if (!is_known(b->amqp, 'q', name)) {
+		rc = amqp_topology_queue(b->amqp->client, &q, deadline, NULL, err);
+		if (rc == 0)
+			know(b->amqp, 'q', name);
+	}
+	return rc;
+}
+
+/* Our own queue is not to be consumed while somebody moves it to another: then it is asked for
+ * again with the next claim. */
+static bool is_wanted(struct broker *b, size_t i)
+{
+	const struct broker_queue *q = b->queues[i];
+
+	if (!q->inner)
+		return atomic_load(&q->consumed);
+	return b->amqp->consuming[i] ? !atomic_load(&b->route.draining) : amqp_route_may_consume(b);
+}
+
 int amqp_exchange_ensure(struct broker *b, const char *exchange, usec_t deadline, struct err *err)
 {
 	struct amqp_exchange e = {.name = exchange, .passive = true, .durable = true};
@@ -145,9 +176,10 @@ int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
 
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		const char *queue = b->queues[i]->name;
-		bool wanted = atomic_load(&b->queues[i]->consumed);
 
-		if (wanted) {
+		if (b->queues[i]->inner) {
+			rc = amqp_node_queue_ensure(b, queue, deadline, err);
+		} else if (atomic_load(&b->queues[i]->consumed)) {
 			rc = amqp_queue_ensure(b, queue, deadline, err);
 		} else if (a->consuming[i]) {
 			_cleanup_free_ char *name = amqp_queue_name(b, queue);
@@ -174,29 +206,75 @@ static uint32_t choose_prefetch(uint32_t now, size_t wanted)
 	return wanted < MOST ? (uint32_t)wanted : MOST;
 }
 
-int amqp_queues_consume(struct broker *b, size_t wanted, usec_t deadline, struct err *err)
+static int consume_one(struct broker *b, size_t i, uint32_t prefetch, usec_t deadline,
+		       struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
-	size_t count = atomic_load(&b->queue_count);
-	uint32_t prefetch = choose_prefetch(a->prefetch, wanted);
+	_cleanup_free_ char *name = amqp_queue_name(b, b->queues[i]->name);
+	const struct amqp_consumer consumer = {.queue = name, .prefetch = (uint16_t)prefetch};
+	int rc = amqp_client_consume(a->client, &consumer, deadline, err);
+
+	if (rc == 0)
+		a->consuming[i] = true;
+	else if (rc == -ERR_NOTFOUND)
+		amqp_known_forget(b);
+	return rc;
+}
+
+/* What we hold of our own queue takes nothing from the windows of the others. */
+int amqp_queues_consume(struct broker *b, size_t room, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	size_t count = atomic_load(&b->queue_count), own = atomic_load(&a->own_held),
+	       held = atomic_load(&a->held_count);
+	const uint32_t prefetch =
+			       choose_prefetch(a->prefetch, (held > own ? held - own : 0) + room),
+		       inner = choose_prefetch(a->own_prefetch, own + room);
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < count; i++) {
-		_cleanup_free_ char *name = NULL;
-		struct amqp_consumer consumer = {.prefetch = (uint16_t)prefetch};
+		bool same =
+			b->queues[i]->inner ? inner == a->own_prefetch : prefetch == a->prefetch;
 
-		if (!atomic_load(&b->queues[i]->consumed) ||
-		    (a->consuming[i] && prefetch == a->prefetch))
+		if ((!a->consuming[i] || !same) && is_wanted(b, i))
+			rc = consume_one(b, i, b->queues[i]->inner ? inner : prefetch, deadline,
+					 err);
+	}
+	if (rc == 0) {
+		a->prefetch = prefetch;
+		a->own_prefetch = inner;
+	}
+	return rc;
+}
+
+void amqp_queues_pause(struct broker *b)
+{
+	struct amqp_broker *a = b->amqp;
+	size_t count = atomic_load(&b->queue_count);
+
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *name = NULL;
+		struct err err = {0};
+
+		if (b->queues[i]->inner || !a->consuming[i])
 			continue;
 		name = amqp_queue_name(b, b->queues[i]->name);
-		consumer.queue = name;
-		rc = amqp_client_consume(a->client, &consumer, deadline, err);
-		if (rc == 0)
-			a->consuming[i] = true;
+		if (amqp_client_cancel(a->client, name, clock_deadline(PAUSE_PATIENCE), &err) < 0)
+			log_debug("queue %s: %s", name, err.msg);
+		a->consuming[i] = false;
 	}
-	if (rc == 0)
-		a->prefetch = prefetch;
-	return rc;
+}
+
+void amqp_broker_full(struct broker *b)
+{
+	if (atomic_load(&b->amqp->own_held) > 0)
+		amqp_queues_pause(b);
+}
+
+void amqp_broker_end(struct broker *b)
+{
+	amqp_queues_pause(b);
+	amqp_client_return(b->amqp->client, NULL);
 }
 
 /* ---- messages that are held back ---- */
@@ -223,13 +301,9 @@ int amqp_queue_delays(struct broker *b, const char *queue, usec_t deadline, stru
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
 	_cleanup_free_ char *name = NULL;
 	struct amqp_binding binding = {.exchange = DELIVERY};
-	const struct broker_queue *q = broker_find_queue(b, queue);
-	size_t i = 0;
 	int rc = make_cascade(a, deadline, err);
 
-	while (rc == 0 && b->queues[i] != q)
-		i++;
-	if (rc < 0 || a->delays[i])
+	if (rc < 0 || is_known(a, 'd', queue))
 		return rc;
 	name = amqp_queue_name(b, queue);
 	for (int bit = 0; bit < BITS; bit++)
@@ -241,7 +315,8 @@ int amqp_queue_delays(struct broker *b, const char *queue, usec_t deadline, stru
 		binding.to = name;
 		rc = amqp_client_bind(a->client, &binding, deadline, err);
 	}
-	a->delays[i] = rc == 0;
+	if (rc == 0)
+		know(a, 'd', queue);
 	return rc;
 }
 

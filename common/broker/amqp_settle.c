@@ -166,11 +166,21 @@ static void sent(void *arg, const struct err *err)
 		step(s);
 }
 
+/* Where a delivery came from first: nobody reads the queue of a node that is gone. Given. */
+static char *origin_of(struct broker *b, uint64_t number, const char *queue)
+{
+	char *origin = NULL;
+
+	amqp_held_way(b, number, &origin, NULL);
+	return origin ? origin : xstrdup(queue);
+}
+
 /* The record of a dead letter, as settle.lua makes it. */
 static void add_dead(struct broker *b, const struct settlement *s, const char *data, size_t len,
 		     struct settle_steps *steps)
 {
-	_cleanup_free_ char *line = broker_dead_line(s->reason, s->queue);
+	_cleanup_free_ char *queue = origin_of(b, amqp_tag_number(s->tag), s->queue);
+	_cleanup_free_ char *line = broker_dead_line(s->reason, queue);
 	size_t line_len = strlen(line);
 	char *record = xmalloc(line_len + 1 + len);
 
@@ -186,7 +196,7 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 {
 	_cleanup_(amqp_properties_done) struct amqp_properties properties = {0};
 	_cleanup_buf_ struct buf body = BUF_INIT(BOUND_MESSAGE_BYTES);
-	_cleanup_free_ char *data = NULL;
+	_cleanup_free_ char *data = NULL, *queue = NULL;
 	struct amqp_publish p = {.exchange = "",
 				 .routing_key = AMQP_DEAD_QUEUE,
 				 .mandatory = true,
@@ -208,7 +218,8 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 	}
 	(void)json_object_set_new(properties.headers, "x-celeriac-reason",
 				  json_text(s->reason, strlen(s->reason), true));
-	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(s->queue));
+	queue = origin_of(b, amqp_tag_number(s->tag), s->queue);
+	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(queue));
 	rc = amqp_batch_publish(batch, &p, err);
 	return rc < 0 ? rc : 1;
 }
@@ -352,7 +363,8 @@ int amqp_broker_delay(struct broker *b, const struct delivery_ref *ref, usec_t d
 {
 	usec_t now = clock_wall(), deadline = clock_deadline(DECLARE_PATIENCE);
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_URL_BYTES);
-	_cleanup_free_ char *data = NULL, *name = amqp_queue_name(b, ref->queue);
+	_cleanup_free_ char *queue = origin_of(b, ref->number, ref->queue);
+	_cleanup_free_ char *data = NULL, *name = amqp_queue_name(b, queue);
 	int64_t seconds = (int64_t)((due > now ? due - now : 0) / USEC_PER_SEC);
 	struct amqp_batch *batch;
 	struct amqp_ref held;
@@ -365,7 +377,7 @@ int amqp_broker_delay(struct broker *b, const struct delivery_ref *ref, usec_t d
 		seconds = SECONDS_LEAST;
 	rc = amqp_delay_key(seconds < AMQP_DELAY_MOST ? seconds : AMQP_DELAY_MOST, name, &key, err);
 	if (rc == 0)
-		rc = amqp_queue_delays(b, ref->queue, deadline, err);
+		rc = amqp_queue_delays(b, queue, deadline, err);
 	if (rc < 0)
 		return rc;
 	batch = amqp_batch_new();

@@ -124,6 +124,18 @@ void broker_received(struct broker *b, const char *mark)
 	b->driver->received(b, mark);
 }
 
+void broker_full(struct broker *b)
+{
+	if (b->driver->full != NULL)
+		b->driver->full(b);
+}
+
+void broker_end_claims(struct broker *b)
+{
+	if (b->driver->end != NULL)
+		b->driver->end(b);
+}
+
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 {
 	return b->driver->wait(b, wake_fd, deadline, err);

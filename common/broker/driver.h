@@ -20,6 +20,8 @@ struct broker_driver {
 	int (*claim)(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		     struct err *err);
 	void (*received)(struct broker *b, const char *mark);
+	void (*full)(struct broker *b); /* may be NULL … */
+	void (*end)(struct broker *b);	/* … likewise: broker_end_claims */
 	int (*wait)(struct broker *b, int wake_fd, usec_t deadline, struct err *err);
 	int (*purge)(struct broker *b, int64_t *ret_erased, struct err *err);
 	void (*interrupt)(struct broker *b);

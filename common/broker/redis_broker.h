@@ -134,6 +134,8 @@ int broker_add_inner_queue(struct broker *b, const char *name, struct broker_que
 /* ---- route.c ---- */
 void broker_route_init(struct broker *b);
 void broker_route_done(struct broker *b);
+/* In the list of what is within our reach, or out of it. [any] */
+void broker_route_note_engine(struct broker *b, const char *engine, bool reached);
 /* The next claim has a place of its own. [consumer] */
 void broker_route_take_place(struct broker *b);
 /* Before the link is used. */

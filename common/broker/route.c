@@ -138,7 +138,7 @@ static void tell_reach(struct broker *b, const char *engine, bool reached)
 	buf_done(&commands);
 }
 
-void redis_broker_route_reach(struct broker *b, const char *engine, bool reached)
+void broker_route_note_engine(struct broker *b, const char *engine, bool reached)
 {
 	struct str_list *list = &b->route.engines;
 	size_t i = 0;
@@ -154,6 +154,11 @@ void redis_broker_route_reach(struct broker *b, const char *engine, bool reached
 		list->items[i] = list->items[--list->count];
 	}
 	mutex_unlock(&b->route.lock);
+}
+
+void redis_broker_route_reach(struct broker *b, const char *engine, bool reached)
+{
+	broker_route_note_engine(b, engine, reached);
 	tell_reach(b, engine, reached);
 }
 

@@ -304,3 +304,21 @@ int amqp_client_cancel(struct amqp_client *c, const char *queue, usec_t deadline
 	call->queue = xstrdup(queue);
 	return perform(c, call, deadline, NULL, err);
 }
+
+/* Any method with an answer, on the channel of the settlements: the server looks at them in order.
+ * What it says holds for consumers that come, and each says its own. */
+int amqp_client_settled(struct amqp_client *c, usec_t deadline, struct err *err)
+{
+	amqp_basic_qos_t m = {.prefetch_count = 1};
+	struct call *call = call_new(CHANNEL_CONSUME, CALL_PLAIN);
+	int rc;
+
+	call->request = AMQP_BASIC_QOS_METHOD;
+	amqp_put_method(&call->frames, CHANNEL_CONSUME, AMQP_BASIC_QOS_METHOD, &m);
+	rc = buf_status(&call->frames, err);
+	if (rc < 0) {
+		amqp_item_free(&call->item);
+		return rc;
+	}
+	return perform(c, call, deadline, NULL, err);
+}

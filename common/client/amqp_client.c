@@ -297,6 +297,36 @@ size_t amqp_client_take(struct amqp_client *c, struct amqp_delivery *ret, size_t
 	return count;
 }
 
+void amqp_client_return(struct amqp_client *c, const char *queue)
+{
+	struct amqp_batch *batch = amqp_batch_new();
+	struct waiting *w, *next, *left = NULL, *last = NULL, *out = NULL;
+
+	mutex_lock(&c->lock);
+	for (w = c->deliveries; w; w = next) {
+		next = w->next;
+		if (!queue || strcmp(w->queue, queue) == 0) {
+			c->waiting_bytes -= w->weight;
+			w->next = out;
+			out = w;
+			continue;
+		}
+		*(last ? &last->next : &left) = w;
+		last = w;
+	}
+	if (last)
+		last->next = NULL;
+	c->deliveries = left;
+	c->last_delivery = last;
+	mutex_unlock(&c->lock); /* the descriptor may say that there are some: none are taken */
+	for (; out; out = next) {
+		next = out->next;
+		amqp_batch_settle(batch, out->ref, AMQP_REQUEUE);
+		amqp_deliver_drop(out);
+	}
+	amqp_client_submit(c, batch, 0, NULL, NULL);
+}
+
 void amqp_delivery_done(struct amqp_delivery *d)
 {
 	free(d->queue);

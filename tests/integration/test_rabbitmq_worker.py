@@ -2,11 +2,13 @@
 
 import datetime
 import json
+import uuid
 
 import pytest
 from celery import chain, chord, group, signature
 
 from clients import Client, PYTHONS, RabbitBroker
+from sandboxes import container_of, docker
 from services import wait_until
 
 
@@ -140,4 +142,54 @@ def test_unreadable_messages_are_kept(broker, worker):
         channel.basic_publish(channel.prepare_message(b"\xff\x00no task", 0, "application/json", "utf-8"), exchange="", routing_key="celery")
     wait_until(lambda: len(broker.dead()) == 1, 60, "it was not kept")
     assert broker.dead()[0][0]["queue"] == "celery"
+    broker.wait_settled()
+
+
+NOTE = "open('log', 'a').write('{n} ')\nprint(open('log').read(), end='')"  # says which calls ran before in this sandbox
+
+
+def said(results):
+    return [result.get(timeout=120)["stdout"] for result in results]
+
+
+def in_order(first, last):
+    return ["".join(f"{n} " for n in range(until + 1)) for until in range(first, last)]
+
+
+@pytest.mark.docker
+def test_calls_of_conversations_reach_the_node_that_has_them(broker, make_full_worker, calls, instance):
+    """Whoever takes them; and what a dead node leaves comes before what is newer."""
+    workers = {name: make_full_worker("-c", "2", "-n", f"{name}@here", "--prefetch-multiplier", "1", node=name, start=False).spawn()
+               for name in ("first", "second")}
+    for worker in workers.values():
+        worker.wait_ready()
+    conversations = [f"c-{uuid.uuid4()}" for _ in range(4)]
+    sent = {conversation: [] for conversation in conversations}
+    for n in range(5):
+        for conversation in conversations:
+            sent[conversation].append(calls.send(NOTE.format(n=n), conversation))
+        assert [said(results[-1:]) for results in sent.values()] == [in_order(n, n + 1)] * 4
+    for results in sent.values():
+        assert len({calls.row(result.id, "worker")[0] for result in results}) == 1, "more than one node had it"
+    assert sum(worker.metric("calls_routed_total") for worker in workers.values()) > 0, "all came to the right one at once"
+    broker.wait_settled()
+
+    # One call runs, others of its conversation wait behind it; what they came from is in the node's own queue.
+    busy = conversations[0]
+    node, = calls.row(sent[busy][0].id, "worker")
+    other = "second" if node == "first" else "first"
+    theirs = f"celeriac.node.{instance}:{node}"
+    gate = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
+    waiting = []
+    for n in range(5, 9):
+        waiting.append(calls.send((gate if n == 5 else "") + NOTE.format(n=n), busy))
+        wait_until(lambda: broker.rabbitmq.queues(broker.vhost)[theirs]["messages"] == len(waiting), 30, lambda: f"{broker.queues()}")
+    workers[node].kill()
+    waiting.append(calls.send(NOTE.format(n=9), busy))
+    docker("exec", container_of(instance, busy), "touch", "/sandbox/go")
+    broker.redis.delete(f"celeriac:{instance}:node:{node}")  # its lease is over
+    assert said(waiting) == in_order(5, 10)
+    assert calls.row(waiting[-1].id, "worker") == (other,)
+    workers[other].wait_log(f"waited for node {node} are taken over")
+    wait_until(lambda: theirs not in broker.queues(), 30, "its queue is still there")
     broker.wait_settled()
