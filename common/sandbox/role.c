@@ -16,12 +16,10 @@
 #include "clock.h"
 #include "daemon.h"
 #include "log.h"
-#include "role.h"
 #include "role_held.h"
+#include "role_served.h"
 
 #define HELLO_TIME (10 * USEC_PER_SEC)
-#define BODY_TIME  (30 * USEC_PER_SEC) /* who announces a frame sends it within this */
-#define ROOM_TIME  (40 * USEC_PER_SEC) /* longer, so that who is slow does not deny others */
 
 void role_audit(const struct role_peer *peer, const struct waist_request *q, usec_t began,
 		const char *image, const char *made, const struct err *err)
@@ -81,30 +79,6 @@ static bool say_hello(struct engine_role *r, const struct role_peer *peer)
 	return waist_send(peer->fd, said, WAIST_REPLY, deadline, &ignored) == 0 && rc == 0;
 }
 
-int role_take(struct engine_role *r, size_t bytes, struct err *err)
-{
-	usec_t deadline = clock_deadline(ROOM_TIME);
-	bool room;
-
-	mutex_lock(&r->lock);
-	while (r->in_use + bytes > ROLE_BUDGET && cond_wait_until(&r->spent, &r->lock, deadline))
-		;
-	room = r->in_use + bytes <= ROLE_BUDGET;
-	r->in_use += room ? bytes : 0;
-	mutex_unlock(&r->lock);
-	return room ? 0 : err_set(err, ERR_UNAVAILABLE, "too many large requests at a time");
-}
-
-void role_give(struct engine_role *r, size_t bytes)
-{
-	if (bytes == 0)
-		return;
-	mutex_lock(&r->lock);
-	r->in_use -= bytes;
-	cond_broadcast(&r->spent);
-	mutex_unlock(&r->lock);
-}
-
 /* What was said is no request: the connection's last answer. */
 static enum role_next turn_away(struct connection *c, const struct err *err)
 {
@@ -137,11 +111,11 @@ static enum role_next serve_next(struct connection *c)
 
 	room = len > WAIST_SMALL ? len * ROLE_PARSED : 0;
 	if (rc == 0 && room > 0)
-		rc = role_take(c->role, room, &err);
+		rc = role_take(c->role, c->peer.share, room, &err);
 	if (rc < 0)
 		return turn_away(c, &err);
 	enum role_next next = serve_frame(c, len);
-	role_give(c->role, room);
+	role_give(c->role, c->peer.share, room);
 	return next;
 }
 
@@ -154,22 +128,19 @@ static void *connection_thread(void *arg)
 		next = serve_next(c);
 	if (next == ROLE_END)
 		close(c->peer.fd);
-	mutex_lock(&c->role->lock);
-	c->role->connections--;
-	mutex_unlock(&c->role->lock);
+	role_connection_leave(c->role, c->peer.share);
 	free(c);
 	return NULL;
 }
 
 /* ---- the socket ---- */
 
-static void refuse(const struct role_peer *peer, const char *why)
+static void refuse(const struct role_peer *peer, const struct err *why)
 {
-	struct err err = {0}, ignored;
+	_cleanup_json_ json_t *said = waist_error_write(why);
+	struct err ignored;
 
-	err_set(&err, ERR_DENIED, "%s", why);
-	_cleanup_json_ json_t *said = waist_error_write(&err);
-	role_audit(peer, &(struct waist_request){.op = "connect"}, clock_mono(), NULL, NULL, &err);
+	role_audit(peer, &(struct waist_request){.op = "connect"}, clock_mono(), NULL, NULL, why);
 	if (waist_send(peer->fd, said, WAIST_REPLY, clock_mono(), &ignored) < 0)
 		log_debug("engine role: %s", ignored.msg);
 	close(peer->fd);
@@ -190,15 +161,14 @@ static void take(struct engine_role *r, int fd)
 	peer.pid = (int)who.pid;
 	peer.uid = who.uid;
 	if (r->control < 0 && !role_serves(r->settings, who.uid)) {
-		refuse(&peer, "CELERIAC_ENGINE_PEERS does not list this user");
+		err_set(&err, ERR_DENIED, "CELERIAC_ENGINE_PEERS does not list this user");
+		refuse(&peer, &err);
 		return;
 	}
-	mutex_lock(&r->lock);
-	bool room = r->connections < ROLE_CONNECTIONS;
-	r->connections += room;
-	mutex_unlock(&r->lock);
-	if (!room) {
-		refuse(&peer, "too many connections");
+	peer.share = role_share_of(r, peer.pid, peer.uid);
+	if (!role_connection_enter(r, peer.share)) {
+		err_set(&err, ERR_UNAVAILABLE, "too many connections, in all or of this peer");
+		refuse(&peer, &err);
 		return;
 	}
 	struct connection *c = xcalloc(1, sizeof(*c));
@@ -209,9 +179,7 @@ static void take(struct engine_role *r, int fd)
 		return;
 	}
 	log_error("engine role: %s", err.msg);
-	mutex_lock(&r->lock);
-	r->connections--;
-	mutex_unlock(&r->lock);
+	role_connection_leave(r, peer.share);
 	close(fd);
 	free(c);
 }
@@ -357,7 +325,7 @@ void engine_role_run(struct engine_role *r, int signals)
 {
 	struct err err = {0};
 
-	if (role_relay_start(&r->relay, &err) < 0) {
+	if (role_relay_start(r, &r->relay, &err) < 0) {
 		log_critical("engine role: %s", err.msg);
 		return;
 	}

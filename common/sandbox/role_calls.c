@@ -169,12 +169,12 @@ static int check_room(struct served *s, struct err *err)
 	if (known)
 		return 0;
 	_cleanup_free_ struct engine_container *all = NULL;
-	int rc = role_take(r, ROLE_ANSWER, err);
+	int rc = role_take(r, s->peer->share, ROLE_ANSWER, err);
 
 	if (rc < 0)
 		return rc;
 	rc = engine_list(r->engine, &all, &n, err);
-	role_give(r, ROLE_ANSWER);
+	role_give(r, s->peer->share, ROLE_ANSWER);
 	if (rc < 0)
 		return rc;
 	mutex_lock(&r->lock);
@@ -426,11 +426,11 @@ static int serve(struct served *s, size_t call, size_t size, struct err *err)
 	if (rc == 0 && calls[call].look & IMAGE)
 		rc = role_check_image(s->r->settings, s->q.image, err);
 	if (rc == 0 && room > 0)
-		rc = role_take(s->r, room, err);
+		rc = role_take(s->r, s->peer->share, room, err);
 	if (rc < 0)
 		return rc;
 	rc = call_locked(s, call, err);
-	role_give(s->r, room);
+	role_give(s->r, s->peer->share, room);
 	return rc;
 }
 

@@ -28,6 +28,7 @@ struct rest {
 
 struct relayed {
 	struct relayed *next; /* of those that ended in this round */
+	struct role_share *share;
 	struct http_stream *engine;
 	int client;
 	struct rest to_client, to_engine;
@@ -36,10 +37,9 @@ struct relayed {
 };
 
 struct role_relay {
+	struct engine_role *role;
 	int epoll;
 	pthread_t thread;
-	struct mutex lock;
-	size_t count; /* guarded by lock */
 	/* the thread's */
 	char piece[PIECE];
 };
@@ -140,22 +140,6 @@ static bool move(struct role_relay *y, struct relayed *r, struct rest *rest, tak
 	return true;
 }
 
-int role_relay_reserve(struct role_relay *y, struct err *err)
-{
-	mutex_lock(&y->lock);
-	bool room = y->count < ROLE_STREAMS;
-	y->count += room;
-	mutex_unlock(&y->lock);
-	return room ? 0 : err_set(err, ERR_TOOBIG, "more than %d attached streams", ROLE_STREAMS);
-}
-
-void role_relay_release(struct role_relay *y)
-{
-	mutex_lock(&y->lock);
-	y->count--;
-	mutex_unlock(&y->lock);
-}
-
 static void end(struct role_relay *y, struct relayed *r)
 {
 	watch(y, r, r->client, 0, &r->client_events);
@@ -164,8 +148,8 @@ static void end(struct role_relay *y, struct relayed *r)
 	close(r->client);
 	free(r->to_client.data);
 	free(r->to_engine.data);
+	role_stream_leave(y->role, r->share);
 	free(r);
-	role_relay_release(y);
 }
 
 static void serve(struct role_relay *y, struct relayed *r)
@@ -210,18 +194,17 @@ static void *relay_thread(void *arg)
 	return NULL;
 }
 
-int role_relay_start(struct role_relay **ret, struct err *err)
+int role_relay_start(struct engine_role *role, struct role_relay **ret, struct err *err)
 {
 	struct role_relay *y = xcalloc(1, sizeof(*y));
 
-	mutex_init(&y->lock);
+	y->role = role;
 	y->epoll = epoll_create1(EPOLL_CLOEXEC);
 	int rc = y->epoll < 0 ? err_set_errno(err, ERR_FAILED, errno, "epoll")
 			      : thread_start(&y->thread, "relay", relay_thread, y, err);
 	if (rc < 0) {
 		if (y->epoll >= 0)
 			close(y->epoll);
-		mutex_done(&y->lock);
 		free(y);
 		return rc;
 	}
@@ -229,9 +212,11 @@ int role_relay_start(struct role_relay **ret, struct err *err)
 	return 0;
 }
 
-void role_relay_add(struct role_relay *y, struct http_stream *engine, int client)
+void role_relay_add(struct role_relay *y, struct role_share *share, struct http_stream *engine,
+		    int client)
 {
 	struct relayed *r = xcalloc(1, sizeof(*r));
+	r->share = share;
 	r->engine = engine;
 	r->client = client;
 	/* By its client's end alone, which can be written to and so tells at once: bytes that came

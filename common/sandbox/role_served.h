@@ -7,6 +7,7 @@
 
 #include "role.h"
 
+#define BODY_TIME   (10 * USEC_PER_SEC) /* who announces bytes sends them within this */
 #define ANSWER_TIME (30 * USEC_PER_SEC) /* who does not read an answer for so long is gone */
 
 struct served {

@@ -9,7 +9,7 @@
 int role_on_attach(struct served *s, struct err *err)
 {
 	struct http_stream *engine = NULL;
-	int rc = role_relay_reserve(s->r->relay, err);
+	int rc = role_stream_enter(s->r, s->peer->share, err);
 
 	if (rc < 0)
 		return rc;
@@ -17,11 +17,11 @@ int role_on_attach(struct served *s, struct err *err)
 	if (rc == 0)
 		rc = role_answer(s, s->answer, err);
 	if (rc == 0) {
-		role_relay_add(s->r->relay, engine, s->peer->fd);
+		role_relay_add(s->r->relay, s->peer->share, engine, s->peer->fd);
 		return 0;
 	}
 	http_stream_close(engine);
-	role_relay_release(s->r->relay);
+	role_stream_leave(s->r, s->peer->share);
 	return rc;
 }
 

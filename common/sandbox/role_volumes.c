@@ -16,7 +16,7 @@ static int deliver(struct served *s, struct err *err)
 
 	if (rc == 0)
 		rc = waist_receive_bytes(s->peer->fd, agent, (size_t)s->q.size,
-					 clock_deadline(ANSWER_TIME), err);
+					 clock_deadline(BODY_TIME), err);
 	if (rc == 0)
 		rc = engine_deliver_agent(s->r->engine, s->q.image, agent, (size_t)s->q.size,
 					  volume, err);
@@ -34,11 +34,11 @@ int role_on_deliver(struct served *s, struct err *err)
 		return err_set(err, ERR_TOOBIG, "an agent of %lld bytes, %u are allowed",
 			       (long long)s->q.size, WAIST_AGENT);
 	size_t room = 2 * (size_t)s->q.size;
-	int rc = role_take(s->r, room, err);
+	int rc = role_take(s->r, s->peer->share, room, err);
 	if (rc < 0)
 		return rc;
 	rc = deliver(s, err);
-	role_give(s->r, room);
+	role_give(s->r, s->peer->share, room);
 	return rc;
 }
 

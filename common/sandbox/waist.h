@@ -38,7 +38,7 @@
 #define WAIST_SMALL   4096u /* of a hello, and of every request but those with a spec or `keep` */
 #define WAIST_REQUEST (512u << 10)
 #define WAIST_REPLY   (16u << 20)
-#define WAIST_AGENT   (16u << 20)
+#define WAIST_AGENT   (4u << 20)
 #define WAIST_EARLY   (64u << 10)
 #define WAIST_KEEP    4096 /* names in `keep` */
 #define WAIST_TEXT    512  /* bytes of an id, an image, a name, a reason */

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import select
 import socket
 import struct
 import subprocess
@@ -340,13 +341,13 @@ def test_its_memory_is_bounded(role):
     """All that one user can hold open, each with as much as it may announce: the sum has an end, and the role goes on."""
     before = memory(role)
     with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(contextlib.closing(Peer(role))) for _ in range(60)]
+        peers = [stack.enter_context(contextlib.closing(Peer(role))) for _ in range(46)]
         last = stack.enter_context(contextlib.closing(Peer(role)))
         for n, one in enumerate(peers):
             one.socket.setblocking(False)
             if n % 2:
-                one.send({"op": "deliver", "image": IMAGE, "size": 16 << 20})
-                data = b"x" * (15 << 20)
+                one.send({"op": "deliver", "image": IMAGE, "size": 4 << 20})
+                data = b"x" * (3 << 20)
             else:
                 one.socket.send(struct.pack(">I", 512 << 10))
                 data = b"[" + b"1," * (255 << 10)
@@ -372,15 +373,50 @@ def test_a_flood(make_role, request_):
     wait_until(lambda: peer.ask("ping") == {}, 30, "it did not serve again")
 
 
-def test_connections_are_bounded(role):
+OTHER = """
+import json, socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+for line in sys.stdin:
+    s.sendall(struct.pack(">I", len(line)) + line.encode())
+    print(s.recv(struct.unpack(">I", s.recv(4, socket.MSG_WAITALL))[0], socket.MSG_WAITALL).decode(), flush=True)
+"""
+
+
+@pytest.fixture
+def other(role):
+    """A peer that is another process: its requests and answers."""
+    with subprocess.Popen([sys.executable, "-c", OTHER, role.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        def ask(op, **members):
+            process.stdin.write(json.dumps({"op": op, **members}) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        assert ask("hello", version=1, instance=role.settings["CELERIAC_INSTANCE"]) == {"version": 1}
+        yield ask
+        process.stdin.close()
+
+
+def test_connections_are_bounded(role, other):
     held = []
     with contextlib.ExitStack() as stack:
-        for _ in range(64):
+        for _ in range(48):
             held.append(stack.enter_context(contextlib.closing(Peer(role))))
         more = Peer(role, hello=False)
-        assert more.receive()["error"] == "denied" and more.receive() is None
-        assert held[-1].ask("ping") == {}
+        said = more.receive()
+        assert (said["error"], said["transient"]) == ("unavailable", True) and more.receive() is None
+        assert held[-1].ask("ping") == {} and other("ping") == {}
     wait_until(lambda: Peer(role).said == {"version": 1}, 30, "it did not recover")
+
+
+def test_one_peer_leaves_room_for_others(role, other):
+    """Who announces much and sends little holds what is his, and no more: another is served before he is turned away."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(contextlib.closing(Peer(role))) for _ in range(12)]
+        for one in slow:
+            one.socket.sendall(struct.pack(">I", 512 << 10) + b"[")
+        assert other("create", spec=SPEC)["text"]
+        assert select.select([one.socket for one in slow], [], [], 0)[0] == [], "the slow ones were there all the while"
 
 
 PROBE = """
