@@ -35,6 +35,9 @@ void json_together_end(void);
  * before anything is built; anything else wrong is ERR_INVALID with a position.
  */
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err) must_check;
+/* Likewise; *ret_found is false only when no object in it has `key`. */
+int json_load_python_noting(const char *text, size_t len, const char *key, bool *ret_found,
+			    json_t **ret, struct err *err) must_check;
 
 /* JSON of other peers (engine, agent): the same limits and marks, but NaN and Infinity are
  * ERR_INVALID. */
@@ -43,6 +46,8 @@ int json_load_strict(const char *text, size_t len, json_t **ret, struct err *err
 /* Appends `value` as Python's json.dumps would read it back: ASCII only, marks turned into their
  * tokens again. */
 void json_dump_python(const json_t *value, struct buf *out);
+/* The same of json_text(text, len, false). */
+void json_dump_python_text(const char *text, size_t len, struct buf *out);
 
 /*
  * The same for readers that know only the standard (PostgreSQL's jsonb, an MCP server): NULs and

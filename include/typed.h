@@ -15,6 +15,8 @@
 #include "buf.h"
 #include "err.h"
 
+#define TYPED_KEY "__type__" /* of each such object, and of no other */
+
 enum typed_kind {
 	TYPED_NONE, /* any other value */
 	TYPED_DATETIME,

@@ -51,24 +51,37 @@ static int load_any(const char *text, size_t len, bool constants, json_t **ret, 
 	return r;
 }
 
-static int load(const char *text, size_t len, bool constants, json_t **ret, struct err *err)
+static int load(const char *text, size_t len, bool constants, const char *key, bool *ret_found,
+		json_t **ret, struct err *err)
 {
-	json_t *value = json_read_ordinary(text, len);
+	json_t *value = json_read_ordinary(text, len, key, ret_found);
 
-	if (value == NULL)
+	if (value == NULL) {
+		*ret_found = true;
 		return load_any(text, len, constants, ret, err);
+	}
 	*ret = value;
 	return 0;
 }
 
 int json_load_python(const char *text, size_t len, json_t **ret, struct err *err)
 {
-	return load(text, len, true, ret, err);
+	bool found;
+
+	return load(text, len, true, "", &found, ret, err);
+}
+
+int json_load_python_noting(const char *text, size_t len, const char *key, bool *ret_found,
+			    json_t **ret, struct err *err)
+{
+	return load(text, len, true, key, ret_found, ret, err);
 }
 
 int json_load_strict(const char *text, size_t len, json_t **ret, struct err *err)
 {
-	return load(text, len, false, ret, err);
+	bool found;
+
+	return load(text, len, false, "", &found, ret, err);
 }
 
 const char *json_type_name(const json_t *value)

@@ -20,8 +20,9 @@
 #define MARK_NUL       '0'
 
 /* ---- json_read.c ---- */
-/* What `text` says, if it is ordinary JSON; NULL says nothing about it. */
-json_t *json_read_ordinary(const char *text, size_t len);
+/* What `text` says, if it is ordinary JSON, and whether `key` is among the keys of its objects;
+ * NULL says nothing about it. */
+json_t *json_read_ordinary(const char *text, size_t len, const char *key, bool *ret_found);
 
 /* ---- json_python.c: text to text ---- */
 struct json_scan {

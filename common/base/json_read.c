@@ -22,6 +22,8 @@
 struct read {
 	const char *p, *end;
 	size_t values;	     /* as json_scan counts them */
+	struct slice noted;  /* a key */
+	bool found;	     /* it is one */
 	struct buf unquoted; /* of the last string with escapes */
 };
 
@@ -178,6 +180,7 @@ static bool read_member(struct read *r, json_t *object, int depth)
 
 	if (!passes(r, '"') || !read_plain(r, &key) || *r->p++ != '"' || !passes(r, ':'))
 		return false;
+	r->found |= key.len == r->noted.len && memcmp(key.data, r->noted.data, key.len) == 0;
 	value = read_value(r, depth);
 	return value != NULL && json_object_setn_new_nocheck(object, key.data, key.len, value) == 0;
 }
@@ -236,12 +239,16 @@ static json_t *read_value(struct read *r, int depth)
 	}
 }
 
-json_t *json_read_ordinary(const char *text, size_t len)
+json_t *json_read_ordinary(const char *text, size_t len, const char *key, bool *ret_found)
 {
-	struct read r = {.p = text, .end = text + len, .unquoted = BUF_INIT(len)};
+	struct read r = {.p = text,
+			 .end = text + len,
+			 .noted = {key, strlen(key)},
+			 .unquoted = BUF_INIT(len)};
 	_cleanup_json_ json_t *value = read_value(&r, 0);
 
 	buf_done(&r.unquoted);
 	skip_space(&r);
+	*ret_found = r.found;
 	return r.p == r.end && r.values <= BOUND_JSON_VALUES ? TAKE(value) : NULL;
 }

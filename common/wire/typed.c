@@ -11,7 +11,6 @@
 #include "codec.h"
 #include "json.h"
 
-#define TYPE_KEY  "__type__"
 #define VALUE_KEY "__value__"
 
 typedef bool typed_test_fn(const json_t *value);
@@ -70,7 +69,7 @@ static const struct {
 
 enum typed_kind typed_kind(const json_t *value)
 {
-	const json_t *type = json_object_get(value, TYPE_KEY);
+	const json_t *type = json_object_get(value, TYPED_KEY);
 	const char *name = json_string_value(type);
 
 	if (type == NULL || json_object_size(value) != 2 ||
@@ -97,8 +96,9 @@ static int check_object(json_t *object, struct err *err)
 
 	if (kind == TYPED_UNKNOWN)
 		return err_set(err, ERR_INVALID, "a typed value of the unknown type %.40s",
-			       json_member_str(object, TYPE_KEY) ? json_member_str(object, TYPE_KEY)
-								 : "(no text)");
+			       json_member_str(object, TYPED_KEY)
+				       ? json_member_str(object, TYPED_KEY)
+				       : "(no text)");
 	if (kind != TYPED_NONE)
 		return g_types[kind].is_value(inside(object))
 			       ? 0
@@ -186,14 +186,14 @@ json_t *typed_bytes(const void *data, size_t len)
 		utf8 = n > 0;
 	}
 	if (utf8)
-		return json_pack("{s:s, s:o}", TYPE_KEY, "bytes", VALUE_KEY,
+		return json_pack("{s:s, s:o}", TYPED_KEY, "bytes", VALUE_KEY,
 				 json_text(data, len, false));
 	base64_encode(data, len, &text);
 	return text.failed ? NULL
-			   : json_pack("{s:s, s:s}", TYPE_KEY, "base64", VALUE_KEY, text.data);
+			   : json_pack("{s:s, s:s}", TYPED_KEY, "base64", VALUE_KEY, text.data);
 }
 
 json_t *typed_time(enum typed_kind kind, const char *iso)
 {
-	return json_pack("{s:s, s:s}", TYPE_KEY, g_types[kind].name, VALUE_KEY, iso);
+	return json_pack("{s:s, s:s}", TYPED_KEY, g_types[kind].name, VALUE_KEY, iso);
 }

@@ -19,7 +19,9 @@ static void typed(const json_t *value)
 /* What is read in one pass is what jansson reads. */
 static void ordinary(const char *data, size_t size)
 {
-	_cleanup_json_ json_t *value = json_read_ordinary(data, size), *same = NULL;
+	bool found;
+	_cleanup_json_ json_t *value = json_read_ordinary(data, size, TYPED_KEY, &found),
+			      *same = NULL;
 
 	if (value == NULL)
 		return;

@@ -11,6 +11,13 @@ static json_t *load(const char *text, size_t len)
 	return json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
+static json_t *ordinary(const char *text, size_t len)
+{
+	bool found;
+
+	return json_read_ordinary(text, len, "key", &found);
+}
+
 static const char *const g_ordinary[] = {
 	"null",
 	" true\n",
@@ -26,15 +33,14 @@ static const char *const g_ordinary[] = {
 START_TEST(test_ordinary)
 {
 	const char *text = g_ordinary[_i];
-	_cleanup_json_ json_t *value = json_read_ordinary(text, strlen(text)),
+	_cleanup_json_ json_t *value = ordinary(text, strlen(text)),
 			      *same = load(text, strlen(text));
 
 	ck_assert_msg(value != NULL, "%s", text);
 	ck_assert(same != NULL && json_equal(value, same));
 	/* Not one byte less is the same. */
 	for (size_t len = 0; len + 1 < strlen(text); len++) {
-		_cleanup_json_ json_t *less = json_read_ordinary(text, len),
-				      *other = load(text, len);
+		_cleanup_json_ json_t *less = ordinary(text, len), *other = load(text, len);
 
 		ck_assert(less == NULL || json_equal(less, other));
 	}
@@ -92,17 +98,16 @@ static const char *const g_other[] = {
 
 START_TEST(test_other)
 {
-	ck_assert_msg(json_read_ordinary(g_other[_i], strlen(g_other[_i])) == NULL, "%s",
-		      g_other[_i]);
+	ck_assert_msg(ordinary(g_other[_i], strlen(g_other[_i])) == NULL, "%s", g_other[_i]);
 }
 END_TEST
 
 /* A NUL is no end of a text, and none of an escape. */
 START_TEST(test_nul)
 {
-	ck_assert_ptr_null(json_read_ordinary("1\0", 2));
-	ck_assert_ptr_null(json_read_ordinary("\"\0\"", 3));
-	ck_assert_ptr_null(json_read_ordinary("\"\\\0\"", 4));
+	ck_assert_ptr_null(ordinary("1\0", 2));
+	ck_assert_ptr_null(ordinary("\"\0\"", 3));
+	ck_assert_ptr_null(ordinary("\"\\\0\"", 4));
 }
 END_TEST
 
@@ -114,13 +119,38 @@ START_TEST(test_every_byte_everywhere)
 		_cleanup_json_ json_t *value = NULL, *same = NULL;
 
 		text[1 + at] = (char)_i;
-		value = json_read_ordinary(text, strlen(text));
+		value = ordinary(text, strlen(text));
 		same = load(text, strlen(text));
 		if (_i >= 0x20 && _i < 0x80 && _i != '"' && _i != '\\')
 			ck_assert(value != NULL && same != NULL && json_equal(value, same));
 		else
 			ck_assert_ptr_null(value);
 	}
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	bool found;
+} g_noted[] = {
+	{"[\"key\"]", false},
+	{"{\"ke\": 1, \"keys\": \"key\", \"\": 2}", false},
+	{"{\"key\": 1}", true},
+	{"[1, {\"a\": [{\"b\": 1, \"key\": null}]}, {}]", true},
+	{"{\"k\\u0065y\": 1}", true}, /* not ordinary: who knows */
+	{"[1.5]", true},
+};
+
+START_TEST(test_noted)
+{
+	_cleanup_json_ json_t *value = NULL;
+	struct err err;
+	bool found = !g_noted[_i].found;
+
+	ck_assert_int_eq(json_load_python_noting(g_noted[_i].text, strlen(g_noted[_i].text), "key",
+						 &found, &value, &err),
+			 0);
+	ck_assert_int_eq(found, g_noted[_i].found);
 }
 END_TEST
 
@@ -132,7 +162,7 @@ static json_t *nested(size_t depth)
 		buf_append_char(&text, '[');
 	for (size_t i = 0; i < depth; i++)
 		buf_append_char(&text, ']');
-	return json_read_ordinary(text.data, text.len);
+	return ordinary(text.data, text.len);
 }
 
 /* What is nested deeply is for those who count. */
@@ -154,6 +184,7 @@ int main(void)
 	tcase_add_loop_test(t, test_other, 0, ARRAY_LEN(g_other));
 	tcase_add_test(t, test_nul);
 	tcase_add_loop_test(t, test_every_byte_everywhere, 0, 256);
+	tcase_add_loop_test(t, test_noted, 0, ARRAY_LEN(g_noted));
 	tcase_add_test(t, test_depth);
 	return suite_run("json_read", t);
 }
