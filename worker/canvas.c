@@ -46,12 +46,20 @@ int canvas_fail_chain(const struct follower *f, const json_t *chain,
 	return 0;
 }
 
+static bool is_empty(const json_t *list)
+{
+	return list == NULL || (json_is_array(list) && json_array_size(list) == 0);
+}
+
 static int follow_success(const struct follower *f, const json_t *embed, const json_t *result,
 			  json_t **ret_children, struct err *err)
 {
 	struct signature_plan plan = {0};
-	int rc = signature_on_success(&f->context, embed, result, &plan, err);
+	int rc;
 
+	if (is_empty(json_member(embed, "callbacks")) && is_empty(json_member(embed, "chain")))
+		return 0;
+	rc = signature_on_success(&f->context, embed, result, &plan, err);
 	if (rc == 0)
 		rc = canvas_add_plan(f, &plan, err);
 	if (rc == 0)
@@ -113,7 +121,8 @@ static void add_own_children(const struct request *r, struct canvas *c)
 {
 	json_t *all = json_copy(r->children);
 
-	json_array_extend(all, c->children);
+	if (c->children != NULL)
+		json_array_extend(all, c->children);
 	json_decref(c->children);
 	c->children = all;
 }
