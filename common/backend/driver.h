@@ -54,6 +54,9 @@ bool backend_is_ready_state(const char *state);
 /* Values as the backend holds them: serialized, then compressed. */
 int backend_pack(const struct backend *b, const json_t *value, char **ret, size_t *ret_len,
 		 struct err *err) must_check;
+/* A meta likewise. */
+int backend_pack_meta(const struct backend *b, const struct task_meta *m, char **ret,
+		      size_t *ret_len, struct err *err) must_check;
 int backend_unpack(const struct backend *b, struct slice text, json_t **ret,
 		   struct err *err) must_check;
 

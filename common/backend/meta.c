@@ -97,17 +97,45 @@ int backend_unpack(const struct backend *b, struct slice text, json_t **ret, str
 
 /* ---- metas ---- */
 
-static json_t *text_or_null(const char *s)
+/* Where members go, one after the other: an object, or at once the text of one in JSON. */
+struct members {
+	json_t *object; /* NULL: `text` */
+	struct buf *text;
+};
+
+static void add_key(struct members *m, const char *key)
 {
-	return s ? json_text(s, strlen(s), false) : json_null();
+	buf_append_str(m->text, m->text->len == 0 ? "{\"" : ", \"");
+	buf_append_str(m->text, key);
+	buf_append_str(m->text, "\": ");
 }
 
-static json_t *shared(const json_t *value, json_t *fallback)
+/* NULL is `otherwise`, which is taken and may be NULL, too: then it is null. */
+static void add_value(struct members *m, const char *key, const json_t *value, json_t *otherwise)
 {
-	if (value == NULL)
-		return fallback;
-	json_decref(fallback);
-	return json_incref((json_t *)(uintptr_t)value);
+	_cleanup_json_ json_t *shared =
+		value ? json_incref((json_t *)(uintptr_t)value) : json_incref(otherwise);
+
+	json_decref(otherwise);
+	if (m->object != NULL) {
+		json_object_set_new(m->object, key, shared ? TAKE(shared) : json_null());
+		return;
+	}
+	add_key(m, key);
+	if (shared != NULL)
+		json_dump_python(shared, m->text);
+	else
+		buf_append_str(m->text, "null");
+}
+
+static void add_text(struct members *m, const char *key, const char *text)
+{
+	if (m->object != NULL || text == NULL) {
+		add_value(m, key, NULL, text ? json_text(text, strlen(text), false) : NULL);
+		return;
+	}
+	add_key(m, key);
+	json_dump_python_text(text, strlen(text), m->text);
 }
 
 /* Celery's request_meta: of the stamps those that stamped_headers names. */
@@ -115,7 +143,10 @@ static void add_stamps(json_t *meta, const struct task_meta *m)
 {
 	if (json_object_size(m->stamps) == 0)
 		return;
-	json_object_set_new(meta, "stamped_headers", shared(m->stamped_headers, json_null()));
+	json_object_set_new(meta, "stamped_headers",
+			    m->stamped_headers
+				    ? json_incref((json_t *)(uintptr_t)m->stamped_headers)
+				    : json_null());
 	for (size_t i = 0; i < json_array_size(m->stamped_headers); i++) {
 		const char *name = json_string_value(json_array_get(m->stamped_headers, i));
 		json_t *value = name ? json_object_get(m->stamps, name) : NULL;
@@ -125,15 +156,15 @@ static void add_stamps(json_t *meta, const struct task_meta *m)
 	}
 }
 
-static void add_extended(json_t *meta, const struct task_meta *m)
+static void add_extended(struct members *to, const struct task_meta *m)
 {
-	json_object_set_new(meta, "name", text_or_null(m->name));
-	json_object_set_new(meta, "args", shared(m->args, json_array()));
-	json_object_set_new(meta, "kwargs", shared(m->kwargs, json_object()));
-	json_object_set_new(meta, "worker", text_or_null(m->worker));
-	json_object_set_new(meta, "retries", json_integer(m->retries));
-	json_object_set_new(meta, "queue", text_or_null(m->queue));
-	add_stamps(meta, m);
+	add_text(to, "name", m->name);
+	add_value(to, "args", m->args, json_array());
+	add_value(to, "kwargs", m->kwargs, json_object());
+	add_text(to, "worker", m->worker);
+	add_value(to, "retries", NULL, json_integer(m->retries));
+	add_text(to, "queue", m->queue);
+	add_stamps(to->object, m);
 }
 
 bool backend_is_ready_state(const char *state)
@@ -147,25 +178,49 @@ bool backend_is_ready_state(const char *state)
 	return false;
 }
 
-json_t *backend_meta(const struct backend *b, const struct task_meta *m)
+/* `to` is an object when stamps may be among them, which have any names. */
+static void add_meta(const struct backend *b, const struct task_meta *m, struct members *to)
 {
-	json_t *meta = json_object();
 	char date[CLOCK_ISO_SIZE];
 	const char *state = m->own_state ? m->own_state : task_state_name(m->state);
+	bool ready = backend_is_ready_state(state);
 
-	timezone_iso(b->zone, clock_wall(), date);
-	json_object_set_new(meta, "status", text_or_null(state));
-	json_object_set_new(meta, "result", shared(m->result, json_null()));
-	json_object_set_new(meta, "traceback", text_or_null(m->traceback));
-	json_object_set_new(meta, "children", shared(m->children, json_array()));
-	json_object_set_new(meta, "date_done",
-			    backend_is_ready_state(state) ? json_string(date) : json_null());
+	if (ready)
+		timezone_iso(b->zone, clock_wall(), date);
+	add_text(to, "status", state);
+	add_value(to, "result", m->result, NULL);
+	add_text(to, "traceback", m->traceback);
+	add_value(to, "children", m->children, json_array());
+	add_text(to, "date_done", ready ? date : NULL);
 	if (m->group_id != NULL)
-		json_object_set_new(meta, "group_id", text_or_null(m->group_id));
+		add_text(to, "group_id", m->group_id);
 	if (m->parent_id != NULL)
-		json_object_set_new(meta, "parent_id", text_or_null(m->parent_id));
+		add_text(to, "parent_id", m->parent_id);
 	if (b->extended && m->name != NULL)
-		add_extended(meta, m);
-	json_object_set_new(meta, "task_id", text_or_null(m->task_id));
-	return meta;
+		add_extended(to, m);
+	add_text(to, "task_id", m->task_id);
+}
+
+json_t *backend_meta(const struct backend *b, const struct task_meta *m)
+{
+	struct members to = {.object = json_object()};
+
+	add_meta(b, m, &to);
+	return to.object;
+}
+
+int backend_pack_meta(const struct backend *b, const struct task_meta *m, char **ret,
+		      size_t *ret_len, struct err *err)
+{
+	_cleanup_json_ json_t *meta = NULL;
+	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_RESULT_BYTES);
+	struct members to = {.text = &text};
+
+	if (b->extended || b->compression != NULL || strcmp(b->serializer, "json") != 0) {
+		meta = backend_meta(b, m);
+		return backend_pack(b, meta, ret, ret_len, err);
+	}
+	add_meta(b, m, &to);
+	buf_append_char(&text, '}');
+	return buf_take(&text, ret, ret_len, err);
 }

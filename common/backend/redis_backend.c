@@ -107,8 +107,7 @@ char *backend_meta_key(const struct backend *b, const char *task_id)
 static int encode_meta(const struct backend *b, const struct task_meta *m,
 		       struct backend_write *ret, struct err *err)
 {
-	_cleanup_json_ json_t *meta = backend_meta(b, m);
-	int rc = backend_pack(b, meta, &ret->value, &ret->len, err);
+	int rc = backend_pack_meta(b, m, &ret->value, &ret->len, err);
 
 	if (rc < 0)
 		return rc;

@@ -74,6 +74,23 @@ void json_dump_python(const json_t *value, struct buf *out)
 	json_print(value, &style, SIZE_MAX, out);
 }
 
+void json_dump_python_text(const char *text, size_t len, struct buf *out)
+{
+	_cleanup_json_ json_t *value = NULL;
+	size_t plain = 0;
+
+	while (plain < len && is_plain(text[plain]))
+		plain++;
+	if (plain < len) {
+		value = json_text(text, len, false);
+		json_dump_python(value, out);
+		return;
+	}
+	buf_append_char(out, '"');
+	buf_append(out, text, len);
+	buf_append_char(out, '"');
+}
+
 void json_dump_strict(const json_t *value, struct buf *out)
 {
 	static const struct json_style style = {"null", "true", "false", strict_string,
