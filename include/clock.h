@@ -12,10 +12,16 @@
 #include "err.h"
 
 usec_t clock_wall(void);
-/* The machine's own wall clock, and what it is ahead of the one that counts: from then on
- * clock_wall is so much behind it. 0 = they are one. [any] */
+/*
+ * The machine's own wall clock, and what it is ahead of the one that counts: from then on clock_wall
+ * was so much behind it at that moment, and goes as the monotonic clock does, so that it takes no
+ * part in a step of the machine's. 0 = they are one. Whoever corrects it looks again when the machine's
+ * clock was set meanwhile (or stood, as the monotonic one does while a machine sleeps). [any]
+ */
 usec_t clock_machine(void);
 void clock_correct(usec_t ahead);
+#define CLOCK_STEP USEC_PER_SEC /* less of a step is none */
+bool clock_was_set(void);
 usec_t clock_mono(void);
 
 /* A monotonic deadline `after` from now; USEC_NEVER stays what it is. */

@@ -65,9 +65,10 @@ void drift_watch(struct drift *d, struct redis_link *link, const char *server)
 	usec_t sent = clock_machine(), began = clock_mono();
 	struct err err = {0};
 
-	if (began < d->again_at)
+	if (began < d->again_at && !(clock_was_set() && began >= d->soon_at))
 		return;
 	d->again_at = began + INTERVAL;
+	d->soon_at = began + USEC_PER_SEC; /* also if nobody answers */
 	if (redis_link_do(link, clock_deadline(PATIENCE), &reply, &err, "TIME") == 0)
 		learn(d, server, reply, sent, clock_mono() - began);
 }

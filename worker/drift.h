@@ -20,6 +20,7 @@ struct redis_link;
 struct drift {
 	usec_t told;	 /* what the log knows */
 	usec_t again_at; /* monotonic: next look; the keeper's */
+	usec_t soon_at;	 /* the same, for a clock that was set */
 };
 
 /* Given what the machine's clock is ahead of Redis's: the correction to use, and in *ret_tell
@@ -28,7 +29,7 @@ usec_t drift_judge(struct drift *d, usec_t ahead, bool *ret_tell);
 
 /* Looks, before the first message is taken, over a connection of the caller's. [init] */
 void drift_look(struct drift *d, struct redis *r, const char *server);
-/* The same now and then, over the link. [keeper] */
+/* The same now and then, and soon after the machine's clock was set, over the link. [keeper] */
 void drift_watch(struct drift *d, struct redis_link *link, const char *server);
 
 #endif

@@ -27,14 +27,19 @@ static usec_t real_mono(void)
 static usec_t (*g_wall)(void) = real_wall;
 static usec_t (*g_mono)(void) = real_mono;
 
+/* What the clock that counts is ahead of the monotonic one; UNKNOWN until somebody has looked. */
+#define UNKNOWN INT64_MIN
+static _Atomic usec_t g_apart = UNKNOWN;
+/* The same of the machine's clock, as it was then. */
+static _Atomic usec_t g_machine_apart = UNKNOWN;
+
 void clock_hook(usec_t (*wall)(void), usec_t (*mono)(void))
 {
 	g_wall = wall ? wall : real_wall;
 	g_mono = mono ? mono : real_mono;
+	atomic_store(&g_apart, UNKNOWN);
+	atomic_store(&g_machine_apart, UNKNOWN);
 }
-
-/* What the machine's clock is ahead of the one that counts. */
-static _Atomic usec_t g_ahead;
 
 usec_t clock_machine(void)
 {
@@ -43,12 +48,25 @@ usec_t clock_machine(void)
 
 void clock_correct(usec_t ahead)
 {
-	atomic_store_explicit(&g_ahead, ahead, memory_order_relaxed);
+	usec_t apart = g_wall() - g_mono();
+
+	atomic_store_explicit(&g_apart, apart - ahead, memory_order_relaxed);
+	atomic_store_explicit(&g_machine_apart, apart, memory_order_relaxed);
+}
+
+bool clock_was_set(void)
+{
+	usec_t apart = atomic_load_explicit(&g_machine_apart, memory_order_relaxed);
+	usec_t step = apart == UNKNOWN ? 0 : g_wall() - g_mono() - apart;
+
+	return step > CLOCK_STEP || step < -CLOCK_STEP;
 }
 
 usec_t clock_wall(void)
 {
-	return g_wall() - atomic_load_explicit(&g_ahead, memory_order_relaxed);
+	usec_t apart = atomic_load_explicit(&g_apart, memory_order_relaxed);
+
+	return apart == UNKNOWN ? g_wall() : g_mono() + apart;
 }
 
 usec_t clock_mono(void)

@@ -75,3 +75,43 @@ def test_with_a_worker_whose_clock_is_right(wrong, make_worker, app, broker):
     broker.wait_settled()
     assert sum(one.metric("tasks_succeeded_total") for one in (wrong, right)) == 20
     assert right.metric("messages_restored_total") == wrong.metric("messages_restored_total") == 0
+
+
+class Clock:
+    """The wall clock of programs that are started with `settings`, which a test sets while they run."""
+
+    def __init__(self, directory):
+        self.file = directory / "clock"
+        self.set(0)
+        self.settings = {**off_by(0), "FAKETIME": None, "FAKETIME_TIMESTAMP_FILE": self.file, "FAKETIME_NO_CACHE": "1"}
+
+    def set(self, seconds):
+        """So far off from the machine's. In place, as programs may not read another file."""
+        text = f"{seconds:+d}s\n".ljust(16)
+        with open(self.file, "r+" if self.file.exists() else "w") as file:
+            file.write(text)
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600], ids=["ahead", "behind"])
+def test_set_while_a_worker_holds_and_runs(seconds, directory, make_worker, app, broker):
+    """What is held keeps its time and is nobody else's, what runs goes on; the same when the clock is set right again."""
+    clock = Clock(directory)
+    worker = make_worker("-c", "2", **clock.settings)
+    running = app.send_task("celeriac.sleep", (600,))
+    late = app.send_task("celeriac.echo", (1,), countdown=1800)
+    wait_until(lambda: broker.unacked() == (2, 2), 30, "it does not hold both")
+    for to, said in ((seconds, "Substantial drift from"), (0, "agrees with that of")):
+        soon = app.send_task("celeriac.echo", (2,), eta=datetime.datetime.now(UTC) + datetime.timedelta(seconds=4), expires=600)
+        wait_until(lambda: broker.unacked() == (3, 3), 30, "it is not held")
+        clock.set(to)
+        worker.wait_log(said)
+        assert soon.get(timeout=30) == 2
+        done = datetime.datetime.fromisoformat(broker.meta(soon.id)["date_done"])
+        assert abs(done - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=1)
+        assert app.send_task("celeriac.retry", (2,), {"countdown": 0.5}).get(timeout=30) == 2
+        wait_until(lambda: broker.unacked() == (2, 2), 30, "it lost or ran what it held")
+        assert all(abs(score) < 60 for score in scores(broker)), scores(broker)
+        assert late.state == "PENDING" and running.state in ("PENDING", "STARTED")
+    subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
+    assert broker.unacked() == (2, 2) and worker.metric("messages_restored_total") == 0
+    assert len(worker.log_lines("Substantial drift")) == 1
