@@ -39,6 +39,8 @@ class Private(Engine):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="celeriac-engine-"))
         self.socket = self.dir / "engine.sock"
         self.host = f"unix://{self.socket}"
+        self.data = self.dir / "data"
+        self.place = ()  # where it runs (full.py)
         self.process = None
 
     def docker(self, *words, **options):
@@ -56,11 +58,11 @@ class Private(Engine):
 
     def daemon(self):
         """Options of a dockerd that runs beside others."""
-        return ["--host", self.host, "--data-root", self.dir / "data", "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid",
+        return ["--host", self.host, "--data-root", self.data, "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid",
                 "--bridge=none", "--iptables=false", "--ip6tables=false"]
 
     def resume(self):
-        self.process = launch(self.command(), self.dir / "log", cwd=self.dir)  # where conmon leaves files
+        self.process = launch(self.command(), self.dir / "log", place=self.place, cwd=self.dir)  # where conmon leaves files
         wait_until(self.answers, 60, "the engine does not answer")
 
     def start(self):

@@ -53,9 +53,9 @@ def free_port():
             return listener.getsockname()[1]
 
 
-def launch(argv, log, user=None, **options):
-    """A process of our own that also ends when we are killed."""
-    prefix = ["setpriv", "--pdeathsig", "KILL"]
+def launch(argv, log, user=None, place=(), **options):
+    """A process of our own that also ends when we are killed; `place`: a command that goes where it shall run (full.py)."""
+    prefix = [*place, "setpriv", "--pdeathsig", "KILL"]
     if user and os.getuid() == 0:
         prefix += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     with open(log, "ab") as out:
@@ -90,6 +90,8 @@ class Service:
 class Redis(Service):
     """Redis with an append-only file if `durable`: every answer is on disk, so that a kill forgets nothing."""
 
+    place = ()
+
     def __init__(self, directory, durable=False):
         self.directory = pathlib.Path(directory)
         self.port = free_port()
@@ -100,7 +102,7 @@ class Redis(Service):
         self.process = launch(
             ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.directory, "--save", "",
              "--databases", "1000", "--proto-max-bulk-len", "1gb", *self.options],
-            self.directory / "redis.log",
+            self.directory / "redis.log", place=self.place,
         )
         wait_until(self.client().ping, 20, "Redis did not answer")
         return self
@@ -121,21 +123,22 @@ class Postgres(Service):
     """PostgreSQL with our roles and schema."""
 
     ROLES = ("owner", "worker", "beat", "application")
+    place = ()
 
-    def __init__(self, directory):
+    def __init__(self, directory, initdb=()):
         self.directory = pathlib.Path(directory)
+        self.data = self.directory / "data"
+        self.initdb = initdb
         self.port = free_port()
         self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self.user = "postgres" if os.getuid() == 0 else None
         self.log = self.directory / "postgres.log"
 
     def create(self):
-        data = self.directory / "data"
-        data.mkdir(mode=0o700)
-        if self.user:
-            subprocess.run(["chown", "postgres:", data], check=True)
-        made = launch([self.bin / "initdb", "-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D", data],
-                      self.log, self.user, cwd="/")
+        owner = ["-o", self.user, "-g", self.user] if self.user else []
+        subprocess.run([*self.place, "install", "-d", "-m", "700", *owner, self.data], check=True)
+        made = launch([self.bin / "initdb", "-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D", self.data,
+                       *self.initdb], self.log, self.user, self.place, cwd="/")
         assert made.wait(60) == 0, self.log.read_text()
         self.start()
         self.sql("CREATE DATABASE celeriac", url=self.admin_url("postgres"))
@@ -146,9 +149,9 @@ class Postgres(Service):
 
     def start(self):
         self.process = launch(
-            [self.bin / "postgres", "-D", self.directory / "data", "-c", "listen_addresses=127.0.0.1", "-p", self.port,
+            [self.bin / "postgres", "-D", self.data, "-c", "listen_addresses=127.0.0.1", "-p", self.port,
              "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200"],
-            self.log, self.user, cwd="/",
+            self.log, self.user, self.place, cwd="/",
         )
         wait_until(lambda: self.sql("SELECT 1", url=self.admin_url("postgres")), 30, "PostgreSQL did not answer")
         return self

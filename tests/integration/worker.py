@@ -164,8 +164,8 @@ class Worker(Service):
         return self.end(signal.SIGQUIT, seconds)
 
 
-def created_postgres(path):
-    server = Postgres(path)
+def created_postgres(path, made=None):
+    server = made or Postgres(path)
     try:
         server.create()
         done = run_program("--migrate", CELERIAC_OWNER_DATABASE_URL=server.url("owner"))
