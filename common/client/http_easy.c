@@ -3,6 +3,25 @@
  */
 #include "http_easy.h"
 
+#include <errno.h>
+
+/* Why the last socket could not be made, or 0. */
+static _Thread_local int t_no_socket;
+
+curl_socket_t http_easy_socket(const struct curl_sockaddr *to)
+{
+	int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+
+	t_no_socket = fd < 0 ? errno : 0;
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+static curl_socket_t open_socket(void *arg unused_arg, curlsocktype purpose unused_arg,
+				 struct curl_sockaddr *to)
+{
+	return http_easy_socket(to);
+}
+
 static void set_tls(CURL *curl, const struct http_target *t)
 {
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -24,6 +43,7 @@ CURL *http_easy_new(const struct http_target *target, char *error_text)
 		BUG("curl_easy_init failed");
 	error_text[0] = '\0';
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_text);
+	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
@@ -64,9 +84,13 @@ int http_easy_error(CURL *curl, CURLcode rc, const char *error_text, struct err 
 	long os = 0;
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
+	if (t_no_socket != 0) /* libcurl still has that of an earlier try */
+		os = t_no_socket;
 	switch ((int)rc) {
 	case CURLE_COULDNT_CONNECT:
 		/* libcurl's own text names a host and port even for a unix socket */
+		if (os == 0)
+			return err_set(err, ERR_UNAVAILABLE, "cannot connect");
 		return err_set_errno(err, ERR_UNAVAILABLE, (int)os, "cannot connect");
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_set(err, ERR_UNAVAILABLE, "%s", text);

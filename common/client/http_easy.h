@@ -15,6 +15,11 @@
  * `error_text` has CURL_ERROR_SIZE bytes and lives as long as the handle. Never NULL. */
 CURL *http_easy_new(const struct http_target *target, char *error_text);
 
+/* A socket for libcurl, which forgets why there is none: http_easy_error, in the same thread,
+ * knows.
+ */
+curl_socket_t http_easy_socket(const struct curl_sockaddr *to);
+
 /* The whole exchange, or the connecting alone, may take `timeout`. */
 void http_easy_timeout(CURL *curl, usec_t timeout);
 

@@ -187,7 +187,7 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose unused_arg, struc
 	}
 	if (x->handler.judge && x->handler.judge(x->handler.arg, &a, port, &x->failed) < 0)
 		return CURL_SOCKET_BAD;
-	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	return http_easy_socket(to);
 }
 
 static void set_up(struct http_exchange *x, const char *method, const char *url, size_t body_len,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "bounds.h"
 #include "clock.h"
@@ -195,6 +197,33 @@ static void expect(struct http_stream *s, const char *text)
 	ck_assert_str_eq(got, text);
 }
 
+/* No descriptor is left, and that is what it says. */
+START_TEST(test_no_descriptors)
+{
+	struct http_target target = {.base_url = "http://localhost",
+				     .unix_socket = "/nonexistent/socket"};
+	struct http_client *c = http_client_new(&target);
+	struct http_response response = {.body = BUF_INIT(10)};
+	struct rlimit before, few;
+	int first = dup(0);
+
+	ck_assert_int_ge(first, 0);
+	ck_assert_int_eq(http_do(c, &get, &response, &g_err), -ERR_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "No such file"));
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){.rlim_cur = (rlim_t)first, .rlim_max = before.rlim_max};
+	ck_assert_int_eq(close(first), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ck_assert_int_eq(http_do(c, &get, &response, &g_err), -ERR_UNAVAILABLE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_msg(strstr(g_err.msg, "Too many open files") != NULL, "%s", g_err.msg);
+	ck_assert_int_eq(http_do(c, &get, &response, &g_err), -ERR_UNAVAILABLE);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "No such file"));
+	buf_done(&response.body);
+	http_client_free(c);
+}
+END_TEST
+
 START_TEST(test_stream)
 {
 	char c;
@@ -319,6 +348,7 @@ int main(void)
 	tcase_add_test(t, test_trouble);
 	tcase_add_test(t, test_nobody);
 	tcase_add_test(t, test_stream);
+	tcase_add_test(t, test_no_descriptors);
 	tcase_add_test(t, test_stream_refused);
 	tcase_add_test(t, test_stream_trouble);
 	tcase_add_test(t, test_stream_both_ways);
