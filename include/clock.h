@@ -13,10 +13,11 @@
 
 usec_t clock_wall(void);
 /*
- * The machine's own wall clock, and what it is ahead of the one that counts: from then on clock_wall
- * was so much behind it at that moment, and goes as the monotonic clock does, so that it takes no
- * part in a step of the machine's. 0 = they are one. Whoever corrects it looks again when the machine's
- * clock was set meanwhile (or stood, as the monotonic one does while a machine sleeps). [any]
+ * The machine's own wall clock, and what it is ahead of the one that counts: from then on
+ * clock_wall was so much behind it at that moment, and goes as the monotonic clock does, so that it
+ * takes no part in a step of the machine's. 0 = they are one. Whoever corrects it looks again when
+ * the machine's clock was set meanwhile (or stood, as the monotonic one does while a machine
+ * sleeps). [any]
  */
 usec_t clock_machine(void);
 void clock_correct(usec_t ahead);

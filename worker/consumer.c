@@ -423,5 +423,9 @@ void *consumer_thread(void *arg)
 		drain_wake(w);
 		wait_for_wake(w, clock_deadline(backoff));
 	}
+	mutex_lock(&w->consumer_lock);
+	w->consumer_ended = true;
+	cond_signal(&w->consumer_gone);
+	mutex_unlock(&w->consumer_lock);
 	return NULL;
 }

@@ -128,6 +128,8 @@ static int open_parts(struct worker *w, struct err *err)
 	cond_init(&w->services.changed);
 	mutex_init(&w->chords.lock);
 	cond_init(&w->chords.changed);
+	mutex_init(&w->consumer_lock);
+	cond_init(&w->consumer_gone);
 	mutex_init(&w->restorer.lock);
 	cond_init(&w->restorer.changed);
 	orders_init(&w->orders);

@@ -38,23 +38,30 @@ static void release_all(struct request *list)
 	}
 }
 
+static bool is_consumer_gone(struct worker *w, usec_t deadline)
+{
+	bool ended;
+
+	mutex_lock(&w->consumer_lock);
+	while (!w->consumer_ended &&
+	       cond_wait_until(&w->consumer_gone, &w->consumer_lock, deadline))
+		;
+	ended = w->consumer_ended;
+	mutex_unlock(&w->consumer_lock);
+	return ended;
+}
+
 /* A consumer that hangs must not keep us from hearing that somebody is impatient. */
 static bool join_consumer(struct worker *w, int signals, struct shutdown *s)
 {
 	state_wake_consumer(&w->state);
-	for (;;) {
-		struct timespec until;
-
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += LOOK * 1000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		if (pthread_clockjoin_np(w->consumer, NULL, CLOCK_MONOTONIC, &until) == 0)
-			return true;
+	while (!is_consumer_gone(w, clock_deadline(LOOK))) {
 		shutdown_signal(s, daemon_next_signal(signals));
 		if (s->stage == SHUTDOWN_FORCED)
 			return false;
 	}
+	pthread_join(w->consumer, NULL);
+	return true;
 }
 
 /* Nothing more is claimed; what has not begun goes back. */

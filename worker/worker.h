@@ -317,6 +317,9 @@ struct worker {
 	struct drift drift;
 	const struct timezone_info *zone; /* Celery's timezone: how dates are shown */
 	pthread_t consumer;
+	struct mutex consumer_lock;
+	struct cond consumer_gone;
+	bool consumer_ended;	      /* under it */
 	atomic_size_t prefetch_count; /* most requests held */
 	usec_t started;		      /* monotonic */
 	atomic_bool stopping;	      /* claim nothing more */

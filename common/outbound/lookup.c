@@ -22,7 +22,8 @@ struct lookup {
 	atomic_int users; /* the caller and the thread; the last one frees */
 	int fd;
 	char name[OUTBOUND_NAME_BYTES + 1];
-	/* written by the thread before the descriptor becomes readable */
+	/* written by the thread before it says so, and then makes the descriptor readable */
+	atomic_bool done;
 	int error;
 	struct ip_address addresses[OUTBOUND_ADDRESSES];
 	size_t count;
@@ -69,6 +70,7 @@ static void *look_up(void *arg)
 		take_address(l, a->ai_addr);
 	if (list)
 		freeaddrinfo(list);
+	atomic_store_explicit(&l->done, true, memory_order_release);
 	if (write(l->fd, &one, sizeof(one)) < 0)
 		BUG("look-up: its descriptor");
 	atomic_fetch_sub(&going, 1);
@@ -113,6 +115,8 @@ int lookup_fd(const struct lookup *l)
 int lookup_result(const struct lookup *l, struct ip_address ret[OUTBOUND_ADDRESSES],
 		  size_t *ret_count, struct err *err)
 {
+	if (!atomic_load_explicit(&l->done, memory_order_acquire))
+		return err_set(err, ERR_UNAVAILABLE, "the name is still being looked up");
 	if (l->error != 0)
 		return err_set(err, ERR_NOTFOUND, "%s", gai_strerror(l->error));
 	if (l->count == 0)
