@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-import resource
+import subprocess
 
 from services import Service, launch, wait_until
 
@@ -41,14 +41,17 @@ class Small(Service):
 
 
 @contextlib.contextmanager
-def limited(process, what, most):
-    """A running process may have so much of `what` (RLIMIT_…), for a while."""
-    soft, hard = resource.prlimit(process.pid, what, (most, resource.prlimit(process.pid, what)[1]))
+def limited(process, what, most, user=None):
+    """A running process, of this user or ours, may have so much of `what` (prlimit's name) for a while."""
+    prlimit = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
+    prlimit += ["prlimit", f"--pid={process.pid}"]
+    before = subprocess.run([*prlimit, f"--{what}", "--output=SOFT", "--noheadings"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*prlimit, f"--{what}={most}:"], check=True)
     try:
         yield
     finally:
         if process.poll() is None:
-            resource.prlimit(process.pid, what, (soft, hard))
+            subprocess.run([*prlimit, f"--{what}={before}:"], check=True)
 
 
 def program_under(directory, prefix, program):
