@@ -92,7 +92,7 @@ class Clock:
             file.write(text)
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600], ids=["ahead", "behind"])
+@pytest.mark.parametrize("seconds", [pytest.param(3600, id="ahead"), pytest.param(-3600, id="behind", marks=pytest.mark.long)])
 def test_set_while_a_worker_holds_and_runs(seconds, directory, make_worker, app, broker):
     """What is held keeps its time and is nobody else's, what runs goes on; the same when the clock is set right again."""
     clock = Clock(directory)
