@@ -397,6 +397,7 @@ void *consumer_thread(void *arg)
 	usec_t backoff = BACKOFF_FIRST;
 	struct doubt doubt = {0};
 	int64_t tries = 0;
+	bool said = false;
 
 	while (!atomic_load(&w->stopping)) {
 		struct err err = {0};
@@ -409,9 +410,11 @@ void *consumer_thread(void *arg)
 		doubt = (struct doubt){.looks = LOST_LOOKS};
 		was_up = atomic_exchange(&w->consuming, false);
 		stayed = was_up && clock_mono() - began > BACKOFF_MOST;
-		if (stayed || backoff == BACKOFF_FIRST)
+		/* one that comes and goes is still the same trouble */
+		if (stayed || !said)
 			log_error("consumer: Cannot connect to %s: %s. Trying again.",
 				  broker_where(w->broker), err.msg);
+		said = true;
 		tries = was_up ? 1 : tries + 1;
 		if (!worker_may_retry(w, false, tries)) {
 			worker_give_up(w);

@@ -298,8 +298,8 @@ int http_stream_open(const struct http_target *target, const struct http_request
 	int rc = connect_to(s, target, req->timeout, err);
 	if (rc == 0)
 		rc = send_head(s, target, req, deadline, err);
-	if (rc == 0)
-		rc = read_head(s, head, deadline, err);
+	if (rc == 0 && (rc = read_head(s, head, deadline, err)) == -ERR_PROTOCOL)
+		err_transient(err);
 	if (rc < 0)
 		return rc;
 	if (head->status != 101 && (head->status != 200 || head->has_length || head->chunked))

@@ -95,6 +95,9 @@ int engine_exchange(struct engine *e, const struct engine_request *req, struct h
 		http_client_free(c);
 	else
 		return_client(e, c);
+	/* what was garbled on the way comes whole another time */
+	if (rc == -ERR_PROTOCOL)
+		err_transient(err);
 	return rc < 0 ? err_wrap(err, "engine %s", e->address) : 0;
 }
 

@@ -1,5 +1,6 @@
 """Bad weather between the worker and Redis, PostgreSQL or the engine: nothing is lost, and work goes on within seconds of its end."""
 
+import re
 import time
 import uuid
 
@@ -60,6 +61,23 @@ def behind_engine(directory, redis_server, broker, postgres):
     return door, Run, {"DOCKER_HOST": f"unix://{door.path}"}
 
 
+AWAY = re.compile(r"(PostgreSQL|the container engine) is not usable: (.*?)\. N|consumer: Cannot connect to (\S+): (.*?)\. Trying")
+BACK = re.compile(r"(PostgreSQL|the container engine) is usable again|consumer: Connected to (\S+)")
+
+
+def said_twice(log):
+    """What the log says to be away, and why, that it had said already of the same outage."""
+    now, twice = {}, []
+    for line in log.splitlines():
+        if away := AWAY.search(line):
+            what, why = (word for word in away.groups() if word is not None)
+            twice += [line] if now.get(what) == why else []
+            now[what] = why
+        elif back := BACK.search(line):
+            now.pop(back[1] or back[2], None)
+    return twice
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("behind", [behind_redis, behind_postgres, behind_engine])
 def test_weather(behind, fault, directory, redis_server, broker, postgres, app, make_full_worker, ended, capsys):
@@ -87,6 +105,8 @@ def test_weather(behind, fault, directory, redis_server, broker, postgres, app, 
     lost = [value for value in values if isinstance(value, dict) and value["status"] == "lost"]
     assert not lost or (behind is behind_engine and not goes_on), "only a broken stream of the engine's loses a verdict"
     assert goes_on or ready < patience(RECOVERY), f"ready again after {ready:.1f} s"
+    assert goes_on or done < patience(RECOVERY), f"all calls were done after {done:.1f} s"
+    assert not said_twice(worker.log())
     broker.wait_settled()
     if kind is Run:
         rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = ANY(%s)", [result.id for result in sent])
