@@ -6,9 +6,11 @@
 `beside`: tasks a second with results: our worker, Celery's prefork -c 2 and threads -c 2, and a bare single-threaded hiredis loop
 (redis_loop.c), in turn, five times; the ratios are medians of the rounds' own ratios. Also processor time of a task (of the
 worker's processes, and of Redis beside it) and connections. All queues are full before: the list appears at once, by RENAME.
-All programs log at WARNING.
+All programs log at WARNING; ours and Celery's have worker_prefetch_multiplier = 64, as Celery advises for short tasks (the loop
+has 256 messages at once; ours, with four threads, too).
+`reserved`: the same, ours beside the bare loop alone, with multipliers of 4 (what both programs have when nothing is said), 16 and 64.
 `latency`: a message is pushed by a raw client until its result is heard of, one at a time, the worker idle before.
-`payload`, `ignored`, `threads`, `delay`: the same as `beside`, ours beside the bare loop alone, for arguments of 1, 10 and 100 KiB,
+`payload`, `ignored`, `threads`, `delay`: likewise, ours beside the bare loop alone, for arguments of 1, 10 and 100 KiB,
 without results, with 1, 8 and 64 threads, and with 5 ms more to Redis for what goes there.
 `growth`: a 1x, 10x and 100x longer queue: the time of each task, and that of processors (the worker's and Redis'), which is to stay flat.
 """
@@ -31,6 +33,7 @@ from clients import Broker, envelope, PythonWorker
 from forwarder import DelayingForwarder
 
 ROUNDS, LOOP = 5, ROOT / "build/bench-redis"
+RESERVED = 64  # messages for each thread or process
 BARS = {"celery": 40, "bare": 1.2}
 BARS_LATENCY_MS = {"p50": 0.5, "p99": 2}
 GROWTH_BAR = 1.25  # of the processors' time for a task of the shortest queue
@@ -60,6 +63,7 @@ class Bench:
         self.started = []
         self.redis = Redis(self.directory).start()
         self.started.append(self.redis)
+        self.made, self.messages = {}, Broker(self.redis.new_url(), "bench")
         return self
 
     def __exit__(self, *_):
@@ -82,18 +86,26 @@ class Bench:
     def connections(self):
         return len(self.redis.client().client_list())
 
-    def ours(self, threads=4, port=None):
+    def fill(self, broker, count, size=0, ignored=False):
+        """The messages, in a list that nobody reads yet; their ids. They are the same each time."""
+        name = f"{count}-{size}-{ignored}"
+        if name not in self.made:
+            self.made[name] = make(self.messages.redis, name, count, size, ignored)
+        assert self.messages.redis.copy(name, "bench-filled", destination_db=int(broker.url.rpartition("/")[2]))
+        return self.made[name]
+
+    def ours(self, threads=4, port=None, reserved=RESERVED):
         """A worker without database and engine on a database of Redis of its own, and that database."""
         broker = Broker(self.redis.new_url(), "bench")
         url = broker.url.replace(f":{self.redis.port}/", f":{port or self.redis.port}/")
         worker = Worker(self.directory, "bench", args=("-l", "WARNING", "-c", threads), CELERY_BROKER_URL=url, CELERY_RESULT_BACKEND=url,
-                        CELERIAC_INSTANCE="bench")
+                        CELERY_WORKER_PREFETCH_MULTIPLIER=reserved, CELERIAC_INSTANCE="bench")
         return broker, worker
 
     def celery(self, pool, port=None):
         broker = Broker(self.redis.new_url(), "bench")
         app = Broker(broker.url.replace(f":{self.redis.port}/", f":{port or self.redis.port}/"), "bench")
-        conf = {"worker_prefetch_multiplier": 4, "task_acks_late": False}
+        conf = {"worker_prefetch_multiplier": RESERVED, "task_acks_late": False}
         return broker, QuietPython(broker, app, self.directory, args=("-P", pool), TEST_CONF=json.dumps(conf))
 
 
@@ -113,13 +125,12 @@ class QuietPython(PythonWorker):
         return self.watched.redis.delete(f"celery-task-meta-{self.first}")
 
 
-def fill(broker, count, size=0, ignored=False):
-    """The messages, in a list that nobody reads yet; their ids."""
-    ids, value, pipe = [], "x" * size if size else 1, broker.redis.pipeline(transaction=False)
+def make(client, name, count, size, ignored):
+    ids, value, pipe = [], "x" * size if size else 1, client.pipeline(transaction=False)
     for number in range(count):
         task_id, message = envelope(args=[value], headers={"ignore_result": ignored})
         ids.append(task_id)
-        pipe.lpush("bench-filled", json.dumps(message))
+        pipe.lpush(name, json.dumps(message))
         if number % 500 == 499:
             pipe.execute()
     pipe.execute()
@@ -133,9 +144,9 @@ def forget(broker, ids, ignored):
         assert broker.redis.unlink(*keys) == (0 if ignored else len(keys)), "results are missing"
 
 
-def drained(broker, count, size=0, ignored=False, pids=(), redis_pid=None):
+def drained(bench, broker, count, size=0, ignored=False, pids=()):
     """Seconds a worker takes for so many, and processor seconds of it and of Redis."""
-    ids = fill(broker, count, size, ignored)
+    ids, redis_pid = bench.fill(broker, count, size, ignored), bench.redis.process.pid
     before = [sum(map(processor_seconds, pids)), processor_seconds(redis_pid)]
     began = time.perf_counter()
     broker.redis.rename("bench-filled", "celery")
@@ -155,7 +166,7 @@ def drained(broker, count, size=0, ignored=False, pids=(), redis_pid=None):
 
 def drained_bare(bench, broker, count, size=0, ignored=False, port=None):
     """The same of the bare loop."""
-    ids = fill(broker, count, size, ignored)
+    ids = bench.fill(broker, count, size, ignored)
     broker.redis.rename("bench-filled", "celery")
     database = broker.url.rpartition("/")[2]
     before = [children_seconds(), processor_seconds(bench.redis.process.pid)]
@@ -175,15 +186,15 @@ def load():
     return round(os.getloadavg()[0], 1)
 
 
-def in_turn(bench, count, rounds=ROUNDS, threads=4, size=0, ignored=False, port=None):
+def in_turn(bench, count, rounds=ROUNDS, threads=4, size=0, ignored=False, port=None, reserved=RESERVED):
     """Ours and the bare loop; tasks a second of each, microseconds of processor time a task, and the ratio."""
-    broker, worker = bench.ours(threads, port)
+    broker, worker = bench.ours(threads, port, reserved)
     bare = Broker(bench.redis.new_url(), "bare")
     rates, ratios = {"ours": [], "bare": []}, []
     cpu = {name: [] for name in ("worker_us", "redis_us", "bare_us", "bare_redis_us")}
     with bench.running(worker):
         for number in range(-1, rounds):
-            run = drained(broker, count, size, ignored, [worker.process.pid], bench.redis.process.pid)
+            run = drained(bench, broker, count, size, ignored, [worker.process.pid])
             bare_run = drained_bare(bench, bare, count, size, ignored, port)
             if number < 0:
                 continue
@@ -208,12 +219,12 @@ def say(what, row):
 
 def beside(bench, count):
     row = in_turn(bench, count)
-    slow = max(200, count // 20)  # as many as take Python about as long
+    slow = max(200, count // 40)  # as many as take Python about as long
     row["celery"] = {}
     for pool in ("prefork", "threads"):
         broker, python = bench.celery(pool)
         with bench.running(python):
-            runs = [drained(broker, slow, pids=[python.process.pid], redis_pid=bench.redis.process.pid) for _ in range(4)][1:]
+            runs = [drained(bench, broker, slow, pids=[python.process.pid]) for _ in range(4)][1:]
             row["celery"][pool] = {"per_s": figures([slow / took for took, _, _ in runs]),
                                    "cpu_us": figures([used / slow * 1e6 for _, used, _ in runs]), "connections": python.connections()}
     again = in_turn(bench, count, rounds=3)  # ours once more: the load may have changed since
@@ -228,9 +239,14 @@ def beside(bench, count):
     return say("no-op tasks with results", row)
 
 
+def reserved(bench, count):
+    return {str(number): say(f"{number} messages for each of four threads", in_turn(bench, count, rounds=3, reserved=number))
+            for number in (4, 16, 64)}
+
+
 def latency(bench, count):
     broker, worker = bench.ours()
-    rounds = max(200, count // 20)
+    rounds = max(200, count // 40)
     lines = "".join(json.dumps(envelope(args=[1])[1]) + "\n" for _ in range(rounds + 100))
     with bench.running(worker):
         done = subprocess.run([LOOP, "latency", str(bench.redis.port), broker.url.rpartition("/")[2], "3000"], input=lines,
@@ -247,7 +263,7 @@ def latency(bench, count):
 
 def payload(bench, count):
     # so that the messages of all rounds are about as many bytes
-    return {f"{size} KiB": say(f"arguments of {size} KiB", in_turn(bench, max(200, count // size), rounds=3, size=size << 10))
+    return {f"{size} KiB": say(f"arguments of {size} KiB", in_turn(bench, max(200, count // 2 // size), rounds=3, size=size << 10))
             for size in (1, 10, 100)}
 
 
@@ -267,7 +283,7 @@ def delay(bench, count):
     broker, python = bench.celery("prefork", door.port)
     few = 100
     with bench.running(python):
-        runs = [drained(broker, few, pids=[python.process.pid], redis_pid=bench.redis.process.pid)[0] for _ in range(3)][1:]
+        runs = [drained(bench, broker, few, pids=[python.process.pid])[0] for _ in range(3)][1:]
     row["celery_per_s"] = figures([few / took for took in runs])
     row["times_celery"] = round(row["ours_per_s"]["p50"] / row["celery_per_s"]["p50"], 1)
     print(f"Celery prefork there: {row['celery_per_s']['p50']} tasks/s: ours is {row['times_celery']} times", flush=True)
@@ -278,10 +294,10 @@ def growth(bench, count):
     broker, worker = bench.ours()
     row = {"us_of_a_task": {}, "cpu_us_of_a_task": {}}
     with bench.running(worker):
-        drained(broker, count // 10, redis_pid=bench.redis.process.pid)
+        drained(bench, broker, count // 10)
         for times in (1, 10, 100):
-            many = times * max(100, count // 20)
-            runs = [drained(broker, many, pids=[worker.process.pid], redis_pid=bench.redis.process.pid) for _ in range(3)]
+            many = times * max(100, count // 40)
+            runs = [drained(bench, broker, many, pids=[worker.process.pid]) for _ in range(3)]
             row["us_of_a_task"][many] = round(statistics.median(took for took, _, _ in runs) / many * 1e6, 1)
             row["cpu_us_of_a_task"][many] = round(statistics.median(used + of_redis for _, used, of_redis in runs) / many * 1e6, 1)
     each = list(row["cpu_us_of_a_task"].values())  # the other is the machine's load as well
@@ -292,11 +308,11 @@ def growth(bench, count):
     return row
 
 
-ROWS = {"beside": beside, "latency": latency, "payload": payload, "ignored": ignored, "threads": threads, "delay": delay, "growth": growth}
+ROWS = {"beside": beside, "reserved": reserved, "latency": latency, "payload": payload, "ignored": ignored, "threads": threads, "delay": delay, "growth": growth}
 
 
 def main():
-    asked = options(__doc__, 20000).parse_args()
+    asked = options(__doc__, 40000).parse_args()
     rows = {}
     with Bench() as bench:
         for name in asked.only or ROWS:
