@@ -21,6 +21,9 @@ int64_t redis_reply_int(const struct redis_reply *r);  /* INTEGER, or a numeric 
 size_t redis_reply_count(const struct redis_reply *r); /* ARRAY; else 0 */
 /* NIL beyond the last: what a server answers is not ours to be sure of. Never NULL. */
 const struct redis_reply *redis_reply_at(const struct redis_reply *r, size_t i);
+/* Gives the text of one of its STRINGs, with a NUL behind it (free), and leaves none there; NULL:
+ * it is no STRING. */
+char *redis_reply_take_str(struct redis_reply *array, size_t i, size_t *ret_len);
 void redis_reply_free(struct redis_reply *r);
 static inline void cleanup_redis_reply_p(struct redis_reply **r)
 {

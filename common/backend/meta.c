@@ -16,6 +16,7 @@
 static const char g_magic[] = "\0celery-compressed";
 #define MAGIC_SIZE sizeof(g_magic) /* with its NUL */
 #define MIME_MAX   64
+#define META_BYTES 384 /* of most results: reserved at once */
 
 static const char *const state_names[] = {[TASK_STARTED] = "STARTED",
 					  [TASK_SUCCESS] = "SUCCESS",
@@ -220,6 +221,7 @@ int backend_pack_meta(const struct backend *b, const struct task_meta *m, char *
 		meta = backend_meta(b, m);
 		return backend_pack(b, meta, ret, ret_len, err);
 	}
+	(void)buf_reserve(&text, META_BYTES);
 	add_meta(b, m, &to);
 	buf_append_char(&text, '}');
 	return buf_take(&text, ret, ret_len, err);

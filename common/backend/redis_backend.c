@@ -101,7 +101,14 @@ static bool redis_ready(const struct backend *b)
 
 char *backend_meta_key(const struct backend *b, const char *task_id)
 {
-	return xasprintf("%s" BACKEND_META_PREFIX "%s", redis_of(b)->key_prefix, task_id);
+	const char *prefix = redis_of(b)->key_prefix;
+	size_t before = strlen(prefix), name = strlen(BACKEND_META_PREFIX), id = strlen(task_id);
+	char *key = xmalloc(before + name + id + 1);
+
+	memcpy(key, prefix, before);
+	memcpy(key + before, BACKEND_META_PREFIX, name);
+	memcpy(key + before + name, task_id, id + 1);
+	return key;
 }
 
 static int encode_meta(const struct backend *b, const struct task_meta *m,

@@ -21,7 +21,7 @@
 #define PIECE_MOST 1024u /* bytes; likewise */
 #define ALIGNED	   8u	 /* all that jansson keeps */
 #define PAGE	   ((size_t)4096)
-#define IDLE_MOST  128 /* free blocks whose memory is not given back to the system */
+#define IDLE_MOST  256 /* free blocks whose memory is not given back to the system */
 
 struct block {
 	atomic_size_t pieces; /* not freed; one more while a thread adds to it */

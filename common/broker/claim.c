@@ -134,17 +134,19 @@ static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
 	}
 }
 
-/* A delivery of `list`: a tag of ours and a message. */
-static bool take_delivery(const struct redis_reply *const item[4], const char *tag_prefix,
+/* A delivery of `list`: a tag of ours and a message, from the answer's item `at` on. */
+static bool take_delivery(struct redis_reply *reply, size_t at, const char *tag_prefix,
 			  const struct broker_list *list, struct delivery *d)
 {
-	struct slice tag = redis_reply_str(item[0]), data = redis_reply_str(item[2]),
-		     mark = redis_reply_str(item[3]);
+	struct slice tag = redis_reply_str(redis_reply_at(reply, at)),
+		     mark = redis_reply_str(redis_reply_at(reply, at + 3));
 	size_t prefix = strlen(tag_prefix);
 
 	if (tag.len <= prefix || tag.len >= BROKER_TAG_SIZE ||
-	    memcmp(tag.data, tag_prefix, prefix) != 0 ||
-	    redis_reply_type(item[2]) != REDIS_STRING || mark.len >= BROKER_MARK_SIZE)
+	    memcmp(tag.data, tag_prefix, prefix) != 0 || mark.len >= BROKER_MARK_SIZE)
+		return false;
+	d->data = redis_reply_take_str(reply, at + 2, &d->len);
+	if (d->data == NULL)
 		return false;
 	memcpy(d->tag, tag.data, tag.len);
 	d->tag[tag.len] = '\0';
@@ -153,13 +155,11 @@ static bool take_delivery(const struct redis_reply *const item[4], const char *t
 	d->queue = list->queue->name;
 	d->ref = (struct delivery_ref){d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10),
 				       list->step};
-	d->data = xmemdup(data.data, data.len);
-	d->len = data.len;
 	return true;
 }
 
 /* At most `max`. Of an answer that is not the script's, nothing is taken. */
-static int take_deliveries(struct broker *b, const struct redis_reply *reply, size_t max,
+static int take_deliveries(struct broker *b, struct redis_reply *reply, size_t max,
 			   struct broker_list *const *lists, struct delivery *ret,
 			   size_t *ret_count, struct err *err)
 {
@@ -176,13 +176,10 @@ static int take_deliveries(struct broker *b, const struct redis_reply *reply, si
 			     (long long)redis_reply_int(redis_reply_at(reply, 1)), b->dead);
 	note_no_lists(b, redis_reply_at(reply, 2), lists);
 	for (size_t i = 3; i + 3 < items; i += 4) {
-		const struct redis_reply *item[] = {
-			redis_reply_at(reply, i), redis_reply_at(reply, i + 1),
-			redis_reply_at(reply, i + 2), redis_reply_at(reply, i + 3)};
-		int64_t list = redis_reply_int(item[1]);
+		int64_t list = redis_reply_int(redis_reply_at(reply, i + 1));
 
 		if (list < 0 || (size_t)list >= b->list_count ||
-		    !take_delivery(item, b->tag_prefix, lists[list], &ret[count])) {
+		    !take_delivery(reply, i, b->tag_prefix, lists[list], &ret[count])) {
 			while (count > 0)
 				free(TAKE(ret[--count].data));
 			return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");

@@ -108,6 +108,19 @@ size_t redis_reply_count(const struct redis_reply *r)
 	return reply(r)->type == REDIS_REPLY_ARRAY ? reply(r)->elements : 0;
 }
 
+char *redis_reply_take_str(struct redis_reply *array, size_t i, size_t *ret_len)
+{
+	redisReply *item = (redisReply *)(uintptr_t)redis_reply_at(array, i);
+	char *text;
+
+	if (item->type != REDIS_REPLY_STRING)
+		return NULL;
+	text = TAKE(item->str);
+	*ret_len = (size_t)item->len;
+	item->len = 0;
+	return text;
+}
+
 const struct redis_reply *redis_reply_at(const struct redis_reply *r, size_t i)
 {
 	static const redisReply nil = {.type = REDIS_REPLY_NIL};
