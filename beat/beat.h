@@ -1,15 +1,13 @@
 /*
  * beat.h: the one private header of the room.
  *
- * One thread does everything; the broker's link (common/client) has its own. The schedule lives in
- * Redis (shared_state.h), in the hash celeriac:<instance>:beat: one field per entry, what it holds
- * is the time of the last run. Of several beats the one that has the lease sends. Where messages go
- * to the same Redis, a run is made by one script that checks the lease, compares that field, pushes
- * the message and moves the field on, so however many beats there are, whoever believes to lead,
- * and however often a beat must try, a slot is sent once. Elsewhere these are three steps
- * (publish_apart.c), and only a beat that dies between them, or whose publishing has no answer,
- * makes a second message, of the same id. What is Redis' own is in lease.c, publish*.c and
- * connect.c alone.
+ * One thread does everything; the broker's link (common/client) has its own. When each entry ran
+ * last, and which of several beats leads, stands in a ledger (ledger.h): in Redis (shared_state.h),
+ * or without any in PostgreSQL. Where messages go to the same Redis, a run is made by one script
+ * that checks the lease, compares the entry's state, pushes the message and moves the state on, so
+ * however many beats there are, whoever believes to lead, and however often a beat must try, a slot
+ * is sent once. Elsewhere these are three steps (publish_apart.c), and only a beat that dies
+ * between them, or whose publishing has no answer, makes a second message, of the same id.
  */
 #ifndef CELERIAC_BEAT_H
 #define CELERIAC_BEAT_H
@@ -121,49 +119,33 @@ bool scheduler_soon(const struct scheduler *s, usec_t mono, scheduler_see_fn *se
 #define LEASE_RENEW  (LEASE_TTL / 3)
 #define LEASE_LOOK   (500 * USEC_PER_MSEC) /* of those that stand by */
 #define LEASE_HOLDER 192
-struct lease {
-	struct redis_link *link; /* borrowed */
-	char *key, *value;	 /* what the key holds when this beat leads */
-	char ttl[16];		 /* LEASE_TTL in ms, for scripts that renew it by the way */
-	struct redis_script script;
-};
-void lease_init(struct lease *l, const struct shared_state *shared, const struct settings *s);
-void lease_done(struct lease *l);
-/* Given. */
-char *lease_key(const struct redis_address *a, const char *instance);
-/* "process 12 on web1", from what the key holds; empty: "nobody". Printable, whatever that is. */
+#define LEASE_VALUE  256
+/* What the ledger (ledger.h) holds while this beat leads. Given. */
+char *lease_value(const struct settings *s);
+/* "process 12 on web1", from what it holds; empty: "nobody". Printable, whatever that is. */
 void lease_holder(struct slice value, char out[LEASE_HOLDER]);
-/* Takes or renews it: *ret_ours, and whose it is. */
-int lease_take(struct lease *l, usec_t deadline, bool *ret_ours, char holder[LEASE_HOLDER],
-	       struct err *err) must_check;
-/* Lets go of it, if it is ours, so that others need not wait. */
-void lease_leave(struct lease *l, usec_t deadline);
 
 /*
- * ---- publish.c: leading, states and messages, in Redis ----
- * All that service.c and leading.c ask of a broker. Another kind of broker (RabbitMQ) has the same
- * functions in files of its own.
+ * ---- publish.c: leading, states and messages ----
+ * All that service.c and leading.c ask of a broker and a ledger.
  */
 struct publisher {
 	struct broker *broker;
-	struct shared_state *shared; /* the lease and the states of entries are there */
-	struct lease lease;
-	struct redis_script slot, load;
-	struct redis_script look, mark; /* when messages go to another server: parcel.h */
-	char *state_key;
-	char *reply_to; /* this process, as Celery's thread_oid */
+	struct ledger *ledger; /* the lease and the states of entries are there */
+	char *reply_to;	       /* this process, as Celery's thread_oid */
 };
 int publisher_open(struct publisher *p, const struct settings *s, struct err *err) must_check;
 void publisher_close(struct publisher *p, usec_t deadline);
 /* The server answers; its address without secrets. */
 bool publisher_ready(const struct publisher *p);
 const char *publisher_where(const struct publisher *p);
-/* As lease_take and lease_leave. */
+/* Takes or renews the lease: *ret_ours, and whose it is. */
 int publisher_lead(struct publisher *p, usec_t deadline, bool *ret_ours, char leader[LEASE_HOLDER],
 		   struct err *err) must_check;
+/* Lets go of it, if it is ours, so that others need not wait. */
 void publisher_leave(struct publisher *p, usec_t deadline);
 /* Reads the states of at most PUBLISHER_LOAD entries, writing entry_first_state for those that
- * Redis does not know. */
+ * are not known there. */
 #define PUBLISHER_LOAD 512
 int publisher_load(struct publisher *p, struct entry *list, size_t count,
 		   struct err *err) must_check;

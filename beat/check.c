@@ -6,10 +6,14 @@
 
 #include "beat.h"
 #include "bounds.h"
+#include "clock.h"
 #include "json.h"
+#include "ledger.h"
 #include "serial.h"
 #include "status.h"
 #include "store.h"
+
+#define PATIENCE (5 * USEC_PER_SEC)
 
 struct check {
 	const struct settings *settings;
@@ -23,29 +27,21 @@ static void verdict(struct check *c, const char *what, int rc, const char *text,
 	c->failed += rc < 0;
 }
 
-/* Whoever leads, this one would start: as the first, or to stand by. */
-static int read_lease(struct redis *r, const struct redis_address *a, const char *instance,
-		      char text[LEASE_HOLDER + 64], struct err *err)
+static void check_amqp(struct check *c)
 {
-	_cleanup_reply_ struct redis_reply *value = NULL, *left = NULL;
-	_cleanup_free_ char *key = lease_key(a, instance);
-	char holder[LEASE_HOLDER];
-	int rc = redis_do(r, &value, err, "GET %s", key);
+	const struct settings sending = connect_sending(c->settings);
+	struct broker *broker = NULL;
+	struct err err = {0};
+	char detail[64] = "";
+	int rc = broker_open(&sending, &broker, &err);
 
 	if (rc == 0)
-		rc = redis_do(r, &left, err, "PTTL %s", key);
-	if (rc < 0)
-		return rc;
-	lease_holder(redis_reply_str(value), holder);
-	if (redis_reply_int(left) > 0)
-		snprintf(text, LEASE_HOLDER + 64, "%s, for %.1f s more unless it renews", holder,
-			 (double)redis_reply_int(left) / 1000);
-	else
-		snprintf(text, LEASE_HOLDER + 64, "%s", holder);
-	return 0;
+		rc = broker_reach(broker, clock_deadline(PATIENCE), detail, &err);
+	verdict(c, "broker", rc, detail, &err);
+	broker_close(broker, 0);
 }
 
-static void check_broker(struct check *c)
+static void check_redis(struct check *c)
 {
 	struct redis_address address = {0};
 	struct redis *r = NULL;
@@ -59,19 +55,36 @@ static void check_broker(struct check *c)
 	redis_address_done(&address);
 }
 
+static void check_broker(struct check *c)
+{
+	const struct settings sending = connect_sending(c->settings);
+
+	if (broker_is_amqp(&sending))
+		check_amqp(c);
+	else
+		check_redis(c);
+}
+
+/* Whoever leads, this one would start: as the first, or to stand by. */
 static void check_leader(struct check *c)
 {
-	struct redis_address address = {0};
-	char leader[LEASE_HOLDER + 64] = "";
-	struct redis *r = NULL;
+	const struct settings sending = connect_sending(c->settings);
+	const struct ledger_driver *kind = NULL;
+	char holder[LEASE_HOLDER] = "", text[LEASE_HOLDER + 96];
+	usec_t left = 0;
 	struct err err = {0};
-	int rc = connect_shared(c->settings, &address, &r, &err);
+	int rc = ledger_kind(&sending, &kind, &err);
 
-	if (rc == 0)
-		rc = read_lease(r, &address, c->settings->instance, leader, &err);
-	verdict(c, "leader", rc, leader, &err);
-	redis_close(r);
-	redis_address_done(&address);
+	verdict(c, "ledger", rc, rc < 0 ? "" : kind->what, &err);
+	if (rc < 0)
+		return;
+	rc = kind->leader(c->settings, holder, &left, &err);
+	if (left > 0)
+		snprintf(text, sizeof(text), "%s, for %.1f s more unless it renews", holder,
+			 (double)left / (double)USEC_PER_SEC);
+	else
+		snprintf(text, sizeof(text), "%s", holder);
+	verdict(c, "leader", rc, text, &err);
 }
 
 static void check_table(struct check *c, struct entries *entries)

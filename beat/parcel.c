@@ -10,6 +10,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "json.h"
+#include "ledger.h"
 #include "mem.h"
 #include "message.h"
 
@@ -51,7 +52,7 @@ static void name_run(const struct publisher *p, const struct entry *e, char id[U
 		memcpy(id, e->id, UUID_SIZE);
 		return;
 	}
-	what = xasprintf("%s:%s:%lld", p->state_key, e->name, (long long)e->slot);
+	what = xasprintf("%s:%s:%lld", p->ledger->name, e->name, (long long)e->slot);
 	uuid8(what, id);
 }
 
@@ -89,6 +90,43 @@ void parcel_free(struct parcel *parcel)
 	buf_done(&parcel->message);
 	free(parcel->next);
 	free(parcel);
+}
+
+/* ---- what became of it ---- */
+
+static void moved_on(struct parcel *parcel, bool ours)
+{
+	struct entry *e = parcel->sending->entry;
+
+	e->id[0] = '\0';
+	e->tried = e->published = false;
+	parcel->sending->verdict = ours ? SEND_DONE : SEND_ELSEWHERE;
+}
+
+void parcel_sent(struct parcel *parcel)
+{
+	entry_ran(parcel->sending->entry, TAKE(parcel->next), parcel->ran_at, clock_wall(),
+		  clock_mono());
+	moved_on(parcel, true);
+}
+
+/* One that waited in a stuck server may tell a time that is not to be counted from. */
+void parcel_was_there(struct parcel *parcel, struct slice state)
+{
+	struct entry *e = parcel->sending->entry;
+	bool ours;
+
+	entry_set_state(e, state, clock_wall(), clock_mono());
+	ours = e->tried && strcmp(e->last_id, e->id) == 0;
+	if (ours && e->schedule.kind == SCHEDULE_INTERVAL)
+		e->due = clock_mono() + e->schedule.period;
+	moved_on(parcel, ours);
+}
+
+void parcel_refused(struct parcel *parcel, struct slice why)
+{
+	parcel->sending->verdict = SEND_FAILED;
+	(void)err_set(&parcel->sending->err, ERR_FAILED, "Redis: %.*s", (int)why.len, why.data);
 }
 
 /* ---- ahead ---- */

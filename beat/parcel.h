@@ -24,18 +24,19 @@ void parcel_free(struct parcel *parcel);
 int parcel_take(const struct publisher *p, struct entry *e, struct parcel **ret,
 		struct err *err) must_check;
 
+/* Its verdict. It was sent now, and the ledger holds its state; */
+void parcel_sent(struct parcel *parcel);
+/* the ledger held another one: another beat's run, or ours, when an earlier try had no answer; */
+void parcel_was_there(struct parcel *parcel, struct slice state);
+/* its queue did not take it. */
+void parcel_refused(struct parcel *parcel, struct slice why);
+
 struct batch {
 	struct parcel *parcels[SCHEDULER_BATCH];
 	size_t count, bytes;
 };
 
-/* One command, whose answer is an array. */
-int publish_command(struct publisher *p, struct buf *commands, struct redis_reply **ret,
-		    struct err *err) must_check;
-/* What a script says of an entry, as slot.lua tells it, becomes a verdict. */
-int publish_verdict(struct parcel *parcel, const struct redis_reply *reply,
-		    struct err *err) must_check;
-/* Sends a batch to another server than that of the states. *ret_leads as publisher_send. */
+/* Sends a batch to another server than that of the ledger. *ret_leads as publisher_send. */
 int publish_apart(struct publisher *p, struct batch *b, bool *ret_leads,
 		  struct err *err) must_check;
 

@@ -25,6 +25,9 @@ void pg_pool_free(struct pg_pool *p);
 /* Borrows a live connection, waiting until `deadline`. ERR_UNAVAILABLE, ERR_TIMEOUT: transient.
  * [any] */
 int pg_get(struct pg_pool *p, usec_t deadline, struct pg **ret, struct err *err) must_check;
+/* Until it is returned, answers are waited for until `deadline` only: later the connection is lost,
+ * and what was asked may have been done. [owner] */
+void pg_hurry(struct pg *c, usec_t deadline);
 /* Returns it; one with an open or failed transaction is rolled back. NULL is fine. */
 void pg_put(struct pg *c);
 

@@ -33,7 +33,7 @@ bool shared_state_said(const struct settings *s);
 /* What goes without it, for logs and --check. */
 #define SHARED_STATE_MISSING                                                                       \
 	"node names are not leased, what is revoked is forgotten with its workers, and there are " \
-	"no sandbox and tool tasks, no quotas and no beat"
+	"no sandbox and tool tasks and no quotas"
 /* For a worker that has none: it shares nothing. It is ready, has no link, no address, and an empty
  * prefix. [init] */
 struct shared_state *shared_state_none(void);

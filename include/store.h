@@ -191,6 +191,35 @@ int store_import_periodic_tasks(const char *owner_url, const json_t *rows, int64
  * that have no row, and runs before the last that is written, are passed over. */
 int store_note_periodic_tasks(struct store *s, const json_t *runs, struct err *err) must_check;
 
+/* Which beat leads: `holder`, for `ttl` from when it says so. Strings borrowed. */
+struct store_lease {
+	const char *instance, *holder;
+	usec_t ttl;
+};
+/* Takes it if it is nobody's, or renews it; whose it is then, "" = nobody's, cut to `size`. Of
+ * these functions each gives up at a monotonic deadline: what it was to do may have been done. */
+int store_take_lease(struct store *s, const struct store_lease *l, usec_t deadline, char *holder,
+		     size_t size, struct err *err) must_check;
+int store_leave_lease(struct store *s, const struct store_lease *l, usec_t deadline,
+		      struct err *err) must_check;
+/* Whose it is, and for how long yet, 0 = nobody's. */
+int store_read_lease(struct store *s, const char *instance, usec_t deadline, char *holder,
+		     size_t size, usec_t *ret_left, struct err *err) must_check;
+/*
+ * When entries of beat's schedule ran last: a state each, text that only this program's beat reads.
+ * Each step is one statement over a list of [name, state, next state], renews the lease if it is
+ * ours, and answers with a list of as many, given.
+ */
+enum store_ledger_step {
+	STORE_LEDGER_LOAD, /* states; those of new entries become `state`; null: being made */
+	STORE_LEDGER_LOOK, /* null, or the state where it is another; *ret_leads: the lease is ours
+			    */
+	STORE_LEDGER_MARK, /* from `state`, or none, to `next`: null, or the state that was there */
+};
+int store_ledger(struct store *s, enum store_ledger_step step, const struct store_lease *l,
+		 const json_t *entries, usec_t deadline, bool *ret_leads, json_t **ret,
+		 struct err *err) must_check;
+
 struct store_watch;
 /* Tells of changes of configuration tables. [init] */
 int store_watch_new(struct store *s, struct store_watch **ret, struct err *err) must_check;

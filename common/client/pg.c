@@ -127,11 +127,17 @@ int pg_get(struct pg_pool *p, usec_t deadline, struct pg **ret, struct err *err)
 	return 0;
 }
 
+void pg_hurry(struct pg *c, usec_t deadline)
+{
+	c->deadline = deadline;
+}
+
 void pg_put(struct pg *c)
 {
 	if (!c)
 		return;
 	pg_conn_clean(c);
+	c->deadline = 0;
 	metric_observe(metric_series(METRIC_STORE_TIME, NULL, NULL), clock_mono() - c->lent_at);
 	give_back(c);
 }

@@ -245,7 +245,8 @@ static int collect(struct pg *c, usec_t deadline, PGresult **ret, struct err *er
 static int run(struct pg *c, bool sent, const char *script, PGresult **ret, struct err *err)
 {
 	_cleanup_pg_result_ PGresult *r = NULL;
-	usec_t deadline = clock_deadline(c->patience);
+	usec_t patience = clock_deadline(c->patience);
+	usec_t deadline = c->deadline > 0 && c->deadline < patience ? c->deadline : patience;
 	int rc;
 
 	if (!sent) {

@@ -34,6 +34,7 @@ struct pg {
 	struct pg *next_idle;
 	struct pg_conn *conn; /* NULL: none, or it failed */
 	usec_t patience;      /* with one statement */
+	usec_t deadline;      /* monotonic, of the loan's statements, 0 = none: pg_hurry */
 	usec_t lent_at;	      /* monotonic */
 	struct pg_prepared prepared[PG_PREPARED_MAX];
 	size_t prepared_count;

@@ -17,7 +17,7 @@ from clients import OURS, PYTHONS, Client, envelope
 from faulty import FAULTS, FaultyDoor
 from servers import Certificates
 from services import patience, wait_until
-from test_beat import Beat
+from test_beat import Beat, run_beat
 from test_database_results import Results
 from test_events import Monitor
 from test_results import chord_of, plain
@@ -302,10 +302,11 @@ def drained(channel, queue, found):
     return found
 
 
-def test_beat_sends_once(place, redis_server, directory, ended):
-    """Two beats, of which the one that leads dies: each run is one message, confirmed, of which a worker makes a result."""
-    beats = [Beat(directory, place.url, place.instance, CELERIAC_STATE_URL=redis_server.new_url() if n == 0 else None) for n in range(2)]
-    beats[1].settings["CELERIAC_STATE_URL"] = beats[0].settings["CELERIAC_STATE_URL"]
+@pytest.mark.parametrize("ledger", ["Redis", "PostgreSQL"])
+def test_beat_sends_once(place, redis_server, postgres, directory, ended, ledger):
+    """Two beats, of which the one that leads dies: each run is one message, confirmed, whoever knows what ran."""
+    known = {"CELERIAC_STATE_URL": redis_server.new_url()} if ledger == "Redis" else {"DATABASE_URL": postgres.url("beat")}
+    beats = [Beat(directory, place.url, place.instance, **known) for _ in range(2)]
     for beat in beats:
         beat.settings["CELERY_TASK_DEFAULT_QUEUE"] = "beaten"
         ended.append(beat)
@@ -315,6 +316,9 @@ def test_beat_sends_once(place, redis_server, directory, ended):
         wait_until(lambda: place.server.ready("beaten", place.vhost), 30, lambda: beats[0].log())
         wait_until(lambda: len(drained(channel, "beaten", found)) >= 2, 30, lambda: beats[0].log())
         leads = next(beat for beat in beats if "beat: Leading" in beat.log())
+        checked = run_beat("--check", **leads.settings).stdout
+        assert "ok    broker       answers: RabbitMQ" in checked and f"ok    ledger       {ledger}\n" in checked, checked
+        assert f"ok    leader       process {leads.process.pid} on " in checked
         leads.end(signal.SIGKILL)
         before = len(found)
         wait_until(lambda: len(drained(channel, "beaten", found)) > before + 1, 60, "nobody took over")

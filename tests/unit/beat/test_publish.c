@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "beat/beat.h"
+#include "beat/ledger_redis.h"
 #include "bounds.h"
 #include "clock.h"
 #include "json.h"
@@ -115,7 +115,7 @@ static void lead(struct publisher *p)
 	char leader[LEASE_HOLDER];
 	struct err err = {0};
 	bool ours;
-	int rc = lease_take(&p->lease, clock_deadline(5 * USEC_PER_SEC), &ours, leader, &err);
+	int rc = publisher_lead(p, clock_deadline(5 * USEC_PER_SEC), &ours, leader, &err);
 
 	ck_assert_msg(rc == 0, "%s", err.msg);
 	ck_assert_msg(ours, "%s", leader);
@@ -166,8 +166,8 @@ START_TEST(test_two_beats)
 		must(publisher_load(&p[i], &e[i], 1, &err), &err);
 	}
 	/* both believe to lead: the states alone keep them apart */
-	free(p[1].lease.value);
-	p[1].lease.value = strdup(p[0].lease.value);
+	free(p[1].ledger->value);
+	p[1].ledger->value = strdup(p[0].ledger->value);
 	lead(&p[0]);
 	for (int slot = 1; slot <= 10; slot++) {
 		bool sent[2] = {false};
@@ -249,7 +249,7 @@ START_TEST(test_lease)
 	}
 	lead(&p[0]);
 	lead(&p[0]);
-	must(lease_take(&p[1].lease, clock_deadline(USEC_PER_SEC), &leads, leader, &err), &err);
+	must(publisher_lead(&p[1], clock_deadline(USEC_PER_SEC), &leads, leader, &err), &err);
 	ck_assert(!leads);
 	snprintf(ours, sizeof(ours), "process %d on web1", (int)getpid());
 	ck_assert_str_eq(leader, ours);
@@ -258,9 +258,9 @@ START_TEST(test_lease)
 	ck_assert_int_eq(s.verdict, SEND_OPEN);
 	ask("LLEN celery", ":0");
 	/* nobody's: not ours either, until it is taken */
-	lease_leave(&p[1].lease, clock_deadline(USEC_PER_SEC));
+	publisher_leave(&p[1], clock_deadline(USEC_PER_SEC));
 	ask("EXISTS celeriac:test:beat:leader", ":1");
-	lease_leave(&p[0].lease, clock_deadline(USEC_PER_SEC));
+	publisher_leave(&p[0], clock_deadline(USEC_PER_SEC));
 	ask("EXISTS celeriac:test:beat:leader", ":0");
 	must(publisher_send(&p[1], &s, 1, &leads, &err), &err);
 	ck_assert(!leads);
@@ -494,18 +494,20 @@ START_TEST(test_not_marked)
 	struct publisher p;
 	struct entry e = new_entry();
 	struct err err = {0};
-	char sha[sizeof(p.mark.sha)];
+	struct redis_script *script;
+	char sha[sizeof(script->sha)];
 
 	open_publisher(&p);
+	script = &((struct ledger_in_redis *)p.ledger)->mark;
 	must(publisher_load(&p, &e, 1, &err), &err);
 	lead(&p);
-	memcpy(sha, p.mark.sha, sizeof(sha));
-	memset(p.mark.sha, '0', sizeof(sha) - 1);
+	memcpy(sha, script->sha, sizeof(sha));
+	memset(script->sha, '0', sizeof(sha) - 1);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_lt(try_one(&p, &e, &err), 0);
 		ask("LLEN celery", ":1");
 	}
-	memcpy(p.mark.sha, sha, sizeof(sha));
+	memcpy(script->sha, sha, sizeof(sha));
 	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
 	ask("LLEN celery", ":1");
 	ck_assert(!e.published);

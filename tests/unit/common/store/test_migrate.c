@@ -94,7 +94,7 @@ START_TEST(test_every_table_is_explained)
 
 	ck_assert_int_eq(store_migrate(g_url, &applied, &err), 0);
 	ck_assert_int_eq(number("SELECT count(*) FROM pg_tables WHERE schemaname = 'celeriac'"),
-			 12);
+			 15);
 	ck_assert_int_eq(number("SELECT count(*) FROM pg_class WHERE relkind = 'r'"
 				" AND relnamespace = 'celeriac'::regnamespace"
 				" AND obj_description(oid, 'pg_class') IS NULL"),
