@@ -306,10 +306,12 @@ check-direct: all   ## the same with workers that have Docker themselves
 check-role check-direct:
 	CELERIAC_TEST_ENGINE=$(@:check-%=%) tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/,$(SANDBOX_SUITE) \
 		$(ROLE_SUITE))
-# The broker fixture is a virtual host of RabbitMQ, with results in Redis (tests/integration/conftest.py).
-check-rabbitmq: all   ## suites of tasks with RabbitMQ as the broker
-	CELERIAC_TEST_BROKER=rabbitmq tests/run pytest $(PYTHON) -m 'not long' $(addprefix tests/integration/test_,$(addsuffix .py,$(RABBITMQ_SUITE)))
-RABBITMQ_SUITE := rabbitmq_worker task_life
+# The oracle suite with each backend, and what else asks for no Redis as its broker (tests/integration/places.py).
+check-rabbitmq: all   ## the oracle suite with RabbitMQ as the broker, and results in Redis, by rpc:// and in PostgreSQL
+	CELERIAC_TEST_BROKER=rabbitmq tests/run pytest $(PYTHON) -m 'not long' tests/integration/oracle $(RABBITMQ_SUITE)
+	CELERIAC_TEST_BROKER=rabbitmq+rpc tests/run pytest $(PYTHON) -m 'not long' tests/integration/oracle
+	CELERIAC_TEST_BROKER=rabbitmq+database tests/run pytest $(PYTHON) -m 'not long' tests/integration/oracle
+RABBITMQ_SUITE := $(addprefix tests/integration/test_,rabbitmq_worker.py task_life.py)
 check:   ## everything, from a machine with nothing installed; ends with one line of counts
 	+tests/run all '$(MAKE)'
 # Apart from make check: it takes its time. SOAK_MINUTES=5: less of it.

@@ -8,6 +8,7 @@ import sys
 import uuid
 
 import celery
+import kombu
 import redis
 
 from asking import asking
@@ -27,13 +28,33 @@ class Broker:
         self.redis = redis.Redis.from_url(url)
         self.handed_over = f"celeriac.node.{instance}:"  # calls of conversations that no node has
 
+    def close(self):
+        """What is left goes with its server."""
+
     def app(self, **conf):
         app = celery.Celery(broker=self.url, backend=asking(self.results), set_as_current=False)
         app.conf.update(broker_connection_retry_on_startup=True, **conf)
         return app
 
     def push(self, message, queue="celery"):
-        self.redis.lpush(queue, message)
+        return self.redis.lpush(queue, message)
+
+    def take(self, queue, priority=0):
+        """The oldest message of a queue, as push has it, or None. It is gone from there."""
+        raw = self.redis.rpop(queue) or self.redis.rpop(f"{queue}\x06\x16{priority // 3 * 3}")
+        return json.loads(raw) if raw else None
+
+    def queued(self, queue="celery"):
+        """How many messages nobody has."""
+        return self.redis.llen(queue)
+
+    def held(self, task_id):
+        """The message of a task that a worker holds, or None."""
+        for raw in self.redis.hvals("unacked"):
+            message = json.loads(raw)[0]
+            if message["headers"].get("id") == task_id:
+                return message
+        return None
 
     def send(self, task, *args):
         """A message without a Celery client, which has states of its own when Redis goes away; returns the id."""
@@ -82,43 +103,113 @@ class Broker:
 
 
 class RabbitBroker(Broker):
-    """A virtual host of RabbitMQ that is the broker, and a Redis database for results."""
+    """A virtual host of RabbitMQ that is the broker, and a Redis database for results, if any."""
 
     def __init__(self, rabbitmq, results, instance):
-        super().__init__(results, instance)
+        if results:
+            super().__init__(results, instance)
+        else:
+            self.instance, self.redis = instance, None
         self.rabbitmq = rabbitmq
         self.vhost = rabbitmq.new_vhost()
         self.url = rabbitmq.url(self.vhost)
+        self._firehose = self._publishing = None
 
     def close(self):
+        if self._publishing:
+            self._publishing.connection.close()
+        if self._firehose:
+            self._firehose.close()
         self.rabbitmq.delete_vhost(self.vhost)
 
     def push(self, message, queue="celery"):
         message = json.loads(message)
+        properties = {name: message["properties"][name] for name in ("correlation_id", "reply_to", "delivery_mode") if name in message["properties"]}
+        exchange, key = (message["properties"]["delivery_info"][name] for name in ("exchange", "routing_key"))
+        channel = self._publisher()
+        if exchange:
+            channel.exchange_declare(exchange, "direct", durable=True, auto_delete=False)
+            channel.queue_bind(queue, exchange, key)
+        made = channel.prepare_message(base64.b64decode(message["body"]), message["properties"].get("priority"), message["content-type"],
+                                       message["content-encoding"], message["headers"], properties)
+        channel.basic_publish(made, exchange=exchange, routing_key=key if exchange else queue)
+        return True
+
+    def _publisher(self):
+        """A channel whose messages are confirmed, kept for the next."""
+        if self._publishing is None or not self._publishing.connection.connected:
+            self._publishing = kombu.Connection(self.url, transport_options={"confirm_publish": True}).channel()
+        return self._publishing
+
+    def take(self, queue, priority=0):
         with self.rabbitmq.channel(self.vhost) as channel:
-            properties = {name: message["properties"][name] for name in ("correlation_id", "reply_to", "delivery_mode", "priority")}
-            made = channel.prepare_message(base64.b64decode(message["body"]), properties["priority"], message["content-type"],
-                                           message["content-encoding"], message["headers"], properties)
-            channel.basic_publish(made, exchange="", routing_key=queue)
+            try:
+                message = channel.basic_get(queue, no_ack=True)
+            except channel.connection.channel_errors:
+                return None
+        return enveloped(message.body, message.properties, message.delivery_info) if message else None
+
+    def queued(self, queue="celery"):
+        return self.rabbitmq.counts(self.vhost)[queue]["messages_ready"]
+
+    def sent(self):
+        """Everything that was published since the first call, by whomever."""
+        if self._firehose is None:
+            self._firehose = Firehose(self.rabbitmq, self.vhost)
+        return self._firehose.messages()
+
+    def held(self, task_id):
+        """The last message of a task that was sent since the first call of `sent`: what is in queues cannot be seen."""
+        return next((each for each in reversed(self.sent()) if each["headers"].get("id") == task_id), None)
 
     def queues(self):
         return self.rabbitmq.queues(self.vhost)
 
     def unacked(self):
-        held = sum(row["messages_unacknowledged"] for row in self.queues().values())
+        held = sum(row["messages_unacknowledged"] for row in self.rabbitmq.counts(self.vhost).values())
         return held, held
 
     def wait_settled(self, seconds=30):
         def settled():
-            return all(row["messages"] == 0 for row in self.queues().values())
+            return all(row["messages"] == 0 for row in self.rabbitmq.counts(self.vhost).values())
 
         wait_until(settled, seconds, lambda: f"{self.queues()}: not settled")
 
     def wait_forgotten(self):
-        wait_until(lambda: all(row["messages_unacknowledged"] == 0 for row in self.queues().values()), 30, "RabbitMQ still waits")
+        wait_until(lambda: self.unacked() == (0, 0), 30, "RabbitMQ still waits")
 
     def wait_listening(self):
-        wait_until(lambda: any("pidbox" in name for name in self.queues()), 30, "nobody listens")
+        wait_until(lambda: any("pidbox" in name for name in self.rabbitmq.counts(self.vhost)), 30, "nobody listens")
+
+
+class Firehose:
+    """Every message that is published in a virtual host, whoever gets it: RabbitMQ's own trace."""
+
+    def __init__(self, rabbitmq, vhost):
+        rabbitmq.api("PUT", f"vhosts/{vhost}", {"tracing": True})
+        self.connection = kombu.Connection(rabbitmq.url(vhost))
+        self.channel = self.connection.channel()
+        self.queue = self.channel.queue_declare("", exclusive=True).queue
+        self.channel.queue_bind(self.queue, "amq.rabbitmq.trace", "publish.#")
+        self.seen = []
+
+    def messages(self):
+        while (message := self.channel.basic_get(self.queue, no_ack=True)) is not None:
+            about = message.headers
+            info = {"exchange": about["exchange_name"], "routing_key": about["routing_keys"][0]}
+            self.seen.append(enveloped(message.body, about["properties"], info, headers="headers"))
+        return self.seen
+
+    def close(self):
+        self.connection.release()
+
+
+def enveloped(body, properties, info, headers="application_headers"):
+    """A message of RabbitMQ in the form that kombu gives those in Redis, as far as it has it."""
+    named = {name: properties[name] for name in ("correlation_id", "reply_to", "delivery_mode", "priority") if name in properties}
+    return {"body": base64.b64encode(body.encode() if isinstance(body, str) else body).decode(), "headers": properties.get(headers) or {},
+            "content-type": properties.get("content_type"), "content-encoding": properties.get("content_encoding"),
+            "properties": {**named, "delivery_info": {name: info[name] for name in ("exchange", "routing_key")}}}
 
 
 def envelope(task="celeriac.echo", args=(), kwargs=None, task_id=None, body=None, headers=None, properties=None, **outer):
@@ -169,6 +260,8 @@ class PythonWorker(Service):
         self.args = args
         self.app = app
         self.env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TEST_REDIS_URL": broker.url, **env}
+        if broker.results != broker.url:
+            self.env.setdefault("TEST_BACKEND", broker.results)
 
     def __str__(self):
         return f"Python worker {self.name}"

@@ -156,6 +156,10 @@ class RabbitMQ(Service):
         columns = ("name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "durable", "exclusive", "auto_delete", "arguments", "type")
         return {row["name"]: row for row in json.loads(self.ctl("list_queues", "-p", vhost, "--formatter", "json", *columns))}
 
+    def counts(self, vhost="/"):
+        """The same without consumers, in a hundredth of the time."""
+        return {row["name"]: row for row in self.api("GET", f"queues/{urllib.parse.quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")}
+
     @contextlib.contextmanager
     def channel(self, vhost="/"):
         """A channel of a client: messages are put and counted with it at once."""

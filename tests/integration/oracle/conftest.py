@@ -10,6 +10,7 @@ import importlib.util
 import kombu.compression
 import pytest
 
+from places import HAS, Servers
 from world import VERSION, World
 
 
@@ -19,16 +20,21 @@ def side(request):
 
 
 @pytest.fixture(scope="session")
-def shared_world(side, redis_server, session_directory):
-    made = World(side, redis_server, session_directory, ["-E", "-Q", "celery,other"])
+def servers(request):
+    return Servers(request)
+
+
+@pytest.fixture(scope="session")
+def shared_world(side, servers, session_directory):
+    made = World(side, servers, session_directory, ["-E", "-Q", "celery,other"])
     yield made
     made.kill()
 
 
 @pytest.fixture(scope="session")
-def shared_telling(side, redis_server, session_directory):
-    made = World(side, redis_server, session_directory, conf={
-        "result_extended": True, "task_track_started": True, "task_store_errors_even_if_ignored": True})
+def shared_telling(side, servers, session_directory):
+    made = World(side, servers, session_directory, conf={
+        "result_extended": True, "task_track_started": True, "task_store_errors_even_if_ignored": True}, client_conf={"result_extended": True})
     yield made
     made.kill()
 
@@ -54,9 +60,9 @@ def telling(shared_telling, request):
 
 
 @pytest.fixture
-def make_world(side, redis_server, directory, ended):
+def make_world(side, servers, directory, ended):
     def make(*args, conf=None, **options):
-        made = World(side, redis_server, directory, args, conf, **options)
+        made = World(side, servers, directory, args, conf, **options)
         ended.append(made)
         return made
 
@@ -64,12 +70,14 @@ def make_world(side, redis_server, directory, ended):
 
 
 def pytest_collection_modifyitems(config, items):
-    """`since(5, 3)`: what the client could not ask for before; `python_since(5, 3)`: what Celery's own worker did wrong before;
+    """`only("redis results", why)`: what not every place has (places.HAS); `since(5, 3)`: what the client could not ask for before; `python_since(5, 3)`: what Celery's own worker did wrong before;
     `needs("yaml")`: a module, or a compression, that may come with `deploy/setup --long` only. Deselected, for a skip counts as a failure."""
     def is_old(item):
         mark, of_python = item.get_closest_marker("since"), item.get_closest_marker("python_since")
         needs = item.get_closest_marker("needs")
         if needs and importlib.util.find_spec(needs.args[0]) is None and needs.args[0] not in kombu.compression._aliases:
+            return True
+        if any(not HAS[only.args[0]] for only in item.iter_markers("only")):
             return True
         return mark and VERSION < mark.args or (
             of_python and VERSION < of_python.args and item.callspec.params["side"] == "python")

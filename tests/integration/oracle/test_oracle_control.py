@@ -5,21 +5,24 @@ import time
 
 import pytest
 
+from places import BACKEND, BROKER, LATER
 from services import wait_until
 from world import NUMBER, TEXT, Is, World
 
+TRANSPORT = {"redis": "redis", "rabbitmq": "amqp"}[BROKER]
+BACKENDS = {"redis": "redis://", "rpc": "rpc://", "database": "db+postgresql"}
 ANY = Is(lambda value: True, "anything")
 INFO = {"id", "name", "args", "kwargs", "type", "hostname", "time_start", "acknowledged", "delivery_info", "worker_pid"}
 
 
 @pytest.fixture(scope="module")
-def busy_world(side, redis_server, session_directory):
+def busy_world(side, servers, session_directory):
     """One whose pool, queues and limits may be changed, two tasks running, one waiting, one scheduled."""
-    made = World(side, redis_server, session_directory, ["-E", "--prefetch-multiplier", "4"])
+    made = World(side, servers, session_directory, ["-E", "--prefetch-multiplier", "4"])
     made.running = [made.send("sleep", 900), made.app.send_task("celeriac.sleep", kwargs={"seconds": 901}, shadow="a nap")]
     made.wait_active(*made.running)
     made.waiting = made.send("echo", "waits")
-    made.later = made.send("add", 1, 2, countdown=900, priority=6)
+    made.later = made.send("add", 1, 2, countdown=LATER, priority=6)
     made.wait_scheduled(made.later)
     wait_until(lambda: made.ask("reserved"), 60)
     yield made
@@ -64,7 +67,7 @@ def test_scheduled(busy_world):
     check_info(busy_world, entry["request"], busy_world.later, "celeriac.add", [1, 2], running=False)
     assert entry["request"]["delivery_info"]["priority"] == 6
     eta = datetime.datetime.fromisoformat(entry["eta"])
-    assert eta.tzinfo and 0 < (eta - datetime.datetime.now(datetime.timezone.utc)).total_seconds() < 900
+    assert eta.tzinfo and 0 < (eta - datetime.datetime.now(datetime.timezone.utc)).total_seconds() < LATER
 
 
 def test_query_task(busy_world):
@@ -84,7 +87,7 @@ def test_stats(busy_world):
     assert {"max-concurrency", "processes", "max-tasks-per-child", "put-guarded-by-semaphore", "timeouts"} <= set(pool)
     assert pool["max-concurrency"] == 2 == len(pool["processes"]) and len(pool["timeouts"]) == 2
     broker = stats["broker"]
-    assert (broker["hostname"], broker["transport"], broker["port"]) == ("127.0.0.1", "redis", NUMBER)
+    assert (broker["hostname"], broker["transport"], broker["port"]) == ("127.0.0.1", TRANSPORT, NUMBER)
     assert {"userid", "virtual_host", "insist", "ssl", "connect_timeout", "transport_options", "login_method", "uri_prefix",
             "heartbeat", "failover_strategy", "alternates"} <= set(broker)
     assert set(stats["rusage"]) == {
@@ -112,7 +115,7 @@ def test_active_queues(busy_world):
 
 def test_conf(busy_world):
     conf = busy_world.ask("conf")
-    assert conf["broker_url"].startswith("redis://") and conf["result_backend"].startswith("redis://")
+    assert conf["broker_url"].startswith(f"{TRANSPORT}://") and conf["result_backend"].startswith(BACKENDS[BACKEND])
     conf = busy_world.ask("conf", with_defaults=True)
     assert conf["task_default_queue"] == "celery" and conf["result_expires"]
 

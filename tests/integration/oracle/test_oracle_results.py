@@ -13,6 +13,7 @@ from world import DATE, NUMBER, done, error, traceback_of
 GROUP = {"group_id"}
 
 
+@pytest.mark.only("redis results", "of their form there")
 def test_the_key_its_life_and_its_form(world):
     result = world.send("echo", {"b": 1, "a": "grüß"})
     result.get(timeout=60)
@@ -23,6 +24,7 @@ def test_the_key_its_life_and_its_form(world):
     assert json.dumps(json.loads(raw)).encode() == raw, "blanks as Python writes them"
 
 
+@pytest.mark.only("redis results", "by its channels")
 def test_who_waits_is_told(world):
     """The meta is also published, on a channel of the same name, with the same text."""
     pubsub = world.redis.pubsub()
@@ -34,6 +36,7 @@ def test_who_waits_is_told(world):
     pubsub.close()
 
 
+@pytest.mark.only("redis results", "by its channels")
 def test_started_retry_and_success_are_told_in_order(telling):
     key = "celery-task-meta-states-" + telling.name
     pubsub = telling.redis.pubsub()
@@ -67,7 +70,7 @@ def test_every_field(world, kind):
         result = world.app.send_task("nobody.knows")
         meta = world.meta(result.id)
         assert meta == done(result.id, "FAILURE", error("NotRegistered", "nobody.knows", module="celery.exceptions"),
-                            children=meta["children"])
+                            children=meta.get("children"))
 
 
 def test_every_extended_field(telling):
@@ -99,6 +102,7 @@ def test_extended_fields_of_started_and_retry(telling):
     assert telling.meta(retried.id, "SUCCESS")["retries"] == 2
 
 
+@pytest.mark.only("whole metas", "rows have no stamps")
 @pytest.mark.since(5, 3)
 def test_stamps_are_part_of_an_extended_result(telling):
     result = telling.sig("echo", 1).set(stamped_headers=["user"], user="7").apply_async()
@@ -106,6 +110,7 @@ def test_stamps_are_part_of_an_extended_result(telling):
     assert meta["stamped_headers"] == ["user"] and meta["user"] == ["7"] or meta["user"] == "7"
 
 
+@pytest.mark.only("whole metas", "a row's date has no zone")
 def test_dates_say_where_they_are(make_world):
     """In the worker's time zone, as everything Celery writes."""
     east = make_world(conf={"timezone": "Asia/Kolkata"})
@@ -118,6 +123,7 @@ def test_dates_say_where_they_are(make_world):
                 - datetime.datetime.now(datetime.timezone.utc)).total_seconds()) < 600
 
 
+@pytest.mark.only("redis results", "they expire there")
 def test_results_live_as_long_as_they_should(make_world):
     brief = make_world(conf={"result_expires": 7})
     result = brief.send("echo", 1)
@@ -125,6 +131,7 @@ def test_results_live_as_long_as_they_should(make_world):
     assert 0 < brief.redis.ttl(f"celery-task-meta-{result.id}") <= 7
 
 
+@pytest.mark.only("redis results", "they expire there")
 def test_results_that_never_end(make_world):
     forever = make_world(conf={"result_expires": 0})
     result = forever.send("echo", 1)
@@ -141,6 +148,7 @@ def test_nothing_is_stored_where_results_are_ignored(make_world):
     assert quiet.send("echo", 2, ignore_result=False).get(timeout=60) == 2, "the message goes first"
 
 
+@pytest.mark.only("stored results", "rpc:// saves no groups")
 def test_groups_are_saved_and_restored(world):
     result = group(world.sig("echo", n) for n in range(3))()
     result.save()

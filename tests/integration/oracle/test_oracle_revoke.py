@@ -14,7 +14,7 @@ TERMINATED = error("TaskRevokedError", "terminated", module="celery.exceptions")
 
 def check_revoked(world, result, why=REVOKED):
     meta = world.meta(result.id)
-    children = meta["children"]
+    children = meta.get("children")
     assert meta == done(result.id, "REVOKED", why, children=children) and not children
     with pytest.raises(celery.exceptions.TaskRevokedError):
         result.get(timeout=60)

@@ -1,6 +1,6 @@
 """A broker, a client and one worker, which is Python's or ours: tests see no difference.
 
-The client is the Celery of the interpreter that runs the tests, and so is the Python worker: the newest under
+Where messages and results are: places.py. The client is the Celery of the interpreter that runs the tests, and so is the Python worker: the newest under
 .run/venv/bin/python, the distribution's under /usr/bin/python3 (`make check-long` runs both).
 """
 
@@ -12,10 +12,12 @@ import threading
 import uuid
 
 import celery
+import kombu
 import redis
 
-from clients import Broker, PythonWorker, envelope
+from clients import PythonWorker, envelope, enveloped
 from differs import ROWS
+from places import BACKEND, BROKER
 from services import wait_until
 from worker import Worker
 
@@ -24,15 +26,19 @@ READY = ("SUCCESS", "FAILURE", "REVOKED")
 
 
 class World:
-    """`side` is "python" or "ours"; `conf` are Celery's settings of the worker, in lower case."""
+    """`side` is "python" or "ours"; `servers` a places.Servers; `conf` are Celery's settings of the worker, in lower case."""
 
-    def __init__(self, side, redis_server, directory, args=(), conf=None, start=True, client_conf=None):
+    def __init__(self, side, servers, directory, args=(), conf=None, start=True, client_conf=None):
         self.side = side
         self.ours = side == "ours"
         # What the worker behaves like: ours is like the newest, whatever the client is.
         self.version = (99, 0) if self.ours else VERSION
-        self.broker = Broker(redis_server.new_url(), f"test-{uuid.uuid4().hex[:12]}")
+        self.broker = servers.broker(f"test-{uuid.uuid4().hex[:12]}")
+        self.results = servers.results(self.broker)
+        self.broker.results = self.results.of_celery
         self.redis = self.broker.redis
+        if BROKER == "rabbitmq":
+            self.broker.sent()  # from now on
         self.app = self.broker.app(**(client_conf or {}))
         conf = conf or {}
         if self.ours:
@@ -41,8 +47,9 @@ class World:
             settings = {f"CELERY_{key.upper()}": setting(value) for key, value in conf.items()}
             self.worker = Worker(
                 directory, node, ["-n", self.name, "-c", "2", *args],
-                **{"CELERY_BROKER_URL": self.broker.url, "CELERY_RESULT_BACKEND": self.broker.url,
-                   "CELERIAC_INSTANCE": self.broker.instance, "CELERY_WORKER_PREFETCH_MULTIPLIER": "1", **settings},
+                **{"CELERY_BROKER_URL": self.broker.url, "CELERY_RESULT_BACKEND": self.results.url,
+                   "CELERIAC_INSTANCE": self.broker.instance, "CELERY_WORKER_PREFETCH_MULTIPLIER": "1",
+                   "CELERIAC_RESULT_PICKLE": "1" if VERSION < (5, 7) else "0", **settings},
             )
         else:
             self.worker = PythonWorker(self.broker, directory, python=sys.executable, args=args, TEST_CONF=json.dumps(conf))
@@ -68,6 +75,8 @@ class World:
             self._events.stop()
         self.worker.kill()
         self.app.close()
+        self.results.close()
+        self.broker.close()
 
     # ---- sending ----
 
@@ -80,6 +89,8 @@ class World:
 
     def push(self, queue="celery", **parts):
         """A message of our own making (clients.envelope); its id."""
+        if BACKEND == "rpc":
+            parts["properties"] = {"reply_to": self.app.thread_oid, **parts.get("properties", {})}
         task_id, message = envelope(**parts)
         self.broker.push(json.dumps(message), queue)
         return task_id
@@ -88,8 +99,7 @@ class World:
 
     def stored(self, task_id):
         """What the backend holds now, or None."""
-        raw = self.redis.get(f"celery-task-meta-{task_id}")
-        return json.loads(raw) if raw else None
+        return self.results.stored(task_id)
 
     def meta(self, task_id, state=READY, seconds=60):
         """The same, once it is in that state."""
@@ -123,28 +133,32 @@ class World:
 
     def held(self, task_id):
         """The envelope of a message the worker holds, decoded; None without one."""
-        for raw in self.redis.hvals("unacked"):
-            message = json.loads(raw)[0]
-            if message["headers"]["id"] == task_id:
-                return message
-        return None
+        return self.broker.held(task_id)
 
     def settle(self, *results, seconds=60):
         """Nothing of these is queued or held. (A Python worker keeps a revoked message until its eta.)"""
         ids = {getattr(result, "id", result) for result in results}
+        left = self._left_in_redis if BROKER == "redis" else self._left_in_rabbitmq
+        wait_until(lambda: not left(ids), seconds, lambda: f"{left(ids)} not settled")
 
-        def left():
-            raw = self.redis.hvals("unacked") + [message for key in self.redis.scan_iter(_type="list", match="celery*")
-                                                 for message in self.redis.lrange(key, 0, -1)]
-            return [task_id for task_id in ids if any(task_id.encode() in message for message in raw)]
+    def _left_in_redis(self, ids):
+        raw = self.redis.hvals("unacked") + [message for key in self.redis.scan_iter(_type="list", match="celery*")
+                                             for message in self.redis.lrange(key, 0, -1)]
+        return [task_id for task_id in ids if any(task_id.encode() in message for message in raw)]
 
-        wait_until(lambda: not left(), seconds, lambda: f"{left()} not settled")
+    def _left_in_rabbitmq(self, ids):
+        """Messages cannot be seen there: those that it has are as many as the worker still has, and these are not among them."""
+        infos = [*(entry["request"] for entry in self.ask("scheduled")), *self.ask("reserved"), *self.ask("active")]
+        kept = {info["id"] for info in infos if not info["acknowledged"]}
+        rows = self.broker.rabbitmq.counts(self.broker.vhost)
+        queued = sum(rows[queue["name"]]["messages"] for queue in self.ask("active_queues"))
+        return sorted(ids & {info["id"] for info in infos}) or ([] if queued == len(kept) else [f"{queued} messages, {kept}"])
 
     @property
     def events(self):
         """Everything the worker tells monitors, from the first use on."""
         if self._events is None:
-            self._events = Events(self.redis)
+            self._events = Events(self.redis) if BROKER == "redis" else RabbitEvents(self.broker)
         return self._events
 
 
@@ -177,14 +191,18 @@ class Events:
                 return
             if message and message["type"] == "pmessage":
                 outer = json.loads(message["data"])
-                body = json.loads(base64.b64decode(outer["body"]))
                 key = message["channel"].decode().split("/", 2)[2]
-                self.seen += [(event, outer, key) for event in (body if isinstance(body, list) else [body])]
+                self.seen += self.taken_apart(base64.b64decode(outer["body"]), outer, key)
 
     def stop(self):
         self.stopped = True
         self.thread.join(5)
         self.pubsub.close()
+
+    @staticmethod
+    def taken_apart(body, outer, key):
+        body = json.loads(body)
+        return [(event, outer, key) for event in (body if isinstance(body, list) else [body])]
 
     def of(self, task_id):
         return [event for event, _, _ in self.seen if event.get("uuid") == task_id]
@@ -197,6 +215,40 @@ class Events:
             return [event for event, _, _ in self.seen if event["type"] == kind and task_id in (None, event.get("uuid"))]
 
         return wait_until(there, seconds, lambda: f"no {kind} of {task_id}, only {self.kinds(task_id)}")[-1]
+
+
+class RabbitEvents(Events):
+    """The same by a queue of RabbitMQ."""
+
+    def __init__(self, broker):
+        self.seen = []
+        self.stopped = False
+        self.connection = kombu.Connection(broker.url)
+        channel = self.connection.channel()
+        channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
+        queue = channel.queue_declare("", exclusive=True).queue
+        channel.queue_bind(queue, "celeryev", "#")
+        channel.basic_consume(queue, no_ack=True, callback=self.heard)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def heard(self, message):
+        outer = enveloped(message.body, message.properties, message.delivery_info)
+        self.seen += self.taken_apart(message.body, outer, message.delivery_info["routing_key"])
+
+    def run(self):
+        while not self.stopped:
+            try:
+                self.connection.drain_events(timeout=0.2)
+            except TimeoutError:
+                continue
+            except (OSError, *self.connection.connection_errors):
+                return
+
+    def stop(self):
+        self.stopped = True
+        self.thread.join(5)
+        self.connection.release()
 
 
 def error(kind, *args, module="builtins"):
@@ -241,6 +293,9 @@ def traceback_of(*words):
 
 
 def done(task_id, status="SUCCESS", result=None, traceback=None, children=(), **more):
-    """A whole meta."""
+    """A whole meta, as far as the backend keeps it."""
+    if BACKEND == "database":
+        return {"status": status, "result": result, "traceback": traceback, "date_done": DATE, "task_id": task_id,
+                **{name: value for name, value in more.items() if name not in ("parent_id", "group_id")}}
     return {"status": status, "result": result, "traceback": traceback,
             "children": list(children) if children is not None else None, "date_done": DATE, "task_id": task_id, **more}
