@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Our AMQP client beside rabbitmq-c alone, doing the same: take a message, send an answer with a confirm, acknowledge.
+"""Ours beside rabbitmq-c alone, doing the same: take a message, send an answer with a confirm, acknowledge.
 
-    make build/bench-amqp && .run/venv/bin/python tests/bench/amqp_beside.py [-n MESSAGES] [-o FILE.json] [small] [large]
+    make build/bench-amqp && .run/venv/bin/python tests/bench/amqp_beside.py [-n MESSAGES] [-o FILE.json] [small] [large] [worker]
 
-In turn, five times each, on a RabbitMQ of their own; the bar is 0.7 of the messages a second of the bare loop.
+In turn, five times each, on a RabbitMQ of their own; the bar is 0.7 of the messages a second of the bare loop. `small` and `large`:
+our AMQP client; `worker`: celeriac-worker with tasks that do nothing (`celeriac.echo`) and results by rpc://, and Celery's prefork
+-c 2 beside it, which confirms nothing, acknowledges early and gets a tenth of the messages. All answers are persistent.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -13,9 +16,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
-from stand import finish, options, ROOT, told
+from stand import finish, options, ROOT, told, wait_until, Worker
 
+from clients import envelope, PythonWorker, RabbitBroker
 from rabbitmq import RabbitMQ
 
 import kombu
@@ -57,6 +62,71 @@ def measured(rabbitmq, messages, size):
     return row
 
 
+def filled(rabbitmq, messages):
+    """A broker whose tasks are to be answered in the queue "out", and whose results are messages."""
+    broker = RabbitBroker(rabbitmq, None, "bench")
+    broker.results = "rpc://"
+    with rabbitmq.channel(broker.vhost) as channel:
+        kombu.Queue("out")(channel).declare()
+        kombu.Queue("celery", kombu.Exchange("celery"), "celery")(channel).declare()
+    for n in range(messages):
+        broker.push(json.dumps(envelope(args=[n], properties={"reply_to": "out"})[1]))
+    return broker
+
+
+def by_worker(broker, worker, messages):
+    """Tasks a second, from the first answer that is seen to the last ack."""
+    seen = []
+
+    def answered():
+        rows = broker.rabbitmq.counts(broker.vhost)
+        if rows["out"]["messages"] and not seen:
+            seen.append((time.perf_counter(), rows["out"]["messages"]))
+        return rows["out"]["messages"] == messages and rows["celery"]["messages"] == 0
+
+    try:
+        worker.start()
+        wait_until(answered, 600)
+        assert seen[0][1] < messages / 2, "it began before anybody looked"
+        return round((messages - seen[0][1]) / (time.perf_counter() - seen[0][0]))
+    finally:
+        worker.kill()
+        broker.close()
+
+
+def ours(rabbitmq, directory, messages):
+    broker = filled(rabbitmq, messages)
+    worker = Worker(directory, "bench", ("-l", "WARNING", "-c", "4", "--prefetch-multiplier", str(PREFETCH // 4)), CELERIAC_INSTANCE="bench",
+                    CELERY_BROKER_URL=broker.url, CELERY_RESULT_BACKEND="rpc://", CELERY_RESULT_PERSISTENT="1")
+    worker.start = worker.spawn  # it may be done before it is asked whether it is ready
+    return by_worker(broker, worker, messages)
+
+
+def celery(rabbitmq, directory, messages):
+    broker = filled(rabbitmq, messages)
+    conf = {"worker_prefetch_multiplier": PREFETCH // 2, "task_acks_late": False, "result_persistent": True}
+    worker = PythonWorker(broker, directory, args=("-l", "WARNING"), TEST_CONF=json.dumps(conf))
+    worker.is_ready = lambda: True
+    return by_worker(broker, worker, messages)
+
+
+def workers(rabbitmq, directory, messages):
+    rates = {"bare": [], "ours": [], "celery": []}
+    for _ in range(ROUNDS):
+        rates["bare"].append(one(rabbitmq, "bare", messages, SIZES["small"]))
+        rates["ours"].append(ours(rabbitmq, directory, messages))
+        rates["celery"].append(celery(rabbitmq, directory, messages // 10))
+    row = {f"{kind}_per_s": {"p50": statistics.median(values), "each": values} for kind, values in rates.items()}
+    for other in ("bare", "celery"):
+        each = [mine / theirs for mine, theirs in zip(rates["ours"], rates[other], strict=True)]
+        row[f"of_{other}"] = round(statistics.median(each), 2)
+    row["load"], row["bar"] = round(os.getloadavg()[0], 1), {"of_bare": BAR}
+    row["met"] = row["of_bare"] >= BAR
+    print(f"worker: {row['ours_per_s']['p50']} tasks/s, {row['bare_per_s']['p50']} by rabbitmq-c alone: {row['of_bare']} of it; "
+          f"{row['celery_per_s']['p50']} by Celery: {row['of_celery']} times; load {row['load']}{told(row)}", flush=True)
+    return row
+
+
 SIZES = {"small": 200, "large": 20000}
 
 
@@ -67,7 +137,10 @@ def main():
     rabbitmq = RabbitMQ(directory)
     try:
         rabbitmq.create()
-        return finish(asked, {name: measured(rabbitmq, asked.rounds, SIZES[name]) for name in asked.only or SIZES})
+        rows = {}
+        for name in asked.only or (*SIZES, "worker"):
+            rows[name] = workers(rabbitmq, directory, asked.rounds) if name == "worker" else measured(rabbitmq, asked.rounds, SIZES[name])
+        return finish(asked, rows)
     finally:
         rabbitmq.kill()
         shutil.rmtree(directory, ignore_errors=True)

@@ -67,7 +67,7 @@ class Load:
 
     def push(self, message):
         # An answer that is lost with Redis leaves open whether it came in: then it is sent twice, with one id.
-        return self.broker.redis.lpush("celery", message)
+        return self.broker.push(message)
 
     def listen(self):
         """Every result that was ever published, by task."""
@@ -189,6 +189,12 @@ def test_redis_and_workers_killed(make_worker, make_redis, instance):
 @pytest.mark.timeout(900)
 def test_workers_killed_for_a_minute(make_worker, broker):
     through(make_worker, broker, 5000, 60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_workers_killed_on_rabbitmq(make_worker, rabbit_broker):
+    through(make_worker, rabbit_broker, 10000, 120)
 
 
 @pytest.mark.long
