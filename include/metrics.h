@@ -27,6 +27,7 @@ enum metric {
 	METRIC_BEAT_LATE,
 	METRIC_REAPED,	    /* kind */
 	METRIC_ENGINE_DISK, /* engine, what */
+	METRIC_SANDBOXES,   /* engine, state */
 	METRICS
 };
 

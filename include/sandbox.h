@@ -59,6 +59,8 @@ usec_t sandbox_away_since(struct sandbox *s);
 int64_t sandbox_free_places(struct sandbox *s, bool take);
 /* Counts anew; blocks as one call to the engine. [any] */
 void sandbox_count(struct sandbox *s);
+/* Sets the gauges of how many it has in which state. [any] */
+void sandbox_tell_states(struct sandbox *s);
 /* Is this container, the conversation's, or that of the run of its own of this task, on its engine?
  * *ret is untouched on failure. [any] */
 int sandbox_has(struct sandbox *s, const char *container, bool *ret, struct err *err) must_check;

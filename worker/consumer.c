@@ -75,6 +75,8 @@ struct request *consumer_decode(struct worker *w, struct delivery *d)
 	switch (message_decode(d->data, d->len, &w->settings.accept_content, &m, id, name, &err)) {
 	case MESSAGE_OK:
 		m->redelivered |= d->mark[0] != '\0';
+		if (m->redelivered)
+			state_count(&w->state, COUNT_REDELIVERED);
 		t = worker_find_task(w, m->task);
 		return request_new(w, d, m, t ? t : &discard_unregistered);
 	case MESSAGE_UNDECODABLE:

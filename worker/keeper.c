@@ -143,6 +143,7 @@ static void renew_some(struct worker *w, struct due *due)
 			renewed(&w->keeper);
 			return;
 		}
+		atomic_fetch_add(&w->state.counters[COUNT_RENEWED], count);
 		broker_renew(w->broker, refs, count, renewed, &w->keeper);
 	}
 }

@@ -30,6 +30,10 @@ static const struct {
 	{COUNT_ROUTED, "celeriac_calls_routed_total",
 	 "Calls given to the node that has their conversation."},
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
+	{COUNT_RENEWED, "celeriac_messages_renewed_total",
+	 "Messages held whose visibility was extended, each time."},
+	{COUNT_REDELIVERED, "celeriac_messages_redelivered_total",
+	 "Messages claimed that had been delivered before."},
 };
 
 static unsigned long long undeliverable(struct worker *w)
@@ -50,6 +54,11 @@ static unsigned long long scheduled(struct worker *w)
 static unsigned long long active(struct worker *w)
 {
 	return atomic_load(&w->state.active_count);
+}
+
+static unsigned long long threads(struct worker *w)
+{
+	return pool_size(&w->pool);
 }
 
 static unsigned long long ready(struct worker *w)
@@ -85,6 +94,7 @@ static const struct asked {
 	{"celeriac_tasks_scheduled", "gauge",
 	 "Of them, those that wait in the broker for their time or turn.", scheduled},
 	{"celeriac_tasks_active", "gauge", "Tasks running now.", active},
+	{"celeriac_pool_threads", "gauge", "Threads that run tasks.", threads},
 	{"celeriac_dead_letters", "gauge",
 	 "Messages in celeriac:dead, of all workers; counted every 10 s.", dead_letters},
 	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
@@ -104,6 +114,8 @@ static void write_page(void *arg, struct buf *out)
 	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
 		metrics_write_one(out, asked[i].name, "", asked[i].type, asked[i].help,
 				  asked[i].value(w));
+	for (size_t i = 0; w->fleet && i < fleet_count(w->fleet); i++)
+		sandbox_tell_states(fleet_at(w->fleet, i));
 	metrics_write(out);
 	metrics_write_one(out, "celeriac_build_info", "{version=\"" CELERIAC_VERSION "\"}", "gauge",
 			  "Version.", 1);

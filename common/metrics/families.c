@@ -29,6 +29,8 @@ const struct metric_family metric_families[METRICS] = {
 			    "what was too old: results, outputs, events, media." },
 	[METRIC_ENGINE_DISK] = { "celeriac_engine_disk_bytes", METRIC_GAUGE, { "engine", "what" },
 				 "Of the file system where an engine keeps its own: size, free; on it: images, own_images, own_volumes." },
+	[METRIC_SANDBOXES] = { "celeriac_sandboxes", METRIC_GAUGE, { "engine", "state" },
+			       "Sandboxes of this worker: busy with a call, idle between two of a conversation, ready for one." },
 };
 /* clang-format on */
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "metrics.h"
 
 #define STOP_SERIAL 0 /* what the watcher's own event is called; links count from 1 */
 
@@ -144,6 +145,23 @@ void sandbox_live_put(struct sandbox *s, struct live *l)
 	}
 	mutex_unlock(&s->lock);
 	sandbox_live_free(too_many);
+}
+
+void sandbox_tell_states(struct sandbox *s)
+{
+	const char *engine = engine_address(s->engine);
+	uint64_t idle = 0, ready;
+
+	mutex_lock(&s->lock);
+	for (const struct live *l = s->live.first; l; l = l->next)
+		idle++;
+	mutex_unlock(&s->lock);
+	mutex_lock(&s->pool.lock);
+	ready = s->pool.count;
+	mutex_unlock(&s->pool.lock);
+	metric_set(metric_series(METRIC_SANDBOXES, engine, "busy"), atomic_load(&s->busy));
+	metric_set(metric_series(METRIC_SANDBOXES, engine, "idle"), idle);
+	metric_set(metric_series(METRIC_SANDBOXES, engine, "ready"), ready);
 }
 
 void sandbox_live_init(struct live_store *store)

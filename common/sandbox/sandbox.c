@@ -347,7 +347,10 @@ int sandbox_execute(struct sandbox *s, const struct sandbox_run *run, struct san
 
 	if (on.terms == NULL)
 		on.terms = &s->terms;
-	return run_on_terms(s, &on, ret, err);
+	atomic_fetch_add(&s->busy, 1);
+	int rc = run_on_terms(s, &on, ret, err);
+	atomic_fetch_sub(&s->busy, 1);
+	return rc;
 }
 
 void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,

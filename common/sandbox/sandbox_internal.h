@@ -122,6 +122,7 @@ struct sandbox {
 		size_t count;
 		usec_t again_at; /* monotonic */
 	} dropped;		 /* that could not be removed; guarded by lock */
+	atomic_size_t busy;	 /* runs under way */
 	bool several; /* it is one of the engines of a fleet; constant once that is open */
 };
 

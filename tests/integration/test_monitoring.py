@@ -51,6 +51,20 @@ def test_the_disk_of_the_engine(house):
     assert after["own_images"] > 0 and after["images"] > 0 and "own_volumes" in after, after
 
 
+def test_sandboxes_by_state(house):
+    def states():
+        return {state: int(value) for state, value in
+                re.findall(r'^celeriac_sandboxes{engine="[^"]+",state="(\w+)"} (\d+)$', house.worker.http("/metrics")[1], re.M)}
+
+    house.calls.run("print(1)", "states")
+    wait_until(lambda: states() == {"busy": 0, "idle": 1, "ready": 0}, 30, states)
+    begun = house.calls.send("import time\nwhile not __import__('os').path.exists('/sandbox/go'): time.sleep(0.05)", "states", timeout=60)
+    wait_until(lambda: states() == {"busy": 1, "idle": 0, "ready": 0}, 30, states)
+    begun.revoke(terminate=True)
+    wait_until(lambda: states()["busy"] == 0, 60, states)
+    assert house.worker.metric("pool_threads") == 4
+
+
 @pytest.mark.long
 def test_promtool_accepts_them(house, make_beat):
     house.calls.run("print(1)")
