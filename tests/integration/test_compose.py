@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import uuid
 
@@ -28,7 +29,8 @@ def images():
     base, proxy = script("base"), script("base", "--proxy")
     names = {name: f"celeriac-test-{name}:{uuid.uuid4().hex[:8]}" for name in (*IMAGES, "worker")}
     try:
-        script("worker/build", names["worker"])
+        size = int(re.search(r"(\d+) MB on top of the base", script("worker/build", names["worker"]))[1])
+        assert size < 60
         for name, context in IMAGES.items():
             arguments = [f"--build-arg=BASE={base}"] + ([f"--build-arg=http_proxy={proxy}"] if proxy else [])
             done = subprocess.run(["docker", "build", "-q", "--network=host", "--force-rm", *arguments, "-t", names[name], context],
@@ -107,6 +109,19 @@ def test_both_files_are_whole():
     for file in ("compose.yaml", "compose.prod.yaml"):
         done = subprocess.run(["docker-compose", "-f", ROOT / "deploy" / file, "config", "-q"], capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_newer_compose_reads_them():
+    """Version 2, which Debian 13 has: the same services, and nothing said against them."""
+    proxy = script("base", "--proxy")
+    reads = "apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends docker-compose >/dev/null 2>&1 " \
+        "&& docker-compose version --short && for file in compose compose.prod; do docker-compose -f /deploy/$file.yaml config --services | sort; done"
+    done = subprocess.run(["docker", "run", "--rm", "--network=host", *(["-e", f"http_proxy={proxy}"] if proxy else []),
+                           "-v", f"{ROOT}/deploy:/deploy:ro", script("base"), "sh", "-ec", reads], capture_output=True, text=True, timeout=600)
+    version, *services = done.stdout.split()
+    assert done.returncode == 0 and version.startswith("2."), done.stdout + done.stderr
+    assert services == ["beat", "db", "migrate", "redis", "web", "worker", "beat", "db", "engine", "migrate", "proxy", "redis", "web", "worker"]
+    assert "warn" not in done.stderr.lower(), done.stderr
 
 
 def test_the_stack_for_a_try(compose):

@@ -228,6 +228,6 @@ def test_a_named_network_is_for_those_who_have_one(make_full_worker, app, postgr
 
 
 def test_a_list_that_cannot_be(make_full_worker):
-    worker = make_full_worker(start=False, SANDBOX_MOUNT_ALLOW="/srv/a:rw,/srv/a/b:ro").spawn()
+    worker = make_full_worker(start=False, CELERIAC_ENGINE="fork", SANDBOX_MOUNT_ALLOW="/srv/a:rw,/srv/a/b:ro").spawn()
     assert worker.process.wait(timeout=30) == 1
     assert "SANDBOX_MOUNT_ALLOW: /srv/a/b lies below /srv/a:rw" in worker.log()

@@ -81,7 +81,8 @@ class Worker(Service):
 
     def spawn(self):
         """Starts without waiting for readiness."""
-        if os.environ.get("CELERIAC_TEST_ENGINE") == "role" and "DATABASE_URL" in self.settings:
+        wants_role = self.role is not None or "CELERIAC_ENGINE" not in self.settings  # unless a test says another
+        if os.environ.get("CELERIAC_TEST_ENGINE") == "role" and "DATABASE_URL" in self.settings and wants_role:
             self.start_role()
         self.process = launch([self.program, "-l", "INFO", *self.args], self.log_path, env=program_env(**self.settings))
         return self
