@@ -1,11 +1,18 @@
 /*
  * iso8601.c: dates as Celery's producers write them.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "iso8601.h"
+
+/* The last `width` digits of `value`, and `after`. */
+static char *put(char *to, unsigned value, int width, const char *after)
+{
+	for (int i = width - 1; i >= 0; i--, value /= 10)
+		to[i] = (char)('0' + value % 10);
+	return stpcpy(to + width, after);
+}
 
 void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE])
 {
@@ -16,14 +23,15 @@ void clock_iso(usec_t wall, char out[CLOCK_ISO_SIZE])
 	struct tm tm;
 	if (!gmtime_r(&sec, &tm))
 		memset(&tm, 0, sizeof(tm));
-	char fraction[8] = "";
+	/* Years beyond four digits never come from a clock. */
+	char *to = put(out, (unsigned)(tm.tm_year + 1900), 4, "-");
+	to = put(to, (unsigned)tm.tm_mon + 1, 2, "-");
+	to = put(to, (unsigned)tm.tm_mday, 2, "T");
+	to = put(to, (unsigned)tm.tm_hour, 2, ":");
+	to = put(to, (unsigned)tm.tm_min, 2, ":");
+	to = put(to, (unsigned)tm.tm_sec, 2, usec ? "." : "+00:00");
 	if (usec)
-		snprintf(fraction, sizeof(fraction), ".%06u", (unsigned)usec % 1000000u);
-	/* Years beyond four digits never come from a clock; the modulo only bounds the text. */
-	snprintf(out, CLOCK_ISO_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u%s+00:00",
-		 (unsigned)(tm.tm_year + 1900) % 10000u, (unsigned)(tm.tm_mon + 1) % 100u,
-		 (unsigned)tm.tm_mday % 100u, (unsigned)tm.tm_hour % 100u,
-		 (unsigned)tm.tm_min % 100u, (unsigned)tm.tm_sec % 100u, fraction);
+		(void)put(to, (unsigned)usec, 6, "+00:00");
 }
 
 bool iso_number(const char **p, int count, int min, int max, int *ret)

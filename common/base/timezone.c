@@ -96,6 +96,8 @@ void timezone_iso(const struct timezone_info *z, usec_t wall, char out[CLOCK_ISO
 	char *end;
 
 	clock_iso(wall + offset * USEC_PER_SEC, out);
+	if (offset == 0)
+		return;
 	end = out + strlen(out) - strlen("+00:00");
 	snprintf(end, (size_t)(out + CLOCK_ISO_SIZE - end), "%c%02u:%02u", offset < 0 ? '-' : '+',
 		 east / 3600 % 100, east / 60 % 60);
