@@ -90,19 +90,31 @@ static struct metric_series *add(enum metric m, const char *key, size_t len)
 	return s;
 }
 
+/* The last of each that this thread asked for. */
+static _Thread_local struct metric_series *t_last[METRICS];
+
+static bool has_key(const struct metric_series *s, const char *key, size_t len)
+{
+	return s != NULL && s->hh.keylen == len && memcmp(s->key, key, len) == 0;
+}
+
 struct metric_series *metric_series(enum metric m, const char *first, const char *second)
 {
 	static const char *const other[METRIC_LABELS] = {"other", "other"};
 	const char *const values[METRIC_LABELS] = {first, second};
 	char key[METRIC_LABELS * METRIC_LABEL];
 	size_t len = make_key(&metric_families[m], values, key);
-	struct metric_series *s;
+	struct metric_series *s = t_last[m];
 
+	if (has_key(s, key, len))
+		return s;
 	pthread_rwlock_rdlock(&g_registry.lock);
 	s = look_up(m, key, len);
 	pthread_rwlock_unlock(&g_registry.lock);
-	if (s)
+	if (s) {
+		t_last[m] = s;
 		return s;
+	}
 	pthread_rwlock_wrlock(&g_registry.lock);
 	s = look_up(m, key, len);
 	if (!s && HASH_COUNT(g_registry.series[m]) >= METRIC_SERIES - 1) {
