@@ -32,6 +32,7 @@ class RabbitMQ(Service):
         self.certificates = certificates
         self.mutual = mutual
         self.config = list(config)
+        self.plugins = ["rabbitmq_management"]
         self.env = {
             "PATH": os.environ["PATH"], "HOME": self.directory, "LANG": "C.UTF-8", "RUNNING_UNDER_SYSTEMD": "true",
             "ERL_EPMD_PORT": self.epmd_port, "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -79,7 +80,7 @@ class RabbitMQ(Service):
     def create(self):
         self.directory.mkdir()
         files = {
-            "plugins": "[rabbitmq_management].", "advanced.config": "[].", "env.conf": "",
+            "plugins": f"[{','.join(self.plugins)}].", "advanced.config": "[].", "env.conf": "",
             "rabbitmq.conf": "\n".join([*self._listeners(), *self.config, ""]), ".erlang.cookie": uuid.uuid4().hex,
         }
         for name, text in files.items():
