@@ -14,6 +14,7 @@
 #include "json.h"
 #include "log.h"
 #include "mem.h"
+#include "outlived.h"
 #include "record.h"
 #include "route.h"
 #include "worker.h"
@@ -46,6 +47,8 @@ void consumer_dispatch(struct request *r)
 {
 	struct worker *w = r->worker;
 
+	if (!r->lane_held && outlived_defer(r))
+		return;
 	if (!r->lane_held && !take_turn(r))
 		return;
 	if (!r->lane_held && !lanes_enter(&w->lanes, r))

@@ -10,16 +10,18 @@
 #include "confirm.h"
 #include "log.h"
 #include "mem.h"
+#include "outlived.h"
 #include "settle.h"
 #include "timelimit.h"
 #include "worker.h"
 
 #define FROM(state) (1u << (state))
 static const unsigned allowed[] = {
-	[REQUEST_RECEIVED] =
-		FROM(REQUEST_WAITING) | FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_RECEIVED] = FROM(REQUEST_WAITING) | FROM(REQUEST_ASIDE) | FROM(REQUEST_RESERVED) |
+			     FROM(REQUEST_SETTLING),
 	[REQUEST_WAITING] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
-	[REQUEST_ASIDE] = FROM(REQUEST_RESERVED) | FROM(REQUEST_SETTLING),
+	[REQUEST_ASIDE] = FROM(REQUEST_ASIDE) | FROM(REQUEST_WAITING) | FROM(REQUEST_RESERVED) |
+			  FROM(REQUEST_SETTLING),
 	[REQUEST_RESERVED] = FROM(REQUEST_ACTIVE) | FROM(REQUEST_SETTLING),
 	[REQUEST_ACTIVE] = FROM(REQUEST_ASIDE) | FROM(REQUEST_SETTLING),
 	[REQUEST_SETTLING] = 0,
@@ -97,6 +99,7 @@ static void confirmed(void *arg, const struct err *err)
 	if (err != NULL && err->code != ERR_CANCELLED)
 		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
 	events_release(r);
+	outlived_ended(r);
 	state_release(&r->worker->state, r);
 	consumer_hurry(r->worker);
 	free_request(r);
@@ -114,6 +117,7 @@ static void settle_without_result(struct request *r, const struct err *err)
 			       .outcome = err_is_transient(err) ? SETTLE_REQUEUE : SETTLE_ACK};
 
 	log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
+	r->outlived &= s.outcome == SETTLE_ACK;
 	if (atomic_load(&r->acknowledged))
 		confirmed(r, NULL);
 	else
@@ -330,6 +334,8 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 	if (result != NULL && outcome == SETTLE_REQUEUE)
 		BUG("request %s: a result of what is not done", r->id);
 	choose_outcome(r, &s);
+	if (s.outcome == SETTLE_ACK || s.outcome == SETTLE_DEAD)
+		outlived_ending(r);
 	s.steps = goes_back(&s) ? take_steps(steps) : join_steps(take_steps(&r->applied), steps);
 	forget_begun(r, &s);
 	if (s.outcome == SETTLE_NONE && s.steps.count > 0)

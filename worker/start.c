@@ -13,6 +13,7 @@
 #include "log.h"
 #include "login.h"
 #include "mem.h"
+#include "outlived.h"
 #include "serial.h"
 #include "shutdown.h"
 #include "quota.h"
@@ -133,6 +134,7 @@ static int open_parts(struct worker *w, struct err *err)
 	mutex_init(&w->restorer.lock);
 	cond_init(&w->restorer.changed);
 	orders_init(&w->orders);
+	outlived_init(&w->outlived);
 	limits_init(&w->limits);
 	limits_of_registry(&w->limits, &w->registry);
 	revoked_init(&w->revoked, (size_t)s->worker_revokes_max, s->worker_revoke_expires);

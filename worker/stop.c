@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "login.h"
+#include "outlived.h"
 #include "pages.h"
 #include "route.h"
 #include "settle.h"
@@ -215,6 +216,7 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	revoked_done(&w->revoked);
 	limits_done(&w->limits);
 	orders_done(&w->orders);
+	outlived_done(&w->outlived);
 	modules_done(&w->modules);
 	registry_done(&w->registry);
 	login_on_refused(NULL, NULL);

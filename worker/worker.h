@@ -271,6 +271,16 @@ void broadcast_wake(struct worker *w);
 /* Nothing is heard afterwards. */
 void broadcast_stop(struct worker *w);
 
+/* outlived.c: ids of tasks that ended when their messages were not ours any more; a ring. */
+#define OUTLIVED_MAX 1024
+struct outlived {
+	struct mutex lock;
+	atomic_bool any; /* relaxed hint */
+	char *ids[OUTLIVED_MAX];
+	usec_t at[OUTLIVED_MAX]; /* monotonic */
+	size_t next;
+};
+
 struct worker {
 	struct settings settings;
 	struct registry registry;
@@ -300,6 +310,7 @@ struct worker {
 	atomic_bool chords_hurried; /* it is to begin a walk */
 	struct services restorer;
 	struct orders orders;
+	struct outlived outlived;
 	atomic_bool draining;		  /* as control said last */
 	struct drain {			  /* the consumer's */
 		usec_t look_at, again_at; /* monotonic: conversations are looked at, handed over */

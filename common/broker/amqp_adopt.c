@@ -274,6 +274,7 @@ static int stop_consuming(struct broker *b, usec_t deadline, uint32_t *ret_left,
 			a->consuming[i] = false;
 	}
 	if (rc == 0) {
+		amqp_pending_drop(b, true);
 		amqp_client_return(a->client, own);
 		rc = amqp_client_settled(a->client, deadline, err);
 	}

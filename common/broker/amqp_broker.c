@@ -109,6 +109,7 @@ static int open_state(struct broker *b, const struct settings *s, struct err *er
 	int rc;
 
 	b->dead = xstrdup(DEAD_KEY);
+	b->redelivery_limit = s->redelivery_limit;
 	if (!shared_state_said(s))
 		return 0;
 	rc = shared_state_place(s, &b->address, err);
@@ -118,6 +119,7 @@ static int open_state(struct broker *b, const struct settings *s, struct err *er
 	free(b->options.global_keyprefix);
 	b->options.global_keyprefix = xstrdup(b->address.key_prefix);
 	b->dead = xasprintf("%s" DEAD_KEY, b->options.global_keyprefix);
+	b->taken_prefix = xasprintf("%s" TAKEN_KEY, b->options.global_keyprefix);
 	/* settle.lua looks for deliveries there, and finds none */
 	b->unacked = xasprintf("%s%s", b->options.global_keyprefix, b->options.unacked_key);
 	b->unacked_index =
@@ -164,6 +166,8 @@ static void close_amqp(struct broker *b, usec_t deadline)
 
 	if (a != NULL) {
 		/* In this order: what was sent is settled in Redis, and then acknowledged. */
+		if (a->client != NULL)
+			amqp_pending_drop(b, false);
 		amqp_client_free(a->client, deadline);
 		if (a->address != NULL)
 			amqp_address_unref(a->address);
@@ -232,10 +236,6 @@ int amqp_broker_reach(struct broker *b, usec_t deadline, char detail[64], struct
 }
 
 /* ---- what the server does by itself ---- */
-
-static void received(unused_arg struct broker *b, unused_arg const char *mark)
-{
-}
 
 static void renew(unused_arg struct broker *b, unused_arg const struct delivery_ref *refs,
 		  unused_arg size_t count, void (*done)(void *arg), void *arg)
@@ -330,7 +330,7 @@ const struct broker_driver broker_driver_amqp = {
 	.full = amqp_broker_full,
 	.end = amqp_broker_end,
 	.wait = amqp_broker_wait,
-	.received = received,
+	.received = amqp_broker_received,
 	.purge = amqp_broker_purge,
 	.fetch = amqp_broker_fetch,
 	.give_back = amqp_broker_give_back,

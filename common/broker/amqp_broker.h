@@ -21,6 +21,13 @@
 /* A delivery that is not settled. */
 struct amqp_held;
 
+/* One that is not handed out yet. */
+struct amqp_pending {
+	struct amqp_delivery delivery;
+	char mark[BROKER_MARK_SIZE]; /* "" unless it came before */
+	int64_t taken;		     /* and how often nobody lived to read it */
+};
+
 struct amqp_known; /* a queue that is there, as far as we know */
 
 struct amqp_broker {
@@ -42,6 +49,8 @@ struct amqp_broker {
 	bool told;		      /* that there is a connection */
 	uint32_t prefetch;	      /* of each consumer; 0: nothing is consumed yet … */
 	uint32_t own_prefetch;	      /* … of that of our own queue */
+	struct amqp_pending *pending; /* from pending_at on */
+	size_t pending_at, pending_count;
 	size_t room;		      /* for more than the last claim gave */
 	bool consuming[BOUND_QUEUES]; /* by the table of queues */
 	char *queue_prefix;	      /* of our own queues on fanout exchanges */
@@ -59,12 +68,14 @@ uint64_t amqp_held_add(struct broker *b, struct amqp_ref ref, char *data, size_t
 struct amqp_way {
 	char *queue; /* from which it was taken first; NULL: it was not sent on */
 	int hops;
+	int64_t deliveries; /* before, as a quorum queue counts them */
 };
 /* Takes what `way` has. */
 void amqp_held_came(struct broker *b, uint64_t number, struct amqp_way *way);
 /* *ret_queue (may be NULL) is given, NULL when it was not sent on; nothing changes when it is not
  * held. */
 void amqp_held_way(struct broker *b, uint64_t number, char **ret_queue, int *ret_hops);
+int64_t amqp_held_deliveries(struct broker *b, uint64_t number);
 bool amqp_held_ref(struct broker *b, uint64_t number, struct amqp_ref *ret);
 bool amqp_held_has(struct broker *b, uint64_t number);
 /* A copy; false when it is not held any more. */
@@ -80,6 +91,7 @@ uint64_t amqp_tag_number(const char *tag);
 /* ---- amqp_queues.c ---- */
 /* By what name the server knows a queue: those on fanout exchanges are one for each node. Given. */
 char *amqp_queue_name(const struct broker *b, const char *queue);
+bool amqp_queue_is(const struct broker *b, const char *queue, const char *name);
 /* Makes it with its exchange, unless we know it to be there. [any, blocks] */
 int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline,
 		      struct err *err) must_check;
@@ -114,6 +126,21 @@ int amqp_broker_fetch(struct broker *b, const struct delivery_ref *refs, size_t 
 		      usec_t deadline, struct delivery *ret, struct err *err) must_check;
 int amqp_broker_give_back(struct broker *b, const struct delivery_ref *refs, size_t count,
 			  usec_t deadline, struct err *err) must_check;
+
+/* ---- amqp_taken.c [consumer] ---- */
+/* Takes up to `max` from the client unless some are left. */
+void amqp_pending_fill(struct broker *b, size_t max);
+/* The next, or NULL. */
+struct amqp_pending *amqp_pending_next(struct broker *b);
+/* All that are left; the server's again, or it has them already. */
+void amqp_pending_drop(struct broker *b, bool give_back);
+/* How many of them are handed out now, at most `max`: those that came before are counted. Blocks.
+ */
+size_t amqp_pending_choose(struct broker *b, size_t max);
+void amqp_broker_received(struct broker *b, const char *mark);
+/* How often a quorum queue says that it was delivered before; 0 as well when it says nothing. Pure.
+ */
+int64_t amqp_delivery_count(const struct amqp_delivery *d);
 
 /* ---- amqp_route.c, amqp_adopt.c; all but what is of driver.h only while calls are routed ---- */
 #define AMQP_WAY_HEADER "x-celeriac-way"

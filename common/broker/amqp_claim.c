@@ -35,6 +35,7 @@ int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *
 	if (b->tag_prefix == NULL)
 		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
 	if (outages != a->seen) {
+		amqp_pending_drop(b, false);
 		memset(a->consuming, 0, sizeof(a->consuming));
 		a->prefetch = a->own_prefetch = 0;
 		a->told = false;
@@ -58,16 +59,22 @@ static int check_connection(struct amqp_broker *a, struct err *err)
 	return err_set(err, ERR_CLOSED, "the connection was lost, or a queue");
 }
 
-/* A message that is no envelope: its bytes as they came are kept among the dead. */
+/* Among the dead: as an envelope, or where it can be none its bytes as they came. */
 static void bury(struct broker *b, struct amqp_delivery *d, const char *queue, const char *why)
 {
-	char tag[BROKER_TAG_SIZE];
-	struct delivery_ref ref = {queue,
-				   amqp_held_add(b, d->ref, xmemdup(d->body, d->len), d->len), 0};
+	_cleanup_buf_ struct buf envelope = BUF_INIT(2 * BOUND_MESSAGE_BYTES);
+	char tag[BROKER_TAG_SIZE], *data;
+	struct delivery_ref ref = {.queue = queue};
 	struct settlement s = {.tag = tag, .queue = queue, .outcome = SETTLE_DEAD, .reason = why};
+	struct err err = {0};
+	size_t len = d->len;
 
+	if (amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
+	    buf_take(&envelope, &data, &len, &err) < 0)
+		data = xmemdup(d->body, d->len);
+	ref.number = amqp_held_add(b, d->ref, data, len);
 	broker_tag(b, &ref, tag);
-	log_error("an unreadable message from %s moved to %s: %s", queue, b->dead, why);
+	log_error("a message from %s moved to %s: %s", queue, b->dead, why);
 	amqp_broker_settle(b, &s, NULL, NULL);
 }
 
@@ -76,9 +83,7 @@ static const char *queue_of(const struct broker *b, const char *name)
 	size_t count = atomic_load(&b->queue_count);
 
 	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *known = amqp_queue_name(b, b->queues[i]->name);
-
-		if (strcmp(known, name) == 0)
+		if (amqp_queue_is(b, b->queues[i]->name, name))
 			return b->queues[i]->name;
 	}
 	return NULL;
@@ -106,18 +111,45 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 	}
 	*ret = (struct delivery){.queue = queue, .data = xmemdup(data, len), .len = len};
 	ret->ref = (struct delivery_ref){queue, amqp_held_add(b, d->ref, data, len), 0};
-	if (way.queue != NULL)
+	way.deliveries = amqp_delivery_count(d);
+	if (way.queue != NULL || way.deliveries > 0)
 		amqp_held_came(b, ret->ref.number, &way);
 	broker_tag(b, &ret->ref, ret->tag);
 	return true;
+}
+
+/* Whoever takes it does not live to read it. */
+static bool is_deadly(struct broker *b, struct amqp_pending *p)
+{
+	const char *queue = queue_of(b, p->delivery.queue);
+
+	if (p->taken < b->redelivery_limit || p->mark[0] == '\0' || queue == NULL)
+		return false;
+	bury(b, &p->delivery, queue,
+	     "it was delivered again and again, and no worker lived to read it");
+	amqp_broker_received(b, p->mark);
+	return true;
+}
+
+static size_t hand_out(struct broker *b, size_t max, struct delivery *ret)
+{
+	size_t chosen = amqp_pending_choose(b, max), count = 0;
+
+	for (; chosen > 0; chosen--) {
+		struct amqp_pending *p = amqp_pending_next(b);
+
+		if (!is_deadly(b, p) && take(b, &p->delivery, &ret[count]))
+			memcpy(ret[count++].mark, p->mark, sizeof(p->mark));
+		amqp_delivery_done(&p->delivery);
+		b->amqp->pending_at++;
+	}
+	return count;
 }
 
 int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		      struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
-	_cleanup_free_ struct amqp_delivery *came = NULL;
-	size_t count;
 	int rc = check_connection(a, err);
 
 	*ret_count = 0;
@@ -127,13 +159,9 @@ int amqp_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t
 		rc = amqp_queues_consume(b, max, clock_deadline(CALL_TIMEOUT), err);
 	if (rc < 0)
 		return rc;
-	came = xcalloc(max, sizeof(*came));
-	count = amqp_client_take(a->client, came, max);
-	for (size_t i = 0; i < count; i++) {
-		*ret_count += take(b, &came[i], &ret[*ret_count]);
-		amqp_delivery_done(&came[i]);
-	}
-	a->room = max - count;
+	amqp_pending_fill(b, max);
+	*ret_count = hand_out(b, max, ret);
+	a->room = max - *ret_count;
 	return 0;
 }
 
@@ -143,7 +171,8 @@ int amqp_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err 
 	struct pollfd fds[] = {{.fd = amqp_client_fd(a->client), .events = POLLIN},
 			       {.fd = wake_fd, .events = POLLIN},
 			       {.fd = a->news_fd, .events = POLLIN}};
-	int rc = poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
+	int rc = amqp_pending_next(b) != NULL ? 0
+					      : poll(fds, ARRAY_LEN(fds), clock_left_ms(deadline));
 
 	if (rc < 0 && errno != EINTR)
 		return err_set_errno(err, ERR_FAILED, errno, "poll");

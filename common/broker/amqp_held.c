@@ -78,6 +78,19 @@ void amqp_held_way(struct broker *b, uint64_t number, char **ret_queue, int *ret
 	mutex_unlock(&a->lock);
 }
 
+int64_t amqp_held_deliveries(struct broker *b, uint64_t number)
+{
+	struct amqp_broker *a = b->amqp;
+	const struct amqp_held *h;
+	int64_t ret;
+
+	mutex_lock(&a->lock);
+	h = find(a, number);
+	ret = h != NULL ? h->way.deliveries : 0;
+	mutex_unlock(&a->lock);
+	return ret;
+}
+
 bool amqp_held_ref(struct broker *b, uint64_t number, struct amqp_ref *ret)
 {
 	struct amqp_broker *a = b->amqp;

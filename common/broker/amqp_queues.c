@@ -80,6 +80,18 @@ char *amqp_queue_name(const struct broker *b, const char *queue)
 		       : xstrdup(queue);
 }
 
+bool amqp_queue_is(const struct broker *b, const char *queue, const char *name)
+{
+	size_t prefix = strlen(b->amqp->queue_prefix);
+	const struct queue_def *def;
+
+	if (strcmp(queue, name) != 0 && (strncmp(name, b->amqp->queue_prefix, prefix) != 0 ||
+					 strcmp(queue, name + prefix) != 0))
+		return false;
+	def = queue_defs_find(&b->defs, queue);
+	return (def != NULL && def->type == EXCHANGE_FANOUT) == (strcmp(queue, name) != 0);
+}
+
 /* What CELERY_TASK_QUEUES says of it; a queue that it does not name is as Celery makes missing
  * ones: on a direct exchange of its own name. */
 static int declare(struct broker *b, const char *queue, usec_t deadline, struct err *err)
@@ -274,6 +286,7 @@ void amqp_broker_full(struct broker *b)
 void amqp_broker_end(struct broker *b)
 {
 	amqp_queues_pause(b);
+	amqp_pending_drop(b, true);
 	amqp_client_return(b->amqp->client, NULL);
 }
 

@@ -337,7 +337,9 @@ int amqp_broker_begin(struct broker *b, const char *tag, const char *id, usec_t 
 	int rc;
 
 	if (b->link == NULL || !amqp_held_has(b, amqp_tag_number(tag))) {
-		*ret = b->link == NULL ? 1 : -1;
+		/* Without a Redis a quorum queue knows, as well as it may: it counts also those
+		 * that never began. */
+		*ret = b->link == NULL ? 1 + amqp_held_deliveries(b, amqp_tag_number(tag)) : -1;
 		return 0;
 	}
 	redis_command(&commands, "SADD %s %s", key, tag);

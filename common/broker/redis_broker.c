@@ -18,7 +18,6 @@ extern const char script_settle[], script_settle_many[], script_restore[], scrip
 
 #define KOMBU_HEARTBEAT	     120.0 /* what kombu says of every Redis */
 #define DEAD_KEY	     "celeriac:dead"
-#define TAKEN_KEY	     "celeriac:taken:"
 #define RENEWALS_PER_TIMEOUT 3
 #define TRIM_STEP	     10000 /* dropped in one script */
 #define TRIM_PATIENCE	     (5 * USEC_PER_SEC)

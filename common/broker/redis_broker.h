@@ -57,6 +57,8 @@ int queue_defs_read(const struct settings *s, struct queue_defs *ret, struct err
 void queue_defs_done(struct queue_defs *d);
 const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *name);
 
+#define TAKEN_KEY "celeriac:taken:" /* see broker_claim */
+
 #define ROUTE_PLACE_SIZE (PRESENCE_OWNER_SIZE + 24)
 
 /* route.c; all empty unless calls are routed. */

@@ -1,13 +1,16 @@
 """celeriac-worker on RabbitMQ: what real Celery clients get from it, and what a crash or an outage leaves."""
 
+import base64
 import datetime
+import hashlib
 import json
+import urllib.parse
 import uuid
 
 import pytest
 from celery import chain, chord, group, signature
 
-from clients import Client, PYTHONS, RabbitBroker
+from clients import Client, PYTHONS, RabbitBroker, envelope
 from sandboxes import container_of, docker
 from services import wait_until
 
@@ -114,6 +117,52 @@ def test_lost_connections(broker, make_worker, app):
     assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
     works_again(worker, app, broker.rabbitmq.close_connections)
     broker.wait_settled()
+
+
+def cut_connections(broker):
+    """As close_connections, in a moment: a new Erlang node may take seconds."""
+    rows = broker.rabbitmq.api("GET", f"vhosts/{broker.vhost}/connections")
+    for row in rows:
+        broker.rabbitmq.api("DELETE", f"connections/{urllib.parse.quote(row['name'], safe='')}")
+    return rows
+
+
+def test_what_outlives_its_connection_runs_once(broker, make_worker, app):
+    """It is delivered again while it runs: the second waits for the first, and is acknowledged."""
+    worker = make_worker("-c", "4", CELERY_TASK_ACKS_LATE="true")
+    result = app.send_task("celeriac.sleep", (8,), task_id="long-lived")
+    worker.wait_log(r"celeriac.sleep\[long-lived\] received")
+    works_again(worker, app, lambda: wait_until(lambda: cut_connections(broker), 30, "there is no connection"))
+    worker.wait_log(r"long-lived\] received", count=2)
+    assert not result.ready(), "the first had ended before"
+    worker.wait_log(r"long-lived\] ended here after its connection was lost: not run again")
+    broker.wait_settled()
+    assert len(worker.log_lines(r"long-lived\] succeeded")) == 1 and result.get(timeout=30) is None
+
+
+def delivered_before(broker, task_id, times=1, queue="celery"):
+    """A message that was taken and given back so often; its mark."""
+    _, message = envelope("celeriac.echo", (task_id,), task_id=task_id)
+    broker.push(json.dumps(message), queue)
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        for _ in range(times):
+            got = wait_until(lambda: channel.basic_get(queue), 30, "it is not there")
+            channel.basic_reject(got.delivery_tag, requeue=True)
+    return "celeriac:taken:" + hashlib.sha1(task_id.encode() + base64.b64decode(message["body"])).hexdigest()
+
+
+def test_what_nobody_lives_to_read_is_kept(broker, make_worker, app):
+    """It is counted while it is taken, and no more once it was read."""
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        channel.queue_declare("celery", durable=True, auto_delete=False)
+    for task_id, taken in (("deadly", 2), ("suspect", 1), ("innocent", 0)):
+        broker.redis.set(delivered_before(broker, task_id), taken)
+    make_worker(CELERIAC_REDELIVERY_LIMIT="2")
+    assert [broker.meta(task_id)["result"] for task_id in ("suspect", "innocent")] == ["suspect", "innocent"]
+    wait_until(lambda: broker.redis.llen("celeriac:dead") == 1, 30, "it is not kept")
+    ((line, message),) = broker.dead()
+    assert "no worker lived to read it" in line["reason"] and json.loads(message)["headers"]["id"] == "deadly"
+    wait_until(lambda: not broker.redis.keys("celeriac:taken:*"), 30, "it is still counted")
 
 
 @pytest.mark.long
