@@ -1,7 +1,8 @@
 /*
  * dead.h: the dead letters: messages that no worker could run, in the list celeriac:dead, each with
- * a line that says why, whence and when. For an operator's commands; a worker only adds to them
- * (SETTLE_DEAD). One connection of its own, one owner.
+ * a line that says why, whence and when, or, on RabbitMQ without a Redis, in the queue
+ * celeriac.dead. For an operator's commands; a worker only adds to them (SETTLE_DEAD). One
+ * connection of its own, one owner.
  */
 #ifndef CELERIAC_DEAD_H
 #define CELERIAC_DEAD_H

@@ -125,17 +125,6 @@ static int say_closed(struct move *m, bool moved, usec_t deadline, struct err *e
 
 /* ---- in RabbitMQ ---- */
 
-static int messages_in(struct amqp_client *c, const char *queue, usec_t deadline, uint32_t *ret,
-		       struct err *err)
-{
-	const struct amqp_queue q = {.name = queue, .passive = true};
-	struct amqp_queue_state state = {0};
-	int rc = amqp_client_declare_queue(c, &q, deadline, &state, err);
-
-	*ret = state.messages;
-	return rc == -ERR_NOTFOUND ? 0 : rc;
-}
-
 /* What was delivered: published there, confirmed, acknowledged. */
 static int move_some(struct move *m, usec_t deadline, size_t *ret_count, struct err *err)
 {
@@ -175,7 +164,7 @@ static int move_all(struct move *m, usec_t deadline, struct err *err)
 	const struct amqp_consumer consumer = {
 		.queue = m->from, .prefetch = AT_ONCE, .exclusive = true};
 	uint32_t left = 1;
-	int rc = messages_in(m->client, m->from, deadline, &left, err);
+	int rc = amqp_queue_messages(m->client, m->from, deadline, &left, err);
 
 	while (rc == 0 && left > 0) {
 		size_t count = 0;
@@ -186,14 +175,14 @@ static int move_all(struct move *m, usec_t deadline, struct err *err)
 		while (rc == 0 && left > 0 && clock_mono() < deadline) {
 			rc = move_some(m, deadline, &count, err);
 			if (rc == 0)
-				rc = messages_in(m->client, m->from, deadline, &left, err);
+				rc = amqp_queue_messages(m->client, m->from, deadline, &left, err);
 		}
 		if (rc == 0)
 			rc = amqp_client_cancel(m->client, m->from, deadline, err);
 		for (count = 1; rc == 0 && count > 0;)
 			rc = move_some(m, deadline, &count, err);
 		if (rc == 0)
-			rc = messages_in(m->client, m->from, deadline, &left, err);
+			rc = amqp_queue_messages(m->client, m->from, deadline, &left, err);
 	}
 	return rc;
 }
@@ -278,7 +267,7 @@ static int stop_consuming(struct broker *b, usec_t deadline, uint32_t *ret_left,
 		amqp_client_return(a->client, own);
 		rc = amqp_client_settled(a->client, deadline, err);
 	}
-	return rc < 0 ? rc : messages_in(a->client, own, deadline, ret_left, err);
+	return rc < 0 ? rc : amqp_queue_messages(a->client, own, deadline, ret_left, err);
 }
 
 int amqp_broker_route_leave(struct broker *b, const char *const *busy, size_t count,

@@ -19,9 +19,10 @@
 
 extern const char script_settle[], script_trim[];
 
-#define LOOK_MS	    20
-#define DEAD_KEY    "celeriac:dead"
-#define RENEW_NEVER (3600 * USEC_PER_SEC)
+#define LOOK_MS	     20
+#define CALL_TIMEOUT (5 * USEC_PER_SEC)
+#define DEAD_KEY     "celeriac:dead"
+#define RENEW_NEVER  (3600 * USEC_PER_SEC)
 
 static bool takes(const char *url)
 {
@@ -148,6 +149,7 @@ static int open_amqp(struct broker *b, const struct settings *s, struct err *err
 		return rc;
 	a = b->amqp = xcalloc(1, sizeof(*a));
 	mutex_init(&a->lock);
+	a->dead_max = s->dead_max;
 	a->connect_timeout = s->broker_connection_timeout;
 	a->heartbeat = (int)((s->broker_heartbeat + USEC_PER_SEC - 1) / USEC_PER_SEC);
 	a->external = strcmp(s->broker_login_method, "EXTERNAL") == 0;
@@ -272,13 +274,20 @@ static int restore_lost(unused_arg struct broker *b, unused_arg const struct pre
 	return 0;
 }
 
+/* The queue drops the oldest itself. */
 static int trim_dead(struct broker *b, int64_t most, int64_t *ret_dropped, int64_t *ret_left,
 		     struct err *err)
 {
+	uint32_t left = 0;
+	int rc;
+
 	if (b->link != NULL)
 		return redis_broker_trim_dead(b, most, ret_dropped, ret_left, err);
-	*ret_dropped = *ret_left = 0;
-	return 0;
+	rc = amqp_queue_messages(b->amqp->client, AMQP_DEAD_QUEUE, clock_deadline(CALL_TIMEOUT),
+				 &left, err);
+	*ret_dropped = 0;
+	*ret_left = left;
+	return rc;
 }
 
 /* Without a Redis nothing is noted. */

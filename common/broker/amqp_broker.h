@@ -36,8 +36,9 @@ struct amqp_broker {
 	int news_fd;		      /* eventfd: `outages` has risen */
 	atomic_uint_fast64_t outages; /* of consuming, and of single queues */
 	usec_t connect_timeout;
-	int heartbeat; /* seconds, as asked for */
-	bool external; /* login */
+	int heartbeat;	  /* seconds, as asked for */
+	bool external;	  /* login */
+	int64_t dead_max; /* of the queue of dead letters; 0 = any number */
 
 	struct mutex lock;
 	struct amqp_held *held;		    /* guarded by lock: by number */
@@ -95,6 +96,9 @@ bool amqp_queue_is(const struct broker *b, const char *queue, const char *name);
 /* Makes it with its exchange, unless we know it to be there. [any, blocks] */
 int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline,
 		      struct err *err) must_check;
+/* Ready messages; 0 as well where there is no such queue. [any, blocks] */
+int amqp_queue_messages(struct amqp_client *c, const char *name, usec_t deadline, uint32_t *ret,
+			struct err *err) must_check;
 /* The queue of a node. */
 int amqp_node_queue_ensure(struct broker *b, const char *name, usec_t deadline,
 			   struct err *err) must_check;

@@ -133,6 +133,40 @@ int amqp_queue_ensure(struct broker *b, const char *queue, usec_t deadline, stru
 	return rc;
 }
 
+int amqp_queue_messages(struct amqp_client *c, const char *name, usec_t deadline, uint32_t *ret,
+			struct err *err)
+{
+	const struct amqp_queue q = {.name = name, .passive = true};
+	struct amqp_queue_state state = {0};
+	int rc = amqp_client_declare_queue(c, &q, deadline, &state, err);
+
+	*ret = state.messages;
+	return rc == -ERR_NOTFOUND ? 0 : rc;
+}
+
+/* Full, it drops the oldest, as celeriac:dead does. One that is there is taken as it is. */
+static int ensure_dead(struct broker *b, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	_cleanup_json_ json_t *arguments = json_object();
+	const struct amqp_task_queue q = {.name = AMQP_DEAD_QUEUE,
+					  .exchange = "",
+					  .type = "direct",
+					  .routing_key = AMQP_DEAD_QUEUE,
+					  .durable = true,
+					  .arguments = arguments};
+	int rc = 0;
+
+	if (a->dead_max > 0)
+		(void)json_object_set_new(arguments, "x-max-length", json_integer(a->dead_max));
+	if (!is_known(a, 'q', AMQP_DEAD_QUEUE)) {
+		rc = amqp_topology_queue(a->client, &q, deadline, NULL, err);
+		if (rc == 0)
+			know(a, 'q', AMQP_DEAD_QUEUE);
+	}
+	return rc;
+}
+
 int amqp_node_queue_ensure(struct broker *b, const char *name, usec_t deadline, struct err *err)
 {
 	const struct amqp_task_queue q = {.name = name,
@@ -204,7 +238,7 @@ int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
 		}
 	}
 	if (rc == 0 && b->link == NULL)
-		rc = amqp_queue_ensure(b, AMQP_DEAD_QUEUE, deadline, err);
+		rc = ensure_dead(b, deadline, err);
 	return rc;
 }
 

@@ -220,6 +220,8 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 				  json_text(s->reason, strlen(s->reason), true));
 	queue = origin_of(b, amqp_tag_number(s->tag), s->queue);
 	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(queue));
+	(void)json_object_set_new(properties.headers, "x-celeriac-at",
+				  json_real((double)(clock_wall() / USEC_PER_MSEC) / 1000));
 	rc = amqp_batch_publish(batch, &p, err);
 	return rc < 0 ? rc : 1;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "dead_queue.h"
 #include "json.h"
 #include "mem.h"
 #include "redis_broker.h"
@@ -21,7 +22,8 @@ extern const char script_dead_list[], script_dead_take[];
 #define NODE_LISTS  "celeriac.node."
 
 struct dead {
-	struct broker *broker; /* names and options; it claims nothing */
+	struct broker *broker;	     /* names and options; it claims nothing */
+	struct dead_queue *in_queue; /* there is no Redis; or NULL, and: */
 	struct redis *redis;
 	struct redis_script list, take;
 	const char *instance;
@@ -34,9 +36,8 @@ int dead_open(const struct settings *s, struct dead **ret, struct err *err)
 	int rc = broker_open(s, &d->broker, err);
 
 	if (rc == 0 && d->broker->link == NULL)
-		rc = err_set(err, ERR_UNSUPPORTED,
-			     "without a Redis dead letters are in RabbitMQ's queue celeriac.dead");
-	if (rc == 0)
+		rc = dead_queue_open(d->broker, &d->in_queue, err);
+	else if (rc == 0)
 		rc = redis_open(&d->broker->address, "celeriac-dead", PATIENCE, &d->redis, err);
 	if (rc < 0) {
 		dead_close(d);
@@ -54,7 +55,8 @@ void dead_close(struct dead *d)
 	if (d == NULL)
 		return;
 	redis_close(d->redis);
-	broker_close(d->broker, 0);
+	broker_close(d->broker, d->in_queue != NULL ? clock_deadline(PATIENCE) : 0);
+	dead_queue_close(d->in_queue);
 	free(d);
 }
 
@@ -122,6 +124,8 @@ int dead_each(struct dead *d, int shown, dead_each_fn *fn, void *arg, struct err
 {
 	size_t count = PAGE;
 
+	if (d->in_queue != NULL)
+		return dead_queue_each(d->in_queue, fn, arg, err);
 	for (int64_t place = 0; count == PAGE; place += PAGE) {
 		_cleanup_reply_ struct redis_reply *page = NULL;
 		int rc = read_page(d, place, PAGE, shown, &page, err);
@@ -185,8 +189,11 @@ static int look_at(struct dead *d, const char *id, int64_t place, struct dead_le
 int dead_find(struct dead *d, const char *id, struct dead_letter *ret, struct err *err)
 {
 	bool found = false;
-	int rc = look_at(d, id, d->near, ret, &found, err);
+	int rc;
 
+	if (d->in_queue != NULL)
+		return dead_queue_find(d->in_queue, id, ret, err);
+	rc = look_at(d, id, d->near, ret, &found, err);
 	if (rc == 0 && !found)
 		rc = look_at(d, id, d->near + 1, ret, &found, err);
 	for (int look = 0; rc == 0 && !found && look < FOUND_AGAIN; look++) {
@@ -231,7 +238,8 @@ static int take(struct dead *d, const struct dead_letter *letter, const char *li
 
 int dead_drop(struct dead *d, const struct dead_letter *letter, struct err *err)
 {
-	return take(d, letter, NULL, err);
+	return d->in_queue != NULL ? dead_queue_drop(d->in_queue, letter, err)
+				   : take(d, letter, NULL, err);
 }
 
 static int priority_of(const struct dead_letter *letter)
@@ -261,6 +269,12 @@ int dead_requeue(struct dead *d, const struct dead_letter *letter, char **ret_qu
 	if (def != NULL && def->type == EXCHANGE_FANOUT)
 		return err_set(err, ERR_INVALID,
 			       "dead letter %s was broadcast: send it again instead", letter->id);
+	if (d->in_queue != NULL) {
+		rc = dead_queue_requeue(d->in_queue, letter, queue, err);
+		if (rc == 0)
+			*ret_queue = xstrdup(queue);
+		return rc;
+	}
 	if (d->broker->amqp != NULL) {
 		rc = broker_publish(d->broker, queue, 0, letter->message, letter->len,
 				    clock_deadline(PATIENCE), err);

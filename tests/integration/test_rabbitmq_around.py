@@ -296,6 +296,50 @@ def test_what_nobody_can_run_is_kept(place, worker, app):
         assert headers["x-celeriac-queue"] == "celery" and headers["x-celeriac-reason"]
 
 
+def test_what_a_quorum_queue_counts(place, worker):
+    """Delivered more often than CELERIAC_REDELIVERY_LIMIT, it is kept, looked at, put back and thrown away."""
+    def dead(*words, rc=0):
+        done = run_program("--dead", *words, CELERY_BROKER_URL=place.url, CELERY_RESULT_BACKEND="rpc://", CELERIAC_INSTANCE=place.instance)
+        assert done.returncode == rc, done.stdout + done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    quorum = {"x-queue-type": "quorum"}
+    with place.server.channel(place.vhost) as channel:
+        channel.queue_declare("counted", durable=True, auto_delete=False, arguments=quorum)
+        channel.queue_purge("celeriac.dead")
+        for task_id, times in (("often", 3), ("once", 1)):
+            _, message = envelope("celeriac.echo", (task_id,), task_id=task_id)
+            channel.basic_publish(
+                channel.prepare_message(base64.b64decode(message["body"]), content_type="application/json", content_encoding="utf-8",
+                                        headers=message["headers"], properties={"correlation_id": task_id}), "", "counted")
+            for _ in range(times):
+                got = wait_until(lambda: channel.basic_get("counted"), 30, "it is not there")
+                channel.basic_reject(got.delivery_tag, requeue=True)
+    queues = json.dumps([{"name": "counted", "exchange": "counted", "routing_key": "counted", "queue_arguments": quorum}])
+    other = place.worker("-n", "counting@here", node="counting", CELERIAC_REDELIVERY_LIMIT="2", CELERY_TASK_QUEUES=queues)
+    try:
+        other.start()
+        other.wait_log(r"celeriac.echo\[once\] succeeded")
+        letter, = wait_until(lambda: dead("list"), 30, "it is not kept")
+        assert (letter["id"], letter["queue"]) == ("often", "counted") and "WorkerLostError" in letter["reason"] and letter["at"]
+        shown, = dead("show", letter["dead"])
+        assert json.loads(shown["body"])[0] == ["often"] and "x-celeriac-reason" not in shown["headers"]
+        wait_until(lambda: worker.metric("dead_letters") == 1, 30, "it is not counted")
+        assert dead("show", "0" * 16, rc=1) == []
+        assert dead("requeue", "all") == [{**letter, "requeued": "counted"}]
+        other.wait_log(r"celeriac.echo\[often\] succeeded")
+        assert dead("list") == []
+    finally:
+        other.kill()
+    with place.server.channel(place.vhost) as channel:
+        for n in range(2):
+            channel.basic_publish(channel.prepare_message(f"no json {n}".encode(), content_type="application/json", content_encoding="utf-8"), "", "celery")
+    letters = wait_until(lambda: found if len(found := dead("list")) == 2 else None, 30, "they are not kept")
+    assert dead("drop", letters[0]["dead"])[0]["dropped"] is True
+    assert [left["dead"] for left in dead("list")] == [letters[1]["dead"]]
+    assert len(dead("drop", "all")) == 1 and dead("list") == []
+
+
 def drained(channel, queue, found):
     while (message := channel.basic_get(queue, no_ack=True)) is not None:
         found.append(message)
