@@ -140,23 +140,23 @@ def test_what_outlives_its_connection_runs_once(broker, make_worker, app):
     assert len(worker.log_lines(r"long-lived\] succeeded")) == 1 and result.get(timeout=30) is None
 
 
-def delivered_before(broker, task_id, times=1, queue="celery"):
-    """A message that was taken and given back so often; its mark."""
-    _, message = envelope("celeriac.echo", (task_id,), task_id=task_id)
-    broker.push(json.dumps(message), queue)
+def delivered_before(broker, task_ids, queue="celery"):
+    """Messages that were taken and given back; their marks."""
+    messages = [envelope("celeriac.echo", (task_id,), task_id=task_id)[1] for task_id in task_ids]
+    for message in messages:
+        broker.push(json.dumps(message), queue)
     with broker.rabbitmq.channel(broker.vhost) as channel:
-        for _ in range(times):
-            got = wait_until(lambda: channel.basic_get(queue), 30, "it is not there")
+        for got in [wait_until(lambda: channel.basic_get(queue), 30, "it is not there") for _ in task_ids]:
             channel.basic_reject(got.delivery_tag, requeue=True)
-    return "celeriac:taken:" + hashlib.sha1(task_id.encode() + base64.b64decode(message["body"])).hexdigest()
+    return [hashlib.sha1(message["headers"]["id"].encode() + base64.b64decode(message["body"])).hexdigest() for message in messages]
 
 
 def test_what_nobody_lives_to_read_is_kept(broker, make_worker, app):
     """It is counted while it is taken, and no more once it was read."""
     with broker.rabbitmq.channel(broker.vhost) as channel:
         channel.queue_declare("celery", durable=True, auto_delete=False)
-    for task_id, taken in (("deadly", 2), ("suspect", 1), ("innocent", 0)):
-        broker.redis.set(delivered_before(broker, task_id), taken)
+    for mark, taken in zip(delivered_before(broker, ("deadly", "suspect", "innocent")), (2, 1, 0)):
+        broker.redis.set(f"celeriac:taken:{mark}", taken)
     make_worker(CELERIAC_REDELIVERY_LIMIT="2")
     assert [broker.meta(task_id)["result"] for task_id in ("suspect", "innocent")] == ["suspect", "innocent"]
     wait_until(lambda: broker.redis.llen("celeriac:dead") == 1, 30, "it is not kept")
