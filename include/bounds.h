@@ -60,15 +60,16 @@
 #define BOUND_ERROR_TEXT   4096
 
 /* Clients */
-#define BOUND_REDIS_COMMAND (128u << 20) /* bytes of pipelined commands handed over at once */
-#define BOUND_LINK_BACKLOG  (256u << 20) /* bytes waiting in one owner thread during an outage */
-#define BOUND_LINK_SMALL    8192	 /* … but for commands of at most so many */
-#define BOUND_AMQP_FRAME    (128u << 10) /* as RabbitMQ's own; what is before a body fits into one */
-#define BOUND_AMQP_DEPTH    64		 /* tables and lists in header tables */
-#define BOUND_AMQP_WINDOW   (64u << 20)	 /* deliveries since the oldest unsettled: a byte each */
-#define BOUND_AMQP_WAITING  (64u << 20)	 /* bytes delivered and not taken; more is given back */
-#define BOUND_HTTP_HEAD	    (64u << 10)	 /* status line and headers */
-#define BOUND_ENGINE_BODY   (16u << 20)	 /* one JSON answer of a Docker engine */
+#define BOUND_REDIS_ELEMENTS (16u << 20)  /* of an array in a reply */
+#define BOUND_REDIS_COMMAND  (128u << 20) /* bytes of pipelined commands handed over at once */
+#define BOUND_LINK_BACKLOG   (256u << 20) /* bytes waiting in one owner thread during an outage */
+#define BOUND_LINK_SMALL     8192	  /* … but for commands of at most so many */
+#define BOUND_AMQP_FRAME     (128u << 10) /* as RabbitMQ's own; what is before a body fits into one */
+#define BOUND_AMQP_DEPTH     64		  /* tables and lists in header tables */
+#define BOUND_AMQP_WINDOW    (64u << 20) /* deliveries since the oldest unsettled: a byte each */
+#define BOUND_AMQP_WAITING   (64u << 20) /* bytes delivered and not taken; more is given back */
+#define BOUND_HTTP_HEAD	     (64u << 10) /* status line and headers */
+#define BOUND_ENGINE_BODY    (16u << 20) /* one JSON answer of a Docker engine */
 
 /* Plugins */
 #define BOUND_PLUGIN_FILES  512

@@ -8,9 +8,12 @@
 #include "redis_conn.h"
 
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bounds.h"
 #include "mem.h"
 
 /* hiredis' types under our opaque names. */
@@ -24,10 +27,46 @@ static const redisReply *reply(const struct redis_reply *r)
 	return (const redisReply *)r;
 }
 
-struct redis_reader *redis_reader_new(void)
+#if HIREDIS_MAJOR >= 1
+typedef size_t element_count;
+#else
+typedef int element_count;
+#endif
+
+static const redisReplyObjectFunctions *g_theirs;
+static redisReplyObjectFunctions g_ours;
+static pthread_once_t g_once = PTHREAD_ONCE_INIT;
+/* Of the array that was refused last, in the thread that reads. */
+static _Thread_local uint64_t t_too_many;
+
+/* An array has room for all of its elements before the first one has come. */
+static void *create_array(const redisReadTask *task, element_count count)
+{
+	if ((uint64_t)count > BOUND_REDIS_ELEMENTS) {
+		t_too_many = (uint64_t)count;
+		return NULL;
+	}
+	return g_theirs->createArray(task, count);
+}
+
+static void learn_functions(void)
 {
 	redisReader *r = redisReaderCreate();
 
+	if (!r)
+		BUG("no memory for a reply reader");
+	g_theirs = r->fn; /* static there */
+	g_ours = *g_theirs;
+	g_ours.createArray = create_array;
+	redisReaderFree(r);
+}
+
+struct redis_reader *redis_reader_new(void)
+{
+	redisReader *r;
+
+	pthread_once(&g_once, learn_functions);
+	r = redisReaderCreateWithFunctions(&g_ours);
 	if (!r)
 		BUG("no memory for a reply reader");
 	return (struct redis_reader *)r;
@@ -51,7 +90,10 @@ int redis_reader_next(struct redis_reader *r, struct redis_reply **ret, struct e
 {
 	void *found = NULL;
 
-	if (redisReaderGetReply(reader(r), &found) != REDIS_OK)
+	t_too_many = 0;
+	if (redisReaderGetReply(reader(r), &found) != REDIS_OK && t_too_many > 0)
+		return err_set(err, ERR_PROTOCOL, "a reply of %" PRIu64 " elements", t_too_many);
+	if (reader(r)->err != 0)
 		return err_set(err, reader(r)->err == REDIS_ERR_OOM ? ERR_NOMEM : ERR_PROTOCOL,
 			       "%s", reader(r)->errstr);
 	if (!found)

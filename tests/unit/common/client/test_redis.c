@@ -463,6 +463,33 @@ START_TEST(test_reply_outage)
 }
 END_TEST
 
+/* An array asks for memory before it comes. */
+START_TEST(test_reply_announced)
+{
+	static const struct {
+		const char *text;
+		int rc;
+	} rows[] = {
+		{"*2147483647\r\n", -ERR_PROTOCOL},
+		{"*16777217\r\n", -ERR_PROTOCOL},
+		{"*1\r\n*16777217\r\n", -ERR_PROTOCOL},
+		{"*16777216\r\n", 0},
+		{"*2\r\n", 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct redis_reader *r = redis_reader_new();
+		struct redis_reply *reply = NULL;
+		struct err err = {0};
+
+		ck_assert_int_eq(redis_reader_feed(r, rows[i].text, strlen(rows[i].text), &err), 0);
+		ck_assert_int_eq(redis_reader_next(r, &reply, &err), rows[i].rc);
+		ck_assert(rows[i].rc == 0 || strstr(err.msg, "elements"));
+		redis_reader_free(r);
+	}
+}
+END_TEST
+
 START_TEST(test_reply_nonsense)
 {
 	struct redis_reader *r = redis_reader_new();
@@ -507,6 +534,7 @@ int main(void)
 	tcase_add_test(reply, test_reply_tree);
 	tcase_add_test(reply, test_reply_outage);
 	tcase_add_test(reply, test_reply_nonsense);
+	tcase_add_test(reply, test_reply_announced);
 	suite_add_tcase(s, reply);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
