@@ -208,6 +208,13 @@ static bool is_ok(const PGresult *r)
 	       status == PGRES_EMPTY_QUERY;
 }
 
+/* It is what libpq has to say of the connection: nothing that follows can be believed, or may come.
+ */
+static bool is_libpqs_own(const PGresult *r)
+{
+	return !is_ok(r) && PQresultErrorField(r, PG_DIAG_SQLSTATE) == NULL;
+}
+
 /* Reads all results; gives the first that failed, else the last. */
 static int collect(struct pg *c, usec_t deadline, PGresult **ret, struct err *err)
 {
@@ -234,6 +241,8 @@ static int collect(struct pg *c, usec_t deadline, PGresult **ret, struct err *er
 		}
 		PQclear(kept);
 		kept = r;
+		if (is_libpqs_own(r))
+			break;
 	}
 	if (!kept)
 		return err_set(err, ERR_PROTOCOL, "the database gave no result");
@@ -267,8 +276,10 @@ static int run(struct pg *c, bool sent, const char *script, PGresult **ret, stru
 		}
 		/* Also for a server that has become a standby or is out of something: another may
 		 * answer. */
-		return PQstatus(c->conn) == CONNECTION_OK && rc != -ERR_UNAVAILABLE ? rc
-										    : lose(c, err);
+		return PQstatus(c->conn) == CONNECTION_OK && rc != -ERR_UNAVAILABLE &&
+				       !is_libpqs_own(r)
+			       ? rc
+			       : lose(c, err);
 	}
 	if (ret)
 		*ret = TAKE(r);
