@@ -169,6 +169,12 @@ int engine_call(struct engine *e, const char *method, const char *path, const ch
 	}
 	if (!ret)
 		return 0;
-	rc = json_load_strict(answer->data, answer->len, ret, err);
-	return rc < 0 ? err_wrap(err, "engine: %s %.60s", method, path) : 0;
+	struct err why;
+	if (json_load_strict(answer->data, answer->len, ret, &why) == 0)
+		return 0;
+	/* no engine says so: what is between us may be gone the next time */
+	rc = err_set(err, ERR_PROTOCOL,
+		     "engine: %s %.60s: an answer that is not an engine's: %.160s", method, path,
+		     why.msg);
+	return err_transient(err);
 }

@@ -76,6 +76,20 @@ START_TEST(test_older_engine)
 }
 END_TEST
 
+/* It is no fault of who asked, and may be over the next time. */
+START_TEST(test_garbled_engine)
+{
+	HTTP_RUN(PING("1.41"), SAYS("200", "{\"Id\": 7,"), SAYS("200", ""), INSPECT("mine"));
+	connect_engine();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), -ERR_PROTOCOL);
+		ck_assert(err_is_transient(&g_err));
+		ck_assert_ptr_nonnull(strstr(g_err.msg, "not an engine's"));
+	}
+	ck_assert_int_eq(engine_inspect(g_engine, ID, &g_container, &g_err), 0);
+}
+END_TEST
+
 /* An engine that was exchanged for another while we run. */
 START_TEST(test_exchanged_engine)
 {
@@ -359,6 +373,7 @@ int main(void)
 	tcase_add_checked_fixture(t, NULL, done);
 	tcase_add_test(t, test_newer_engine);
 	tcase_add_test(t, test_older_engine);
+	tcase_add_test(t, test_garbled_engine);
 	tcase_add_test(t, test_exchanged_engine);
 	tcase_add_test(t, test_pinned);
 	tcase_add_test(t, test_remove_is_patient);
