@@ -40,12 +40,43 @@ def wrong_answers(door, sink, data, is_answer):
     sink.sendall(os.urandom(len(data)) if is_answer else data)
 
 
+def truncated(door, sink, data, is_answer):
+    """Half of an answer, and then nobody."""
+    sink.sendall(data[:len(data) // 2] if is_answer else data)
+    if is_answer:
+        raise OSError("truncated")
+
+
 def restart(door, sink, data, is_answer):
     raise OSError("away")
 
 
 # name: (what it does, whether work goes on while it lasts)
-FAULTS = {f.__name__: (f, f in (one_byte, delay)) for f in (cut, half_close, stall, one_byte, delay, wrong_answers, restart)}
+FAULTS = {f.__name__: (f, f in (one_byte, delay)) for f in (cut, half_close, stall, one_byte, delay, wrong_answers, truncated, restart)}
+
+
+def answers(text):
+    """A server that answers everything so."""
+    def nonsense(door, sink, data, is_answer):
+        sink.sendall(text if is_answer else data)
+
+    return nonsense
+
+
+# What each protocol has for it: {server: {name: (what it does, whether work goes on)}}
+NONSENSE = {server: {name: (answers(text), False) for name, text in rows.items()} for server, rows in {
+    "redis": {"another_type": b":7\r\n", "an_error": b"-ERR nonsense\r\n", "huge_length": b"$9000000000\r\n", "huge_count": b"*2147483647\r\n",
+              "no_type": b"!?\r\n", "nested": b"*1\r\n" * 200},
+    "postgres": {"another_type": b"?\0\0\0\x04", "another_state": b"Z\0\0\0\x05I", "huge_length": b"D\x7f\xff\xff\xff\0\1",
+                 "short_length": b"D\0\0\0\0"},
+    "engine": {"another_type": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
+               "no_json": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"Id\": 7,",
+               "huge_length": b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000000\r\n\r\n{",
+               "huge_chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff0\r\n{",
+               "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"},
+    "rabbitmq": {"another_type": b"\x09\0\0\0\0\0\0\xce", "another_method": b"\1\0\1\0\0\0\4\xff\xff\xff\xff\xce",
+                 "huge_length": b"\1\0\1\x7f\xff\xff\xff\0\x3c", "no_end": b"\1\0\1\0\0\0\4\0\x3c\0\x15\0"},
+}.items()}
 
 
 class FaultyDoor(Forwarder):

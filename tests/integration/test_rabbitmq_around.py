@@ -14,7 +14,7 @@ from celery import Celery
 from kombu.common import Broadcast
 
 from clients import OURS, PYTHONS, Client, envelope
-from faulty import FAULTS, FaultyDoor
+from faulty import FAULTS, NONSENSE, FaultyDoor
 from servers import Certificates
 from services import patience, wait_until
 from test_beat import Beat, run_beat
@@ -400,8 +400,11 @@ def test_certificates_of_both(make_rabbitmq, directory, make_worker, redis_serve
 
 # ---- bad weather ----
 
+WEATHER = {**FAULTS, **NONSENSE["rabbitmq"]}
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", WEATHER)
 def test_weather(fault, place, make_worker, ended, capsys):
     """Between worker and RabbitMQ: tasks and their results, and remote control, are there again within seconds of its end."""
     door = FaultyDoor(("127.0.0.1", place.server.port)).open()
@@ -416,7 +419,7 @@ def test_weather(fault, place, make_worker, ended, capsys):
     try:
         assert app.send_task("celeriac.echo", (0,), queue=fault).get(timeout=60) == 0
         wait_until(answers, 30, "it is not heard")
-        does, goes_on = FAULTS[fault]
+        does, goes_on = WEATHER[fault]
         door.begin(does)
         began = time.monotonic()
         sent = [app.send_task("celeriac.echo", (n,), queue=fault) for n in range(6)]
