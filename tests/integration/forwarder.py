@@ -133,7 +133,7 @@ class DelayingForwarder(Forwarder):
             sink = _Later(late, self.seconds)
         super()._carry(source, sink, is_answer, gone)
 
-    def _remember(self, client, server, data):
+    def _remember(self, where, source, sink, data):
         pass
 
     @staticmethod
