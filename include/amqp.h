@@ -109,6 +109,8 @@ struct amqp_events {
 	void (*cancelled)(void *arg, const char *queue, const char *why);
 	/* The server takes no messages (a memory or disk alarm), or takes them again. */
 	void (*blocked)(void *arg, bool blocked, const char *why);
+	/* No queue took a message that may be lost. */
+	void (*unrouted)(void *arg, const char *exchange, const char *routing_key);
 	void *arg;
 };
 /* Starts its threads; connects in the background, with capped and jittered backoff, for ever.
@@ -236,7 +238,8 @@ enum amqp_settle {
 };
 struct amqp_publish {
 	const char *exchange, *routing_key;
-	bool mandatory; /* no queue takes it: ERR_NOTFOUND */
+	bool mandatory; /* no queue takes it: ERR_NOTFOUND … */
+	bool told;	/* … or, if it is mandatory, an event and no failure */
 	const struct amqp_properties *properties;
 	const void *body;
 	size_t len;

@@ -73,6 +73,18 @@ static void on_blocked(unused_arg void *arg, bool blocked, const char *why)
 		log_info("the broker takes messages again");
 }
 
+static void on_unrouted(void *arg, const char *exchange, const char *routing_key)
+{
+	struct broker *b = arg;
+
+	if (strcmp(broker_exchange_kind(b, exchange), "fanout") == 0)
+		return; /* nobody listens */
+	atomic_fetch_add(&b->undeliverable, 1);
+	log_warning("a message for exchange %.80s with routing key %.80s is dropped: no queue is "
+		    "bound for it",
+		    exchange, routing_key);
+}
+
 /* ---- opening ---- */
 
 static bool is_other(const char *url, const struct settings *s)
@@ -89,8 +101,11 @@ static int open_client(struct broker *b, const struct settings *s, struct err *e
 					   .external = a->external,
 					   .shuffle = b->options.connection.shuffle,
 					   .tls = b->options.connection.tls};
-	const struct amqp_events events = {
-		.lost = on_lost, .cancelled = on_cancelled, .blocked = on_blocked, .arg = b};
+	const struct amqp_events events = {.lost = on_lost,
+					   .cancelled = on_cancelled,
+					   .blocked = on_blocked,
+					   .unrouted = on_unrouted,
+					   .arg = b};
 	int rc;
 
 	if (is_other(s->broker_read_url, s) || is_other(s->broker_write_url, s))

@@ -61,8 +61,10 @@ static int publish_envelope(struct amqp_batch *batch, const char *exchange, cons
 {
 	_cleanup_(amqp_properties_done) struct amqp_properties properties = {0};
 	_cleanup_buf_ struct buf body = BUF_INIT(BOUND_MESSAGE_BYTES);
-	struct amqp_publish p = {
-		.exchange = exchange, .routing_key = routing_key, .mandatory = mandatory};
+	struct amqp_publish p = {.exchange = exchange,
+				 .routing_key = routing_key,
+				 .mandatory = true,
+				 .told = !mandatory};
 	int rc = amqp_envelope_to_publish(envelope.data, envelope.len, &properties, &body, err);
 
 	if (rc < 0)

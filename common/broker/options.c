@@ -1,5 +1,5 @@
 /*
- * The table of kombu's transport options for Redis, and who reads it. See transport.h.
+ * The table of kombu's transport options, and who reads it. See transport.h.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +60,19 @@ static const struct option_row rows[] = {
 	{ "additional_connection_errors", BACKEND, OPTION_NOTED, .note = "every failure of a connection is one" },
 	{ "credential_provider", ALL, OPTION_REFUSED, .note = "it is a Python class; use user and password" },
 	{ "reauth_check_interval", BROKER, OPTION_NOTED, .note = "there are no credentials that expire" },
+
+	/* of RabbitMQ, as py-amqp has them */
+	{ "confirm_publish", BROKER, OPTION_NOTED, .note = "what is sent is always confirmed" },
+	{ "heartbeat", BROKER, OPTION_NOTED, .note = "it is CELERY_BROKER_HEARTBEAT that says it" },
+	{ "login_method", BROKER, OPTION_NOTED, .note = "it is CELERY_BROKER_LOGIN_METHOD that says it" },
+	{ "connect_timeout", BROKER, OPTION_NOTED, .note = "it is CELERY_BROKER_CONNECTION_TIMEOUT that says it" },
+	{ "read_timeout", BROKER, OPTION_NOTED, .note = "heartbeats tell that a server is gone" },
+	{ "write_timeout", BROKER, OPTION_NOTED, .note = "heartbeats tell that a server is gone" },
+	{ "frame_max", BROKER, OPTION_NOTED, .note = "it is the server's, up to 128 KiB" },
+	{ "channel_max", BROKER, OPTION_NOTED, .note = "there are three channels" },
+	{ "client_properties", BROKER, OPTION_NOTED, .note = "connections have names of their own" },
+	{ "socket_settings", BROKER, OPTION_NOTED, .note = "there is no choice of them" },
+	{ "locale", BROKER, OPTION_NOTED, .note = "it is en_US" },
 
 	/* sentinel:// */
 	{ "master_name", ALL, OPTION_NAME, AT(connection.master_name) },

@@ -108,6 +108,7 @@ int amqp_batch_publish(struct amqp_batch *b, const struct amqp_publish *p, struc
 		.body = xmemdup(p->body, p->len),
 		.len = p->len,
 		.mandatory = p->mandatory,
+		.told = p->told,
 	};
 	head = BUF_INIT(0);
 	if (b->last_pub)

@@ -77,7 +77,7 @@ struct pub {
 	size_t len;
 	size_t largest; /* bytes of the longest frame of its head */
 	uint64_t seq;	/* of this connection's channel; 0 = not sent */
-	bool mandatory, returned;
+	bool mandatory, told, returned;
 };
 struct settle {
 	struct amqp_ref ref;

@@ -81,6 +81,12 @@ static void confirm(struct amqp_client *c, struct pub *p)
 		return;
 	}
 	atomic_fetch_add_explicit(&c->unroutable, 1, memory_order_relaxed);
+	if (p->told) {
+		if (c->events.unrouted)
+			c->events.unrouted(c->events.arg, p->exchange, p->routing_key);
+		resolve(c, p, NULL);
+		return;
+	}
 	(void)err_set(&err, ERR_NOTFOUND,
 		      "unroutable: no queue takes exchange \"%.80s\" routing key \"%.80s\"",
 		      p->exchange, p->routing_key);

@@ -92,6 +92,20 @@ def test_queues_of_their_own_exchange_and_of_other_arguments(broker, make_worker
     assert rows["quorate"]["type"].endswith("quorum") and rows["said"]["arguments"] == [["x-max-priority", "signedint", 5]]
 
 
+def test_what_no_queue_is_bound_for_is_told(worker, app, broker):
+    """It is no failure, and is counted; one that is bound gets there."""
+    with broker.rabbitmq.channel(broker.vhost) as channel:
+        channel.exchange_declare("partly", "topic", durable=True, auto_delete=False)
+        channel.queue_declare("celery", durable=True, auto_delete=False)
+        channel.queue_bind("celery", "partly", "bound.#")
+    links = [sig(app, "echo", key, immutable=True, task_id=key, exchange="partly", routing_key=key) for key in ("nobody", "bound.to")]
+    assert app.send_task("celeriac.add", (1, 2), link=links).get(timeout=60) == 3
+    assert broker.meta("bound.to")["result"] == "bound.to"
+    broker.wait_settled()
+    assert worker.metric("messages_undeliverable_total") == 1
+    assert worker.log_lines("exchange partly with routing key nobody is dropped")
+
+
 def test_much_later_waits_in_the_server(broker, make_worker, app):
     make_worker()
     eta = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=3)

@@ -196,12 +196,14 @@ START_TEST(test_notes)
 
 	ck_assert_int_eq(set_and_read(TRANSPORT_BROKER,
 				      "{\"no_such_option\": 1, \"max_connections\": 20, "
-				      "\"visibility_timeout\": 5, \"ack_emulation\": false}",
+				      "\"visibility_timeout\": 5, \"ack_emulation\": false, "
+				      "\"confirm_publish\": true}",
 				      &o, &notes, &err),
 			 0);
 	ck_assert_ptr_nonnull(strstr(notes.data, "no_such_option is no known option\n"));
 	ck_assert_ptr_nonnull(strstr(notes.data, "max_connections has no effect"));
 	ck_assert_ptr_nonnull(strstr(notes.data, "ack_emulation has no effect"));
+	ck_assert_ptr_nonnull(strstr(notes.data, "confirm_publish has no effect"));
 	ck_assert_ptr_null(strstr(notes.data, "visibility_timeout"));
 	transport_options_done(&o);
 	buf_reset(&notes);
