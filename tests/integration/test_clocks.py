@@ -1,6 +1,7 @@
 """Workers whose clocks are an hour off: nothing early, nothing late, nothing twice, and the log says so."""
 
 import datetime
+import json
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from services import wait_until
+from test_beat import Beat
 
 UTC = datetime.timezone.utc
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -87,7 +89,7 @@ class Clock:
 
     def set(self, seconds):
         """So far off from the machine's. In place, as programs may not read another file."""
-        text = f"{seconds:+d}s\n".ljust(16)
+        text = f"{seconds:+.0f}s\n".ljust(16)
         with open(self.file, "r+" if self.file.exists() else "w") as file:
             file.write(text)
 
@@ -115,3 +117,35 @@ def test_set_while_a_worker_holds_and_runs(seconds, directory, make_worker, app,
     subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
     assert broker.unacked() == (2, 2) and worker.metric("messages_restored_total") == 0
     assert len(worker.log_lines("Substantial drift")) == 1
+
+
+@pytest.mark.long
+def test_set_while_beat_leads(directory, broker, ended):
+    """Waits go on as they were; what is told by the clock comes once, however often its hour does."""
+    clock = Clock(directory)
+    half_past = 1800 - time.time() % 3600  # from here to that of this hour
+    clock.set(half_past)
+    (directory / "beat.json").write_text(json.dumps({
+        "often": {"task": "app.often", "schedule": 0.5, "options": {"queue": "often"}},
+        "hourly": {"task": "app.hourly", "schedule": "0 * * * *", "options": {"queue": "hourly"}}}))
+    beat = Beat(directory, broker.url, broker.instance, SANDBOX_CLEANUP_INTERVAL="3600", CELERIAC_BEAT_SCHEDULE=directory / "beat.json",
+                CELERY_BEAT_MAX_LOOP_INTERVAL="1", **clock.settings)
+    ended.append(beat)
+    began = time.monotonic()
+    beat.start()
+
+    def goes_on():
+        before = broker.redis.llen("often")
+        wait_until(lambda: broker.redis.llen("often") >= before + 4, 30, "it stands still")
+
+    goes_on()
+    assert broker.redis.llen("hourly") == 0
+    clock.set(half_past + 1797 - (time.monotonic() - began))  # three seconds before the hour
+    wait_until(lambda: broker.redis.llen("hourly") == 1, 30, "the hour went by")
+    for step, (seconds, runs) in enumerate(((-2700, 1), (60, 1), (4500, 2)), 2):  # the hour before, this one again, a quarter into the next
+        clock.set(half_past + 1800 + seconds)
+        beat.wait_log("the clock was set by", step)
+        goes_on()
+        assert broker.redis.llen("hourly") == runs, f"after step {step}"
+    took = time.monotonic() - began
+    assert took / 0.5 / 4 <= broker.redis.llen("often") <= took / 0.5 + 2, "too few or too many"
