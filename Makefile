@@ -117,7 +117,7 @@ C_FILES    := $(ALL_SRC) $(AGENT_SRC) $(HEADERS) $(TEST_SRC) $(FAKE_SRC) $(wildc
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all analyze check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc check-role check-direct demo up down fuzz lint bench soak format format-check hdr-check \
+.PHONY: all analyze check-address check-thread check-valgrind coverage coverage-run cppcheck setup image check check-unit check-fuzz check-integration check-long check-podman check-rabbitmq check-runsc check-role check-direct demo up down fuzz lint bench soak format format-check hdr-check \
 	tidy install uninstall deb clean help tests FORCE
 all: $(if $(FAULT),build/fault/celeriac-worker,$(PROGRAMS))   ## build the programs into build/ (the default; FAULT=1: a worker to be killed)
 
@@ -262,6 +262,16 @@ check-thread:   ## ThreadSanitizer over a loaded worker (THREAD_TESTS="tests/int
 		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/thread/celeriac-worker \
 		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand' $(THREAD_TESTS)
 	if cat build/thread/race.* 2>/dev/null; then exit 1; fi
+# Programs under AddressSanitizer and UBSan, in tests that keep no measure of time or memory. Leaks are test_leak.py's.
+ADDRESS_TESTS ?= $(addprefix tests/integration/test_,$(addsuffix .py,echo task_life canvas canvas_bad bad_messages wrong_keys control events revoke \
+	shutdown execute_code http_tools mcp_client policy beat_schedule full_disk full_machine))
+check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_TESTS="tests/integration/test_echo.py …")
+	+$(MAKE) --no-print-directory SANITIZE=address,undefined all
+	rm -f build/address-undefined/fault.*
+	ASAN_OPTIONS='log_path=$(CURDIR)/build/address-undefined/fault detect_leaks=0' CELERIAC_CAGE_PATHS='$(CURDIR)/build/address-undefined:rw' \
+		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/address-undefined/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/build/address-undefined/celeriac-beat \
+		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory' $(ADDRESS_TESTS)
+	if cat build/address-undefined/fault.* 2>/dev/null; then exit 1; fi
 # Of what the unit tests and the corpora reach; with COVERAGE_TESTS=tests/integration/test_echo.py … of these as well.
 coverage:   ## lines and branches that the tests reach, by room
 	deploy/setup --long

@@ -20,7 +20,7 @@ ENGINE_SETTINGS = ("CELERIAC_ENGINE", "DOCKER_HOST", "SANDBOX_RUNTIME", "SANDBOX
 
 def program_env(**settings):
     """Nothing of the caller's own settings reaches a program under test; a None takes a setting away."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TSAN_OPTIONS", "CELERIAC_CAGE_PATHS", *ENGINE_SETTINGS) if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TSAN_OPTIONS", "ASAN_OPTIONS", "CELERIAC_CAGE_PATHS", *ENGINE_SETTINGS) if name in os.environ}
     return {**kept, **{name: str(value) for name, value in settings.items() if value is not None}}
 
 
