@@ -112,6 +112,7 @@ static bool goes_away(struct request *r)
 
 	if (broker_amqp(w->broker) == NULL || r->message->eta < clock_wall() + BROKER_HOLD_MOST)
 		return false;
+	pool_let_go(&w->pool);
 	if (broker_delay(w->broker, &r->delivery.ref, r->message->eta, &err) < 0) {
 		log_warning("Task %s[%s] is held here until it is due: %s", r->shown, r->id,
 			    err.msg);

@@ -34,6 +34,7 @@ bool discard_request(struct request *r)
 	    !revoked_has_stamp(revoked, r->message->headers))
 		return false;
 	log_info("Discarding revoked task: %s[%s]", r->shown, r->id);
+	pool_let_go(&r->worker->pool); /* what follows from it may wait for a backend */
 	settle_revoked(r, expired ? "expired" : "revoked", 0);
 	return true;
 }

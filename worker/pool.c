@@ -267,6 +267,12 @@ void pool_gather(unused_arg struct pool *p)
 	t_gathered.last = &t_gathered.first;
 }
 
+void pool_let_go(struct pool *p)
+{
+	if (t_gathered.count > 0)
+		add_gathered(p);
+}
+
 void pool_gathered(struct pool *p)
 {
 	add_gathered(p);

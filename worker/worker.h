@@ -167,6 +167,8 @@ void pool_apply(struct pool *p, struct request *r);
  * one wake for several. */
 void pool_gather(struct pool *p);
 void pool_gathered(struct pool *p);
+/* What was gathered so far goes to the threads: before whatever may block. */
+void pool_let_go(struct pool *p);
 /* Grows at once, shrinks as threads become idle. */
 int pool_resize(struct pool *p, size_t threads, struct err *err) must_check;
 /* Replaces every thread. */
