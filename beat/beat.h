@@ -38,7 +38,7 @@ struct entry {
 	usec_t known_run_at; /* wall, what the entry says itself of its last run, 0 = nothing */
 	int64_t known_run_count;
 
-	char *state;		 /* as it stands in Redis; NULL until it was read */
+	char *state;		 /* as it stands in the ledger; NULL until it was read */
 	char last_id[UUID_SIZE]; /* the message of the last run, "" if none */
 	usec_t last_run_at;	 /* wall */
 	int64_t total_run_count;
@@ -51,13 +51,13 @@ struct entry {
 	struct parcel *ready; /* what is sent of the next run, made ahead; or NULL */
 };
 void entry_done(struct entry *e);
-/* The state of an entry that Redis does not know: run just now, unless it says more. Given. */
+/* The state of an entry that the ledger does not know: run just now, unless it says more. Given. */
 char *entry_first_state(const struct entry *e, usec_t wall);
 /* How the state after a run at `wall` by message `id` is written. Given. */
 char *entry_state_text(usec_t wall, int64_t count, const char *id);
-/* Takes over what Redis holds. What cannot be read counts as a run just now. */
+/* Takes over what the ledger holds. What cannot be read counts as a run just now. */
 void entry_set_state(struct entry *e, struct slice text, usec_t wall, usec_t mono);
-/* It ran at `ran_at`, as e->id, and Redis holds `state` now, which is taken. */
+/* It ran at `ran_at`, as e->id, and the ledger holds `state` now, which is taken. */
 void entry_ran(struct entry *e, char *state, usec_t ran_at, usec_t wall, usec_t mono);
 /* When the next run is, by these clocks: also after one of them was set. */
 void entry_reckon(struct entry *e, usec_t wall, usec_t mono);

@@ -50,7 +50,7 @@ static struct entry *place_of(struct entries *l, const char *name)
 }
 
 /* ---- one entry ---- */
-/* What ran before Redis knew of it. */
+/* What ran before the ledger knew of it. */
 static int take_known_run(const json_t *row, struct entry *e, struct err *err)
 {
 	const json_t *at = json_member(row, "last_run_at"),

@@ -125,7 +125,7 @@ static void note_what_is_known(struct service *s)
 	}
 }
 
-/* The states are read when Redis answers, and only then is anything due. */
+/* The states are read when the ledger answers, and only then is anything due. */
 static int load(struct service *s, struct err *err)
 {
 	while (s->loaded < s->entries.count) {

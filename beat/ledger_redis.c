@@ -218,6 +218,14 @@ static int load(struct ledger *l, struct entry *list, size_t count, struct err *
 	return rc;
 }
 
+static void refused(struct parcel *parcel, struct slice why)
+{
+	struct err err = {0};
+
+	(void)err_set(&err, ERR_FAILED, "Redis: %.*s", (int)why.len, why.data);
+	parcel_refused(parcel, &err);
+}
+
 /* What a script says of an entry, as slot.lua tells it. */
 static int verdict(struct parcel *parcel, const struct redis_reply *reply, struct err *err)
 {
@@ -236,7 +244,7 @@ static int verdict(struct parcel *parcel, const struct redis_reply *reply, struc
 	if (redis_reply_int(redis_reply_at(reply, 0)) == 0)
 		parcel_was_there(parcel, redis_reply_str(text));
 	else
-		parcel_refused(parcel, redis_reply_str(text));
+		refused(parcel, redis_reply_str(text));
 	return 0;
 }
 

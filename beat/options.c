@@ -10,7 +10,7 @@ static const struct option_row g_rows[] = {
 	{ 'b', "broker", true, OPTION_SETTING, "broker_url", 0, "URL of the broker" },
 	{ 0, "result-backend", true, OPTION_URL, "result_backend", 0, "URL of the result backend: whether it has to be cleaned" },
 	{ 0, "max-interval", true, OPTION_SETTING, "beat_max_loop_interval", 0, "seconds to sleep at most" },
-	{ 's', "schedule", true, OPTION_NOTED, "the last runs are kept in Redis, no file is read or written", 0, "accepted and ignored" },
+	{ 's', "schedule", true, OPTION_NOTED, "the last runs are kept in Redis or the database, no file is read or written", 0, "accepted and ignored" },
 	{ 'S', "scheduler", true, OPTION_NOTED, "there is one scheduler", 0, "accepted and ignored" },
 	{ 'l', "loglevel", true, OPTION_LOGLEVEL, NULL, 0, "DEBUG, INFO, WARNING, ERROR, CRITICAL" },
 	{ 'f', "logfile", true, OPTION_LOGFILE, NULL, 0, "file for the log (default: stderr), with %n %h %d %p %i %I" },

@@ -123,10 +123,10 @@ void parcel_was_there(struct parcel *parcel, struct slice state)
 	moved_on(parcel, ours);
 }
 
-void parcel_refused(struct parcel *parcel, struct slice why)
+void parcel_refused(struct parcel *parcel, const struct err *why)
 {
 	parcel->sending->verdict = SEND_FAILED;
-	(void)err_set(&parcel->sending->err, ERR_FAILED, "Redis: %.*s", (int)why.len, why.data);
+	parcel->sending->err = *why;
 }
 
 /* ---- ahead ---- */

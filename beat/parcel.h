@@ -29,7 +29,7 @@ void parcel_sent(struct parcel *parcel);
 /* the ledger held another one: another beat's run, or ours, when an earlier try had no answer; */
 void parcel_was_there(struct parcel *parcel, struct slice state);
 /* its queue did not take it. */
-void parcel_refused(struct parcel *parcel, struct slice why);
+void parcel_refused(struct parcel *parcel, const struct err *why);
 
 struct batch {
 	struct parcel *parcels[SCHEDULER_BATCH];

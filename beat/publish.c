@@ -23,8 +23,10 @@ int publisher_open(struct publisher *p, const struct settings *s, struct err *er
 		rc = ledger_kind(&sending, &kind, err);
 	if (rc == 0)
 		rc = kind->open(&sending, p->broker, &p->ledger, err);
-	if (rc < 0)
+	if (rc < 0) {
+		publisher_close(p, 0);
 		return rc;
+	}
 	uuid4(id);
 	p->reply_to = xstrdup(id);
 	return 0;
@@ -32,7 +34,8 @@ int publisher_open(struct publisher *p, const struct settings *s, struct err *er
 
 void publisher_close(struct publisher *p, usec_t deadline)
 {
-	p->ledger->driver->close(p->ledger, deadline);
+	if (p->ledger)
+		p->ledger->driver->close(p->ledger, deadline);
 	broker_close(p->broker, deadline);
 	free(p->reply_to);
 	*p = (struct publisher){0};

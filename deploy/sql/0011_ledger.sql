@@ -17,7 +17,7 @@ CREATE TABLE celeriac.beat_entries (
 COMMENT ON TABLE celeriac.beat_entries IS
     'The last run of each entry of the schedule, as Redis'' hash celeriac:<instance>:beat has it: JSON of last_run_at, total_run_count, task_id.';
 
--- Who may do what, as rows: a migration that adds a table adds its rows here and calls grant_rights().
+-- Who may do what, as rows: a migration that adds a table inserts its rows and calls grant_rights().
 CREATE TABLE celeriac.rights (
     role_name  text NOT NULL,
     privileges text NOT NULL,

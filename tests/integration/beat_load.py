@@ -19,7 +19,7 @@ def cpu_seconds(pid):
 
 
 def write_entries(broker, path, due):
-    """Entries that are due at these times next, each in a message that expires an hour after it was sent."""
+    """Entries that are due at these times next."""
     broker.redis.hset(f"celeriac:{broker.instance}:beat", mapping={
         f"e{n}": json.dumps({"last_run_at": datetime.datetime.fromtimestamp(at - PERIOD, UTC).isoformat(), "total_run_count": 1, "task_id": ""})
         for n, at in enumerate(due)})
@@ -28,17 +28,23 @@ def write_entries(broker, path, due):
 
 
 class Consumer(threading.Thread):
-    """Takes messages as they come, and when."""
+    """Takes messages as they come, and when, until there were so many."""
 
     def __init__(self, broker, count):
         super().__init__(daemon=True)
-        self.redis, self.count, self.taken = broker.redis, count, []
+        self.redis, self.count, self.taken, self.over = broker.redis, count, [], False
+        self.start()
 
     def run(self):
-        while len(self.taken) < self.count:
+        while len(self.taken) < self.count and not self.over:
             answer = self.redis.execute_command("BLMPOP", 1, 1, "many", "LEFT", "COUNT", 1000)
             now = time.time()
             self.taken += [(raw, now) for raw in (answer[1] if answer else ())]
+
+    def wait(self, seconds):
+        self.join(seconds)
+        self.over = True
+        assert len(self.taken) >= self.count, f"{len(self.taken)} messages of {self.count} in {seconds} s"
 
     def lateness(self, due):
         """Milliseconds from the time of a slot to its message, sorted; each entry was sent once, none before its turn."""
@@ -61,11 +67,10 @@ def spread(broker, path, start, count, sent):
     due = [first + PERIOD * n / count for n in range(count)]
     write_entries(broker, path, due)
     consumer = Consumer(broker, sent)
-    consumer.start()
     pid = start().process.pid
     wait_until(lambda: consumer.taken, 60)
     used, began = cpu_seconds(pid), time.monotonic()
-    consumer.join(2 * PERIOD * sent / count + 30)
+    consumer.wait(2 * PERIOD * sent / count + 30)
     share = (cpu_seconds(pid) - used) / (time.monotonic() - began)
     return {"cpu_percent": round(100 * share, 2), **percentiles(consumer.lateness(due))}
 
@@ -75,8 +80,6 @@ def at_once(broker, path, start, count):
     first = time.time() + 10
     write_entries(broker, path, [first] * count)
     consumer = Consumer(broker, count)
-    consumer.start()
     start()
-    consumer.join(120)
-    assert len(consumer.taken) == count
+    consumer.wait(120)
     return percentiles(consumer.lateness([first] * count))
