@@ -86,6 +86,7 @@ int http_easy_error(CURL *curl, CURLcode rc, const char *error_text, struct err 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
 	if (t_no_socket != 0) /* libcurl still has that of an earlier try */
 		os = t_no_socket;
+	t_no_socket = 0; /* said once, as it is of this exchange */
 	switch ((int)rc) {
 	case CURLE_COULDNT_CONNECT:
 		/* libcurl's own text names a host and port even for a unix socket */
