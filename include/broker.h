@@ -179,6 +179,9 @@ void broker_route_drain(struct broker *b, bool draining);
 int broker_route_leave(struct broker *b, const char *const *busy, size_t count, usec_t deadline,
 		       int64_t *ret_moved, struct err *err) must_check;
 
+/* At the last leaving nobody was there who could take them, and nothing has changed. As it. */
+bool broker_route_alone(const struct broker *b);
+
 /* ---- exchanges (exchange.c) ---- */
 enum exchange_type { EXCHANGE_DIRECT, EXCHANGE_TOPIC, EXCHANGE_FANOUT };
 const char *exchange_type_name(enum exchange_type type);

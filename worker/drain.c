@@ -38,8 +38,9 @@ static void hand_over(struct worker *w)
 
 	d->busy = lanes_conversations(&w->lanes);
 	d->again_at = clock_deadline(d->pause);
-	d->pause *= 2;
 	route_hand_over(w);
+	if (!broker_route_alone(w->broker))
+		d->pause *= 2;
 }
 
 void drain_begin(struct worker *w)
@@ -69,7 +70,7 @@ void drain_look(struct worker *w)
 	busy = lanes_conversations(&w->lanes);
 	if (busy == 0)
 		route_leave(w, NULL, 0);
-	else if (busy < d->busy && now >= d->again_at)
+	else if ((busy < d->busy || broker_route_alone(w->broker)) && now >= d->again_at)
 		hand_over(w);
 }
 

@@ -28,6 +28,7 @@ struct move {
 	const char *node;
 	bool dead;		 /* it is; else it is ourselves */
 	bool empty;		 /* nothing waits there */
+	bool alone;		 /* there is nobody to move it to */
 	const char *const *busy; /* conversations that stay */
 	size_t busy_count;
 	char *from, *to; /* queues */
@@ -98,7 +99,8 @@ static int say_closing(struct move *m, usec_t deadline, struct err *err)
 	for (size_t i = 0; i < m->busy_count; i++)
 		more[n++] = m->busy[i];
 	rc = run(m, &r->leave, more, n, deadline, &reply, err);
-	if (rc < 0 || redis_reply_int(redis_reply_at(reply, 0)) == 0)
+	m->alone = rc == 0 && redis_reply_int(redis_reply_at(reply, 0)) == 2;
+	if (rc < 0 || redis_reply_int(redis_reply_at(reply, 0)) != 1)
 		return rc;
 	heir = redis_reply_str(redis_reply_at(reply, 1));
 	m->movers = redis_reply_int(redis_reply_at(reply, 2));
@@ -285,8 +287,9 @@ int amqp_broker_route_leave(struct broker *b, const char *const *busy, size_t co
 	m.empty = left == 0;
 	if (rc == 0)
 		rc = perform(&m, deadline, err);
-	if (rc == 0)
+	if (rc == 0 && !m.alone)
 		note_busy(&b->route, busy, count);
+	b->route.alone = m.alone;
 	*ret_moved = m.moved;
 	return rc < 0 ? err_wrap(err, "handing conversations over") : 0;
 }

@@ -3,7 +3,7 @@
 -- KEYS: routers. ARGV: our owner, the node, start of our keys, start of the leases, '1' = the node is dead and we are its heir, '0' =
 -- it is ours, '1' = nothing waits in its queue, how many conversations it was busy with when this was done before, these, and those
 -- that it is busy with now.
--- Answers {0} when there is nothing to do, or somebody else does it; else 1, the heir, and how many are waited for.
+-- Answers {0} when there is nothing to do, or somebody else does it; {2} when there is no heir now; else 1, the heir, and how many are waited for.
 -- include amqp_owner.lua
 local routers = KEYS[1]
 local me, node, base, leases, dead, empty = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
@@ -22,7 +22,7 @@ if not heir then
 	end
 	heir = dead and redis.call('SISMEMBER', routers, me) == 1 and me or not dead and another(base, routers, leases, node)
 	if not heir or is_closing(base, node_of(heir)) then
-		return {0}
+		return {2}
 	end
 	-- ours may not be moved while we move something there
 	redis.call('SADD', base .. 'moving:' .. node_of(heir), me .. '+' .. node)

@@ -189,6 +189,11 @@ int broker_route_leave(struct broker *b, const char *const *busy, size_t count, 
 	return b->driver->route_leave(b, busy, count, deadline, ret_moved, err);
 }
 
+bool broker_route_alone(const struct broker *b)
+{
+	return b->route.alone;
+}
+
 void broker_step_push(const struct broker *b, struct settle_steps *s, const char *queue,
 		      int priority, char *envelope, size_t len)
 {

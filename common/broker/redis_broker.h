@@ -68,6 +68,7 @@ struct broker_routing {
 	char *base;   /* "<prefix>celeriac:<instance>:" */
 	char *queues; /* of nodes: the names of their lists without the node */
 	char *places, *counter, *routers, *lost; /* keys */
+	bool alone;				 /* nobody was there at the last leaving */
 	atomic_bool draining;			 /* we have no conversations and take none */
 	struct mutex lock;
 	struct str_list engines; /* guarded by lock: within our reach */
