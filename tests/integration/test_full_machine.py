@@ -17,7 +17,7 @@ RECOVERY = 5  # seconds after there is more again
 NOBODY = 54321  # a user whose threads are nobody else's: the limit counts those of a user, and root has none
 START = [("descriptors", ["prlimit", "--nofile=12:12"], "Too many open files"),
          ("threads", ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "prlimit", "--nproc=6:6"], "cannot start thread"),
-         ("memory", ["prlimit", f"--as={32 << 20}"], "[Mm]emory|allocate")]
+         ("memory", ["prlimit", f"--as={32 << 20}"], "cannot start thread|out of memory for")]
 
 
 @pytest.mark.parametrize("_, prefix, said", START, ids=[row[0] for row in START])
