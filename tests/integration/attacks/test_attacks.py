@@ -7,6 +7,7 @@ from table import as_on, PRELUDE, TABLES
 
 import engines
 from sandboxes import containers, processes
+from services import patience
 
 pytestmark = pytest.mark.docker
 ROWS = [
@@ -33,7 +34,9 @@ def test_attack(house, neighbour, attack):
     conversation = f"attack-{uuid.uuid4()}"
     before = house.calls.run("print('before')", conversation)
     idle = len(processes(before["sandbox"]))  # the agent, and the interpreter that it keeps
-    value = house.calls.run(PRELUDE + attack.code, conversation, timeout=attack.timeout)
+    # a machine that is busy with other things lets what is cut short get as far as on one that is not
+    seconds = max(attack.timeout, min(30, round(patience(attack.timeout))))
+    value = house.calls.run(PRELUDE + attack.code, conversation, timeout=seconds)
     expected = (attack.status,) if isinstance(attack.status, str) else attack.status
     assert value["status"] in expected, value
     if attack.output is not None:
