@@ -139,7 +139,10 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 static curl_socket_t placeholder(struct http_exchange *x)
 {
 	x->placeholder = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return x->placeholder < 0 ? CURL_SOCKET_BAD : x->placeholder;
+	if (x->placeholder >= 0)
+		return x->placeholder;
+	err_set_errno(&x->failed, ERR_UNAVAILABLE, errno, "a connection");
+	return CURL_SOCKET_BAD;
 }
 
 /* Connected, and about to send: also where a connection is used again. */

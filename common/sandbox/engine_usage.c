@@ -117,18 +117,28 @@ static bool is_of_our_making(struct engine *e, const char *id)
 /* What has a name, a container or images on top of it the engine does not remove. */
 static bool remove_image(struct engine *e, const char *id)
 {
-	_cleanup_free_ char *path = xasprintf("/images/%s", id);
+	_cleanup_free_ char *path = xasprintf("/images/%s?noprune=1", id);
 	struct err ignored;
 
 	return engine_call(e, "DELETE", path, NULL, ENGINE_LIMIT_REMOVE, NULL, &ignored) == 0;
 }
 
+static bool is_empty(const json_t *names, const char *none)
+{
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+
+		if (name == NULL || strcmp(name, none) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* To an engine one is dangling that only a digest names, too. */
 static bool is_nameless(const json_t *image)
 {
-	const json_t *tags = json_member(image, "RepoTags");
-	const char *first = json_string_value(json_array_get(tags, 0));
-
-	return first == NULL || strcmp(first, "<none>:<none>") == 0;
+	return is_empty(json_member(image, "RepoTags"), "<none>:<none>") &&
+	       is_empty(json_member(image, "RepoDigests"), "<none>@<none>");
 }
 
 /* "sha256:" and digits, as a part of a path. */

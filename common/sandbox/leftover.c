@@ -78,10 +78,13 @@ static void clear(struct sandbox *s)
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));
 	mutex_unlock(&s->lock);
-	if (engine_sweep_volumes(s->engine, agents, before, &volumes, &err) < 0 ||
-	    engine_sweep_networks(s->engine, named, before, &networks, &err) < 0 ||
-	    engine_sweep_images(s->engine, before, &images, &err) < 0)
-		log_debug("old volumes, networks and images: %s", err.msg);
+	/* each by itself: a proxy may let through some of them */
+	if (engine_sweep_volumes(s->engine, agents, before, &volumes, &err) < 0)
+		log_debug("old volumes: %s", err.msg);
+	if (engine_sweep_networks(s->engine, named, before, &networks, &err) < 0)
+		log_debug("old networks: %s", err.msg);
+	if (engine_sweep_images(s->engine, before, &images, &err) < 0)
+		log_debug("old images: %s", err.msg);
 	metric_add(metric_series(METRIC_REAPED, "volume", NULL), (uint64_t)volumes);
 	metric_add(metric_series(METRIC_REAPED, "network", NULL), (uint64_t)networks);
 	metric_add(metric_series(METRIC_REAPED, "image", NULL), (uint64_t)images);

@@ -124,8 +124,11 @@ int role_on_sweep_networks(struct served *s, struct err *err)
 
 int role_on_sweep_images(struct served *s, struct err *err)
 {
+	/* they are those of all instances: how old they have to be a role says itself */
+	const usec_t most = clock_machine() - s->r->settings->sandbox_leftover_age;
 	int64_t removed = 0;
-	int rc = engine_sweep_images(s->r->engine, s->q.before, &removed, err);
+	int rc = engine_sweep_images(s->r->engine, s->q.before < most ? s->q.before : most,
+				     &removed, err);
 
 	if (rc == 0)
 		role_set(s, "number", json_integer(removed));

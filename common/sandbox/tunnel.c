@@ -263,8 +263,8 @@ static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 		short events = (short)((l->open && l->credit > 0 ? POLLIN : 0) |
 				       (l->down.len > 0 ? POLLOUT : 0));
 
-		fds[OWN_FDS + i] =
-			(struct pollfd){.fd = events || l->ended ? l->fd : -1, .events = events};
+		/* that our side has hung up is told also of what is waited for otherwise */
+		fds[OWN_FDS + i] = (struct pollfd){.fd = l->fd, .events = events};
 	}
 	poll(fds, OWN_FDS + FRAME_DIALS, more ? 0 : clock_left_ms(t->next_sign));
 }
@@ -319,10 +319,11 @@ static void carry(struct tunnel *t, struct err *err)
 		wait_for(t, fds, more);
 		rc = work(t, fds, err);
 		if (rc == 0)
+			more = rc = take_frames(t, err);
+		/* after what frees lines: nothing else would wake us for those that wait */
+		if (rc >= 0)
 			rc = take_connections(t, err);
 		if (rc == 0)
-			more = rc = take_frames(t, err);
-		if (rc >= 0)
 			rc = give_sign(t, err);
 		if (rc == 0)
 			rc = agent_link_flush(t->link, clock_deadline(SEND_TIME), err);
