@@ -233,3 +233,28 @@ void settings_done(struct settings *s)
 	free(s->state);
 	s->state = NULL;
 }
+
+/* NAME= or NAME_FILE= */
+static bool is_named(const char *variable, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(variable, name, len) == 0 &&
+	       (variable[len] == '=' || strncmp(variable + len, "_FILE=", 6) == 0);
+}
+
+bool settings_holds_secret(const char *variable)
+{
+	for (size_t i = 0; i < settings_row_count; i++) {
+		const struct conf_row *row = &settings_rows[i];
+
+		if (row->type != CONF_URL && !(row->flags & CONF_SECRET))
+			continue;
+		if (is_named(variable, row->name))
+			return true;
+		for (size_t a = 0; a < ARRAY_LEN(row->alias) && row->alias[a]; a++)
+			if (is_named(variable, row->alias[a]))
+				return true;
+	}
+	return false;
+}

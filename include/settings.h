@@ -220,6 +220,10 @@ json_t *settings_conf(const struct settings *s, bool defaults);
 void settings_each_text(const struct settings *s,
 			void (*fn)(void *arg, const char *name, const char *value), void *arg);
 
+/* Whether NAME=value of an environment is a setting that may hold a secret, a URL too, or names the
+ * file that has it, under any of its names. Pure. */
+bool settings_holds_secret(const char *variable);
+
 void settings_done(struct settings *s);
 
 #endif

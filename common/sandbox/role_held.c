@@ -98,7 +98,8 @@ static size_t grant(char *const *from, const struct settings *s, char **all)
 
 static bool is_passed(const char *one)
 {
-	if (strncmp(one, KEPT, strlen(KEPT)) == 0 || strncmp(one, HELD_BY, strlen(HELD_BY)) == 0)
+	if (strncmp(one, KEPT, strlen(KEPT)) == 0 || strncmp(one, HELD_BY, strlen(HELD_BY)) == 0 ||
+	    settings_holds_secret(one))
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (strncmp(one, passed[i], strlen(passed[i])) == 0)

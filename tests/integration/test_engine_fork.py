@@ -63,11 +63,13 @@ class Family:
 
 def test_what_it_knows(make_forking_worker, postgres, calls, instance):
     secret = base64.b64encode(os.urandom(32)).decode()
-    worker = make_forking_worker(SECRETS_ENCRYPTION_KEY=secret)
+    signing = os.urandom(16).hex()
+    worker = make_forking_worker(SECRETS_ENCRYPTION_KEY=secret, SANDBOX_CALLBACK_SECRET=signing, SANDBOX_CALLBACK_URL="GET http://127.0.0.1:1/")
     family = Family(worker)
     for pid in (family.keeper, family.role):
         environment = proc(pid, "environ").read_bytes()
-        assert secret.encode() not in environment and b"postgres" not in environment and b"redis" not in environment, environment
+        assert secret.encode() not in environment and signing.encode() not in environment
+        assert b"postgres" not in environment and b"redis" not in environment, environment
         assert f"CELERIAC_INSTANCE={instance}".encode() in environment
         assert proc(pid, "cmdline").read_bytes().split(b"\0")[:2] == [b"celeriac-worker", b"--engine"]
         links = [os.readlink(fd) for fd in proc(pid, "fd").iterdir() if fd.is_symlink()]
