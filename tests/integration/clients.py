@@ -109,15 +109,20 @@ class RabbitBroker(Broker):
         if results:
             super().__init__(results, instance)
         else:
-            self.instance, self.redis = instance, None
+            self.instance, self.redis, self.results = instance, None, None
         self.rabbitmq = rabbitmq
         self.vhost = rabbitmq.new_vhost()
         self.url = rabbitmq.url(self.vhost)
         self._firehose = self._publishing = None
 
-    def close(self):
+    def let_go(self):
+        """Of the connection that pushes: its server is about to go, or is gone."""
         if self._publishing:
-            self._publishing.connection.close()
+            self._publishing.connection.collect()
+            self._publishing = None
+
+    def close(self):
+        self.let_go()
         if self._firehose:
             self._firehose.close()
         self.rabbitmq.delete_vhost(self.vhost)
