@@ -15,6 +15,7 @@ import tarfile
 
 import pytest
 
+from docker_registry import Registry
 from sandboxes import containers
 from services import wait_until
 from worker import EngineRole, run_program
@@ -275,16 +276,38 @@ def test_images_that_lost_their_name(role, peer, instance, make_image):
     container = docker("create", used)
     try:
         before = 1009843200 * 1000000  # 2002: whatever else this engine has is newer
-        assert peer.ask("sweep_images", before=before) == {"number": 1}
+        # workers of other tests sweep, too: what counts is who is there afterwards
+        assert "error" not in peer.ask("sweep_images", before=before)
         there = docker("image", "ls", "-aq", "--no-trunc").split()
         assert old not in there and {*stay, used} <= {*there}
     finally:
         docker("rm", "-f", container)
-    assert peer.ask("sweep_images", before=before) == {"number": 1} and peer.ask("sweep_images", before=before) == {"number": 0}
+    assert peer.ask("sweep_images", before=before)["number"] <= 1 and peer.ask("sweep_images", before=before) == {"number": 0}
+    assert used not in docker("image", "ls", "-aq", "--no-trunc").split()
     usage, disk = peer.ask("usage")["usage"], peer.ask("disk")["disk"]
     assert usage["images"] > 0 and usage["own_images"] > 0 and usage["own_volumes"] == 0, usage
     root = os.statvfs(docker("info", "-f", "{{.DockerRootDir}}"))
     assert disk["size"] == root.f_blocks * root.f_frsize and 0 < disk["free"] <= root.f_bfree * root.f_frsize + (1 << 30), disk
+
+
+def test_an_image_that_a_digest_names_stays(role, peer, instance, make_image, directory, ended):
+    """Docker calls it dangling, too; somebody has it by that name."""
+    registry = Registry(directory)
+    ended.append(registry)
+    registry.start()
+    name = f"127.0.0.1:{registry.port}/celeriac-test:{instance}"
+    made = make_image(2001, ["LABEL celeriac.recipe=x"], tag=name, **{"celeriac.recipe": instance})
+    docker("push", "-q", name)
+    (digest,) = json.loads(docker("inspect", "-f", "{{json .RepoDigests}}", made))
+    docker("rmi", name)
+    docker("pull", "-q", digest)
+    before = 1009843200 * 1000000
+    try:
+        assert made in docker("image", "ls", "-q", "--no-trunc", "--filter", "dangling=true").split()
+        assert "error" not in peer.ask("sweep_images", before=before)
+        assert json.loads(docker("inspect", "-f", "{{json .RepoDigests}}", made)) == [digest]
+    finally:
+        docker("rmi", "-f", digest, check=False)
 
 
 # ---- the protocol itself

@@ -88,7 +88,7 @@ def test_what_is_let_through_is_enough(proxy, make_full_worker, make_role, make_
                             "package_remove": {"name": f"celeriac-package-{'0' * 32}"}}.items():
             assert "error" not in (said := peer.ask(op, **members)), (op, said)
         assert peer.ask("pull", image="127.0.0.1:1/none:latest")["error"] != "denied", "there is no such registry"
-        assert peer.ask("sweep_images", before=1009843200 * 1000000)["number"] == 1
+        assert "error" not in peer.ask("sweep_images", before=1009843200 * 1000000)
         later = 4102444800 * 1000000
         assert peer.ask("sweep_volumes", keep=[], before=later)["number"] >= 1 and peer.ask("sweep_networks", keep=[], before=later)["number"] == 1
     assert volume not in docker("volume", "ls", "-q").split()
