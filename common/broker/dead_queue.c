@@ -105,8 +105,7 @@ static void read_letter(struct amqp_delivery *d, struct dead_letter *ret)
 	if (d->properties.text[AMQP_CONTENT_TYPE] == NULL ||
 	    amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
 	    buf_take(&envelope, &ret->message, &ret->len, &err) < 0) {
-		ret->message = xstrndup(d->body, d->len);
-		memcpy(ret->message, d->body, d->len);
+		ret->message = xmemdup(d->body, d->len);
 		ret->len = d->len;
 	}
 	ret->bytes = ret->len;
@@ -176,9 +175,10 @@ static int walk(struct dead_queue *q, struct err *err)
 	if (q->walked)
 		return 0;
 	rc = amqp_client_consume(c, &consumer, deadline, err);
-	q->walked = rc == 0 || rc == -ERR_NOTFOUND;
-	if (rc == -ERR_NOTFOUND)
+	if (rc == -ERR_NOTFOUND) {
+		q->walked = true;
 		return 0; /* there were none yet */
+	}
 	while (rc == 0 && !over) {
 		size_t count = 0;
 
@@ -193,6 +193,7 @@ static int walk(struct dead_queue *q, struct err *err)
 			poll(&(struct pollfd){.fd = amqp_client_fd(c), .events = POLLIN}, 1,
 			     LOOK_MS);
 	}
+	q->walked = true;
 	return rc < 0 ? err_wrap(err, "queue " AMQP_DEAD_QUEUE) : 0;
 }
 

@@ -1,5 +1,6 @@
 """celeriac-worker --dead: what could not be run is looked at, put back and thrown away."""
 
+import base64
 import json
 
 import pytest
@@ -46,6 +47,24 @@ def test_listed_and_shown(worker, broker, dead):
     assert len(dead("show", third["dead"])[0]["body"]) == (60 << 11) + 3
     raw = run_program("--dead", "list", CELERY_BROKER_URL=broker.url).stdout
     assert raw.isascii() and "\x1b" not in raw
+
+
+def test_bytes_in_a_queue(rabbit_broker, instance):
+    """Of RabbitMQ: a letter that never was a message is its bytes, whatever they are."""
+    bodies = [b"\0" * 4096, b"\0", b"a\0" * 3000]
+    with rabbit_broker.rabbitmq.channel(rabbit_broker.vhost) as channel:
+        channel.queue_declare("celeriac.dead", durable=True, auto_delete=False)
+        for body in bodies:
+            channel.basic_publish(channel.prepare_message(body), "", "celeriac.dead")
+    settings = {"CELERY_BROKER_URL": rabbit_broker.url, "CELERIAC_INSTANCE": instance}
+    listed = run_program("--dead", "list", **settings)
+    assert listed.returncode == 0, listed.stderr
+    letters = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert sorted(letter["bytes"] for letter in letters) == [1, 4096, 6000]
+    for letter in letters:
+        [shown] = [json.loads(line) for line in run_program("--dead", "show", letter["dead"], **settings).stdout.splitlines()]
+        body = base64.b64decode(shown["message_base64"]) if "message_base64" in shown else shown["message"].encode()
+        assert body in bodies and len(body) == letter["bytes"]
 
 
 def test_put_back(make_worker, broker, dead):
