@@ -25,27 +25,40 @@ void outlived_done(struct outlived *o)
 	mutex_done(&o->lock);
 }
 
-/* The oldest makes room. */
-static void remember(struct outlived *o, const char *id)
+/* A retry has the id of the task that it tries again. */
+static char *key_of(const struct request *r)
+{
+	return xasprintf("%s %lld", r->id, (long long)r->message->retries);
+}
+
+static bool is_the_same(const struct request *a, const struct request *b)
+{
+	return a->message->retries == b->message->retries && strcmp(a->id, b->id) == 0;
+}
+
+/* The oldest makes room. Takes `key`. */
+static void remember(struct outlived *o, char *key)
 {
 	mutex_lock(&o->lock);
 	free(o->ids[o->next]);
-	o->ids[o->next] = xstrdup(id);
+	o->ids[o->next] = key;
 	o->at[o->next] = clock_mono();
 	o->next = (o->next + 1) % OUTLIVED_MAX;
 	atomic_store(&o->any, true);
 	mutex_unlock(&o->lock);
 }
 
-static bool take(struct outlived *o, const char *id)
+static bool take(struct outlived *o, const struct request *r)
 {
+	_cleanup_free_ char *key = NULL;
 	bool found = false;
 
 	if (!atomic_load(&o->any))
 		return false;
+	key = key_of(r);
 	mutex_lock(&o->lock);
 	for (size_t i = 0; i < OUTLIVED_MAX && !found; i++) {
-		if (o->ids[i] == NULL || strcmp(o->ids[i], id) != 0)
+		if (o->ids[i] == NULL || strcmp(o->ids[i], key) != 0)
 			continue;
 		found = clock_mono() - o->at[i] < KEPT;
 		free(TAKE(o->ids[i]));
@@ -62,7 +75,7 @@ static bool has_earlier(struct request *r)
 	mutex_lock(&s->lock);
 	for (const struct request *other = s->held; other != NULL && !found;
 	     other = other->held_next)
-		found = other->number < r->number && strcmp(other->id, r->id) == 0;
+		found = other->number < r->number && is_the_same(other, r);
 	mutex_unlock(&s->lock);
 	return found;
 }
@@ -83,7 +96,7 @@ bool outlived_defer(struct request *r)
 		keeper_set_aside(w, r, clock_deadline(LOOK));
 		return true;
 	}
-	if (!take(&w->outlived, r->id))
+	if (!take(&w->outlived, r))
 		return false;
 	log_info("Task %s[%s] ended here after its connection was lost: not run again", r->shown,
 		 r->id);
@@ -96,8 +109,9 @@ void outlived_ending(struct request *r)
 	r->outlived = is_lost(r);
 }
 
-void outlived_ended(struct request *r)
+/* What was to follow and is not there comes only of the message that is delivered again. */
+void outlived_ended(const struct request *r, const struct err *err)
 {
-	if (r->outlived)
-		remember(&r->worker->outlived, r->id);
+	if (r->outlived && (err == NULL || (!r->follows && err->code != ERR_CANCELLED)))
+		remember(&r->worker->outlived, key_of(r));
 }

@@ -19,6 +19,7 @@ bool outlived_defer(struct request *r);
 /* Its message will be acknowledged: when that cannot be any more, it is known for a while that the
  * task has ended. [any] */
 void outlived_ending(struct request *r);
-void outlived_ended(struct request *r);
+/* `err`: what became of that, and of what follows from the task; NULL = all is there. */
+void outlived_ended(const struct request *r, const struct err *err);
 
 #endif

@@ -99,7 +99,7 @@ static void confirmed(void *arg, const struct err *err)
 	if (err != NULL && err->code != ERR_CANCELLED)
 		log_error("Task %s[%s]: the broker did not confirm: %s", r->name, r->id, err->msg);
 	events_release(r);
-	outlived_ended(r);
+	outlived_ended(r, err);
 	state_release(&r->worker->state, r);
 	consumer_hurry(r->worker);
 	free_request(r);
@@ -337,6 +337,7 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 	if (s.outcome == SETTLE_ACK || s.outcome == SETTLE_DEAD)
 		outlived_ending(r);
 	s.steps = goes_back(&s) ? take_steps(steps) : join_steps(take_steps(&r->applied), steps);
+	r->follows = s.steps.count > 0 || s.outcome == SETTLE_DEAD;
 	forget_begun(r, &s);
 	if (s.outcome == SETTLE_NONE && s.steps.count > 0)
 		broker_step_once(w->broker, &s.steps, r->delivery.tag);

@@ -54,6 +54,7 @@ struct request {
 	bool reject;		  /* its message goes back though it has a result */
 	bool begun;		  /* noted in Redis: redelivery.c */
 	bool outlived;		  /* its connection, when it ended: outlived.c */
+	bool follows;		  /* something, from how it ended */
 	bool refused;		  /* the broker refused what follows from it for good */
 	char *dead_reason;	  /* why its message is kept among the dead, or NULL */
 	bool has_turn;		  /* its rate limit, if any, lets it go on */
