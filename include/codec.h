@@ -32,6 +32,11 @@ void random_bytes(void *out, size_t len);
 #define SHA256_HEX_SIZE 65
 void sha256_hex(const void *data, size_t len, char out[SHA256_HEX_SIZE]);
 
+/* The same of SHA-1, of several pieces one after the other, cut to `size` with its NUL: names for
+ * what is the same, nothing that must not be forged. */
+#define SHA1_HEX_SIZE 41
+void sha1_hex(const struct slice *pieces, size_t count, char *out, size_t size);
+
 #define HMAC_SHA256_SIZE 32
 void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
 		 unsigned char out[HMAC_SHA256_SIZE]);

@@ -4,13 +4,13 @@
  * message, as claim.lua does it where messages are in Redis. One that was taken before is taken
  * alone, so that nothing else is counted with what kills.
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "amqp_broker.h"
 #include "clock.h"
+#include "codec.h"
 #include "log.h"
 #include "mem.h"
 
@@ -21,18 +21,9 @@
 static void mark_of(const struct amqp_delivery *d, char out[BROKER_MARK_SIZE])
 {
 	const char *id = d->properties.text[AMQP_CORRELATION_ID];
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	unsigned len = 0;
+	const struct slice pieces[] = {slice_of(id ? id : ""), {(const char *)d->body, d->len}};
 
-	if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) != 1 ||
-	    EVP_DigestUpdate(ctx, id ? id : "", id ? strlen(id) : 0) != 1 ||
-	    EVP_DigestUpdate(ctx, d->body, d->len) != 1 ||
-	    EVP_DigestFinal_ex(ctx, digest, &len) != 1)
-		BUG("SHA-1 of a message");
-	EVP_MD_CTX_free(ctx);
-	for (unsigned i = 0; i < len && 2 * i + 2 < BROKER_MARK_SIZE; i++)
-		snprintf(out + (size_t)2 * i, 3, "%02x", digest[i]);
+	sha1_hex(pieces, ARRAY_LEN(pieces), out, BROKER_MARK_SIZE);
 }
 
 static void free_replies(struct redis_reply **replies, size_t count)

@@ -3,7 +3,6 @@
  */
 #include "dead_queue.h"
 
-#include <openssl/evp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "amqp_broker.h"
 #include "amqp_message.h"
 #include "clock.h"
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 
@@ -62,18 +62,11 @@ void dead_queue_close(struct dead_queue *q)
 static void make_id(const struct dead_letter *l, char out[DEAD_ID_SIZE])
 {
 	_cleanup_buf_ struct buf said = BUF_INIT(BOUND_ERROR_TEXT * 8);
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
 	json_dump_python(l->said, &said);
-	if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) != 1 ||
-	    EVP_DigestUpdate(ctx, said.data, said.len) != 1 ||
-	    EVP_DigestUpdate(ctx, l->message, l->len) != 1 ||
-	    EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
-		BUG("SHA-1 of a dead letter");
-	EVP_MD_CTX_free(ctx);
-	for (size_t i = 0; i < (DEAD_ID_SIZE - 1) / 2; i++)
-		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	const struct slice pieces[] = {{said.data, said.len}, {l->message, l->len}};
+
+	sha1_hex(pieces, ARRAY_LEN(pieces), out, DEAD_ID_SIZE);
 }
 
 /* What bury() said in headers, which are none of the message. */
