@@ -4,8 +4,8 @@
 -- KEYS: routers. ARGV: our owner, our node, start of our keys, start of the leases, seconds a route lasts, '1' = we are drained and
 -- keep nothing, how many engines we reach, these; then per call: '1' = it comes from our own queue, conversation, engine of its
 -- container ('' = it has none); without calls others know of us from now on.
--- Answers {0} when a queue that one of them would go to is being moved, or somebody still sends what comes before: to be asked again; else 1 and for each: 1 = ours, from our
--- own queue; else the node whose queue it goes to.
+-- Answers {0} when a queue that one of them would go to is being moved, or somebody still sends what comes before: to be asked
+-- again; else 1 and for each: 1 = ours, from our own queue; else the node whose queue it goes to.
 -- include amqp_owner.lua
 local routers = KEYS[1]
 local me, node, base, leases, ttl, drained = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
@@ -17,7 +17,9 @@ if #ARGV >= first then
 	for _, move in ipairs(redis.call('SMEMBERS', moves)) do
 		local there, conversation = string.match(move, '^(.*)\n(.*)$')
 		redis.call('SREM', base .. 'moving:' .. there, me)
-		redis.call('HDEL', base .. 'sending', conversation)
+		if redis.call('HGET', base .. 'sending', conversation) == me then
+			redis.call('HDEL', base .. 'sending', conversation)
+		end
 	end
 	redis.call('DEL', moves)
 end
