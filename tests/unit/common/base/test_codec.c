@@ -105,6 +105,20 @@ START_TEST(test_uuid4)
 }
 END_TEST
 
+START_TEST(test_sha1)
+{
+	const struct slice pieces[] = {{"a", 1}, {"", 0}, {"bc", 2}};
+	char hex[SHA1_HEX_SIZE], half[21];
+
+	sha1_hex(pieces, ARRAY_LEN(pieces), hex, sizeof(hex));
+	ck_assert_str_eq(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
+	sha1_hex(pieces, ARRAY_LEN(pieces), half, sizeof(half));
+	ck_assert_str_eq(half, "a9993e364706816aba3e");
+	sha1_hex(NULL, 0, hex, sizeof(hex));
+	ck_assert_str_eq(hex, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+}
+END_TEST
+
 START_TEST(test_digests)
 {
 	char hex[SHA256_HEX_SIZE];
@@ -182,6 +196,7 @@ int main(void)
 	tcase_add_test(t, test_base64_space_and_limit);
 	tcase_add_test(t, test_base64_round_trip);
 	tcase_add_test(t, test_uuid4);
+	tcase_add_test(t, test_sha1);
 	tcase_add_test(t, test_digests);
 	tcase_add_loop_test(t, test_utf8_valid, 0, ARRAY_LEN(g_utf8));
 	tcase_add_test(t, test_utf8_clean);
