@@ -35,7 +35,8 @@ int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *
 	if (b->tag_prefix == NULL)
 		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
 	if (outages != a->seen) {
-		amqp_pending_drop(b, false);
+		/* also when it was a queue that went, and the connection has them yet */
+		amqp_pending_drop(b, true);
 		memset(a->consuming, 0, sizeof(a->consuming));
 		a->prefetch = a->own_prefetch = 0;
 		a->told = false;
@@ -59,8 +60,10 @@ static int check_connection(struct amqp_broker *a, struct err *err)
 	return err_set(err, ERR_CLOSED, "the connection was lost, or a queue");
 }
 
-/* Among the dead: as an envelope, or where it can be none its bytes as they came. */
-static void bury(struct broker *b, struct amqp_delivery *d, const char *queue, const char *why)
+/* Among the dead: as an envelope, or where it can be none its bytes as they came. Takes what `way`
+ * has: it is dead in the queue where it was taken first. */
+static void bury(struct broker *b, struct amqp_delivery *d, const char *queue, struct amqp_way *way,
+		 const char *why)
 {
 	_cleanup_buf_ struct buf envelope = BUF_INIT(2 * BOUND_MESSAGE_BYTES);
 	char tag[BROKER_TAG_SIZE], *data;
@@ -74,7 +77,10 @@ static void bury(struct broker *b, struct amqp_delivery *d, const char *queue, c
 		data = xmemdup(d->body, d->len);
 	ref.number = amqp_held_add(b, d->ref, data, len);
 	broker_tag(b, &ref, tag);
-	log_error("a message from %s moved to %s: %s", queue, b->dead, why);
+	log_error("a message from %s moved to %s: %s", way->queue ? way->queue : queue, b->dead,
+		  why);
+	if (way->queue != NULL)
+		amqp_held_came(b, ref.number, way);
 	amqp_broker_settle(b, &s, NULL, NULL);
 }
 
@@ -105,8 +111,7 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 	amqp_way_take(b, d, &way);
 	if (amqp_envelope_from_delivery(d, &envelope, &err) < 0 ||
 	    buf_take(&envelope, &data, &len, &err) < 0) {
-		free(way.queue);
-		bury(b, d, queue, err.msg);
+		bury(b, d, queue, &way, err.msg);
 		return false;
 	}
 	*ret = (struct delivery){.queue = queue, .data = xmemdup(data, len), .len = len};
@@ -122,10 +127,12 @@ static bool take(struct broker *b, struct amqp_delivery *d, struct delivery *ret
 static bool is_deadly(struct broker *b, struct amqp_pending *p)
 {
 	const char *queue = queue_of(b, p->delivery.queue);
+	struct amqp_way way;
 
 	if (p->taken < b->redelivery_limit || p->mark[0] == '\0' || queue == NULL)
 		return false;
-	bury(b, &p->delivery, queue,
+	amqp_way_take(b, &p->delivery, &way);
+	bury(b, &p->delivery, queue, &way,
 	     "it was delivered again and again, and no worker lived to read it");
 	amqp_broker_received(b, p->mark);
 	return true;

@@ -14,8 +14,9 @@
 #include "log.h"
 #include "mem.h"
 
-#define PATIENCE  (2 * USEC_PER_SEC)
-#define COUNT_TTL 604800 /* seconds */
+#define PATIENCE   (2 * USEC_PER_SEC)
+#define COUNT_TTL  604800 /* seconds */
+#define COUNT_MOST 1000000
 
 /* The id of a task's message and its body: what the server adds to it each time is not of it. */
 static void mark_of(const struct amqp_delivery *d, char out[BROKER_MARK_SIZE])
@@ -158,5 +159,8 @@ int64_t amqp_delivery_count(const struct amqp_delivery *d)
 {
 	const json_t *count = json_object_get(d->properties.headers, "x-delivery-count");
 
-	return d->redelivered && json_integer_value(count) > 0 ? json_integer_value(count) : 0;
+	/* of a classic queue it is what the publisher wrote */
+	int64_t n = json_integer_value(count);
+
+	return !d->redelivered || n < 0 ? 0 : n < COUNT_MOST ? n : COUNT_MOST;
 }
