@@ -262,12 +262,12 @@ static void obey(struct broker *b, struct broker_call *call, const struct redis_
 	amqp_held_way(b, call->ref.number, NULL, &hops);
 	call->routed = redis_reply_type(answer) == REDIS_STRING && hops < HOPS ? BROKER_CALL_MOVED
 									       : BROKER_CALL_OURS;
-	if (call->routed == BROKER_CALL_MOVED)
+	if (redis_reply_type(answer) == REDIS_STRING)
 		snprintf(call->node, sizeof(call->node), "%.*s", (int)node.len, node.data);
 }
 
-/* They are there: whoever wants to move one of those queues, or sends what comes after them, need
- * not wait for us. */
+/* They are there, or stay here: whoever wants to move one of those queues, or sends what comes
+ * after them, need not wait for us. */
 static void say_moved(struct broker *b, const struct broker_call *calls, size_t count)
 {
 	const struct broker_routing *r = &b->route;
@@ -275,7 +275,7 @@ static void say_moved(struct broker *b, const struct broker_call *calls, size_t 
 	size_t said = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (calls[i].routed != BROKER_CALL_MOVED)
+		if (calls[i].node[0] == '\0')
 			continue;
 		redis_command(&commands, "SREM %smoving:%s %s", r->base, calls[i].node,
 			      presence_owner(r->presence));
@@ -321,6 +321,15 @@ static int send_on(struct broker *b, struct broker_call *calls, size_t count, us
 			rc = add_copy(b, &calls[i], calls[i].node, batch, err);
 		if (rc == -ERR_NOTFOUND) {
 			calls[i].routed = BROKER_CALL_GONE;
+			rc = 0;
+		} else if (rc < 0 && !err_is_transient(err)) {
+			/* larger with its way than a message may be: its own matter, and no other's
+			 */
+			log_error(
+				"a call of conversation '%.100s' cannot be sent to %.80s and runs "
+				"here: %s",
+				calls[i].conversation, calls[i].node, err->msg);
+			calls[i].routed = BROKER_CALL_OURS;
 			rc = 0;
 		} else if (rc == 0 && amqp_held_ref(b, calls[i].ref.number, &ref)) {
 			amqp_batch_settle(batch, ref, AMQP_ACK);
@@ -369,8 +378,10 @@ int amqp_broker_route(struct broker *b, struct broker_call *calls, size_t count,
 	int rc = 0;
 
 	*ret_turn = BROKER_TURN_OURS;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		calls[i].routed = BROKER_CALL_OURS;
+		calls[i].node[0] = '\0';
+	}
 	if (b->route.own == NULL)
 		return 0;
 	if (amqp_client_blocked(b->amqp->client))
