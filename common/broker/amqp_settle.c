@@ -203,6 +203,7 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 				 .routing_key = AMQP_DEAD_QUEUE,
 				 .mandatory = true,
 				 .properties = &properties};
+	int64_t ms = clock_wall() / USEC_PER_MSEC;
 	size_t len = 0;
 	int rc;
 
@@ -223,7 +224,7 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 	queue = origin_of(b, amqp_tag_number(s->tag), s->queue);
 	(void)json_object_set_new(properties.headers, "x-celeriac-queue", json_string(queue));
 	(void)json_object_set_new(properties.headers, "x-celeriac-at",
-				  json_real((double)(clock_wall() / USEC_PER_MSEC) / 1000));
+				  json_real((double)ms / 1000));
 	rc = amqp_batch_publish(batch, &p, err);
 	return rc < 0 ? rc : 1;
 }

@@ -53,12 +53,14 @@ static void learn_functions(void)
 {
 	redisReader *r = redisReaderCreate();
 
-	if (!r)
+	if (r) {
+		g_theirs = r->fn; /* static there */
+		g_ours = *g_theirs;
+		g_ours.createArray = create_array;
+		redisReaderFree(r);
+	} else {
 		BUG("no memory for a reply reader");
-	g_theirs = r->fn; /* static there */
-	g_ours = *g_theirs;
-	g_ours.createArray = create_array;
-	redisReaderFree(r);
+	}
 }
 
 struct redis_reader *redis_reader_new(void)
