@@ -233,7 +233,7 @@ const struct conf_row settings_rows[] = {
 	{ "CELERIAC_REDELIVERY_LIMIT", { NULL }, INT(redelivery_limit, 0, 1000000), .fallback = "5",
 	  .help = "a message that began to run more often after workers died is a WorkerLostError; 0 = no limit" },
 	{ "CELERIAC_DEAD_MAX", { NULL }, INT(dead_max, 0, 1000000000), .fallback = "10000",
-	  .help = "messages kept in celeriac:dead; of more, the oldest are dropped, which is logged and counted; 0 = all are kept" },
+	  .help = "messages kept in celeriac:dead; of more, the oldest are dropped, which is logged and counted (by RabbitMQ silently); 0 = all are kept" },
 	{ "CELERIAC_GRACE_TIME", { NULL }, SPAN(worker_grace_time, 0, DAY), .fallback = "30s",
 	  .help = "SIGTERM waits this long for what runs, then returns the rest to the broker" },
 	{ "CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT", { NULL }, SPAN(worker_soft_shutdown_timeout, 0, DAY), .fallback = "0",
