@@ -34,7 +34,10 @@ static int receive_descriptor(int from, usec_t deadline, int *ret, struct err *e
 		return err_set(err, ERR_TIMEOUT, "the stream's descriptor does not come");
 	if (rc < 0)
 		return err_set(err, ERR_CLOSED, "the role has closed");
-	return *ret >= 0 ? 0 : err_set(err, ERR_PROTOCOL, "no descriptor of the stream");
+	/* the kernel drops what there is no place for, without a word */
+	return *ret >= 0 ? 0
+			 : err_set(err, ERR_UNAVAILABLE,
+				   "too many open files: no descriptor of the stream");
 }
 
 /* What follows the answer to attach_fd. */

@@ -21,7 +21,7 @@ class Small(Service):
         mount = f'mount -t tmpfs -o mode=755,size={self.size} small "$0" && exec sleep infinity'
         self.process = launch(["unshare", "--mount", "sh", "-c", mount, self.path], os.devnull)
         wait_until(lambda: os.statvfs(self.inside()).f_blocks * os.statvfs(self.inside()).f_frsize == self.size, 10, "it is not mounted")
-        self.place = ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", "--"]
+        self.place = ["nsenter", f"--target={self.process.pid}", "--mount", "--root", "--wd", "--"]
         return self
 
     def inside(self, *names):

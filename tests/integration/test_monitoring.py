@@ -1,12 +1,14 @@
 """What is shipped for Prometheus and Grafana, against promtool and against the pages of programs that run."""
 
 import json
+import os
 import re
 import subprocess
 
 import pytest
 import requests
 
+from sandboxes import docker
 from services import ROOT, free_port, wait_until
 from test_beat import make_beat
 
@@ -44,11 +46,13 @@ def test_the_disk_of_the_engine(house):
         rows = re.findall(r'^celeriac_engine_disk_bytes{engine="[^"]+",what="(\w+)"} (\d+)$', house.worker.http("/metrics")[1], re.M)
         return {what: int(value) for what, value in rows}
 
-    first = wait_until(lambda: told() if "free" in told() else None, 60)
-    assert 0 < first["free"] <= first["size"]
+    here = os.path.isdir(docker("info", "-f", "{{.DockerRootDir}}"))
+    if here:
+        first = wait_until(lambda: told() if "free" in told() else None, 60)
+        assert 0 < first["free"] <= first["size"]
     house.app.send_task("sandbox.cleanup").get(timeout=120)
     after = told()
-    assert after["own_images"] > 0 and after["images"] > 0 and "own_volumes" in after, after
+    assert after["own_images"] > 0 and after["images"] > 0 and "own_volumes" in after and ("free" in after) == here, after
 
 
 def test_sandboxes_by_state(house):

@@ -7,7 +7,7 @@ from table import as_on, PRELUDE, TABLES
 
 import engines
 from sandboxes import containers, processes
-from services import patience
+from services import patience, wait_until
 
 pytestmark = pytest.mark.docker
 ROWS = [
@@ -44,8 +44,8 @@ def test_attack(house, neighbour, attack):
         assert good, value
     running = containers(house.instance, "--filter", "status=running")
     if before["sandbox"] in running:
-        left = processes(before["sandbox"])
-        assert len(left) <= idle, f"left: {left}"
+        # the next interpreter, which rehearses, may have a child of its own for a moment
+        wait_until(lambda: len(processes(before["sandbox"])) <= idle, 10, lambda: f"left: {processes(before['sandbox'])}")
     after = house.calls.run("print('again')", conversation)
     assert (after["status"], after["stdout"]) == ("ok", "again\n"), after
     assert after["restarted"] == (after["sandbox"] != before["sandbox"])
