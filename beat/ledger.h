@@ -13,6 +13,7 @@
 
 struct ledger {
 	const struct ledger_driver *driver;
+	bool sends;  /* messages are in the same place: `send` can be used */
 	char *name;  /* of this deployment's: what ids of runs are made of */
 	char *value; /* the lease when this beat leads: lease_value */
 };
@@ -30,8 +31,8 @@ struct ledger_driver {
 	void (*leave)(struct ledger *l, usec_t deadline);
 	/* As publisher_load. */
 	int (*load)(struct ledger *l, struct entry *list, size_t count, struct err *err);
-	/* Sends a batch and moves its entries on in one step, as publisher_send; NULL in the place
-	 * of `send` of an open ledger's driver where messages go elsewhere. */
+	/* Sends a batch and moves its entries on in one step, as publisher_send; NULL where
+	 * messages always go elsewhere. */
 	int (*send)(struct ledger *l, struct batch *b, bool *ret_leads, struct err *err);
 	/* The first of three steps: renews the lease, and says which of b->parcels[from…] are still
 	 * to be sent; others have their verdict. */
@@ -43,9 +44,7 @@ struct ledger_driver {
 	int (*leader)(const struct settings *s, char holder[LEASE_HOLDER], usec_t *ret_left,
 		      struct err *err);
 };
-extern const struct ledger_driver ledger_redis;	      /* the same Redis as the messages' */
-extern const struct ledger_driver ledger_redis_apart; /* another one */
-extern const struct ledger_driver ledger_postgres;
+extern const struct ledger_driver ledger_redis, ledger_postgres;
 
 /* The kind by the settings: a Redis where one is named (shared_state.h), else the database.
  * ERR_INVALID: neither is. */

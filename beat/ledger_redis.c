@@ -51,8 +51,8 @@ static int open_ledger(const struct settings *s, struct broker *broker, struct l
 	}
 	const char *prefix = shared_state_address(r->shared)->key_prefix;
 
-	r->ledger = (struct ledger){.driver = shared_state_apart(r->shared) ? &ledger_redis_apart
-									    : &ledger_redis,
+	r->ledger = (struct ledger){.driver = &ledger_redis,
+				    .sends = !shared_state_apart(r->shared),
 				    .name = xasprintf("%sceleriac:%s:beat", prefix, s->instance),
 				    .value = lease_value(s)};
 	r->lease_key = lease_key(prefix, s->instance);
@@ -351,13 +351,3 @@ const struct ledger_driver ledger_redis = {.what = "Redis",
 					   .look = look,
 					   .mark = mark,
 					   .leader = leader};
-const struct ledger_driver ledger_redis_apart = {.what = "Redis",
-						 .open = open_ledger,
-						 .close = close_ledger,
-						 .ready = ready,
-						 .lead = lead,
-						 .leave = leave,
-						 .load = load,
-						 .look = look,
-						 .mark = mark,
-						 .leader = leader};

@@ -105,8 +105,8 @@ static size_t batch_fill(struct publisher *p, struct batch *b, struct sending *l
 static int send_batch(struct publisher *p, struct batch *b, bool *ret_leads, struct err *err)
 {
 	const struct ledger_driver *d = p->ledger->driver;
-	int rc = d->send ? d->send(p->ledger, b, ret_leads, err)
-			 : publish_apart(p, b, ret_leads, err);
+	int rc = p->ledger->sends ? d->send(p->ledger, b, ret_leads, err)
+				  : publish_apart(p, b, ret_leads, err);
 
 	for (size_t i = 0; rc < 0 && i < b->count; i++)
 		b->parcels[i]->sending->entry->tried = b->parcels[i]->sending->entry->id[0] != '\0';
