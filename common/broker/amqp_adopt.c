@@ -17,11 +17,10 @@
 #include "log.h"
 #include "mem.h"
 
-#define AT_ONCE	   256
-#define LOOK_MS	   5
-#define REST	   (200 * USEC_PER_MSEC) /* for what a connection that ends has to do */
-#define ADOPT_IN   (10 * USEC_PER_SEC)
-#define ARGS_FIXED 12
+#define AT_ONCE	 256
+#define LOOK_MS	 5
+#define REST	 (200 * USEC_PER_MSEC) /* for what a connection that ends has to do */
+#define ADOPT_IN (10 * USEC_PER_SEC)
 
 struct move {
 	struct broker *broker;
@@ -46,11 +45,6 @@ static void move_done(struct move *m)
 
 /* ---- in Redis ---- */
 
-static void add(struct slice *argv, size_t *argc, const char *text)
-{
-	argv[(*argc)++] = (struct slice){text, strlen(text)};
-}
-
 static int run(struct move *m, const struct redis_script *script, const char *const *more,
 	       size_t more_count, usec_t deadline, struct redis_reply **ret, struct err *err)
 {
@@ -66,9 +60,9 @@ static int run(struct move *m, const struct redis_script *script, const char *co
 	int rc;
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-		add(argv, &argc, fixed[i]);
+		argv[argc++] = slice_of(fixed[i]);
 	for (size_t i = 0; i < more_count; i++)
-		add(argv, &argc, more[i]);
+		argv[argc++] = slice_of(more[i]);
 	redis_command_argv(&commands, argv, argc);
 	rc = redis_link_exchange(m->broker->link, &commands, 1, 0, deadline, ret, err);
 	if (rc == 0 && redis_reply_type(*ret) == REDIS_ERROR)

@@ -164,11 +164,6 @@ static int add_copy(struct broker *b, const struct broker_call *call, const char
 
 /* ---- who has them ---- */
 
-static void add(struct slice *argv, size_t *argc, const char *text)
-{
-	argv[(*argc)++] = (struct slice){text, strlen(text)};
-}
-
 static bool is_own(const struct broker *b, const struct broker_call *call)
 {
 	return strcmp(call->ref.queue, b->route.own->name) == 0;
@@ -199,15 +194,15 @@ static void build(struct broker *b, const struct broker_call *calls, const size_
 				     atomic_load(&r->draining) ? "1" : "0",
 				     engines};
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-		add(argv, &argc, fixed[i]);
+		argv[argc++] = slice_of(fixed[i]);
 	for (size_t i = 0; i < r->engines.count; i++)
-		add(argv, &argc, r->engines.items[i]);
+		argv[argc++] = slice_of(r->engines.items[i]);
 	for (size_t i = 0; i < count; i++) {
 		const struct broker_call *call = &calls[asked[i]];
 
-		add(argv, &argc, is_own(b, call) ? "1" : "0");
-		add(argv, &argc, call->conversation);
-		add(argv, &argc, call->engine ? call->engine : "");
+		argv[argc++] = slice_of(is_own(b, call) ? "1" : "0");
+		argv[argc++] = slice_of(call->conversation);
+		argv[argc++] = slice_of(call->engine ? call->engine : "");
 	}
 	redis_command_argv(out, argv, argc);
 	mutex_unlock(&r->lock);
