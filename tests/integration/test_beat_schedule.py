@@ -332,4 +332,4 @@ def test_ten_thousand_entries_at_once(make_beat, broker, directory):
     path = directory / "beat.json"
     figures = beat_load.at_once(broker, path, lambda: make_beat("-l", "WARNING", CELERIAC_BEAT_SCHEDULE=str(path)), 10000)
     print(figures, os.getloadavg())
-    assert figures["p50"] < patience(50), figures
+    assert figures["p100"] < patience(500), figures

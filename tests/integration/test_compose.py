@@ -124,6 +124,18 @@ def test_newer_compose_reads_them():
     assert "warn" not in done.stderr.lower(), done.stderr
 
 
+def work_on_three(stack):
+    """Two may be quick enough to take all of one round; whoever takes calls is seen in their rows, and each must be, by and by."""
+    stack("up", "-d", "--no-build", "--scale", "worker=3")
+    stack.wait_healthy("worker", 3)
+    for turn in range(10):
+        tasks = [stack.run(f"s-{turn}-{n}", "import time\ntime.sleep(1)\nprint('there')") for n in range(12)]
+        assert {stack.result(task)["stdout"] for task in tasks} == {"there\n"}
+        if len(set(stack.sql("SELECT worker FROM celeriac.tool_results"))) == 3:
+            return
+    pytest.fail("one of three workers takes no calls")
+
+
 def test_the_stack_for_a_try(compose):
     stack = compose("compose.yaml")
     for service in ("worker", "beat"):
@@ -132,11 +144,7 @@ def test_the_stack_for_a_try(compose):
                                           "open('/sandbox/output/a.txt', 'w').write('kept')"))
     assert (value["status"], value["stdout"]) == ("ok", "3\n")
     assert stack.sql("SELECT name FROM celeriac.conversation_outputs") == ["a.txt"]
-    stack("up", "-d", "--no-build", "--scale", "worker=3")
-    stack.wait_healthy("worker", 3)
-    tasks = [stack.run(f"s-{n}", "import time\ntime.sleep(1)\nprint('there')") for n in range(12)]
-    assert {stack.result(task)["stdout"] for task in tasks} == {"there\n"}
-    assert len(set(stack.sql("SELECT worker FROM celeriac.tool_results"))) == 3
+    work_on_three(stack)
     stack("stop", "-t", "40", "worker")
     again = stack.run("c-1", "print(open('/sandbox/output/a.txt').read())")
     stack("up", "-d", "--no-build", "--scale", "worker=1")
@@ -194,11 +202,7 @@ def test_the_stack_in_earnest(compose, tmp_path):
                         "proxy": {"engine"}, "db": {"data"}, "redis": {"data"}}
     look_around(inside["worker"]["Id"])
 
-    stack("up", "-d", "--no-build", "--scale", "worker=3")
-    stack.wait_healthy("worker", 3)
-    tasks = [stack.run(f"s-{n}", "import time\ntime.sleep(1)\nprint('there')") for n in range(12)]
-    assert {stack.result(task)["stdout"] for task in tasks} == {"there\n"}
-    assert len(set(stack.sql("SELECT worker FROM celeriac.tool_results"))) == 3
+    work_on_three(stack)
     peers = {(line["peer_uid"], line["decision"]) for line in audit(stack("logs", "--no-color", "engine")) if line["tool"] == "create"}
     assert peers == {(10002, "allow")}, peers
     assert json.loads(docker("inspect", value["sandbox"]))[0]["HostConfig"]["NetworkMode"] == "none"

@@ -45,7 +45,7 @@ def test_attack(house, neighbour, attack):
     running = containers(house.instance, "--filter", "status=running")
     if before["sandbox"] in running:
         # the next interpreter, which rehearses, may have a child of its own for a moment
-        wait_until(lambda: len(processes(before["sandbox"])) <= idle, 10, lambda: f"left: {processes(before['sandbox'])}")
+        wait_until(lambda: len(processes(before["sandbox"])) <= idle, 2, lambda: f"left: {processes(before['sandbox'])}")
     after = house.calls.run("print('again')", conversation)
     assert (after["status"], after["stdout"]) == ("ok", "again\n"), after
     assert after["restarted"] == (after["sandbox"] != before["sandbox"])
