@@ -226,12 +226,13 @@ def test_calls_of_conversations_reach_the_node_that_has_them(broker, make_full_w
                for name in ("first", "second")}
     for worker in workers.values():
         worker.wait_ready()
-    conversations = [f"c-{uuid.uuid4()}" for _ in range(4)]
+    # three, as RabbitMQ hands messages to its two consumers by turns: each conversation's come to both
+    conversations = [f"c-{uuid.uuid4()}" for _ in range(3)]
     sent = {conversation: [] for conversation in conversations}
     for n in range(5):
         for conversation in conversations:
             sent[conversation].append(calls.send(NOTE.format(n=n), conversation))
-        assert [said(results[-1:]) for results in sent.values()] == [in_order(n, n + 1)] * 4
+        assert [said(results[-1:]) for results in sent.values()] == [in_order(n, n + 1)] * 3
     for results in sent.values():
         assert len({calls.row(result.id, "worker")[0] for result in results}) == 1, "more than one node had it"
     assert sum(worker.metric("calls_routed_total") for worker in workers.values()) > 0, "all came to the right one at once"
