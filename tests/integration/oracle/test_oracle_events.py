@@ -142,6 +142,8 @@ def test_task_events_are_switched(make_world):
     events = quiet.events
     first = quiet.send("echo", 1)
     assert first.get(timeout=60) == 1
+    # Celery sends a task's last event after its result: the task is over when the worker has forgotten it
+    wait_until(lambda: quiet.ask("query_task", ids=[first.id]) == {}, 60)
     assert quiet.ask("enable_events") == {"ok": "task events enabled"}
     second = quiet.send("echo", 2)
     events.wait("task-succeeded", second.id)
