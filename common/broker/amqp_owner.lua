@@ -40,3 +40,16 @@ local function another(base, routers, leases, node)
 	end
 	return found[1] and found[1 + redis.call('TIME')[2] % #found]
 end
+-- What was said to be sent to nodes is there, or will never come from here: nobody needs to wait for it.
+local function all_is_there(base, me)
+	local moves = base .. 'moves:' .. me
+	for _, move in ipairs(redis.call('SMEMBERS', moves)) do
+		local there, conversation = string.match(move, '^(.*)\n(.*)$')
+		redis.call('SREM', base .. 'moving:' .. there, me)
+		-- somebody else's by now, when our lease was over meanwhile
+		if redis.call('HGET', base .. 'sending', conversation) == me then
+			redis.call('HDEL', base .. 'sending', conversation)
+		end
+	end
+	redis.call('DEL', moves)
+end

@@ -31,7 +31,8 @@
 #include "log.h"
 #include "mem.h"
 
-extern const char script_amqp_route[], script_amqp_close[], script_amqp_closed[];
+extern const char script_amqp_route[], script_amqp_close[], script_amqp_closed[],
+	script_amqp_moved[];
 
 #define NODE_QUEUE "celeriac.node."
 #define ROUTE_TTL  "604800" /* seconds: as the entry of a conversation in the index */
@@ -61,9 +62,11 @@ int amqp_broker_route_begin(struct broker *b, const struct presence *p, struct e
 	redis_script_init(&r->script, script_amqp_route);
 	redis_script_init(&r->leave, script_amqp_close);
 	redis_script_init(&r->release, script_amqp_closed);
+	redis_script_init(&r->moved, script_amqp_moved);
 	redis_link_add_script(b->link, &r->script);
 	redis_link_add_script(b->link, &r->leave);
 	redis_link_add_script(b->link, &r->release);
+	redis_link_add_script(b->link, &r->moved);
 	own = amqp_node_queue(b, presence_node(p));
 	rc = broker_add_inner_queue(b, own, &r->own, err);
 	return rc < 0 ? err_wrap(err, "the queue of this node") : 0;
@@ -267,18 +270,15 @@ static void say_moved(struct broker *b, const struct broker_call *calls, size_t 
 {
 	const struct broker_routing *r = &b->route;
 	struct buf commands = BUF_INIT(BOUND_REDIS_COMMAND);
-	size_t said = 0;
+	bool any = false;
 
-	for (size_t i = 0; i < count; i++) {
-		if (calls[i].node[0] == '\0')
-			continue;
-		redis_command(&commands, "SREM %smoving:%s %s", r->base, calls[i].node,
-			      presence_owner(r->presence));
-		redis_command(&commands, "HDEL %ssending %s", r->base, calls[i].conversation);
-		said += 2;
-	}
-	if (said > 0)
-		redis_link_submit(b->link, &commands, said, REDIS_LINK_KEEP, NULL, NULL);
+	for (size_t i = 0; i < count; i++)
+		any |= calls[i].node[0] != '\0';
+	if (!any)
+		return;
+	redis_command(&commands, "EVALSHA %s 1 %s %s %s", r->moved.sha, r->routers,
+		      presence_owner(r->presence), r->base);
+	redis_link_submit(b->link, &commands, 1, REDIS_LINK_KEEP, NULL, NULL);
 	buf_done(&commands);
 }
 

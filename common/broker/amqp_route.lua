@@ -13,15 +13,7 @@ local moves = base .. 'moves:' .. me
 local count, reached = tonumber(ARGV[7]), {}
 local first = 8 + count
 if #ARGV >= first then
-	-- what we were told before is there by now
-	for _, move in ipairs(redis.call('SMEMBERS', moves)) do
-		local there, conversation = string.match(move, '^(.*)\n(.*)$')
-		redis.call('SREM', base .. 'moving:' .. there, me)
-		if redis.call('HGET', base .. 'sending', conversation) == me then
-			redis.call('HDEL', base .. 'sending', conversation)
-		end
-	end
-	redis.call('DEL', moves)
+	all_is_there(base, me)
 end
 if is_closing(base, node) then
 	return {0}

@@ -75,7 +75,7 @@ struct broker_routing {
 	struct str_list busy;	 /* conversations that stayed ours at the last leaving */
 	/* the consumer thread's: "<owner>:<number>" of the last claim, and of the one before */
 	char place[ROUTE_PLACE_SIZE], left[ROUTE_PLACE_SIZE];
-	struct redis_script script, leave, release, unwind;
+	struct redis_script script, leave, release, unwind, moved;
 };
 
 struct broker {

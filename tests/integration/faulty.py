@@ -21,9 +21,17 @@ def half_close(door, sink, data, is_answer):
 
 def stall(door, sink, data, is_answer):
     """Nothing moves while it lasts; all of it comes later."""
-    while door.fault is stall:
+    while door.fault in (stall, hold):
         time.sleep(0.02)
     sink.sendall(data)
+
+
+def hold(door, sink, data, is_answer):
+    """What clients say stays here while it lasts; they are still told everything."""
+    if not is_answer:
+        stall(door, sink, data, is_answer)
+    else:
+        sink.sendall(data)
 
 
 def one_byte(door, sink, data, is_answer):

@@ -11,6 +11,7 @@ import pytest
 from celery import chain, chord, group, signature
 
 from clients import Client, PYTHONS, RabbitBroker, envelope
+from faulty import FaultyDoor, hold
 from sandboxes import container_of, docker
 from services import wait_until
 
@@ -257,3 +258,26 @@ def test_calls_of_conversations_reach_the_node_that_has_them(broker, make_full_w
     workers[other].wait_log(f"waited for node {node} are taken over")
     wait_until(lambda: theirs not in broker.queues(), 30, "its queue is still there")
     broker.wait_settled()
+
+
+@pytest.mark.docker
+def test_what_another_sends_by_now_stays_its_own(broker, make_full_worker, calls, instance, ended):
+    """A call is sent to the node that has its conversation. Our lease was over while it was on its way, and another sends there since."""
+    door = FaultyDoor(("127.0.0.1", broker.rabbitmq.port)).open()
+    ended.append(door)
+    base, conversation = f"celeriac:{instance}:", f"c-{uuid.uuid4()}"
+    worker = make_full_worker(CELERY_BROKER_URL=broker.url.replace(f":{broker.rabbitmq.port}/", f":{door.port}/"))
+    me = wait_until(lambda: broker.redis.srandmember(f"{base}routers"), 30, "it takes no calls")
+    broker.redis.set(f"{base}node:there", "1 ")
+    broker.redis.sadd(f"{base}routers", "there@1")
+    broker.redis.sadd(f"{base}nodes", "there")
+    broker.redis.set(f"{base}route:{conversation}", "there@1")
+    door.begin(hold)
+    calls.send("print(1)", conversation)
+    wait_until(lambda: broker.redis.hget(f"{base}sending", conversation) == me, 30, worker.log)
+    assert broker.redis.sismember(f"{base}moving:there", me)
+    broker.redis.hset(f"{base}sending", conversation, "another@7")
+    door.end()
+    wait_until(lambda: not broker.redis.sismember(f"{base}moving:there", me), 30, worker.log)
+    assert broker.redis.hget(f"{base}sending", conversation) == b"another@7"
+    assert broker.rabbitmq.queues(broker.vhost)[f"celeriac.node.{instance}:there"]["messages"] == 1
