@@ -307,9 +307,9 @@ int engine_sweep_networks(struct engine *e, const char *const *keep, usec_t befo
 			  int64_t *ret_removed, struct err *err) must_check;
 
 /* The same of images that deploy/images has made, without a name any more and with no container;
- * never one that others have made of them. */
-int engine_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed,
-			struct err *err) must_check;
+ * never one that others have made of them, nor one that a reference in `keep` names by its id. */
+int engine_sweep_images(struct engine *e, const char *const *keep, usec_t before,
+			int64_t *ret_removed, struct err *err) must_check;
 
 /* The file system where the engine keeps its own, in bytes. ERR_UNSUPPORTED: it is not seen from
  * where the engine is spoken to, as on another machine or from within a container. */

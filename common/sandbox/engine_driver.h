@@ -49,7 +49,8 @@ struct engine_driver {
 			     int64_t *ret_removed, struct err *err);
 	int (*sweep_networks)(struct engine *e, const char *const *keep, usec_t before,
 			      int64_t *ret_removed, struct err *err);
-	int (*sweep_images)(struct engine *e, usec_t before, int64_t *ret_removed, struct err *err);
+	int (*sweep_images)(struct engine *e, const char *const *keep, usec_t before,
+			    int64_t *ret_removed, struct err *err);
 	int (*disk)(struct engine *e, struct engine_disk *ret, struct err *err);
 	int (*usage)(struct engine *e, struct engine_usage *ret, struct err *err);
 	/* the bytes of an attached container as Docker frames them; lines of events */
@@ -101,11 +102,13 @@ int engine_direct_sweep_volumes(struct engine *e, const char *const *keep, usec_
 				int64_t *ret_removed, struct err *err) must_check;
 int engine_direct_sweep_networks(struct engine *e, const char *const *keep, usec_t before,
 				 int64_t *ret_removed, struct err *err) must_check;
-int engine_direct_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed,
-			       struct err *err) must_check;
+int engine_direct_sweep_images(struct engine *e, const char *const *keep, usec_t before,
+			       int64_t *ret_removed, struct err *err) must_check;
 int engine_direct_disk(struct engine *e, struct engine_disk *ret, struct err *err) must_check;
 int engine_direct_usage(struct engine *e, struct engine_usage *ret, struct err *err) must_check;
 /* Of an answer to /system/df. Pure. */
+/* Does one of `names` (references, NULL-terminated) look up the image of that id? Pure. */
+bool engine_image_is_named(const char *id, const char *const *names);
 void engine_usage_parse(const json_t *usage, const char *instance, struct engine_usage *ret);
 int engine_direct_attach(struct engine *e, const char *id, struct http_stream **ret,
 			 struct err *err) must_check;

@@ -140,9 +140,10 @@ int engine_sweep_networks(struct engine *e, const char *const *keep, usec_t befo
 	return e->driver->sweep_networks(e, keep, before, ret_removed, err);
 }
 
-int engine_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed, struct err *err)
+int engine_sweep_images(struct engine *e, const char *const *keep, usec_t before,
+			int64_t *ret_removed, struct err *err)
 {
-	return e->driver->sweep_images(e, before, ret_removed, err);
+	return e->driver->sweep_images(e, keep, before, ret_removed, err);
 }
 
 int engine_disk(struct engine *e, struct engine_disk *ret, struct err *err)

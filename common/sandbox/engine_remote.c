@@ -363,16 +363,10 @@ static int remote_sweep_networks(struct engine *e, const char *const *keep, usec
 	return sweep(e, "sweep_networks", keep, before, ret_removed, err);
 }
 
-static int remote_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed,
-			       struct err *err)
+static int remote_sweep_images(struct engine *e, const char *const *keep, usec_t before,
+			       int64_t *ret_removed, struct err *err)
 {
-	_cleanup_json_ json_t *answer = NULL;
-	int rc = engine_remote_ask(e,
-				   &(struct waist_request){.op = "sweep_images", .before = before},
-				   2 * ENGINE_LIMIT_REMOVE, &answer, err);
-
-	*ret_removed = rc < 0 ? 0 : json_integer_value(json_member(answer, "number"));
-	return rc;
+	return sweep(e, "sweep_images", keep, before, ret_removed, err);
 }
 
 static int remote_disk(struct engine *e, struct engine_disk *ret, struct err *err)

@@ -15,7 +15,8 @@
 #include "mem.h"
 
 /* The label that deploy/images gives an image, as the last thing that is done to it. */
-#define RECIPE ENGINE_LABEL_PREFIX "recipe"
+#define RECIPE	  ENGINE_LABEL_PREFIX "recipe"
+#define ALGORITHM "sha256:" /* of ids */
 
 /* ---- the disk ---- */
 
@@ -144,12 +145,30 @@ static bool is_nameless(const json_t *image)
 /* "sha256:" and digits, as a part of a path. */
 static bool is_image_id(const char *id)
 {
-	return id && strncmp(id, "sha256:", 7) == 0 && strlen(id) == 7 + 64 &&
-	       strspn(id + 7, "0123456789abcdef") == 64;
+	const size_t before = strlen(ALGORITHM);
+
+	return id && strncmp(id, ALGORITHM, before) == 0 && strlen(id) == before + 64 &&
+	       strspn(id + before, "0123456789abcdef") == 64;
 }
 
-int engine_direct_sweep_images(struct engine *e, usec_t before, int64_t *ret_removed,
-			       struct err *err)
+/* As an engine looks one up: the digits, or the first of them, with the algorithm or without. */
+bool engine_image_is_named(const char *id, const char *const *names)
+{
+	const char *digits = id + strlen(ALGORITHM);
+
+	for (; *names; names++) {
+		const char *name = *names;
+
+		if (strncmp(name, ALGORITHM, strlen(ALGORITHM)) == 0)
+			name += strlen(ALGORITHM);
+		if (name[0] && strncmp(name, digits, strlen(name)) == 0)
+			return true;
+	}
+	return false;
+}
+
+int engine_direct_sweep_images(struct engine *e, const char *const *keep, usec_t before,
+			       int64_t *ret_removed, struct err *err)
 {
 	static const char *const filter = "{\"dangling\":[\"true\"],\"label\":[\"" RECIPE "\"]}";
 	_cleanup_buf_ struct buf path = BUF_INIT(1024);
@@ -168,7 +187,8 @@ int engine_direct_sweep_images(struct engine *e, usec_t before, int64_t *ret_rem
 
 		if (is_image_id(id) && is_nameless(image) && made > 0 && made < before &&
 		    engine_label(json_member(image, "Labels"), "recipe")[0] &&
-		    is_of_our_making(e, id) && remove_image(e, id))
+		    !engine_image_is_named(id, keep) && is_of_our_making(e, id) &&
+		    remove_image(e, id))
 			(*ret_removed)++;
 	}
 	return rc;

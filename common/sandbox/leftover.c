@@ -70,6 +70,7 @@ static void clear(struct sandbox *s)
 	char volume[sizeof(s->agent_volume)];
 	const char *const agents[] = {volume, NULL};
 	const char *const named[] = {st->sandbox_network, st->mcp_network, NULL};
+	const char *const wanted[] = {st->sandbox_image, NULL};
 	/* the engine's dates are its own */
 	const usec_t before = clock_machine() - st->sandbox_leftover_age;
 	int64_t volumes = 0, networks = 0, images = 0;
@@ -83,7 +84,7 @@ static void clear(struct sandbox *s)
 		log_debug("old volumes: %s", err.msg);
 	if (engine_sweep_networks(s->engine, named, before, &networks, &err) < 0)
 		log_debug("old networks: %s", err.msg);
-	if (engine_sweep_images(s->engine, before, &images, &err) < 0)
+	if (engine_sweep_images(s->engine, wanted, before, &images, &err) < 0)
 		log_debug("old images: %s", err.msg);
 	metric_add(metric_series(METRIC_REAPED, "volume", NULL), (uint64_t)volumes);
 	metric_add(metric_series(METRIC_REAPED, "network", NULL), (uint64_t)networks);

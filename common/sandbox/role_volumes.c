@@ -5,6 +5,7 @@
 #include "role_served.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 
@@ -95,18 +96,34 @@ int role_on_package_is_whole(struct served *s, struct err *err)
 typedef int sweep_fn(struct engine *e, const char *const *keep, usec_t before, int64_t *ret_removed,
 		     struct err *err);
 
-static int sweep(struct served *s, sweep_fn *fn, struct err *err)
+/* Names that it was given to keep, and those of its own; NULL-terminated, given. */
+static int names_to_keep(struct served *s, const char *const *own, const char ***ret,
+			 struct err *err)
 {
-	size_t n = json_array_size(s->q.keep);
-	_cleanup_free_ const char **keep = NULL;
-	int64_t removed = 0;
+	size_t n = json_array_size(s->q.keep), more = 0;
+	const char **keep;
 
 	if (n > WAIST_KEEP || (s->q.keep && !json_is_array(s->q.keep)))
 		return err_set(err, ERR_INVALID, "keep: no list of at most %d", WAIST_KEEP);
-	keep = xcalloc(n + 1, sizeof(*keep));
+	while (own[more])
+		more++;
+	keep = xcalloc(n + more + 1, sizeof(*keep));
 	for (size_t i = 0; i < n; i++)
 		keep[i] = json_string_value(json_array_get(s->q.keep, i)) ?: "";
-	int rc = fn(s->r->engine, keep, s->q.before, &removed, err);
+	memcpy(keep + n, own, more * sizeof(*keep));
+	*ret = keep;
+	return 0;
+}
+
+static int sweep(struct served *s, sweep_fn *fn, const char *const *own, usec_t before,
+		 struct err *err)
+{
+	_cleanup_free_ const char **keep = NULL;
+	int64_t removed = 0;
+	int rc = names_to_keep(s, own, &keep, err);
+
+	if (rc == 0)
+		rc = fn(s->r->engine, keep, before, &removed, err);
 	if (rc == 0)
 		role_set(s, "number", json_integer(removed));
 	return rc;
@@ -114,25 +131,26 @@ static int sweep(struct served *s, sweep_fn *fn, struct err *err)
 
 int role_on_sweep_volumes(struct served *s, struct err *err)
 {
-	return sweep(s, engine_sweep_volumes, err);
+	return sweep(s, engine_sweep_volumes, (const char *const[]){NULL}, s->q.before, err);
 }
 
 int role_on_sweep_networks(struct served *s, struct err *err)
 {
-	return sweep(s, engine_sweep_networks, err);
+	return sweep(s, engine_sweep_networks, (const char *const[]){NULL}, s->q.before, err);
 }
 
+/* They are those of all instances: how old they have to be, and which are wanted, a role says
+ * itself, too. */
 int role_on_sweep_images(struct served *s, struct err *err)
 {
-	/* they are those of all instances: how old they have to be a role says itself */
-	const usec_t most = clock_machine() - s->r->settings->sandbox_leftover_age;
-	int64_t removed = 0;
-	int rc = engine_sweep_images(s->r->engine, s->q.before < most ? s->q.before : most,
-				     &removed, err);
+	const struct settings *st = s->r->settings;
+	const usec_t most = clock_machine() - st->sandbox_leftover_age;
+	_cleanup_free_ const char **own = xcalloc(st->engine_images.count + 2, sizeof(*own));
 
-	if (rc == 0)
-		role_set(s, "number", json_integer(removed));
-	return rc;
+	own[0] = st->sandbox_image;
+	for (size_t i = 0; i < st->engine_images.count; i++)
+		own[i + 1] = st->engine_images.items[i];
+	return sweep(s, engine_sweep_images, own, s->q.before < most ? s->q.before : most, err);
 }
 
 int role_on_disk(struct served *s, struct err *err)

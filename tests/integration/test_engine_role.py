@@ -1,6 +1,7 @@
 """The process that alone has Docker, asked by an attacker who speaks its protocol, and by a worker that has nothing else."""
 
 import contextlib
+import datetime
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 
 import pytest
 
@@ -240,12 +242,13 @@ def test_a_descriptor_is_that_of_one_stream(role, peer):
 
 @pytest.fixture
 def make_image():
-    """Images of long ago without anything in them: `steps` is how each came to be, the newest last."""
+    """Images without anything in them, of June of a year or another time: `steps` is how each came to be, the newest last."""
     made = []
 
-    def make(year, steps, tag=None, **labels):
+    def make(when, steps, tag=None, **labels):
+        created = when if isinstance(when, str) else f"{when}-06-01T00:00:00Z"
         config = json.dumps({
-            "architecture": "amd64", "os": "linux", "created": f"{year}-06-01T00:00:00Z", "config": {"Labels": labels, "Cmd": ["/none"]},
+            "architecture": "amd64", "os": "linux", "created": created, "config": {"Labels": labels, "Cmd": ["/none"]},
             "rootfs": {"type": "layers", "diff_ids": []}, "history": [{"created_by": step, "empty_layer": True} for step in steps],
         }).encode()
         digest = hashlib.sha256(config).hexdigest()
@@ -292,6 +295,18 @@ def test_images_that_lost_their_name(role, peer, instance, make_image):
         return
     root = os.statvfs(data)
     assert disk["size"] == root.f_blocks * root.f_frsize and 0 < disk["free"] <= root.f_bfree * root.f_frsize + (1 << 30), disk
+
+
+def test_an_image_that_a_setting_names_by_its_id_stays(make_role, instance, make_image):
+    """What the role is set to use, what it may use beside, and what a worker says that it has. To sweeps of others they are too young."""
+    made_at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=12)
+    steps = ["ADD rootfs /", "LABEL celeriac.recipe=x"]
+    own, listed, wanted, old = (make_image(made_at.isoformat(), steps, **{"celeriac.recipe": f"{instance}-{n}"}) for n in range(4))
+    role = make_role(SANDBOX_LEFTOVER_AGE="6h", SANDBOX_IMAGE=own, CELERIAC_ENGINE_IMAGES=f"other:1,{listed[7:19]}")
+    with contextlib.closing(Peer(role)) as peer:
+        assert "error" not in peer.ask("sweep_images", before=int(time.time() * 1e6), keep=[wanted])
+        there = docker("image", "ls", "-aq", "--no-trunc").split()
+    assert old not in there and {own, listed, wanted} <= {*there}
 
 
 def test_an_image_that_a_digest_names_stays(role, peer, instance, make_image, directory, ended):

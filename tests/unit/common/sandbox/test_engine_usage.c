@@ -59,11 +59,40 @@ START_TEST(test_nonsense)
 }
 END_TEST
 
+START_TEST(test_images_that_are_named_by_their_id)
+{
+	static const char id[] = "sha256:bd37b7a31e20f00d"
+				 "0123456789abcdef0123456789abcdef0123456789abcdef";
+	static const struct {
+		const char *name;
+		bool is;
+	} rows[] = {
+		{id, true},
+		{id + 7, true},
+		{"sha256:bd37b7a31e20", true},
+		{"bd37b7a31e20", true},
+		{"b", true},
+		{"", false},
+		{"sha256:", false},
+		{"sha256:bd37b7a31e21", false},
+		{"sha512:bd37b7a31e20", false},
+		{"BD37", false},
+		{"celeriac-sandbox:latest", false},
+		{"sha256:bd37b7a31e20f00d0123456789abcdef0123456789abcdef0123456789abcdef0", false},
+	};
+	const char *const names[] = {"celeriac-sandbox", rows[_i].name, NULL};
+
+	ck_assert_int_eq(engine_image_is_named(id, names), rows[_i].is);
+	ck_assert_int_eq(engine_image_is_named(id, names + 2), false);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("usage");
 
 	tcase_add_loop_test(t, test_both_forms, 0, 2);
 	tcase_add_loop_test(t, test_nonsense, 0, 4);
+	tcase_add_loop_test(t, test_images_that_are_named_by_their_id, 0, 12);
 	return suite_run("engine_usage", t);
 }
