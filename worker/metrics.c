@@ -26,7 +26,9 @@ static const struct {
 	{COUNT_REQUEUED, "celeriac_messages_requeued_total", "Messages given back unrun."},
 	{COUNT_RESTORED, "celeriac_messages_restored_total", "Messages of dead workers put back."},
 	{COUNT_FORGOTTEN, "celeriac_messages_forgotten_total",
-	 "Messages in celeriac:dead that made room for others."},
+	 "Messages in celeriac:dead that made room for others; RabbitMQ does not count those of "
+	 "its "
+	 "queue celeriac.dead."},
 	{COUNT_ROUTED, "celeriac_calls_routed_total",
 	 "Calls given to the node that has their conversation."},
 	{COUNT_CLAIMS, "celeriac_claims_total", "Round trips that asked the broker for messages."},
@@ -96,7 +98,10 @@ static const struct asked {
 	{"celeriac_tasks_active", "gauge", "Tasks running now.", active},
 	{"celeriac_pool_threads", "gauge", "Threads that run tasks.", threads},
 	{"celeriac_dead_letters", "gauge",
-	 "Messages in celeriac:dead, of all workers; counted every 10 s.", dead_letters},
+	 "Dead letters of all workers, in the list celeriac:dead or, on RabbitMQ without a Redis, "
+	 "in "
+	 "the queue celeriac.dead; counted every 10 s.",
+	 dead_letters},
 	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
 	{"celeriac_audit_dropped_total", "counter", "Audit events that have a line and no row.",
 	 audit_drops},
