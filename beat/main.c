@@ -75,7 +75,7 @@ static int run(const struct settings *s, const struct options *o, int parent)
 			"celeriac-beat: no broker: set CELERY_BROKER_URL or use --broker\n");
 		return EXIT_FAILURE;
 	}
-	if (daemon_signals(&signals, &err) < 0 ||
+	if (daemon_descriptors(&err) < 0 || daemon_signals(&signals, &err) < 0 ||
 	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0)) {
 		log_critical("%s", err.msg);
 		return EXIT_FAILURE;

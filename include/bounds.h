@@ -105,6 +105,7 @@
 #define BOUND_PACKAGE_VOLUMES	    64 /* of MCP servers, on one engine; each FRAME_INSTALL_MAX */
 #define BOUND_ENV_BYTES		    (64u << 10)
 #define BOUND_CONVERSATION_ID_BYTES 255
+#define BOUND_DESCRIPTORS_LEAST	    32	/* a program that may have fewer open does not start */
 #define BOUND_EGRESS_DESCRIPTORS    512 /* connections out of all sandboxes of one worker */
 
 #endif

@@ -15,6 +15,10 @@ int daemon_signals(int *ret_fd, struct err *err) must_check;
 int daemon_next_signal(int fd);
 /* Raises the descriptor limit to its ceiling; no core files with secrets in them. */
 void daemon_limits(void);
+/* Fails, naming both figures, where fewer than BOUND_DESCRIPTORS_LEAST can be open at once: a
+ * program that has not enough for its first connections would try again for ever. After
+ * daemon_limits. */
+int daemon_descriptors(struct err *err) must_check;
 
 /* ---- notify.c: a service manager of systemd's kind; without one nothing happens ---- */
 /* "READY=1", "STOPPING=1", "WATCHDOG=1" … to NOTIFY_SOCKET. Never waits. [any] */

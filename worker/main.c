@@ -127,7 +127,8 @@ static int run(struct worker *w, const struct options *o, int parent)
 	int signals = -1;
 	bool whole;
 
-	if (daemon_signals(&signals, &err) < 0 || http_global_init(&err) < 0 ||
+	if (daemon_descriptors(&err) < 0 || daemon_signals(&signals, &err) < 0 ||
+	    http_global_init(&err) < 0 ||
 	    (o->pidfile != NULL && daemon_pidfile_write(o->pidfile, &err) < 0)) {
 		log_critical("%s", err.msg);
 		quit(w, o->pidfile, EXIT_FAILURE);

@@ -4,11 +4,13 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "bounds.h"
 #include "mem.h"
 
 int daemon_signals(int *ret_fd, struct err *err)
@@ -47,4 +49,16 @@ void daemon_limits(void)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+}
+
+int daemon_descriptors(struct err *err)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= BOUND_DESCRIPTORS_LEAST)
+		return 0;
+	return err_set(err, ERR_FAILED,
+		       "Too many open files: the limit is %" PRIu64
+		       ", and at least %d are needed (LimitNOFILE, ulimits)",
+		       (uint64_t)files.rlim_cur, BOUND_DESCRIPTORS_LEAST);
 }

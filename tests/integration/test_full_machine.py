@@ -10,8 +10,8 @@ import pytest
 import engines
 from forwarder import Forwarder
 from full import limited, program_under
-from services import patience, wait_until
-from worker import PROGRAM
+from services import ROOT, patience, wait_until
+from worker import PROGRAM, run_program
 
 RECOVERY = 5  # seconds after there is more again
 NOBODY = 54321  # a user whose threads are nobody else's: the limit counts those of a user, and root has none
@@ -26,6 +26,11 @@ def test_too_little_to_start(_, prefix, said, directory, make_worker):
     worker = make_worker("-c", "32", program=program_under(directory, prefix, PROGRAM), start=False).spawn()
     assert worker.process.wait(30) != 0
     assert worker.log_lines(said), worker.log()
+
+
+def test_too_few_descriptors_for_beat(directory):
+    done = run_program("-b", "redis://127.0.0.1:1/0", program=program_under(directory, ["prlimit", "--nofile=12:12"], ROOT / "build/celeriac-beat"))
+    assert done.returncode == 1 and "Too many open files: the limit is 12, and at least 32 are needed" in done.stderr
 
 
 def first_free(worker):

@@ -69,10 +69,12 @@ def in_sandbox(make_house, servers, session_directory, postgres):
 
 
 def ask(house, url):
-    house.postgres.sql("DELETE FROM celeriac.http_tools")
     house.postgres.sql("INSERT INTO celeriac.http_tools (name, url, auth) VALUES ('there', %s, %s)", url,
                        '{"type": "bearer", "token": "for-the-right-one"}')
-    return house.app.send_task("tools.call_http", kwargs={"tool": "there", "params": {}}).get(timeout=60)
+    try:
+        return house.app.send_task("tools.call_http", kwargs={"tool": "there", "params": {}}).get(timeout=60)
+    finally:
+        house.postgres.sql("DELETE FROM celeriac.http_tools")
 
 
 CASES = [("right", "localhost", "ok"), ("right", "127.0.0.1", "ok"), ("another's", "localhost", "error"), ("unknown", "localhost", "error")]
