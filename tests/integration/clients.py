@@ -12,7 +12,7 @@ import kombu
 import redis
 
 from asking import asking
-from services import Service, launch, wait_until
+from services import Service, launch, patience, wait_until
 
 HERE = pathlib.Path(__file__).parent
 OURS = "ours@test"  # -n of a worker that is asked or watched
@@ -89,10 +89,13 @@ class Broker:
         return [each for each in self.redis.client_list() if each["db"] == database and each["name"].startswith(name)]
 
     def wait_settled(self, seconds=30):
-        """Nothing queued, nothing held."""
-        keys = ["celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"]
+        """Nothing queued, nothing held: all at one moment, as what ends puts what follows it where we have looked already."""
         def settled():
-            return sum(map(self.redis.llen, keys)) == 0 and self.unacked() == (0, 0) and not self.redis.keys("celeriac.node.*")
+            look = self.redis.pipeline(transaction=True)
+            for queue in ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"):
+                look.llen(queue)
+            look.hlen("unacked").zcard("unacked_index").keys("celeriac.node.*")
+            return not any(look.execute())
 
         wait_until(settled, seconds, lambda: f"{self.unacked()} (unacked, index) and {self.redis.llen('celery')} queued: not settled")
 
@@ -175,10 +178,11 @@ class RabbitBroker(Broker):
         return held, held
 
     def wait_settled(self, seconds=30):
-        def settled():
+        def empty():
             return all(row["messages"] == 0 for row in self.rabbitmq.counts(self.vhost).values())
 
-        wait_until(settled, seconds, lambda: f"{self.queues()}: not settled")
+        # What follows is there before what it follows is gone, though maybe in a queue that was counted before.
+        wait_until(lambda: empty() and empty(), seconds, lambda: f"{self.queues()}: not settled")
 
     def wait_forgotten(self):
         wait_until(lambda: self.unacked() == (0, 0), 30, "RabbitMQ still waits")
@@ -248,7 +252,7 @@ class Client:
         request = {"url": self.broker.url, "requests": requests, "seconds": seconds, **more}
         done = subprocess.run(
             [PYTHONS[self.which], "-s", HERE / "client_process.py"], input=json.dumps(request), capture_output=True, text=True,
-            timeout=seconds + 30,
+            timeout=patience(seconds + 30),
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout)

@@ -222,6 +222,8 @@ def ask(app, broker):
     def call(method, to=OURS, seconds=30, **arguments):
         if to == OURS:
             broker.wait_listening()
+        else:
+            wait_until(lambda: app.control.ping([to], timeout=1, limit=1), 30, f"{to} does not hear")
         got = app.control.broadcast(method, arguments=arguments, destination=[to], reply=True, timeout=seconds, limit=1)
         return got[0][to] if got else "no reply"
 

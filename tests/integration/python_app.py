@@ -48,6 +48,13 @@ def sleep(seconds):
     time.sleep(seconds)
 
 
+@app.task(name="probe.wait_for")
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    return 1
+
+
 @app.task(name="celeriac.retry", bind=True, max_retries=None)
 def retry(self, times, countdown=0):
     if self.request.retries < times:

@@ -12,13 +12,11 @@ import time
 import psycopg
 import redis
 
+from patience import patience
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SQL = ROOT / "deploy/sql"
 
-
-def patience(seconds):
-    """So many seconds of a machine with time for us; as many more as there are others who want each of its cores."""
-    return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 def wait_until(condition, seconds=30, sentence="it did not happen"):
@@ -76,7 +74,7 @@ class Service:
         if self.alive():
             self.process.send_signal(signal)
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(patience(seconds))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -159,6 +159,7 @@ def test_group_result(make_worker, app, broker):
     assert isinstance(mixed.get(timeout=30, propagate=False)[1], RuntimeError)
     slow = group(signature("celeriac.sleep", (600,), app=app) for _ in range(3)).apply_async()
     wait_until(lambda: worker.metric("tasks_active") == 2, 30, "it was not busy")
+    broker.wait_listening()
     slow.revoke(terminate=True)
     with pytest.raises(celery.exceptions.TaskRevokedError):
         slow.get(timeout=30)

@@ -10,7 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from services import free_port, launch, Postgres, ROOT, Service, wait_until
+from services import free_port, launch, patience, Postgres, ROOT, Service, wait_until
 
 PROGRAM = pathlib.Path(os.environ.get("CELERIAC_TEST_PROGRAM", ROOT / "build/celeriac-worker"))
 
@@ -26,7 +26,7 @@ def program_env(**settings):
 
 def run_program(*args, program=PROGRAM, seconds=60, **settings):
     """Runs to its end; the finished process with stdout and stderr as text."""
-    return subprocess.run([program, *args], env=program_env(**settings), capture_output=True, text=True, timeout=seconds)
+    return subprocess.run([program, *args], env=program_env(**settings), capture_output=True, text=True, timeout=patience(seconds))
 
 
 class EngineRole(Service):
