@@ -261,8 +261,9 @@ enum amqp_batch_flag {
 /*
  * `err` NULL: confirmed, and the settlements are on their way. Else nothing was settled, and
  * messages may or may not have been taken: ERR_NOTFOUND unroutable or no such exchange,
- * ERR_UNAVAILABLE refused for now or the connection was lost, ERR_DENIED. ERR_CONFLICT: all is done
- * but what was of an earlier generation. Called by the owner thread.
+ * ERR_UNAVAILABLE refused for now or the connection was lost, ERR_DENIED, ERR_TOOBIG longer than
+ * the server's max_message_size, ERR_INVALID. ERR_CONFLICT: all is done but what was of an earlier
+ * generation. Called by the owner thread.
  */
 typedef void amqp_done_fn(void *arg, const struct err *err);
 /* Hands over `b` (taken). `done` may be NULL. Without KEEP it fails at once while publishing is

@@ -11,6 +11,8 @@
 #include "log.h"
 #include "mem.h"
 
+#define TOO_LONG "message size " /* RabbitMQ's word for what is beyond its max_message_size */
+
 static struct slot *slot_of(struct amqp_client *c)
 {
 	return &c->slots[ROLE_PUBLISH];
@@ -228,12 +230,15 @@ static int take_confirm(struct amqp_client *c, uint64_t tag, bool multiple, bool
 	return 0;
 }
 
-/* Whether the server's words name the exchange of a message: "no exchange 'x' in vhost '/'". */
+/* Whether the server's words name the exchange of a message, "no exchange 'x' in vhost '/'", or its
+ * length: "message size 7 is larger than configured max size 5". */
 static bool is_named(const struct pub *p, const char *text)
 {
 	_cleanup_free_ char *quoted = xasprintf("'%s'", p->exchange);
+	_cleanup_free_ char *size = xasprintf(TOO_LONG "%zu ", p->len);
 
-	return p->exchange[0] != '\0' && strstr(text, quoted) != NULL;
+	return (p->exchange[0] != '\0' && strstr(text, quoted) != NULL) ||
+	       strstr(text, size) != NULL;
 }
 
 /* The server says why, and not of which message. False when nobody is found. */
@@ -256,6 +261,14 @@ static bool blame(struct amqp_client *c, const struct err *err)
 	return true;
 }
 
+/* A precondition of publishing is one of the message, and stays so. */
+static void read_refusal(const amqp_channel_close_t *m, struct err *err)
+{
+	(void)amqp_refusal(m->reply_code, m->reply_text, err);
+	if (err->code == ERR_CONFLICT)
+		err->code = strstr(err->msg, TOO_LONG) != NULL ? ERR_TOOBIG : ERR_INVALID;
+}
+
 static void publish_closed(struct amqp_client *c, const amqp_channel_close_t *m)
 {
 	struct buf *out = &slot_of(c)->conn->out;
@@ -266,7 +279,7 @@ static void publish_closed(struct amqp_client *c, const amqp_channel_close_t *m)
 	size_t kept;
 	bool found;
 
-	(void)amqp_refusal(m->reply_code, m->reply_text, &err);
+	read_refusal(m, &err);
 	log_warning("%s: the server closed a channel: %s", c->name, err.msg);
 	amqp_put_method(out, CHANNEL_PUBLISH, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
 	amqp_put_method(out, CHANNEL_PUBLISH, AMQP_CHANNEL_OPEN_METHOD, &open);

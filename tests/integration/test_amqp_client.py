@@ -186,6 +186,26 @@ def test_too_long(client, rabbitmq, vhost):
     wait_until(lambda: ready(rabbitmq, vhost, "dead") == 1, 30, "it was not rejected")
 
 
+def test_too_long_for_the_server(make_rabbitmq, make_client):
+    """The server closes the channel for it: it is refused with the server's words and tried once; what went with it is sent again."""
+    rabbitmq = make_rabbitmq(config=["max_message_size = 100000"]).create()
+    client = make_client(rabbitmq.url())
+    client.do("declare", queue="q")
+    client.do("declare", queue="in")
+    client.do("perform", exchange="", key="in", count=1)
+    client.do("consume", queue="in", prefetch=1)
+    held = client.take(1)[0]["ref"]
+    found = refused(client, "perform", exchange="", key="q", count=1, size=100001, keep=True, settle=[held], how="ack")
+    assert (found.code, found.transient) == ("too big", False) and "100001" in found.message, found
+    client.do("submit", exchange="", key="q", count=1, size=100000, batches=50, keep=True)
+    assert refused(client, "perform", exchange="", key="q", count=1, size=100001, keep=True).code == "too big"
+    client.do("finished", seconds=60)
+    assert client.do("status")["reconnects"] == 0
+    assert rabbitmq.queues()["in"]["messages_unacknowledged"] == 1, "it was settled without what follows"
+    client.close()
+    assert ready(rabbitmq, "/", "q") >= 50
+
+
 # --- consuming and settling ---
 
 
