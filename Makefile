@@ -14,7 +14,8 @@ AGENT_PYTHON := $(sort $(wildcard common/sandbox/agent/*.py))
 MIGRATIONS   := $(sort $(wildcard deploy/sql/[0-9]*.sql))
 SCRIPTS      := $(sort $(wildcard common/sandbox/*.cjs tasks/*.py common/*/*.lua common/*/*/*.lua beat/*.lua))
 TEST_SRC     := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
-FUZZ_SRC     := $(filter-out %/libfuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_ENTRIES := $(addprefix tests/fuzz/,libfuzzer.c replay.c once.c scarce.c)
+FUZZ_SRC     := $(filter-out $(FUZZ_ENTRIES),$(wildcard tests/fuzz/*.c))
 FAKE_SRC     := $(wildcard tests/fake/*.c tests/unit/*_fixture.c)
 PKGS         := hiredis jansson libpq libcurl openssl libmicrohttpd librabbitmq zlib liblzma libzstd libbrotlidec libbrotlienc yaml-0.1 glib-2.0 libseccomp
 DEB_hiredis := libhiredis-dev
@@ -202,8 +203,9 @@ $O/tests/unit/%: $O/tests/unit/%.o $(LIB_FAKE) $$(call room_lib,$$@) $(LIB)
 # The agent is no part of the library.
 $O/tests/unit/common/sandbox/test_measure: $O/common/sandbox/agent/measure.o
 
-# Memory that input asks for: what aborts without is not meant.
-$O/tests/unit/common/test_no_memory: private LDFLAGS += $(addprefix -Wl$(comma)--wrap=,calloc realloc xcalloc xrealloc json_text)
+# Memory that input asks for (tests/unit/memory_fixture.h): what aborts without is not meant.
+MEMORY_WRAPPED := $(addprefix -Wl$(comma)--wrap=,calloc realloc xcalloc xrealloc json_text)
+$O/tests/unit/common/test_no_memory: private LDFLAGS += $(MEMORY_WRAPPED)
 
 # The MCP client as a program, for real servers and the referee of tests/integration/test_mcp_client.py.
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)
@@ -231,11 +233,13 @@ build/amqp-client: $O/amqp-client
 build/beat-next: $O/tests/integration/beat/next.o $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-# The targets of tests/fuzz: with the reader of their corpora, or with libFuzzer, which is clang's.
-$O/fuzz-replay: $(call obj,$(FUZZ_SRC)) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
-$O/celeriac-fuzz: $(call obj,$(filter-out %/replay.c,$(FUZZ_SRC)) tests/fuzz/libfuzzer.c) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
+# The targets of tests/fuzz: with the reader of their corpora, plainly or without memory (scarce), or with libFuzzer, which is clang's.
+$O/fuzz-replay: $(call obj,tests/fuzz/replay.c tests/fuzz/once.c)
+$O/fuzz-scarce: $(call obj,tests/fuzz/replay.c tests/fuzz/scarce.c) $(LIB_FAKE)
+$O/fuzz-scarce: private LDFLAGS += $(MEMORY_WRAPPED)
+$O/celeriac-fuzz: $(call obj,tests/fuzz/libfuzzer.c)
 $O/celeriac-fuzz: private LDFLAGS += -fsanitize=fuzzer
-$O/fuzz-replay $O/celeriac-fuzz:
+$O/fuzz-replay $O/fuzz-scarce $O/celeriac-fuzz: $(call obj,$(FUZZ_SRC)) $(LIB_WORKER) $(LIB_BEAT) $(LIB)
 	$(call say,LD,$@); $(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # --- tests -------------------------------------------------------------------------------------------------------
@@ -283,8 +287,9 @@ coverage-run: $(TESTS) $O/fuzz-replay $(PROGRAMS) build/mcp-client build/beat-ne
 	-$(if $(COVERAGE_TESTS),CELERIAC_TEST_PROGRAM=$(CURDIR)/$(BIN)/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/$(BIN)/celeriac-beat \
 		tests/run pytest $(PYTHON) -m 'not long' $(COVERAGE_TESTS))
 	tests/coverage $O
-check-fuzz: $O/fuzz-replay   ## what the fuzzers found, and what they began with, once more (SANITIZE=address,undefined)
-	tests/run step 'corpora of the fuzz targets' $< tests/fuzz/corpus
+check-fuzz: $O/fuzz-replay $O/fuzz-scarce   ## what the fuzzers found and began with, once more, and with each request for memory refused
+	tests/run step 'corpora of the fuzz targets' $O/fuzz-replay tests/fuzz/corpus
+	tests/run step 'the same where memory is refused, request by request' $O/fuzz-scarce tests/fuzz/corpus
 # FUZZ="url yaml" FUZZ_SECONDS=600: these, for so long each. FUZZ_KEEP=1: what was found since goes into the corpora.
 FUZZ_MAKE = $(MAKE) --no-print-directory CC='$(or $(FUZZ_CC),clang)' CFLAGS=-w WERROR=0 SANITIZE=fuzzer-no-link,address,undefined
 FUZZ_DIR := build/fuzzer-no-link-address-undefined

@@ -83,13 +83,16 @@ static int set_text(const struct conf_row *row, const char **at, const char *tex
 		return refuse(row, label, text, why, err);
 	}
 	struct err reason;
-	if (row->type == CONF_MAP && *text && check_map(text, &reason) < 0)
+	char *value = NULL;
+	int r = row->type == CONF_MAP && *text ? check_map(text, &reason) : 0;
+	if (r == 0 && row->expand)
+		r = row->expand(text, &value, &reason);
+	if (r == -ERR_NOMEM)
+		return err_set(err, ERR_NOMEM, "%s: %s", label, reason.msg);
+	if (r < 0)
 		return refuse(row, label, text, reason.msg, err);
-	char *value;
-	if (!row->expand)
+	if (!value)
 		value = xstrdup(text);
-	else if (row->expand(text, &value, &reason) < 0)
-		return refuse(row, label, text, reason.msg, err);
 	free((char *)(uintptr_t)*at);
 	*at = value;
 	return 0;

@@ -88,10 +88,12 @@ int settings_load(char *const *env, struct settings *ret, struct err *err)
 	if (!env)
 		env = environ;
 	for (size_t i = 0; i < settings_row_count && r == 0; i++) {
-		struct err bad;
-		if (set_row(&s, i, settings_rows[i].fallback, settings_rows[i].name, "default",
-			    &bad) < 0)
-			BUG("default of %s: %s", settings_rows[i].name, bad.msg);
+		r = set_row(&s, i, settings_rows[i].fallback, settings_rows[i].name, "default",
+			    err);
+		if (r < 0 && err->code != ERR_NOMEM)
+			BUG("default of %s: %s", settings_rows[i].name, err->msg);
+		if (r < 0)
+			break;
 		_cleanup_free_ char *name = NULL, *value = NULL;
 		r = conf_env_find(&settings_rows[i], env, &name, &value, err);
 		if (r == 0 && value)

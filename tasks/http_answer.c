@@ -109,9 +109,12 @@ static bool is_latin1(const char *type)
 }
 
 /* UTF-8, cut between two characters. */
-static json_t *cut_text(const char *data, size_t len, bool latin1, size_t limit)
+static int cut_text(const char *data, size_t len, bool latin1, size_t limit, json_t **ret,
+		    struct err *err)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(4 * BOUND_STDIN_BYTES);
+	_cleanup_buf_ struct buf text = BUF_INIT(4 * BOUND_STDIN_BYTES),
+				 cut = BUF_INIT(4 * BOUND_STDIN_BYTES);
+	const struct buf *shown = &text;
 
 	for (size_t i = 0; latin1 && i < len; i++)
 		if ((unsigned char)data[i] < 0x80)
@@ -121,15 +124,18 @@ static json_t *cut_text(const char *data, size_t len, bool latin1, size_t limit)
 				    0x80 | ((unsigned char)data[i] & 0x3F));
 	if (!latin1)
 		utf8_clean(data, len, true, &text);
-	if (text.len <= limit)
-		return json_text(text.data, text.len, true);
-	size_t keep = limit;
-	while (keep > 0 && ((unsigned char)text.data[keep] & 0xC0) == 0x80)
-		keep--;
-	_cleanup_buf_ struct buf cut = BUF_INIT(4 * BOUND_STDIN_BYTES);
-	buf_append(&cut, text.data, keep);
-	buf_appendf(&cut, CUT_MARK, keep, text.len);
-	return json_text(cut.data, cut.len, true);
+	if (text.len > limit) {
+		size_t keep = limit;
+		while (keep > 0 && ((unsigned char)text.data[keep] & 0xC0) == 0x80)
+			keep--;
+		buf_append(&cut, text.data, keep);
+		buf_appendf(&cut, CUT_MARK, keep, text.len);
+		shown = &cut;
+	}
+	int rc = buf_status(shown, err);
+	if (rc == 0)
+		*ret = json_text(shown->data, shown->len, true);
+	return rc;
 }
 
 int http_answer_value(const struct http_tool_answer *a, const char *path, size_t limit,
@@ -141,6 +147,10 @@ int http_answer_value(const struct http_tool_answer *a, const char *path, size_t
 	bool json = (is_json(a->content_type) || *path) &&
 		    json_load_python(a->body.data, a->body.len, &parsed, &why) == 0;
 
+	if (!json && (is_json(a->content_type) || *path) && why.code == ERR_NOMEM) {
+		*err = why;
+		return -err->code;
+	}
 	if (*path && !json)
 		return err_set(err, ERR_INVALID, "response_path: the answer is no JSON");
 	const json_t *value = json && *path ? find(parsed, path) : parsed;
@@ -152,7 +162,8 @@ int http_answer_value(const struct http_tool_answer *a, const char *path, size_t
 			*ret = json_incref((json_t *)(uintptr_t)value);
 			return 0;
 		}
+		if (dumped.failed == ERR_NOMEM)
+			return buf_status(&dumped, err);
 	}
-	*ret = cut_text(a->body.data, a->body.len, is_latin1(a->content_type), limit);
-	return 0;
+	return cut_text(a->body.data, a->body.len, is_latin1(a->content_type), limit, ret, err);
 }

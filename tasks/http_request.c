@@ -138,7 +138,7 @@ static int make_url(const json_t *tool, const json_t *params, const json_t *know
 	if (rc == 0 && rest_in_query)
 		add_rest(params, used, &has_query, &out);
 	if (rc == 0 && buf_status(&out, err) < 0)
-		rc = err_set(err, ERR_TOOBIG, "url: more than %d bytes", BOUND_URL_BYTES);
+		rc = err_wrap(err, "url");
 	if (rc == 0)
 		rc = buf_take(&path, &r->path, NULL, err);
 	return rc < 0 ? rc : buf_take(&out, &r->url, NULL, err);
@@ -191,7 +191,9 @@ static int fill_body(const json_t *tool, const json_t *params, const json_t *kno
 			return rc;
 	}
 	if (*body && json && json_load_strict(out->data, out->len, &parsed, &why) < 0)
-		return err_set(err, ERR_INVALID, "body: with these parameters it is no JSON");
+		return err_set(err, why.code == ERR_NOMEM ? ERR_NOMEM : ERR_INVALID,
+			       why.code == ERR_NOMEM ? "body: no memory to look whether it is JSON"
+						     : "body: with these parameters it is no JSON");
 	return buf_status(out, err);
 }
 

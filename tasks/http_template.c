@@ -62,7 +62,9 @@ static void json_inside(const struct buf *text, struct buf *out)
 	_cleanup_buf_ struct buf dumped = BUF_INIT(8 * BOUND_BODY_BYTES);
 
 	json_dump_strict(string, &dumped);
-	if (dumped.len >= 2)
+	if (dumped.failed)
+		buf_fail(out, dumped.failed);
+	else
 		buf_append(out, dumped.data + 1, dumped.len - 2);
 }
 

@@ -55,6 +55,8 @@ int mcp_command_split(const char *text, char ***ret, struct err *err)
 		int rc = take_word(&p, &words, err);
 		if (rc < 0)
 			return rc;
+		if (words.failed == ERR_NOMEM)
+			return buf_status(&words, err);
 		if (++count > WORDS_MAX || words.failed)
 			return err_set(err, ERR_TOOBIG, "command: more than %d words or %d bytes",
 				       WORDS_MAX, COMMAND_BYTES);
@@ -63,7 +65,7 @@ int mcp_command_split(const char *text, char ***ret, struct err *err)
 	return 0;
 }
 
-char **mcp_lines(const char *text)
+int mcp_lines(const char *text, char ***ret, struct err *err)
 {
 	_cleanup_buf_ struct buf lines = BUF_INIT(BOUND_ENV_BYTES * 2);
 	size_t count = 0;
@@ -82,6 +84,9 @@ char **mcp_lines(const char *text)
 		}
 		text += len + (text[len] == '\n');
 	}
+	if (lines.failed == ERR_NOMEM)
+		return buf_status(&lines, err);
 	/* more than an engine or a server takes is as if nothing were there */
-	return as_vector(&lines, lines.failed ? 0 : count);
+	*ret = as_vector(&lines, lines.failed ? 0 : count);
+	return 0;
 }

@@ -163,10 +163,12 @@ static int fill(struct task_ctx *ctx, struct mcp_target *t, struct err *err)
 		rc = open_text(ctx, row, "headers", &t->headers_text, err);
 	if (rc == 0)
 		rc = mcp_command_split(text_of(row, "command"), &t->argv, err);
+	if (rc == 0)
+		rc = mcp_lines(t->environment_text, &t->env, err);
+	if (rc == 0)
+		rc = mcp_lines(t->headers_text, &t->headers, err);
 	if (rc < 0)
 		return rc;
-	t->env = mcp_lines(t->environment_text);
-	t->headers = mcp_lines(t->headers_text);
 	t->server = (struct mcp_server){
 		.id = json_integer_value(json_object_get(row, "id")),
 		.name = text_of(row, "name"),

@@ -11,9 +11,9 @@
  * backslashes; nothing is expanded. NULL-terminated, one block, given. ERR_INVALID: a quote is not
  * closed; ERR_TOOBIG. [any] */
 int mcp_command_split(const char *text, char ***ret, struct err *err) must_check;
-/* The lines of `text` that are not blank, without white space at their ends; the same form. [any]
- */
-char **mcp_lines(const char *text);
+/* The lines of `text` that are not blank, without white space at their ends; the same form.
+ * ERR_NOMEM. [any] */
+int mcp_lines(const char *text, char ***ret, struct err *err) must_check;
 
 /* ---- mcp_package.c ---- */
 struct mcp_package {

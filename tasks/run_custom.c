@@ -30,7 +30,11 @@ static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret_result,
 		return rc;
 	json_text_append(values[SOURCE], &source);
 	base64_encode(source.data, source.len, &text);
-	if (buf_status(&source, err) < 0)
+	if (source.failed == ERR_NOMEM)
+		return buf_status(&source, err);
+	if (source.failed == 0 && buf_status(&text, err) < 0)
+		return -err->code;
+	if (source.failed)
 		return raise_value_error(ctx, err, "source has more than %u bytes",
 					 BOUND_CODE_BYTES);
 	sha256_hex(source.data, source.len, digest);

@@ -213,6 +213,8 @@ static int bury(struct broker *b, const struct settlement *s, struct amqp_batch 
 	p.body = data;
 	p.len = len;
 	rc = amqp_envelope_to_publish(data, len, &properties, &body, err);
+	if (rc == -ERR_NOMEM)
+		return rc;
 	if (rc == 0) {
 		p.body = body.data;
 		p.len = body.len;

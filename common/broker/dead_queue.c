@@ -268,7 +268,10 @@ int dead_queue_requeue(struct dead_queue *q, const struct dead_letter *letter, c
 	if (rc < 0)
 		return rc;
 	p.properties = &properties;
-	if (amqp_envelope_to_publish(letter->message, letter->len, &properties, &body, err) == 0) {
+	rc = amqp_envelope_to_publish(letter->message, letter->len, &properties, &body, err);
+	if (rc == -ERR_NOMEM)
+		return rc;
+	if (rc == 0) {
 		p.body = body.data;
 		p.len = body.len;
 	} else {

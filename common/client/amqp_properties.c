@@ -68,26 +68,29 @@ int amqp_properties_walk(const void *data, size_t len, struct err *err)
 	return amqp_table_walk(p + at, len - at, &size, err);
 }
 
-static char *clean_text(amqp_bytes_t b)
+static int clean_text(amqp_bytes_t b, char **ret, struct err *err)
 {
 	struct buf out = BUF_INIT(4 * 256);
 
 	utf8_clean(b.len > 0 ? b.bytes : "", b.len, true, &out);
-	return out.data == g_buf_empty ? xstrdup("") : out.data;
+	return buf_take(&out, ret, NULL, err);
 }
 
-static void take_properties(amqp_basic_properties_t *p, struct amqp_properties *ret)
+static int take_properties(amqp_basic_properties_t *p, struct amqp_properties *ret, struct err *err)
 {
-	for (size_t i = 0; i < AMQP_TEXTS; i++)
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < AMQP_TEXTS; i++)
 		if (p->_flags & texts[i].flag)
-			ret->text[i] = clean_text(*text_of(p, i));
-	if (p->_flags & AMQP_BASIC_HEADERS_FLAG)
-		ret->headers = amqp_table_to_json(&p->headers);
+			rc = clean_text(*text_of(p, i), &ret->text[i], err);
+	if (rc == 0 && (p->_flags & AMQP_BASIC_HEADERS_FLAG))
+		rc = amqp_table_to_json(&p->headers, &ret->headers, err);
 	ret->has_priority = (p->_flags & AMQP_BASIC_PRIORITY_FLAG) != 0;
 	ret->priority = ret->has_priority ? p->priority : 0;
 	ret->has_timestamp = (p->_flags & AMQP_BASIC_TIMESTAMP_FLAG) != 0;
 	ret->timestamp = ret->has_timestamp ? p->timestamp : 0;
 	ret->delivery_mode = p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG ? p->delivery_mode : 0;
+	return rc;
 }
 
 int amqp_properties_read(const void *data, size_t len, struct amqp_properties *ret, struct err *err)
@@ -103,8 +106,13 @@ int amqp_properties_read(const void *data, size_t len, struct amqp_properties *r
 	    0) {
 		rc = err_set(err, ERR_PROTOCOL, "properties cannot be read");
 	} else {
-		*ret = (struct amqp_properties){0};
-		take_properties(decoded, ret);
+		struct amqp_properties p = {0};
+
+		rc = take_properties(decoded, &p, err);
+		if (rc == 0)
+			*ret = p;
+		else
+			amqp_properties_done(&p);
 	}
 	empty_amqp_pool(&pool);
 	return rc;

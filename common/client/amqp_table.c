@@ -138,6 +138,7 @@ int amqp_table_walk(const void *bytes, size_t len, size_t *ret_size, struct err 
 
 /* ---- from a table ---- */
 
+/* These give NULL where there is no memory. */
 static json_t *value_to_json(const amqp_field_value_t *v);
 
 /* A lone surrogate, which py-amqp writes as if it were a character: three bytes. */
@@ -214,31 +215,41 @@ static json_t *time_to_json(uint64_t seconds)
 
 static json_t *array_to_json(const amqp_array_t *a)
 {
-	json_t *ret = json_array();
+	_cleanup_json_ json_t *ret = json_array();
 
 	for (int i = 0; i < a->num_entries; i++)
 		if (json_array_append_new(ret, value_to_json(&a->entries[i])) < 0)
-			BUG("no memory for a list");
-	return ret;
+			return NULL;
+	return TAKE(ret);
 }
 
-json_t *amqp_table_to_json(const amqp_table_t *t)
+static json_t *table_to_json(const amqp_table_t *t)
 {
-	json_t *ret = json_object();
+	_cleanup_json_ json_t *ret = json_object();
 
 	for (int i = 0; i < t->num_entries; i++) {
 		amqp_bytes_t key = t->entries[i].key;
 		/* A name is text without NULs: what is not becomes U+FFFD. */
 		_cleanup_json_ json_t *name =
 			json_text(key.len > 0 ? key.bytes : "", key.len, true);
-		struct buf plain = BUF_INIT(1024);
+		_cleanup_buf_ struct buf plain = BUF_INIT(1024);
 
 		json_text_append(name, &plain);
-		if (json_object_set_new(ret, plain.data, value_to_json(&t->entries[i].value)) < 0)
-			BUG("no memory for an object");
-		buf_done(&plain);
+		if (plain.failed ||
+		    json_object_set_new(ret, plain.data, value_to_json(&t->entries[i].value)) < 0)
+			return NULL;
 	}
-	return ret;
+	return TAKE(ret);
+}
+
+int amqp_table_to_json(const amqp_table_t *t, json_t **ret, struct err *err)
+{
+	json_t *made = table_to_json(t);
+
+	if (made == NULL)
+		return err_set(err, ERR_NOMEM, "no memory for a table of %d", t->num_entries);
+	*ret = made;
+	return 0;
 }
 
 static json_t *value_to_json(const amqp_field_value_t *v)
@@ -276,7 +287,7 @@ static json_t *value_to_json(const amqp_field_value_t *v)
 	case AMQP_FIELD_KIND_TIMESTAMP:
 		return time_to_json(v->value.u64);
 	case AMQP_FIELD_KIND_TABLE:
-		return amqp_table_to_json(&v->value.table);
+		return table_to_json(&v->value.table);
 	case AMQP_FIELD_KIND_VOID:
 		break;
 	}
@@ -296,7 +307,7 @@ int amqp_json_from_table(const void *data, size_t len, json_t **ret, struct err 
 	if (amqp_decode_table(amqp_bytes_of(data, size), &pool, &table, &offset) < 0)
 		rc = err_set(err, ERR_PROTOCOL, "a table cannot be read");
 	else
-		*ret = amqp_table_to_json(&table);
+		rc = amqp_table_to_json(&table, ret, err);
 	empty_amqp_pool(&pool);
 	return rc;
 }

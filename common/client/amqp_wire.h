@@ -15,8 +15,8 @@
 /* The size of the table that begins at `bytes`, itself included, when all of it is well formed and
  * no deeper than BOUND_AMQP_DEPTH. ERR_PROTOCOL, ERR_TOOBIG. */
 int amqp_table_walk(const void *bytes, size_t len, size_t *ret_size, struct err *err) must_check;
-/* Of a table that was walked through. Given. */
-json_t *amqp_table_to_json(const amqp_table_t *t);
+/* Of a table that was walked through. Given. ERR_NOMEM. */
+int amqp_table_to_json(const amqp_table_t *t, json_t **ret, struct err *err) must_check;
 
 /* ---- amqp_properties.c ---- */
 /* Whether the library may decode the payload of a content header, from its flags on. */

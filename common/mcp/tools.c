@@ -74,13 +74,15 @@ static int take_tool(struct mcp_catalogue *c, const json_t *tool, struct err *er
 		return 0;
 	if (json_array_size(c->tools) == BOUND_MCP_TOOLS)
 		return err_set(err, ERR_TOOBIG, "tools/list: more than %d tools", BOUND_MCP_TOOLS);
-	json_t *copy = kept(tool);
+	_cleanup_json_ json_t *copy = kept(tool);
 	_cleanup_buf_ struct buf text = BUF_INIT(BOUND_MCP_CATALOGUE);
 	json_dump_strict(copy, &text);
+	if (text.failed == ERR_NOMEM)
+		return buf_status(&text, err);
 	c->bytes += text.len;
-	json_array_append_new(c->tools, copy);
+	json_array_append(c->tools, copy);
 	json_object_set_new(c->names, name, json_true());
-	if (buf_status(&text, err) < 0 || c->bytes > BOUND_MCP_CATALOGUE)
+	if (text.failed || c->bytes > BOUND_MCP_CATALOGUE)
 		return err_set(err, ERR_TOOBIG, "tools/list: more than %u bytes",
 			       BOUND_MCP_CATALOGUE);
 	return 0;
@@ -99,6 +101,8 @@ static int next_cursor(struct mcp_catalogue *c, const json_t *result, const json
 	/* a key of its own for the empty one, and for those with NULs */
 	_cleanup_buf_ struct buf key = BUF_INIT(BOUND_MCP_MESSAGE);
 	json_dump_strict(cursor, &key);
+	if (buf_status(&key, err) < 0)
+		return err_wrap(err, "tools/list: nextCursor");
 	if (json_object_get(c->cursors, key.data))
 		return err_set(err, ERR_PROTOCOL, "tools/list: its pages go in a circle");
 	if (json_object_size(c->cursors) + 1 >= BOUND_MCP_PAGES)

@@ -126,9 +126,10 @@ static bool has_name(const json_t *tools, const char *name)
 	return false;
 }
 
-static void add_operation(struct operation *op, json_t *tools, json_t *skipped)
+static int add_operation(struct operation *op, json_t *tools, json_t *skipped, struct err *err)
 {
 	json_t *row;
+	int rc = 0;
 
 	op->properties = json_object();
 	op->required = json_array();
@@ -138,6 +139,10 @@ static void add_operation(struct operation *op, json_t *tools, json_t *skipped)
 	buf_appendf(&op->url, "%s%s", op->server, op->path);
 	openapi_parameters(op);
 	openapi_body(op);
+	if (op->url.failed == ERR_NOMEM)
+		rc = buf_status(&op->url, err);
+	else if (op->body.failed == ERR_NOMEM)
+		rc = buf_status(&op->body, err);
 	row = op->reason ? NULL : make_row(op);
 	if (row && has_name(tools, json_member_str(row, "name"))) {
 		op->reason = "another operation has its name";
@@ -153,6 +158,7 @@ static void add_operation(struct operation *op, json_t *tools, json_t *skipped)
 	json_decref(op->required);
 	buf_done(&op->url);
 	buf_done(&op->body);
+	return rc;
 }
 
 /* ---- the server ---- */
@@ -227,7 +233,9 @@ int openapi_tools(const json_t *document, const char *base, json_t **ret_tools,
 					       .server = server.data};
 
 			if (op.node)
-				add_operation(&op, tools, skipped);
+				rc = add_operation(&op, tools, skipped, err);
+			if (rc < 0)
+				return rc;
 		}
 	}
 	*ret_tools = TAKE(tools);

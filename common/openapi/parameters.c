@@ -41,6 +41,8 @@ static void rename_in_path(struct operation *op, const char *from, const char *t
 	_cleanup_free_ char *old = xasprintf("{%s}", from), *all = xstrdup(op->url.data);
 	const char *found = strstr(all, old);
 
+	if (op->url.failed)
+		return;
 	if (found == NULL) {
 		op->reason = "a parameter of its path is not in it";
 		return;

@@ -199,5 +199,7 @@ void sandbox_terms_digest(const struct settings *s, const struct sandbox_terms *
 	for (size_t i = 0; i < t->mount_count; i++)
 		buf_appendf(&text, "%s:%s\n", t->mounts[i].path,
 			    t->mounts[i].writable ? "rw" : "ro");
+	if (text.failed) /* its digest would be that of any others */
+		BUG("no memory for the terms of a sandbox");
 	sha256_hex(text.data, text.len, out);
 }

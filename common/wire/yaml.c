@@ -59,6 +59,8 @@ static int key_text(json_t *value, json_t **ret, struct err *err)
 	if (json_is_object(value) || json_is_array(value))
 		return err_set(err, ERR_INVALID, "YAML: found an unhashable key");
 	json_dump_python(value, &text);
+	if (buf_status(&text, err) < 0)
+		return err_wrap(err, "YAML: a key");
 	*ret = json_text(text.data, text.len, false);
 	return 0;
 }

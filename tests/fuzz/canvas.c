@@ -22,6 +22,8 @@ static void done(int rc, struct signature_plan *plan, const struct err *err)
 		struct err why;
 
 		FUZZ_CHECK(plan->messages[i].task && plan->messages[i].id);
+		fuzz_made_text(plan->messages[i].task);
+		fuzz_made_json(plan->messages[i].args);
 		if (message_encode(&plan->messages[i], &out, &why) < 0)
 			fuzz_failed(-why.code, &why);
 	}

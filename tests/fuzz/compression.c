@@ -23,6 +23,7 @@ int fuzz_compression(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 		return 0;
 	}
+	fuzz_made(&out);
 	FUZZ_CHECK(out.len <= CEILING);
 	FUZZ_CHECK(serial_compress(mime, (struct slice){out.data, out.len}, &packed, &err) == 0);
 	FUZZ_CHECK(serial_decompress(mime, (struct slice){packed.data, packed.len}, &again, &err) ==

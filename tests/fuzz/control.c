@@ -20,6 +20,8 @@ static void request(const char *data, size_t len)
 	}
 	if (r.for_us) {
 		FUZZ_CHECK(r.method != NULL);
+		fuzz_made_text(r.method);
+		fuzz_made_json(r.arguments);
 		FUZZ_CHECK(r.arguments == NULL || json_is_object(r.arguments));
 		if (r.reply_exchange)
 			FUZZ_CHECK(strcmp(r.reply_exchange, "reply.celery.pidbox") == 0 &&
@@ -51,8 +53,13 @@ int fuzz_control(const uint8_t *data, size_t size)
 	request((const char *)data, size);
 	if (unacked_record_read((const char *)data, size, &record, &err) == 0) {
 		FUZZ_CHECK(record.exchange && record.routing_key && record.message);
+		fuzz_made_text(record.exchange);
+		fuzz_made_text(record.routing_key);
+		fuzz_made_text(record.message);
 		FUZZ_CHECK(record.priority >= 0 && record.priority <= 9);
 		unacked_record_done(&record);
+	} else {
+		fuzz_failed(-err.code, &err);
 	}
 	return 0;
 }

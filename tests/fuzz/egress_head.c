@@ -66,6 +66,7 @@ int fuzz_egress_head(const uint8_t *data, size_t size)
 		return 0;
 	}
 	sent(&r);
+	fuzz_made(&r.head);
 	took = feed(r.body, text + len, size - len, size, &bad);
 	again = feed(r.body, text + len, size - len, 1, &bad_again);
 	FUZZ_CHECK(bad == bad_again && (bad || took == again));

@@ -13,7 +13,9 @@ static void answers(const json_t *value)
 
 	if (engine_parse_inspect(value, &one, &err) == 0)
 		FUZZ_CHECK(memchr(one.id, '\0', sizeof(one.id)) != NULL);
-	if (engine_parse_list(value, "default", &all, &count, &err) == 0)
+	if (engine_parse_list(value, "default", &all, &count, &err) < 0)
+		fuzz_failed(-err.code, &err);
+	else
 		for (size_t i = 0; i < count; i++)
 			FUZZ_CHECK(engine_check_id(all[i].id, &err) == 0);
 	free(all);

@@ -18,11 +18,13 @@ int fuzz_entries(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 	else
 		FUZZ_CHECK(json_is_object(entries));
+	fuzz_made_json(entries);
 	rc = redbeat_row((struct slice){definition, definition_len}, (struct slice){meta, meta_len},
 			 &row, &err);
 	if (rc < 0)
 		fuzz_failed(rc, &err);
-	else
+	fuzz_made_json(row);
+	if (rc == 0)
 		FUZZ_CHECK(json_member_str(row, "name") && json_member_str(row, "task"));
 	return 0;
 }

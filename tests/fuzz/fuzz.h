@@ -62,12 +62,39 @@ struct fuzz_target {
 static const struct fuzz_target fuzz_targets[] unused_arg = {FUZZ_TARGETS(FUZZ_ROW)};
 #undef FUZZ_ROW
 
-/* A promise that was not kept. */
+/* A promise that was not kept. One that needs memory holds where none was refused (fuzz.c). */
 #define FUZZ_CHECK(what)                                                                           \
 	do {                                                                                       \
-		if (!(what))                                                                       \
+		if (!(what) && !fuzz_refused())                                                    \
 			BUG("not so: %s", #what);                                                  \
 	} while (0)
+
+/* Set by a program that refuses memory (scarce.c): whether it did since the target began; and who
+ * hears of each failure and each product, by its digest. */
+extern bool (*fuzz_has_refused)(void);
+extern void (*fuzz_hears)(bool failed, uint64_t what);
+static inline bool fuzz_refused(void)
+{
+	return fuzz_has_refused && fuzz_has_refused();
+}
+
+/* The error of a failure has a code and words, and these are one line. */
+void fuzz_failed(int rc, const struct err *err);
+
+/* What has to work where there is memory; ends the target where there is none. */
+#define FUZZ_WORKS(call, err)                                                                      \
+	do {                                                                                       \
+		if ((call) < 0) {                                                                  \
+			FUZZ_CHECK(!#call);                                                        \
+			fuzz_failed(-(err)->code, err);                                            \
+			return 0;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* What came out: of the same input it is the same. NULL is a product as well. */
+void fuzz_made(const struct buf *text);
+void fuzz_made_text(const char *text);
+void fuzz_made_json(const json_t *value);
 
 /* The next piece up to `end`, which is not part of it: given, in memory of just its size, with a
  * NUL behind it. Of nothing it is empty. */
@@ -96,15 +123,10 @@ static inline json_t *fuzz_json_line(struct slice *in)
 	json_t *value = NULL;
 	struct err err;
 
-	return json_load_python(line, len, &value, &err) == 0 ? value : NULL;
-}
-
-/* The error of a failure has a code and words, and these are one line. */
-static inline void fuzz_failed(int rc, const struct err *err)
-{
-	FUZZ_CHECK(rc < 0 && err->code == -rc && err->msg[0] != '\0');
-	for (const char *p = err->msg; *p; p++)
-		FUZZ_CHECK((unsigned char)*p >= ' ' && *p != 0x7f);
+	if (json_load_python(line, len, &value, &err) == 0)
+		return value;
+	fuzz_failed(-err.code, &err);
+	return NULL;
 }
 
 #endif

@@ -47,6 +47,8 @@ int fuzz_harvest(const uint8_t *data, size_t size)
 	}
 	if (rc < 0)
 		fuzz_failed(rc, &err);
+	for (size_t i = 0; rc == 0 && i < o.file_count; i++)
+		fuzz_made_text(o.files[i].name);
 	if (h.open)
 		sandbox_outcome_drop_file(&o);
 	judge(&o);

@@ -16,6 +16,8 @@ static void templates(const char *text, const json_t *params, const json_t *know
 
 		if (rc < 0)
 			fuzz_failed(rc, &err);
+		else
+			fuzz_made(&out);
 	}
 }
 
@@ -30,9 +32,12 @@ static void request(const json_t *tool, const json_t *params, const char *locati
 		return;
 	}
 	for (int i = 0; i < 2; i++) {
+		fuzz_made_text(r.method);
+		fuzz_made_text(r.url);
+		fuzz_made_text(r.body);
 		FUZZ_CHECK(r.method && r.url && r.path && r.path[0] == '/' && !strchr(r.path, '?'));
 		FUZZ_CHECK(r.host.name[0] && r.port != 0 && !strpbrk(r.url, " \r\n\t"));
-		for (char **h = r.headers; h && *h; h++)
+		for (char **h = r.headers; h && *h; h++, fuzz_made_text(h[-1]))
 			FUZZ_CHECK(!strpbrk(*h, "\r\n") && strchr(*h, ':'));
 		if (i == 0 && http_tool_redirect(&r, 302, location, &err) < 0)
 			fuzz_failed(-err.code, &err);
@@ -49,10 +54,10 @@ static void answer(const char *path, const char *body)
 	struct err err;
 
 	buf_append_str(&a.body, body);
-	if (http_answer_value(&a, path, 1000, &value, &err) < 0)
+	if (buf_status(&a.body, &err) < 0 || http_answer_value(&a, path, 1000, &value, &err) < 0)
 		fuzz_failed(-err.code, &err);
 	else
-		FUZZ_CHECK(value != NULL);
+		fuzz_made_json(value);
 	buf_done(&a.body);
 }
 

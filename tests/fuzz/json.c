@@ -43,17 +43,20 @@ int fuzz_json(const uint8_t *data, size_t size)
 		FUZZ_CHECK(json_load_strict((const char *)data, size, &strict, &err) < 0);
 		return 0;
 	}
+	fuzz_made_json(value);
 	json_dump_python(value, &text);
-	FUZZ_CHECK(buf_status(&text, &err) == 0);
+	fuzz_made(&text);
+	FUZZ_WORKS(buf_status(&text, &err), &err);
 	for (size_t i = 0; i < text.len; i++)
 		FUZZ_CHECK((unsigned char)text.data[i] < 0x80);
-	FUZZ_CHECK(json_load_python(text.data, text.len, &again, &err) == 0);
+	FUZZ_WORKS(json_load_python(text.data, text.len, &again, &err), &err);
 	FUZZ_CHECK(json_equal(value, again));
 	json_dump_strict(value, &plain);
-	FUZZ_CHECK(buf_status(&plain, &err) == 0);
-	FUZZ_CHECK(json_load_strict(plain.data, plain.len, &strict, &err) == 0);
+	FUZZ_WORKS(buf_status(&plain, &err), &err);
+	FUZZ_WORKS(json_load_strict(plain.data, plain.len, &strict, &err), &err);
 	json_repr(value, 100, &repr);
-	FUZZ_CHECK(buf_status(&repr, &err) == 0 && repr.len <= 100 + 3);
+	FUZZ_WORKS(buf_status(&repr, &err), &err);
+	FUZZ_CHECK(repr.len <= 100 + 3);
 	typed(value);
 	return 0;
 }

@@ -45,6 +45,8 @@ static void catalogue(const json_t *value, bool headers)
 		size_t i;
 		json_t *tool;
 
+		fuzz_made_json(c.tools);
+		fuzz_made_json(cursor);
 		FUZZ_CHECK(json_array_size(c.tools) <= BOUND_MCP_TOOLS);
 		json_array_foreach(c.tools, i, tool)
 			FUZZ_CHECK(json_member_str(tool, "name") != NULL);
@@ -59,8 +61,10 @@ static void headers(const json_t *schema, const json_t *arguments)
 
 	if (mcp_header_check(schema, &err) < 0)
 		fuzz_failed(-err.code, &err);
-	if (mcp_header_params(schema, arguments, &lines, &err) == 0)
-		for (char **l = lines; l && *l; l++)
+	if (mcp_header_params(schema, arguments, &lines, &err) < 0)
+		fuzz_failed(-err.code, &err);
+	else
+		for (char **l = lines; l && *l; l++, fuzz_made_text(l[-1]))
 			FUZZ_CHECK(strpbrk(*l, "\r\n") == NULL);
 	free(lines);
 }
@@ -73,7 +77,8 @@ int fuzz_mcp(const uint8_t *data, size_t size)
 	struct err err = {0};
 
 	mcp_header_value((const char *)data, size, &value);
-	FUZZ_CHECK(buf_status(&value, &err) == 0 && strpbrk(value.data, "\r\n") == NULL);
+	FUZZ_WORKS(buf_status(&value, &err), &err);
+	FUZZ_CHECK(strpbrk(value.data, "\r\n") == NULL);
 	if (first == NULL)
 		return 0;
 	message(first);

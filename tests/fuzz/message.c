@@ -19,6 +19,13 @@ int fuzz_message(const uint8_t *data, size_t size)
 			   strlen(task) <= BOUND_TASK_NAME_BYTES);
 		return 0;
 	}
+	fuzz_made_text(m->id);
+	fuzz_made_text(m->task);
+	fuzz_made_json(m->args);
+	fuzz_made_json(m->kwargs);
+	fuzz_made_json(m->embed);
+	fuzz_made_json(m->headers);
+	fuzz_made_json(m->properties);
 	FUZZ_CHECK(m->id && m->task && m->id[0] && m->task[0]);
 	FUZZ_CHECK(strlen(m->id) <= BOUND_TASK_ID_BYTES &&
 		   strlen(m->task) <= BOUND_TASK_NAME_BYTES);

@@ -13,8 +13,10 @@ int fuzz_msgpack(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 		return 0;
 	}
-	FUZZ_CHECK(msgpack_write(value, &text, &err) == 0);
-	FUZZ_CHECK(msgpack_read(text.data, text.len, &again, &err) == 0);
+	fuzz_made_json(value);
+	FUZZ_WORKS(msgpack_write(value, &text, &err), &err);
+	fuzz_made(&text);
+	FUZZ_WORKS(msgpack_read(text.data, text.len, &again, &err), &err);
 	FUZZ_CHECK(json_equal(value, again));
 	return 0;
 }

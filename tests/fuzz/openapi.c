@@ -19,6 +19,8 @@ int fuzz_openapi(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 		return 0;
 	}
+	fuzz_made_json(tools);
+	fuzz_made_json(skipped);
 	json_array_foreach(tools, i, tool)
 	{
 		FUZZ_CHECK(json_member_str(tool, "name") && json_member_str(tool, "url"));

@@ -13,9 +13,13 @@ int fuzz_pickle(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 		return 0;
 	}
-	if (pickle_write(value, &text, &err) < 0)
+	fuzz_made_json(value);
+	if (pickle_write(value, &text, &err) < 0) {
+		fuzz_failed(-err.code, &err);
 		return 0;
-	FUZZ_CHECK(pickle_read((struct slice){text.data, text.len}, &again, &err) == 0);
+	}
+	fuzz_made(&text);
+	FUZZ_WORKS(pickle_read((struct slice){text.data, text.len}, &again, &err), &err);
 	FUZZ_CHECK(json_equal(value, again));
 	return 0;
 }

@@ -1,11 +1,12 @@
 /*
  * Replays corpora: an input a line, as C writes bytes; `#` begins a comment. Any crash ends it.
- * Names are those of targets; without any it is all of them.
+ * Names are those of targets; without any it is all of them. How an input is given is that of the
+ * program (replay.h).
  */
 #include <errno.h>
 #include <stdio.h>
 
-#include "fuzz.h"
+#include "replay.h"
 
 static int digit(int c)
 {
@@ -45,7 +46,7 @@ static void run(const struct fuzz_target *t, const char *line, size_t len)
 	char *input = malloc(len + (len == 0));
 
 	memcpy(input, line, len);
-	t->run((const uint8_t *)input, len);
+	replay_input(t, (const uint8_t *)input, len);
 	free(input);
 }
 

@@ -29,7 +29,9 @@ static void parts(const struct settings *s)
 
 	options(s, TRANSPORT_BROKER);
 	options(s, TRANSPORT_BACKEND);
-	if (queue_defs_read(s, &queues, &err) == 0) {
+	if (queue_defs_read(s, &queues, &err) < 0) {
+		fuzz_failed(-err.code, &err);
+	} else {
 		FUZZ_CHECK(queues.consumed <= queues.count);
 		queue_defs_done(&queues);
 	}
@@ -44,7 +46,10 @@ int fuzz_settings(const uint8_t *data, size_t size)
 	struct err err;
 	FILE *nowhere;
 
-	FUZZ_CHECK(settings_load(no_env, &s, &err) == 0);
+	if (settings_load(no_env, &s, &err) < 0) {
+		fuzz_failed(-err.code, &err);
+		return 0;
+	}
 	while (in.len > 0) {
 		_cleanup_free_ char *line = fuzz_line(&in);
 		char *value = strchr(line, '=');

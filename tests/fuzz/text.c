@@ -23,8 +23,10 @@ static void secrets(const char *text)
 	struct seal_keys keys = {0};
 	struct err err;
 
-	if (seal_keys_parse("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", &keys, &err) < 0)
-		abort();
+	if (seal_keys_parse("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", &keys, &err) < 0) {
+		FUZZ_CHECK(!"a key");
+		return;
+	}
 	(void)seal_is_sealed(text);
 	/* Nobody seals without the key. */
 	FUZZ_CHECK(seal_open(&keys, "table.column.1", text, &out, &err) < 0);
@@ -42,6 +44,7 @@ int fuzz_text(const uint8_t *data, size_t size)
 	struct err err;
 
 	base64_encode(data, size, &bytes);
+	fuzz_made(&bytes);
 	FUZZ_CHECK(base64_decode(bytes.data, bytes.len, &again, &err) == 0);
 	FUZZ_CHECK(again.len == size && (size == 0 || memcmp(again.data, data, size) == 0));
 	buf_reset(&again);
@@ -52,7 +55,9 @@ int fuzz_text(const uint8_t *data, size_t size)
 		FUZZ_CHECK(base64_check((const char *)data, size, &err) == 0);
 	}
 	utf8_clean((const char *)data, size, true, &clean);
-	FUZZ_CHECK(buf_status(&clean, &err) == 0 && strlen(clean.data) == clean.len);
+	fuzz_made(&clean);
+	FUZZ_WORKS(buf_status(&clean, &err), &err);
+	FUZZ_CHECK(strlen(clean.data) == clean.len);
 	for (size_t at = 0, n; at < clean.len; at += n)
 		FUZZ_CHECK((n = utf8_valid(clean.data + at, clean.len - at)) > 0);
 	FUZZ_CHECK(string != NULL);

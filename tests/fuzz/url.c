@@ -25,6 +25,7 @@ int fuzz_url(const uint8_t *data, size_t size)
 	else {
 		_cleanup_free_ char *value = url_query_get(&u, "ssl_cert_reqs");
 
+		fuzz_made_text(value);
 		FUZZ_CHECK(u.scheme[0] && u.port >= 0 && u.port <= 65535);
 		/* Longer than any word of ours, and only there. */
 		if (strlen(u.password) >= 16 && strchr(u.password, '*') == NULL) {
@@ -35,12 +36,15 @@ int fuzz_url(const uint8_t *data, size_t size)
 				FUZZ_CHECK(strstr(safe, u.password) == NULL);
 		}
 	}
-	if (redis_address_parse(text, &a, &err) == 0)
+	if (redis_address_parse(text, &a, &err) < 0)
+		fuzz_failed(-err.code, &err);
+	else
 		redis_address_done(&a);
 	rc = pg_url_parse(text, &pg, &err);
 	if (rc < 0)
 		fuzz_failed(rc, &err);
 	else
 		(void)pg_url_hosts(pg, each_host, NULL);
+	fuzz_made_text(pg);
 	return 0;
 }

@@ -14,10 +14,12 @@ int fuzz_yaml(const uint8_t *data, size_t size)
 		fuzz_failed(rc, &err);
 		return 0;
 	}
-	FUZZ_CHECK(yaml_write(value, &text, &err) == 0);
-	FUZZ_CHECK(yaml_read(text.data, text.len, &again, &err) == 0);
-	FUZZ_CHECK(yaml_write(again, &same, &err) == 0);
-	FUZZ_CHECK(yaml_read(same.data, same.len, &third, &err) == 0);
+	fuzz_made_json(value);
+	FUZZ_WORKS(yaml_write(value, &text, &err), &err);
+	fuzz_made(&text);
+	FUZZ_WORKS(yaml_read(text.data, text.len, &again, &err), &err);
+	FUZZ_WORKS(yaml_write(again, &same, &err), &err);
+	FUZZ_WORKS(yaml_read(same.data, same.len, &third, &err), &err);
 	FUZZ_CHECK(json_equal(again, third));
 	return 0;
 }

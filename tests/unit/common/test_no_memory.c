@@ -20,57 +20,8 @@
 #include "serial.h"
 #include "signature.h"
 #include "typed.h"
+#include "tests/unit/memory_fixture.h"
 #include "tests/unit/suite.h"
-
-/* ---- the linker's --wrap: calls from our own objects, without those of xcalloc, xrealloc ---- */
-static bool g_certain;		/* of those who abort without */
-static size_t g_asked, g_fails; /* the request that fails, 0 = none */
-
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_xcalloc(size_t count, size_t size);
-void *__real_xrealloc(void *p, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_xcalloc(size_t count, size_t size);
-void *__wrap_xrealloc(void *p, size_t size);
-json_t *__real_json_text(const char *data, size_t len, bool no_nul);
-json_t *__wrap_json_text(const char *data, size_t len, bool no_nul);
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return !g_certain && ++g_asked == g_fails ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return !g_certain && ++g_asked == g_fails ? NULL : __real_realloc(p, size);
-}
-
-void *__wrap_xcalloc(size_t count, size_t size)
-{
-	g_certain = true;
-	void *p = __real_xcalloc(count, size);
-	g_certain = false;
-	return p;
-}
-
-void *__wrap_xrealloc(void *old, size_t size)
-{
-	g_certain = true;
-	void *p = __real_xrealloc(old, size);
-	g_certain = false;
-	return p;
-}
-
-/* A string's text is asked for like a fixed size: who makes one has nothing to say without. */
-json_t *__wrap_json_text(const char *data, size_t len, bool no_nul)
-{
-	g_certain = true;
-	json_t *text = __real_json_text(data, len, no_nul);
-	g_certain = false;
-	return text;
-}
 
 /* ---- what is called: 0 or an error; what came out is appended to `out` ---- */
 static const char g_message[] =
@@ -340,11 +291,9 @@ START_TEST(test_each_request_fails_once)
 
 		ck_assert_ptr_nonnull(buf_reserve(&out, 1 << 16));
 		err = (struct err){0};
-		g_asked = 0;
-		g_fails = ++fails;
+		memory_fail(++fails);
 		rc = g_calls[_i].call(&out, &err);
-		hit = g_asked >= g_fails;
-		g_fails = 0;
+		hit = memory_failed();
 		if (rc < 0)
 			ck_assert_msg(err.code == ERR_NOMEM && err.msg[0], "%s: request %zu: %s",
 				      g_calls[_i].name, fails, err.msg);
