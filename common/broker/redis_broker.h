@@ -165,6 +165,10 @@ void broker_tag(const struct broker *b, const struct delivery_ref *ref, char out
  * compares at a third of what a fraction costs, and at which nobody takes a message too early. */
 void broker_score(char out[BROKER_SCORE_SIZE]);
 
+/* ---- wake.c ---- */
+/* How many of the lists, from the first, have a connection that waits for them. [consumer] */
+size_t broker_wake_count(const struct broker *b);
+
 /* ---- exchange.c ---- */
 /* As exchange_type_name, "" when nothing is known of it. */
 const char *broker_exchange_kind(const struct broker *b, const char *exchange);
