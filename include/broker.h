@@ -93,6 +93,14 @@ int broker_connect(struct broker *b, const struct presence *p, struct err *err) 
  * to celeriac:dead: whoever takes it does not live to read it. */
 int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		 struct err *err) must_check;
+/* Asks for at most `max` more and does not wait: the server is at work while what came before is
+ * received. 1: the answer is to be taken next, before anything else that is the consumer's. 0:
+ * nothing was asked, where messages come by themselves, or are calls that are routed claim by
+ * claim. [consumer] */
+int broker_claim_ahead(struct broker *b, size_t max, struct err *err) must_check;
+/* As broker_claim, of what broker_claim_ahead asked for. [consumer] */
+int broker_claim_answer(struct broker *b, struct delivery *ret, size_t *ret_count,
+			struct err *err) must_check;
 /* Whoever took the delivery with this mark has read it, and lives. Through the link, not waiting.
  */
 void broker_received(struct broker *b, const char *mark);

@@ -131,8 +131,15 @@ int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const c
 	     ...) must_check;
 /* Runs a script (EVALSHA, loading it once on NOSCRIPT). `args`: keys then arguments. Not to be used
  * between redis_send and redis_receive. */
-int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const struct slice *args,
-		     size_t count, struct redis_reply **ret, struct err *err) must_check;
+int redis_run_script(struct redis *r, const struct redis_script *s, size_t keys,
+		     const struct slice *args, size_t count, struct redis_reply **ret,
+		     struct err *err) must_check;
+/* The halves of redis_run_script, for what is done between them; nothing else may be on its way
+ * then. Of a server that has forgotten the script the answer is ERR_NOTFOUND: nothing of it has
+ * run, and the next redis_run_script loads it. */
+int redis_send_script(struct redis *r, const struct redis_script *s, size_t keys,
+		      const struct slice *args, size_t count, struct err *err) must_check;
+int redis_receive_script(struct redis *r, struct redis_reply **ret, struct err *err) must_check;
 /* Non-blocking halves for a thread that polls: send without waiting, then receive when the fd is
  * readable. */
 int redis_send(struct redis *r, struct buf *commands, struct err *err) must_check;

@@ -11,6 +11,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "discard.h"
+#include "fault.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -195,60 +196,6 @@ static void drain_wake(struct worker *w)
 	(void)n;
 }
 
-static size_t beyond(size_t count, size_t limit)
-{
-	return count > limit ? count - limit : 0;
-}
-
-/* What waits for its time, for its conversation or for the broker's word takes no slot, or a few
- * could keep all others out; but only so many may wait. */
-size_t worker_slots_taken(const struct worker *w)
-{
-	int64_t limit = w->settings.worker_eta_task_limit;
-	size_t held = atomic_load(&w->state.held_count),
-	       aside = atomic_load(&w->keeper.aside_count),
-	       waiting = atomic_load(&w->lanes.waiting),
-	       settling = atomic_load(&w->state.settling_count),
-	       eta = atomic_load(&w->schedule.counts[HOLD_ETA]),
-	       turns = atomic_load(&w->schedule.counts[HOLD_TURN]);
-
-	aside += waiting < BOUND_WAITING ? waiting : BOUND_WAITING;
-	aside += settling < BOUND_SETTLING ? settling : BOUND_SETTLING;
-	return beyond(held, aside) + beyond(eta, limit > 0 ? (size_t)limit : SIZE_MAX) +
-	       beyond(turns, BOUND_PARKED);
-}
-
-void worker_set_prefetch(struct worker *w, size_t threads)
-{
-	const struct settings *s = &w->settings;
-	int64_t multiplier = s->worker_disable_prefetch ? 1 : s->worker_prefetch_multiplier;
-
-	atomic_store(&w->prefetch_count,
-		     multiplier > 0 ? threads * (size_t)multiplier : SIZE_MAX / 2);
-	state_wake_consumer(&w->state);
-}
-
-size_t consumer_room(struct worker *w)
-{
-	if (atomic_load(&w->state.held_bytes) >= BOUND_HELD_BYTES)
-		return 0;
-	return beyond(atomic_load(&w->prefetch_count), worker_slots_taken(w));
-}
-
-/* While threads have something to go on with, one claim for several slots is better than one for
- * each: a moment is given to those that may become free. */
-static bool is_worth_a_claim(struct worker *w, size_t room)
-{
-	return room > 0 && (room >= atomic_load(&w->prefetch_count) / 2 || pool_is_short(&w->pool));
-}
-
-void consumer_hurry(struct worker *w)
-{
-	if (atomic_load(&w->state.consumer_waits) && is_worth_a_claim(w, consumer_room(w)) &&
-	    atomic_exchange(&w->state.consumer_waits, false))
-		state_wake_consumer(&w->state);
-}
-
 static usec_t sooner(usec_t a, usec_t b)
 {
 	return a < b ? a : b;
@@ -262,6 +209,54 @@ static int wait_for_room(struct worker *w, struct err *err)
 	if (rc == 0) {
 		broker_full(w->broker);
 		wait_for_wake(w, sooner(clock_deadline(IDLE_WAIT), due_wake_at(w, false)));
+	}
+	return rc;
+}
+
+/* Whether more is asked for before `batch` is received: there is more, there will be room, and
+ * nothing comes before it. What was delivered before is received first: should it end this process,
+ * nothing else is suspected. */
+static bool may_claim_ahead(struct worker *w, const struct delivery *batch, size_t count,
+			    size_t *ret_max)
+{
+	size_t room = consumer_room(w);
+	struct readiness ready;
+
+	for (size_t i = 0; i < count; i++) {
+		if (batch[i].mark[0] != '\0')
+			return false;
+	}
+	room = room > count ? room - count : 0;
+	*ret_max = room < BOUND_CLAIM_BATCH ? room : BOUND_CLAIM_BATCH;
+	return consumer_is_worth_a_claim(w, room) && !atomic_load(&w->stopping) &&
+	       !consumer_is_ordered(w) && worker_readiness(w, &ready) &&
+	       due_wake_at(w, true) > clock_mono() &&
+	       atomic_load(&w->schedule.bytes) < BOUND_SCHEDULE_BYTES;
+}
+
+/* As long as each claim gives all that was asked for, the next one is on its way while its messages
+ * are received. */
+static int claim_and_receive(struct worker *w, size_t max, struct delivery *batch,
+			     size_t *ret_count, struct err *err)
+{
+	int rc;
+
+	max = max < BOUND_CLAIM_BATCH ? max : BOUND_CLAIM_BATCH;
+	rc = broker_claim(w->broker, max, batch, ret_count, err);
+	state_count(&w->state, COUNT_CLAIMS);
+	while (rc == 0) {
+		size_t count = *ret_count;
+		bool ahead = count > 0 && count >= max && may_claim_ahead(w, batch, count, &max);
+
+		if (ahead)
+			rc = broker_claim_ahead(w->broker, max, err);
+		FAULT_POINT("claim.received");
+		receive_all(w, batch, count);
+		if (!ahead || rc <= 0)
+			break;
+		watchdog_progress(&w->watchdog);
+		state_count(&w->state, COUNT_CLAIMS);
+		rc = broker_claim_answer(w->broker, batch, ret_count, err);
 	}
 	return rc;
 }
@@ -282,7 +277,7 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 		return rc;
 	if (max == 0)
 		return wait_for_room(w, err);
-	if (served == 0 && !is_worth_a_claim(w, max)) {
+	if (served == 0 && !consumer_is_worth_a_claim(w, max)) {
 		if (wait_for_wake(w, sooner(clock_deadline(FEW_SLOTS_WAIT), due_wake_at(w, true))))
 			return 0;
 		max = consumer_room(w);
@@ -299,10 +294,7 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 		wait_for_wake(w, until);
 		return 0;
 	}
-	state_count(&w->state, COUNT_CLAIMS);
-	rc = broker_claim(w->broker, max - served, batch, &count, err);
-	if (rc == 0)
-		receive_all(w, batch, count);
+	rc = claim_and_receive(w, max - served, batch, &count, err);
 	if (rc < 0 || count > 0 || served > 0)
 		return rc;
 	return broker_wait(w->broker, w->state.wake_fd, until, err);

@@ -104,12 +104,17 @@ static bool obey_one(struct worker *w, const struct order *order)
 	return rc == 1;
 }
 
+bool consumer_is_ordered(const struct worker *w)
+{
+	return atomic_load_explicit(&w->orders.any, memory_order_relaxed);
+}
+
 int consumer_obey(struct worker *w, struct err *err)
 {
 	bool changed = false;
 	struct order *order;
 
-	if (!atomic_load_explicit(&w->orders.any, memory_order_relaxed))
+	if (!consumer_is_ordered(w))
 		return 0;
 	while ((order = take(&w->orders)) != NULL) {
 		changed |= obey_one(w, order);

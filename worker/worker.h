@@ -235,6 +235,8 @@ void consumer_order(struct worker *w, const char *queue, bool consume);
 void consumer_order_drain(struct worker *w, bool drain);
 /* The consumer's: does what was ordered. */
 int consumer_obey(struct worker *w, struct err *err) must_check;
+/* There is something for it to do. [any] */
+bool consumer_is_ordered(const struct worker *w);
 
 /* ---- due.c: the consumer and what it holds for later ---- */
 /* Keeps of `r` only what the schedule needs; the request is gone. [owner of r] */
@@ -353,19 +355,24 @@ void consumer_dispatch(struct request *r);
 struct request *consumer_decode(struct worker *w, struct delivery *d);
 /* Later, if its eta is to come, else now. [consumer] */
 void consumer_schedule(struct request *r);
-/* How many messages may be taken now. */
-size_t consumer_room(struct worker *w);
-/* A slot is free, or the pool's queue is empty: wakes the consumer if that is worth a claim. [any]
- */
-void consumer_hurry(struct worker *w);
 /* The task of that name or alias, as far as it can run here; NULL when there is none. */
 const struct task *worker_find_task(const struct worker *w, const char *name);
 /* ERR_INVALID names an alias that leads nowhere. alias.c, as the one above. */
 int alias_check(const struct registry *r, const char *aliases, struct err *err) must_check;
+
+/* room.c: how much may be taken. */
 /* Requests that take a slot of the prefetch count. */
 size_t worker_slots_taken(const struct worker *w);
 /* The prefetch count for a pool of `threads`. */
 void worker_set_prefetch(struct worker *w, size_t threads);
+/* How many messages may be taken now. */
+size_t consumer_room(struct worker *w);
+/* While threads have something to go on with, one claim for several slots is better than one for
+ * each: a moment is given to those that may become free. */
+bool consumer_is_worth_a_claim(struct worker *w, size_t room);
+/* A slot is free, or the pool's queue is empty: wakes the consumer if that is worth a claim. [any]
+ */
+void consumer_hurry(struct worker *w);
 
 /* trace.c: stations 5 to 9 for one request, in a pool thread. */
 void trace_task(struct request *r);

@@ -119,6 +119,16 @@ int broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret
 	return b->driver->claim(b, max, ret, ret_count, err);
 }
 
+int broker_claim_ahead(struct broker *b, size_t max, struct err *err)
+{
+	return b->driver->claim_ahead != NULL ? b->driver->claim_ahead(b, max, err) : 0;
+}
+
+int broker_claim_answer(struct broker *b, struct delivery *ret, size_t *ret_count, struct err *err)
+{
+	return b->driver->claim_answer(b, ret, ret_count, err);
+}
+
 void broker_received(struct broker *b, const char *mark)
 {
 	b->driver->received(b, mark);

@@ -177,84 +177,144 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, size_t m
 	return 0;
 }
 
-/* keys: FIXED_KEYS and one per list; arguments: FIXED_ARGS and two per list */
-static size_t claim_arguments(struct broker *b, struct broker_list *const *lists, size_t max,
-			      struct slice *args, char *text, const char *dead_line,
-			      const char *killer_line)
-{
-	size_t n = 0, at = 0;
-	char *number = text, *most = text + 32, *now = text + 64, *limit = text + 104;
+/* What one claim is asked with. */
+struct claim {
+	struct slice
+		*args; /* keys: FIXED_KEYS and one per list; then FIXED_ARGS and two per list */
+	size_t keys, count;
+	char *text, *dead_line, *killer_line; /* what they point to */
+};
 
+static void claim_done(struct claim *c)
+{
+	free(c->args);
+	free(c->text);
+	free(c->dead_line);
+	free(c->killer_line);
+}
+
+static void claim_add(struct claim *c, const char *arg)
+{
+	c->args[c->count++] = slice_of(arg);
+}
+
+static void claim_make(const struct broker *b, struct broker_list *const *lists, size_t max,
+		       struct claim *c)
+{
+	char *number, *most, *now, *limit, *step;
+
+	*c = (struct claim){
+		.args = xcalloc(FIXED_KEYS + FIXED_ARGS + 3 * b->list_count, sizeof(*c->args)),
+		.keys = FIXED_KEYS + b->list_count,
+		.text = xmalloc(128 + 8 * b->list_count),
+		.dead_line = broker_dead_line("not a JSON object", ""),
+		.killer_line =
+			broker_dead_line("taken again and again, and nobody lived to read it", "")};
+	number = c->text, most = number + 32, now = number + 64, limit = number + 104;
+	step = number + 128;
 	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
 	snprintf(most, 32, "%zu", max);
 	snprintf(limit, 24, "%lld", (long long)b->redelivery_limit);
 	broker_score(now);
-	args[n++] = slice_of(b->unacked);
-	args[n++] = slice_of(b->unacked_index);
-	args[n++] = slice_of(b->dead);
-	args[n++] = slice_of(b->route.places);
-	args[n++] = slice_of(b->route.counter);
-	args[n++] = slice_of(b->route.lost);
+	claim_add(c, b->unacked);
+	claim_add(c, b->unacked_index);
+	claim_add(c, b->dead);
+	claim_add(c, b->route.places);
+	claim_add(c, b->route.counter);
+	claim_add(c, b->route.lost);
+	for (size_t i = 0; i < b->list_count; i++)
+		claim_add(c, lists[i]->key);
+	claim_add(c, b->tag_prefix);
+	claim_add(c, number);
+	claim_add(c, most);
+	claim_add(c, CLAIM_BYTES);
+	claim_add(c, now);
+	claim_add(c, c->dead_line);
+	claim_add(c, limit);
+	claim_add(c, c->killer_line);
+	claim_add(c, b->taken_prefix);
+	claim_add(c, TAKEN_SECONDS);
+	claim_add(c, b->route.place);
+	claim_add(c, b->route.left);
 	for (size_t i = 0; i < b->list_count; i++) {
-		args[n++] = slice_of(lists[i]->key);
-	}
-	args[n++] = slice_of(b->tag_prefix);
-	args[n++] = slice_of(number);
-	args[n++] = slice_of(most);
-	args[n++] = slice_of(CLAIM_BYTES);
-	args[n++] = slice_of(now);
-	args[n++] = slice_of(dead_line);
-	args[n++] = slice_of(limit);
-	args[n++] = slice_of(killer_line);
-	args[n++] = slice_of(b->taken_prefix);
-	args[n++] = slice_of(TAKEN_SECONDS);
-	args[n++] = slice_of(b->route.place);
-	args[n++] = slice_of(b->route.left);
-	for (size_t i = 0; i < b->list_count; i++) {
-		const char *ending = lists[i]->queue->ending;
-		char *step = text + 128 + at;
+		int len = snprintf(step, 8, "%d", lists[i]->step);
 
-		at += (size_t)snprintf(step, 8, "%d", lists[i]->step) + 1;
-		args[n++] = slice_of(ending);
-		args[n++] = slice_of(step);
+		claim_add(c, lists[i]->queue->ending);
+		claim_add(c, step);
+		step += len + 1;
 	}
-	return n;
+}
+
+static int claim_checked(struct broker *b, size_t *max, struct err *err)
+{
+	if (!redis_is_current(b->claiming))
+		return err_set(err, ERR_CLOSED, "another server is used now");
+	if (*max > BOUND_CLAIM_BATCH)
+		*max = BOUND_CLAIM_BATCH;
+	return 0;
 }
 
 int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		       struct err *err)
 {
 	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
-	_cleanup_free_ struct slice *args =
-		xcalloc(FIXED_KEYS + FIXED_ARGS + 3 * b->list_count, sizeof(*args));
-	_cleanup_free_ char *text = xmalloc(128 + 8 * b->list_count);
-	_cleanup_free_ char *dead_line = broker_dead_line("not a JSON object", ""),
-			    *killer_line = broker_dead_line(
-				    "taken again and again, and nobody lived to read it", "");
 	_cleanup_reply_ struct redis_reply *reply = NULL;
-	size_t count;
+	struct claim c;
 	int rc;
 
 	*ret_count = 0;
 	if (b->list_count == 0)
 		return 0; /* every queue was cancelled */
-	if (!redis_is_current(b->claiming))
-		return err_set(err, ERR_CLOSED, "another server is used now");
-	if (max > BOUND_CLAIM_BATCH)
-		max = BOUND_CLAIM_BATCH;
+	rc = claim_checked(b, &max, err);
+	if (rc < 0)
+		return rc;
 	ordered_lists(b, lists);
 	broker_route_take_place(b);
-	count = claim_arguments(b, lists, max, args, text, dead_line, killer_line);
+	claim_make(b, lists, max, &c);
 	/* Spent whatever becomes of this claim: a server that made it and could not say so has used
 	 * them. */
 	b->next_number += max;
-	rc = redis_run_script(b->claiming, &b->claim, FIXED_KEYS + b->list_count, args, count,
-			      &reply, err);
+	rc = redis_run_script(b->claiming, &b->claim, c.keys, c.args, c.count, &reply, err);
+	claim_done(&c);
 	if (rc < 0)
 		return rc;
 	if (redis_reply_int(redis_reply_at(reply, 0)) < 0)
 		return broker_route_blocked(b, err);
 	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
+}
+
+int redis_broker_claim_ahead(struct broker *b, size_t max, struct err *err)
+{
+	struct claim c;
+	int rc;
+
+	if (b->list_count == 0 || b->route.presence != NULL)
+		return 0;
+	rc = claim_checked(b, &max, err);
+	if (rc < 0)
+		return rc;
+	b->ahead_lists = xrealloc(b->ahead_lists, b->list_count * sizeof(*b->ahead_lists));
+	ordered_lists(b, b->ahead_lists);
+	claim_make(b, b->ahead_lists, max, &c);
+	b->next_number += max;
+	b->ahead_max = max;
+	rc = redis_send_script(b->claiming, &b->claim, c.keys, c.args, c.count, err);
+	claim_done(&c);
+	return rc < 0 ? rc : 1;
+}
+
+int redis_broker_claim_answer(struct broker *b, struct delivery *ret, size_t *ret_count,
+			      struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_receive_script(b->claiming, &reply, err);
+
+	*ret_count = 0;
+	if (rc == -ERR_NOTFOUND)
+		return 0; /* the next claim loads it */
+	if (rc < 0)
+		return rc;
+	return take_deliveries(b, reply, b->ahead_max, b->ahead_lists, ret, ret_count, err);
 }
 
 void redis_broker_received(struct broker *b, const char *mark)

@@ -19,6 +19,10 @@ struct broker_driver {
 	int (*connect)(struct broker *b, const struct presence *p, struct err *err);
 	int (*claim)(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		     struct err *err);
+	/* May be NULL, both: messages come without being asked for. */
+	int (*claim_ahead)(struct broker *b, size_t max, struct err *err);
+	int (*claim_answer)(struct broker *b, struct delivery *ret, size_t *ret_count,
+			    struct err *err);
 	void (*received)(struct broker *b, const char *mark);
 	void (*full)(struct broker *b); /* may be NULL … */
 	void (*end)(struct broker *b);	/* … likewise: broker_end_claims */

@@ -285,6 +285,7 @@ void broker_free_queues(struct broker *b)
 		free_queue(b->queues[i]);
 	}
 	free(b->lists);
+	free(b->ahead_lists);
 }
 
 int redis_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err)

@@ -99,6 +99,8 @@ struct broker {
 	struct broker_list **lists; /* of what is consumed: `inner` of route.c, then the others
 				       step-major, then queue */
 	size_t list_count, inner, consumed;
+	struct broker_list **ahead_lists; /* of the claim ahead, in its order … */
+	size_t ahead_max;		  /* … and the most that it may give */
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;
@@ -227,6 +229,9 @@ bool redis_broker_ready(const struct broker *b);
 int redis_broker_connect(struct broker *b, const struct presence *p, struct err *err) must_check;
 int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_t *ret_count,
 		       struct err *err) must_check;
+int redis_broker_claim_ahead(struct broker *b, size_t max, struct err *err) must_check;
+int redis_broker_claim_answer(struct broker *b, struct delivery *ret, size_t *ret_count,
+			      struct err *err) must_check;
 void redis_broker_received(struct broker *b, const char *mark);
 int redis_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
 int redis_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;

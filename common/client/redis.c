@@ -136,32 +136,6 @@ int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const c
 	return 0;
 }
 
-int redis_run_script(struct redis *r, struct redis_script *s, size_t keys, const struct slice *args,
-		     size_t count, struct redis_reply **ret, struct err *err)
-{
-	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	int rc;
-
-	redis_command_evalsha(&out, s, keys, args, count);
-	rc = redis_exchange(r, &out, 1, &reply, err);
-	if (rc == 0 && redis_reply_is_error(reply, "NOSCRIPT")) {
-		rc = redis_do(r, NULL, err, "SCRIPT LOAD %s", s->text);
-		if (rc < 0)
-			return rc;
-		redis_reply_free(TAKE(reply));
-		redis_command_evalsha(&out, s, keys, args, count);
-		rc = redis_exchange(r, &out, 1, &reply, err);
-	}
-	if (rc < 0)
-		return rc;
-	if (redis_reply_type(reply) == REDIS_ERROR)
-		return redis_reply_to_err(reply, err);
-	if (ret)
-		*ret = TAKE(reply);
-	return 0;
-}
-
 int redis_send(struct redis *r, struct buf *commands, struct err *err)
 {
 	int rc = check_usable(r, err);
@@ -171,6 +145,53 @@ int redis_send(struct redis *r, struct buf *commands, struct err *err)
 	if (rc == 0 && write_all(r, commands, clock_deadline(r->timeout), err) < 0)
 		rc = give_up(r, err);
 	buf_reset(commands);
+	return rc;
+}
+
+int redis_send_script(struct redis *r, const struct redis_script *s, size_t keys,
+		      const struct slice *args, size_t count, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_REDIS_COMMAND);
+
+	redis_command_evalsha(&out, s, keys, args, count);
+	return redis_send(r, &out, err);
+}
+
+int redis_receive_script(struct redis *r, struct redis_reply **ret, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = check_usable(r, err);
+
+	if (rc == 0 && read_reply(r, clock_deadline(r->timeout), &reply, err) < 0)
+		rc = give_up(r, err);
+	if (rc < 0)
+		return rc;
+	if (redis_reply_is_error(reply, "NOSCRIPT"))
+		return err_set(err, ERR_NOTFOUND, "%s: the script is not known", r->safe);
+	if (redis_reply_type(reply) == REDIS_ERROR)
+		return redis_reply_to_err(reply, err);
+	*ret = TAKE(reply);
+	return 0;
+}
+
+int redis_run_script(struct redis *r, const struct redis_script *s, size_t keys,
+		     const struct slice *args, size_t count, struct redis_reply **ret,
+		     struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	int rc = redis_send_script(r, s, keys, args, count, err);
+
+	if (rc == 0)
+		rc = redis_receive_script(r, &reply, err);
+	if (rc == -ERR_NOTFOUND) {
+		rc = redis_do(r, NULL, err, "SCRIPT LOAD %s", s->text);
+		if (rc == 0)
+			rc = redis_send_script(r, s, keys, args, count, err);
+		if (rc == 0)
+			rc = redis_receive_script(r, &reply, err);
+	}
+	if (rc == 0 && ret)
+		*ret = TAKE(reply);
 	return rc;
 }
 

@@ -219,10 +219,24 @@ def calls_are_not_routed(case):
     assert case.calls.call("close", conversation_id=case.conversation) == {"removed": True}
 
 
+def more_is_asked_for(case):
+    """Neither what has come nor what is on its way is lost, and none of it is done twice."""
+    numbers = range(600)
+    sent = [case.broker.send("celeriac.echo", [number]) for number in numbers]
+    case.start(DATABASE_URL="", CELERY_WORKER_PREFETCH_MULTIPLIER="0").wait_killed()
+    wait_until(lambda: case.broker.redis.hlen("unacked") == 512, 30, "there are not two claims")
+    assert case.broker.redis.llen("celery") == len(numbers) - 512 and case.broker.result_count() == 0
+    del case.settings["DATABASE_URL"]
+    case.succeed()
+    assert [case.broker.meta(task_id, 60)["result"] for task_id in sent] == [[number] for number in numbers]
+    assert len(case.successor.log_lines("celeriac.echo.* succeeded in")) == len(numbers)
+
+
 # How a worker comes to each point; True: in `make check`, the others in `make check-long`.
 POINTS = {
     "capacity.reserved": (one_has_room, True),
     "capacity.removed": (one_must_go, False),
+    "claim.received": (more_is_asked_for, True),
     "cleanup.removed": (idle_one_is_swept, False),
     "container.created": (code_runs, True),
     "container.started": (code_runs, True),

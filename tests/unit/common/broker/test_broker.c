@@ -1,5 +1,5 @@
 /*
- * test_broker.c: claiming, settling and restoring against a real Redis, and the keys that kombu
+ * test_broker.c: settling and restoring against a real Redis, and the keys that kombu
  * shares with us.
  */
 #include <check.h>
@@ -9,210 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "common/broker/redis_broker.h"
-#include "clock.h"
-#include "tests/unit/redis_fixture.h"
-
-static struct redis_server *g_server;
-static struct settings g_settings;
-static struct broker *g_broker;
-static struct presence *g_presence;
-static struct redis *g_redis;
-static char *g_queues[] = {(char *)(uintptr_t) "celery", (char *)(uintptr_t) "other \"queue\""};
-
-#define MESSAGE "{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": %d}"
-
-static void open_broker(const char *node)
-{
-	struct err err = {0};
-
-	ck_assert_int_eq(broker_open(&g_settings, &g_broker, &err), 0);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
-	ck_assert_int_eq(presence_join(g_redis, "", "test", node, clock_deadline(20 * USEC_PER_SEC),
-				       &g_presence, &err),
-			 0);
-	ck_assert_msg(broker_connect(g_broker, g_presence, &err) == 0, "%s", err.msg);
-	while (!broker_ready(g_broker)) {
-		usleep(1000);
-	}
-}
-
-static void close_broker(void)
-{
-	presence_leave(g_presence, g_redis);
-	presence_free(g_presence);
-	redis_close(g_redis);
-	broker_close(g_broker, clock_deadline(USEC_PER_SEC));
-}
-
-static void setup(void)
-{
-	g_server = redis_server_start(NULL);
-	g_settings = (struct settings){.broker_url = redis_server_url(g_server, 0),
-				       .broker_transport_options = "",
-				       .task_default_queue = "celery",
-				       .task_create_missing_queues = true,
-				       .worker_queues = {g_queues, 2}};
-	open_broker("a");
-}
-
-static void teardown(void)
-{
-	close_broker();
-	free((char *)(uintptr_t)g_settings.broker_url);
-	redis_server_free(g_server);
-}
-
-static void push(const char *key, const char *message)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err err;
-
-	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "LPUSH %s %s", key, message), 0);
-}
-
-static int64_t ask(const char *command, const char *key)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct err err = {0};
-
-	ck_assert_msg(redis_do(g_redis, &reply, &err, "%s %s", command, key) == 0, "%s", err.msg);
-	return redis_reply_int(reply);
-}
-
-static size_t claim(size_t max, struct delivery *out)
-{
-	struct err err = {0};
-	size_t count = 0;
-
-	ck_assert_msg(broker_claim(g_broker, max, out, &count, &err) == 0, "%s", err.msg);
-	return count;
-}
-
-static void drop(struct delivery *d, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		free(d[i].data);
-	}
-}
-
-static int number_of(const struct delivery *d)
-{
-	return atoi(strstr(d->data, "\"n\": ") + 5);
-}
-
-static void push_number(const char *key, int n)
-{
-	_cleanup_free_ char *text = xasprintf(MESSAGE, n);
-
-	push(key, text);
-}
-
-START_TEST(test_priority_then_order)
-{
-	struct delivery d[8];
-
-	push_number("celery\x06\x16"
-		    "9",
-		    1);
-	push_number("celery", 2);
-	push_number("celery", 3);
-	push_number("celery\x06\x16"
-		    "3",
-		    4);
-	ck_assert_uint_eq(claim(8, d), 4);
-	ck_assert_int_eq(number_of(&d[0]), 2);
-	ck_assert_int_eq(number_of(&d[1]), 3);
-	ck_assert_int_eq(number_of(&d[2]), 4);
-	ck_assert_int_eq(number_of(&d[3]), 1);
-	ck_assert_str_eq(d[0].queue, "celery");
-	ck_assert_ptr_nonnull(strstr(d[3].tag, ":9:"));
-	drop(d, 4);
-	ck_assert_int_eq(ask("HLEN", "unacked"), 4);
-	ck_assert_int_eq(ask("ZCARD", "unacked_index"), 4);
-}
-END_TEST
-
-/* Which of two queues is served next, by queue_order_strategy: of three messages each, in claims of
- * one. */
-START_TEST(test_queue_order)
-{
-	static char *queues[] = {(char *)(uintptr_t) "b", (char *)(uintptr_t) "a"};
-	static const struct {
-		const char *options, *order;
-	} rows[] = {{"", "bababa"},
-		    {"{\"queue_order_strategy\": \"sorted\"}", "aaabbb"},
-		    {"{\"queue_order_strategy\": \"priority\"}", "bbbaaa"}};
-
-	g_settings.worker_queues = (struct str_list){queues, 2};
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char order[7] = "";
-		struct delivery d[1];
-
-		close_broker();
-		g_settings.broker_transport_options = rows[i].options;
-		open_broker("a");
-		for (int n = 0; n < 3; n++) {
-			push_number("a", n);
-			push_number("b", n);
-		}
-		for (int n = 0; n < 6; n++) {
-			ck_assert_uint_eq(claim(1, d), 1);
-			order[n] = d[0].queue[0];
-			drop(d, 1);
-		}
-		ck_assert_str_eq(order, rows[i].order);
-	}
-}
-END_TEST
-
-START_TEST(test_takes_no_more_than_asked)
-{
-	struct delivery d[8];
-
-	for (int i = 0; i < 5; i++) {
-		push_number("celery", i);
-	}
-	ck_assert_uint_eq(claim(2, d), 2);
-	drop(d, 2);
-	ck_assert_int_eq(ask("LLEN", "celery"), 3);
-}
-END_TEST
-
-START_TEST(test_record_is_what_kombu_restores)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct delivery d[1];
-	struct err err;
-
-	push_number("other \"queue\"", 7);
-	ck_assert_uint_eq(claim(1, d), 1);
-	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "HGET unacked %s", d[0].tag), 0);
-	ck_assert_str_eq(redis_reply_str(reply).data,
-			 "[{\"body\": \"W10=\", \"headers\": {}, \"properties\": {}, \"n\": 7}, "
-			 "\"\", \"other \\\"queue\\\"\"]");
-	drop(d, 1);
-}
-END_TEST
-
-START_TEST(test_unreadable_goes_to_the_dead)
-{
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct delivery d[4];
-	struct err err;
-
-	push("celery", "not json");
-	push("celery", "");
-	push_number("celery", 1);
-	ck_assert_uint_eq(claim(4, d), 1);
-	drop(d, 1);
-	ck_assert_int_eq(ask("LLEN", "celeriac:dead"), 2);
-	ck_assert_int_eq(ask("HLEN", "unacked"), 1);
-	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "LINDEX celeriac:dead -1"), 0);
-	ck_assert_ptr_nonnull(strstr(redis_reply_str(reply).data, "}\nnot json"));
-}
-END_TEST
+#include "tests/unit/broker_fixture.h"
 
 struct waiting {
 	atomic_int done, failed;
@@ -523,48 +320,6 @@ START_TEST(test_steps_of_what_was_acknowledged)
 }
 END_TEST
 
-START_TEST(test_claim_without_an_answer)
-{
-	struct delivery d[4];
-	uint64_t held[2];
-	struct err err = {0};
-	int64_t restored = -1;
-
-	for (int i = 0; i < 4; i++)
-		push_number("celery", i);
-	ck_assert_uint_eq(claim(4, d), 4);
-	held[0] = d[3].ref.number;
-	held[1] = d[1].ref.number;
-	ck_assert_int_eq(broker_restore_lost(g_broker, g_presence, held, 2, &restored, &err), 0);
-	ck_assert_int_eq(restored, 2);
-	ck_assert_int_eq(ask("LLEN", "celery"), 2);
-	ck_assert_int_eq(ask("HLEN", "unacked"), 2);
-	drop(d, 4);
-
-	uint64_t before = g_broker->next_number;
-	ck_assert_uint_eq(claim(4, d), 2);
-	ck_assert_uint_eq(g_broker->next_number, before + 4);
-	drop(d, 2);
-}
-END_TEST
-
-START_TEST(test_a_message_may_hold_nuls)
-{
-	static const char message[] = "{\"a\": \"\0\", \"n\": 1}";
-	_cleanup_reply_ struct redis_reply *reply = NULL;
-	struct delivery d[1];
-	struct err err;
-
-	ck_assert_int_eq(
-		redis_do(g_redis, &reply, &err, "LPUSH celery %b", message, sizeof(message) - 1),
-		0);
-	ck_assert_uint_eq(claim(1, d), 1);
-	ck_assert_uint_eq(d[0].len, sizeof(message) - 1);
-	ck_assert_int_eq(memcmp(d[0].data, message, sizeof(message)), 0);
-	drop(d, 1);
-}
-END_TEST
-
 START_TEST(test_wait_is_woken_and_takes_nothing)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -665,11 +420,6 @@ int main(void)
 
 	tcase_set_timeout(c, 40);
 	tcase_add_checked_fixture(c, setup, teardown);
-	tcase_add_test(c, test_priority_then_order);
-	tcase_add_test(c, test_queue_order);
-	tcase_add_test(c, test_takes_no_more_than_asked);
-	tcase_add_test(c, test_record_is_what_kombu_restores);
-	tcase_add_test(c, test_unreadable_goes_to_the_dead);
 	tcase_add_test(c, test_ack_requeue_dead);
 	tcase_add_test(c, test_success_is_never_overwritten);
 	tcase_add_test(c, test_dead_owner_is_restored);
@@ -679,8 +429,6 @@ int main(void)
 	tcase_add_test(c, test_deliveries_that_begin);
 	tcase_add_test(c, test_rejected_messages_say_so);
 	tcase_add_test(c, test_steps_of_what_was_acknowledged);
-	tcase_add_test(c, test_claim_without_an_answer);
-	tcase_add_test(c, test_a_message_may_hold_nuls);
 	tcase_add_test(c, test_wait_is_woken_and_takes_nothing);
 	tcase_add_test(c, test_list_key);
 	tcase_add_test(c, test_queues_come_and_go);
