@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import uuid
 
@@ -10,6 +11,9 @@ import engines
 from services import wait_until
 
 IMAGE = "celeriac-sandbox:latest"
+
+# Python that says that it runs, and goes on when a test opens its gate.
+HELD = "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('/sandbox/go'): time.sleep(0.05)\n"
 
 
 # Short name and command line of each process; the shell that looks is known by its first word.
@@ -43,6 +47,19 @@ def container_of(instance, conversation, seconds=30):
                        seconds, "the conversation has no container")
     assert len(found) == 1
     return found[0]
+
+
+def open_gate(container):
+    """What is HELD in there goes on."""
+    docker("exec", container, "touch", "/sandbox/go")
+
+
+def wait_spares_ready(worker, count, seconds=60):
+    """Waits until so many containers of the pool can be taken: their agents have answered."""
+    def ready():
+        return sum(map(int, re.findall(r'^celeriac_sandboxes{[^}]*state="ready"} (\d+)$', worker.http("/metrics")[1], re.M)))
+
+    wait_until(lambda: ready() == count, seconds, lambda: f"not {count} containers are ready but {ready()}")
 
 
 def wait_said(broker, task_id, text, seconds=60):

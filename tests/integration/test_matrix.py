@@ -147,10 +147,13 @@ def test_acknowledged(side, app, broker, options, acknowledged):
     """What runs is the broker's until it is done, or no longer: `inspect active` says which."""
     side.start({**options, "time_limit": 60})
     result = side.send("sleep_long")
-    active = wait_until(lambda: [task for tasks in (app.control.inspect().active() or {}).values() for task in tasks], 30, "not active")
+    def active():
+        return [task for tasks in (app.control.inspect(limit=1).active() or {}).values() for task in tasks]
+
+    wait_until(active, 30, "not active")
     wait_until(lambda: broker.unacked()[0] == (0 if acknowledged else 1), 30, lambda: f"unacked: {broker.unacked()}")
-    [task] = [task for tasks in app.control.inspect().active().values() for task in tasks]
-    assert (task["id"], task["acknowledged"]) == (result.id, acknowledged), active
+    [task] = wait_until(active, 30, "not active any more")
+    assert (task["id"], task["acknowledged"]) == (result.id, acknowledged)
     app.control.revoke(result.id, terminate=True, signal="KILL")
     wait_until(lambda: result.state == "REVOKED", 30, lambda: f"{result.state}, not REVOKED")
     broker.wait_settled()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.docker
 __all__ = ["ask", "servers"]
 
 @pytest.fixture
-def worker(make_full_worker):
+def worker(make_full_worker, servers):
     return make_full_worker(MCP_NETWORK="none", MCP_MAX="3")
 
 

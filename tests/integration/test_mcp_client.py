@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import npm_packages
-from services import ROOT, free_port, launch, wait_until
+from services import ROOT, free_port, launch, patience, wait_until
 
 CLIENT = str(ROOT / "build/mcp-client")
 HOSTILE = str(ROOT / "tests/integration/mcp/hostile.py")
@@ -37,7 +37,7 @@ def talk(*words, server=None, steps=(), seconds=60, env=None):
     """With an HTTP server (words end with its URL), or with a program and its standard streams."""
     argv = [CLIENT, *words, *([] if server else steps), *(["--", *server] if server else [])]
     environment = {**os.environ, **(env or {}), **({"MCP_STEPS": "\n".join(steps)} if server else {})}
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=environment)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=patience(seconds), env=environment)
     assert ran.returncode in (0, 1), ran.stderr
     return Talk(ran)
 
@@ -95,7 +95,7 @@ def check_everything(said, version):
 
 
 def test_everything_over_stdio(npm, node):
-    said = talk(server=[node, str(npm / "@modelcontextprotocol/server-everything/dist/index.js"), "stdio"], steps=EVERYTHING)
+    said = talk("-w", "30", server=[node, str(npm / "@modelcontextprotocol/server-everything/dist/index.js"), "stdio"], steps=EVERYTHING)
     check_everything(said, "2025-11-25")
     assert said.one("ended_by_signal") == 0, "the end of its input is enough"
 
@@ -168,7 +168,7 @@ def test_conformance(npm, node, revision, known, tmp_path):
 
     def judged(name):
         ran = subprocess.run([node, referee, "client", "--command", CLIENT, "--scenario", name, "--spec-version", revision],
-                             capture_output=True, text=True, timeout=120, cwd=tmp_path)
+                             capture_output=True, text=True, timeout=patience(120), cwd=tmp_path)
         passed = re.search(r"Passed: (\d+)/(\d+), (\d+) failed", ran.stdout + ran.stderr)
         return passed and passed[1] == passed[2] and passed[3] == "0", ran.stdout + ran.stderr
 
@@ -180,8 +180,15 @@ def test_conformance(npm, node, revision, known, tmp_path):
 
 
 # ---- servers that break the rules ----
-def hostile(manner, *steps, seconds="3", options=()):
-    return talk("-t", seconds, "-p", "1", *options, server=[sys.executable, HOSTILE, manner], steps=steps or ("list", "call:t:{}"))
+NEVER = {"silent", "deep", "flood", "not-utf8", "mute"}  # answer when they should: to be waited for just as long as a greeting takes
+
+
+def limits(manner):
+    return "-t", str(patience(3) if manner in NEVER else 60), "-p", str(patience(1))
+
+
+def hostile(manner, *steps, options=()):
+    return talk(*limits(manner), *options, server=[sys.executable, HOSTILE, manner], steps=steps or ("list", "call:t:{}"), seconds=120)
 
 
 @pytest.mark.parametrize("manner, code, words", [
@@ -209,7 +216,7 @@ def test_what_is_no_server(manner, words):
 @pytest.mark.parametrize("manner, text", [
     ("twice", "first"), ("wrong-id", "fine"), ("banner", "fine"), ("stderr", "fine"), ("stays", "fine"), ("drip", "fine"), ("slow", "fine")])
 def test_what_is_borne(manner, text):
-    said = hostile(manner, seconds="20", options=[] if manner == "stays" else ["-w", "30"])
+    said = hostile(manner, options=[] if manner == "stays" else ["-w", "30"])
     assert text_of(said.one("result")) == text
     assert said.one("ended_by_signal") == (15 if manner == "stays" else 0)
 
@@ -245,7 +252,7 @@ def test_what_is_unknown_is_passed_on():
 def test_who_does_not_hear_of_changes_any_more_asks_again(hostile_http, transport):
     """A subscription that ended, and one that failed: each time there may have been a change."""
     talk_to = hostile if transport == "stdio" else hostile_http
-    said = talk_to("forgets-who-listens", "list", "heard", "heard", "heard", "call:t:{}", seconds="20", options=["-l", "0.1"])
+    said = talk_to("forgets-who-listens", "list", "heard", "heard", "heard", "call:t:{}", options=["-l", "0.1"])
     assert said.one("opened") == "2026-07-28" and said.all("failed") == []
     assert text_of(said.one("result")) == "3" and len(said.all("tools_changed")) == 3
 
@@ -258,9 +265,9 @@ def test_an_error_is_escaped():
 
 @pytest.fixture
 def hostile_http(listening):
-    def hostile_http(manner, *steps, seconds="3", options=()):
+    def hostile_http(manner, *steps, options=()):
         port = listening(lambda port: [sys.executable, HOSTILE, manner, str(port)])
-        return talk("-t", seconds, "-p", "1", *options, f"http://127.0.0.1:{port}/mcp", steps=steps or ("list", "call:t:{}"))
+        return talk(*limits(manner), *options, f"http://127.0.0.1:{port}/mcp", steps=steps or ("list", "call:t:{}"), seconds=120)
 
     return hostile_http
 

@@ -5,13 +5,13 @@ import functools
 import pytest
 
 from mcp_servers import ask, instances, managed, served, servers
-from services import wait_until
+from services import patience, wait_until
 
 pytestmark = pytest.mark.docker
 __all__ = ["ask", "servers"]
 
 @pytest.fixture
-def worker(make_full_worker):
+def worker(make_full_worker, servers):
     return make_full_worker(MCP_NETWORK="none", MCP_MAX="3")
 
 
@@ -63,7 +63,7 @@ def test_what_it_sees_and_says(worker, ask, servers, broker):
     failed = ask("mcp.call_tool", server_id=broken, tool="x")
     assert failed["status"] == "error" and "it ended with code 4; it wrote: no config" in failed["error"], failed
     deaf = served(servers, name="deaf", source="import time; time.sleep(600)")
-    assert "does not take connections on port 9000" in ask("mcp.call_tool", server_id=deaf, tool="x", timeout=2)["error"]
+    assert "does not take connections on port 9000" in ask("mcp.call_tool", server_id=deaf, tool="x", timeout=patience(3))["error"]
     missing = servers(name="missing", image="127.0.0.1:1/no-such-image:1", command="x", transport="sse")
     assert "image 127.0.0.1:1/no-such-image:1: engine: " in ask("mcp.call_tool", server_id=missing, tool="x")["error"]
     ask("mcp.stop_server", server_id=server)

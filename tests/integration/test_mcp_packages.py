@@ -26,7 +26,7 @@ def volumes(broker):
 
 
 @pytest.fixture
-def worker(make_full_worker, broker, index):
+def worker(make_full_worker, servers, broker, index):
     yield make_full_worker(MCP_NETWORK="none", EGRESS_ALLOW=f"mcp:{NAME}:{index.port}")
     left = volumes(broker)
     if left:

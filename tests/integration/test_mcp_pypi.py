@@ -17,7 +17,7 @@ __all__ = ["ask", "servers"]
 
 
 @pytest.fixture
-def worker(make_full_worker, broker):
+def worker(make_full_worker, servers, broker):
     url, _ = registries()["python"]
     addresses = {info[4][0] for info in socket.getaddrinfo(host_of(url), 443, socket.AF_INET)}
     ranges = {".".join(address.split(".")[:3]) + ".0/24" for address in addresses}

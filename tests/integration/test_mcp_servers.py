@@ -30,10 +30,11 @@ def everything(call, tools, app, server):
     assert [part["type"] for part in call("get-tiny-image")["content"]].count("image") == 1
     assert call("echo")["error"] == "arguments.message is required"
     result = app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "trigger-long-running-operation",
-                                                    "arguments": {"duration": 2, "steps": 4}, "conversation_id": "c", "timeout": 120})
-    seen = wait_until(lambda: result.state == "PROGRESS" and result.info, 30)
-    assert seen["total"] == 4 and seen["progress"] >= 1
-    assert result.get(timeout=120)["status"] == "ok"
+                                                    "arguments": {"duration": 1, "steps": 4}, "conversation_id": "c", "timeout": 120})
+    told = []
+    assert result.get(timeout=120, on_message=lambda meta: told.append((meta["status"], meta["result"])))["status"] == "ok"
+    progress = [value for state, value in told if state == "PROGRESS"]
+    assert progress and {value["total"] for value in progress} == {4} and progress[0]["progress"] >= 1, told
 
 
 def filesystem(call, tools, *_):

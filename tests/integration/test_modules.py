@@ -38,8 +38,9 @@ def test_skeleton(make_worker, headers, app, broker):
     for which in ("debian", "newest"):
         [answer] = Client(which, broker).call([("skeleton.greet", ["Ada"], {}, {})])
         assert answer["value"] == ["Hello, Ada!"]
+    broker.wait_listening()
     assert any("skeleton.greet [rate_limit=100/s]" in tasks
-               for tasks in app.control.inspect().registered("rate_limit").values())
+               for tasks in app.control.inspect(timeout=30, limit=1).registered("rate_limit").values())
     assert worker.term() == 0
 
 
@@ -124,7 +125,8 @@ def test_early_acknowledgement_and_a_crash(make_worker, headers, app, broker):
     worker = make_worker("-I", headers.compile("matrix"))
     result = app.send_task("matrix.run", ("sleep_long",))
     wait_until(lambda: result.state == "STARTED", 30, lambda: f"{result.state}, not STARTED")
-    assert (result.info["hostname"], broker.unacked()) == (f"celery@{result.info['hostname'].split('@')[1]}", (0, 0))
+    assert result.info["hostname"] == f"celery@{result.info['hostname'].split('@')[1]}"
+    wait_until(lambda: broker.unacked() == (0, 0), 30, "it is not acknowledged")
     worker.restart()
     assert app.send_task("matrix.run", ("fine",)).get(timeout=30) == "fine"
     assert result.state == "STARTED"
@@ -212,7 +214,8 @@ def test_imports_and_include(make_worker, headers, app, broker):
     """All of CELERY_IMPORTS and CELERY_INCLUDE; one that is named twice is loaded once."""
     skeleton = headers.compile("skeleton", headers.examples / "skeleton.c")
     make_worker(CELERY_IMPORTS=f"{skeleton},{headers.compile('matrix')}", CELERY_INCLUDE=f"{headers.compile('probe')},{skeleton}")
-    registered = next(iter(app.control.inspect().registered().values()))
+    broker.wait_listening()
+    registered = next(iter(app.control.inspect(timeout=30, limit=1).registered().values()))
     assert {"skeleton.greet", "matrix.run", "probe.send", "celeriac.echo"} <= {name.split(" ")[0] for name in registered}
     checked = run_program("--check", CELERY_BROKER_URL=broker.url, CELERY_INCLUDE=skeleton, CELERIAC_METRICS="")
     assert re.search(r"^ok +tasks +\d+, 1 module\(s\)$", checked.stdout, re.M)

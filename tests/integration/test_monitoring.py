@@ -64,6 +64,7 @@ def test_sandboxes_by_state(house):
     wait_until(lambda: states() == {"busy": 0, "idle": 1, "ready": 0}, 30, states)
     begun = house.calls.send("import time\nwhile not __import__('os').path.exists('/sandbox/go'): time.sleep(0.05)", "states", timeout=60)
     wait_until(lambda: states() == {"busy": 1, "idle": 0, "ready": 0}, 30, states)
+    house.broker.wait_listening()
     begun.revoke(terminate=True)
     wait_until(lambda: states()["busy"] == 0, 60, states)
     assert house.worker.metric("pool_threads") == 4

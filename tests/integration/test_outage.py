@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from clients import Broker, envelope
+from faulty import FaultyDoor, stall
 from forwarder import Forwarder
-from sandboxes import wait_said
+from sandboxes import HELD, container_of, open_gate, wait_said
 from services import free_port, patience, wait_until
 from worker import run_program
 
@@ -117,16 +118,27 @@ def test_a_claim_without_an_answer(redis_server, broker, make_worker, ended):
     door.open()
     assert [broker.meta(task_id)["result"] for task_id, _ in sent] == list(range(50))
     broker.wait_settled()
-    assert worker.metric("messages_restored_total") == 8 and worker.metric("tasks_succeeded_total") == 51
+    wait_until(lambda: worker.metric("messages_restored_total") == 8 and worker.metric("tasks_succeeded_total") == 51, 30, worker.log)
 
 
-def test_results_wait_for_redis(own_redis, own_broker, make_worker):
+@pytest.fixture
+def gated(make_worker, own_broker, headers):
+    """A worker on the Redis of its own, with probe.wait_for."""
+    def make(*args, **settings):
+        return make_worker(*args, "-I", headers.compile("probe"), broker=own_broker,
+                           CELERY_TASK_ANNOTATIONS=json.dumps({"probe.wait_for": {"acks_late": True}}), **settings)
+
+    return make
+
+
+def test_results_wait_for_redis(own_redis, own_broker, gated, directory):
     """Tasks that end during an outage keep their results until Redis is back; nothing is run again."""
     own_redis.start()
-    worker = make_worker("-c", "4", broker=own_broker)
-    sent = [own_broker.send("celeriac.sleep", 2) for _ in range(4)]
+    worker, gate = gated("-c", "4"), directory / "gate"
+    sent = [own_broker.send("probe.wait_for", str(gate)) for _ in range(4)]
     wait_until(lambda: worker.metric("tasks_active") == 4, 20, "it was not busy")
     own_redis.kill()
+    gate.touch()
     wait_until(lambda: worker.metric("tasks_succeeded_total") == 4, 20, "they did not end")
     own_redis.start()
     for task_id in sent:
@@ -135,13 +147,14 @@ def test_results_wait_for_redis(own_redis, own_broker, make_worker):
     assert worker.metric("tasks_succeeded_total") == 4, "they were run again"
 
 
-def test_stopped_during_an_outage(own_redis, own_broker, make_worker):
+def test_stopped_during_an_outage(own_redis, own_broker, gated, directory):
     """What ran meanwhile is not lost: the next worker of this name runs it again."""
     own_redis.start()
-    worker = make_worker("-c", "2", broker=own_broker, CELERIAC_GRACE_TIME="2")
-    sent = [own_broker.send("celeriac.sleep", 1) for _ in range(6)]
+    worker, gate = gated("-c", "2", CELERIAC_GRACE_TIME="2"), directory / "gate"
+    sent = [own_broker.send("probe.wait_for", str(gate)) for _ in range(6)]
     wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
     own_redis.kill()
+    gate.touch()
     assert worker.term(seconds=40) == 0
     own_redis.start()
     worker.start()
@@ -167,15 +180,15 @@ def test_postgres_absent_at_the_start(make_postgres, make_full_worker, broker):
 
 
 @pytest.mark.docker
-def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app):
+def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app, broker, instance):
     database = make_postgres()
     worker = make_full_worker(DATABASE_URL=database.url())
-    result = execute(app, "import time\nprint('begun')\ntime.sleep(3)\nprint('done')")
-    wait_until(lambda: database.sql("SELECT 1 FROM celeriac.tool_results WHERE task_id = %s AND state = 'running'", result.id),
-               30, "it did not begin")
+    result = execute(app, HELD + "print('done')", conversation_id="held")
+    wait_said(broker, result.id, "begun")
     database.kill()
     wait_until(lambda: worker.readiness().get("database") == "away", 30, "/readyz does not say so")
     late = execute(app)
+    open_gate(container_of(instance, "held"))
     database.start()
     back = time.monotonic()
     worker.wait_ready()
@@ -234,27 +247,32 @@ def test_engine_lost_in_the_middle(make_full_worker, app, broker, door):
 
 
 @pytest.mark.docker
-def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, door):
+def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, directory, ended):
     """A call that came before the outage was noticed is not failed by it, however long it lasts."""
-    door.open()
+    door = FaultyDoor(DOCKER, path=directory / "docker.sock").open()
+    ended.append(door)
     worker = make_full_worker("-c", "2", DOCKER_HOST=f"unix://{door.path}")
-    door.close()
+    door.begin(stall)
     sent = [execute(app), app.send_task("sandbox.reset_output", kwargs={"conversation_id": "waits"})]
+    wait_until(lambda: worker.metric("messages_received_total") == 2, 30, "they were not claimed")
+    door.close()
     worker.wait_log("the container engine is away, waiting", 40)
+    door.end()
     door.open()
     assert sent[0].get(timeout=30)["stdout"] == "ran\n"
     assert sent[1].get(timeout=30) == {"removed": 0}
 
 
 @pytest.mark.docker
-def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, door):
+def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, instance, door):
     """The run is not left without an end: fetched when the engine is back, or known to be lost."""
     door.open()
     make_full_worker(DOCKER_HOST=f"unix://{door.path}")
-    result = execute(app, "import time\nprint('begun', flush=True)\ntime.sleep(5)\nopen('/sandbox/output/f.txt', 'w').write('x')")
+    result = execute(app, HELD + "open('/sandbox/output/f.txt', 'w').write('x')", conversation_id="held")
     wait_said(broker, result.id, "begun")
     door.close()
     door.open()
+    open_gate(container_of(instance, "held"))
     value = result.get(timeout=60)
     assert value["status"] in ("ok", "lost"), value
     rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = %s", result.id)

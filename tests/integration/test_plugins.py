@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from sandboxes import containers, docker
+from sandboxes import containers, docker, wait_spares_ready
 from sealing import KEY, OTHER, seal
 from services import ROOT, wait_until
 
@@ -37,7 +37,13 @@ def plugin_dir(tmp_path_factory):
 @pytest.fixture
 def tools(make_full_worker, app, postgres, plugin_dir):
     make_full_worker(PLUGIN_DIR=str(plugin_dir))
-    return lambda name, **kwargs: app.send_task(name, kwargs=kwargs).get(timeout=90)
+
+    def call(name, **kwargs):
+        result = app.send_task(name, kwargs=kwargs)
+        call.id = result.id
+        return result.get(timeout=90)
+
+    return call
 
 
 def plugin(tools, name, tool=None, params=None, **kwargs):
@@ -53,11 +59,10 @@ def test_what_plugins_return(tools, broker, postgres):
     assert plugin(tools, "calculator", "calc_add", {"a": 1, "b": 2, "mode": "double"})["result"] == "6"
     noisy = plugin(tools, "noisy", params={"say": "é\u2028"})
     assert noisy["result"] == {"said": "é\u2028", "größe": 3, "list": [1, None, True]}
+    row = postgres.sql("SELECT kind, tool, status, stdout, state FROM celeriac.tool_results WHERE task_id = %s", tools.id)
+    assert row == [("plugin", "tools.run_plugin", "ok", 'imported\n{"ok": true, "result": "printed"}\n', "finished")]
     forger = plugin(tools, "forger")
     assert (forger["status"], forger["result"]) == ("ok", "honest")
-    row = postgres.sql("SELECT kind, tool, status, stdout, state FROM celeriac.tool_results WHERE kind = 'plugin' AND stdout LIKE %s",
-                       '%imported%')
-    assert row == [("plugin", "tools.run_plugin", "ok", 'imported\n{"ok": true, "result": "printed"}\n', "finished")]
     assert containers(broker.instance, "--filter=label=celeriac.role=run") == [], "its container goes with it"
 
 
@@ -122,8 +127,8 @@ def test_directories_that_are_refused(tools, postgres, name, error, words):
     with pytest.raises(error, match=words):
         plugin(tools, name)
     if error is PermissionError:
-        wait_until(lambda: postgres.sql("SELECT 1 FROM celeriac.activity_events WHERE decision = 'deny' AND kind = 'privilege' AND "
-                                        "tool = 'tools.run_plugin' AND reason LIKE %s", f"plugin {name}%{words}"), 30)
+        wait_until(lambda: postgres.sql("SELECT 1 FROM celeriac.activity_events WHERE task_id = %s AND decision = 'deny' AND kind = 'privilege' "
+                                        "AND tool = 'tools.run_plugin' AND reason LIKE %s", tools.id, f"plugin {name}%{words}"), 30)
 
 
 def digest(path):
@@ -206,14 +211,14 @@ def test_tools_given_as_source(tools, postgres):
     done = tools("tools.run_custom", source=SOURCE, params={"text": "straße"}, context={"user_email": "u@example.org"})
     assert set(done) == KEYS and (done["status"], done["result"]) == ("ok", "STRASSE u@example.org")
     digests = {"source_sha256": hashlib.sha256(SOURCE.encode()).hexdigest()}
-    assert postgres.sql("SELECT detail FROM celeriac.tool_results WHERE kind = 'custom'")[-1] == (digests,)
+    assert postgres.sql("SELECT kind, detail FROM celeriac.tool_results WHERE task_id = %s", tools.id) == [("custom", digests)]
     wrong = tools("tools.run_custom", source=SOURCE, params={"text": ""})
     assert wait_until(lambda: postgres.sql(
-        "SELECT tool, decision, reason FROM celeriac.activity_events WHERE kind = 'schema' AND tool = 'tools.run_custom'"), 30)[0] == (
-        "tools.run_custom", "error", "the parameters do not fit the tool's input_schema")
+        "SELECT tool, decision, reason FROM celeriac.activity_events WHERE kind = 'schema' AND task_id = %s", tools.id), 30) == [(
+            "tools.run_custom", "error", "the parameters do not fit the tool's input_schema")]
     assert "params.text must have 1 to any number of characters" in wrong["error"]
     assert "no class that derives from BaseTool" in tools("tools.run_custom", source="x = 1\n", params={})["error"]
-    assert postgres.sql("SELECT DISTINCT kind FROM celeriac.tool_results WHERE tool = 'tools.run_custom'") == [("custom",)]
+
 
 
 def test_one_tool_denied_and_one_with_a_network(tools, postgres):
@@ -223,11 +228,11 @@ def test_one_tool_denied_and_one_with_a_network(tools, postgres):
 
         denied = wait_until(lambda: (got := plugin(tools, "calculator", "calc_divide", {"a": 1, "b": 1}))["status"] == "denied" and got, 30)
         assert denied["error"] == "calc_divide is denied by the policy: no division" and denied["is_error"] is True
+        assert wait_until(lambda: postgres.sql(
+            "SELECT decision, kind, tool, target, reason FROM celeriac.activity_events WHERE task_id = %s AND decision = 'deny'", tools.id),
+            30) == [("deny", "plugin", "tools.run_plugin", "calc_divide", "no division")]
         assert plugin(tools, "calculator", "calc_add", {"a": 1, "b": 1})["status"] == "ok"
         wait_until(lambda: plugin(tools, "context")["result"]["proxy"] == "http://127.0.0.1:3128", 30)
-        assert wait_until(lambda: [row for row in postgres.sql(
-            "SELECT decision, kind, tool, target, reason FROM celeriac.activity_events WHERE target LIKE 'calc_%%' ORDER BY id")
-            if row[0] == "deny"][:1], 30) == [("deny", "plugin", "tools.run_plugin", "calc_divide", "no division")]
     finally:
         postgres.sql("DELETE FROM celeriac.policy_rules")
         postgres.sql("DELETE FROM celeriac.sandbox_settings")
@@ -235,7 +240,7 @@ def test_one_tool_denied_and_one_with_a_network(tools, postgres):
 
 def test_a_plugin_takes_a_spare(make_full_worker, app, postgres, plugin_dir, instance):
     """From the second call on; it is never used again."""
-    make_full_worker(PLUGIN_DIR=str(plugin_dir), SANDBOX_POOL="1")
+    worker = make_full_worker(PLUGIN_DIR=str(plugin_dir), SANDBOX_POOL="1")
 
     def waiting():
         lines = docker("ps", "--no-trunc", "--filter", f"label=celeriac.instance={instance}", "--format", "{{.ID}} {{.Names}}").splitlines()
@@ -246,13 +251,14 @@ def test_a_plugin_takes_a_spare(make_full_worker, app, postgres, plugin_dir, ins
         assert result.get(timeout=90)["result"] == "3"
         return postgres.sql("SELECT container_id FROM celeriac.tool_results WHERE task_id = %s", result.id)[0][0]
 
-    wait_until(lambda: len(waiting()) == 1, 60)
+    wait_spares_ready(worker, 1)
     first = add()
-    spares = wait_until(lambda: found if len(found := waiting()) == 2 else None, 60, "none is kept for plugins")
+    wait_spares_ready(worker, 2)
+    spares = waiting()
     second = add()
     assert second in spares and second != first
     wait_until(lambda: not {first, second} & set(docker("ps", "-aq", "--no-trunc").split()), 60, "they are kept")
-    wait_until(lambda: len(waiting()) == 2, 60)
+    wait_spares_ready(worker, 2)
 
 
 MEDDLER = """

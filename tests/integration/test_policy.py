@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from sandboxes import Calls
+from sandboxes import Calls, HELD, container_of, open_gate, wait_said
 from services import ROOT, wait_until
 from web import Web
 
@@ -168,7 +168,7 @@ def test_the_whole_story_in_one_select(make_full_worker, app, rules):
 
     def story():
         rows = rules.sql(documented_story(), conversation, conversation)
-        return rows if any(row[3] == "remove" for row in rows) else None
+        return rows if {"remove", "sandbox.close"} <= {row[3] for row in rows} else None
 
     told = wait_until(story, 30, lambda: f"{rules.sql(documented_story(), conversation, conversation)}\n{worker.log()[-3000:]}")
     what = [(row[1], row[2], row[3]) for row in told]
@@ -180,16 +180,17 @@ def test_the_whole_story_in_one_select(make_full_worker, app, rules):
     assert all(row[5] for row in told) and worker.metric("audit_dropped_total") == 0
 
 
-def test_events_wait_for_the_database(make_full_worker, app, make_postgres):
+def test_events_wait_for_the_database(make_full_worker, app, broker, instance, make_postgres):
     """A database that goes away in the middle of a call: the call waits, its event too, and both arrive."""
     own = make_postgres()
     worker = make_full_worker(DATABASE_URL=own.url("worker"))
     calls = Calls(app, own)
     calls.run(PRINT, "c-before")
-    result = calls.send("import time\ntime.sleep(3)", "c-outage")
-    wait_until(lambda: own.sql("SELECT 1 FROM celeriac.tool_results WHERE task_id = %s", result.id), 30)
+    result = calls.send(HELD, "c-outage")
+    wait_said(broker, result.id, "begun")
     own.kill()
-    wait_until(lambda: worker.readiness().get("store", worker.readiness().get("database")) not in ("ok", "ready"), 60)
+    wait_until(lambda: worker.readiness().get("database") == "away", 60, "the outage went unnoticed")
+    open_gate(container_of(instance, "c-outage"))
     own.start()
     assert result.get(timeout=90)["status"] == "ok"
     assert [row[:2] for row in events(own, result.id, 2)] == [("allow", "exec"), ("allow", "sandbox")]
