@@ -65,6 +65,7 @@ class RabbitMQ(Service):
         # alarms are for tests that want them, not for machines that are small
         yield "vm_memory_high_watermark.absolute = 4GB"
         yield "disk_free_limit.absolute = 1MB"
+        yield f"max_message_size = {128 << 20}"  # as before RabbitMQ 4, which takes an eighth of it
         if not self.certificates:
             return
         # under names that the node's user can read
@@ -153,9 +154,17 @@ class RabbitMQ(Service):
     # --- what is in it, as it is now ---
 
     def queues(self, vhost="/"):
-        """{name: row} with counts of messages and consumers."""
+        """{name: row} with counts of messages and consumers, and with the arguments as they were given."""
         columns = ("name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "durable", "exclusive", "auto_delete", "arguments", "type")
-        return {row["name"]: row for row in json.loads(self.ctl("list_queues", "-p", vhost, "--formatter", "json", *columns))}
+        rows = json.loads(self.ctl("list_queues", "-p", vhost, "--formatter", "json", *columns))
+        return {row["name"]: {**row, "arguments": self._given(row["arguments"])} for row in rows}
+
+    def _given(self, arguments):
+        """{name: value} of what some versions write as [name, type, value]; RabbitMQ 4 adds the kind that it took."""
+        given = dict(arguments if isinstance(arguments, dict) else ((name, value) for name, _, value in arguments))
+        if self.version >= (4,) and given.get("x-queue-type") == "classic":
+            del given["x-queue-type"]
+        return given
 
     def counts(self, vhost="/"):
         """The same without consumers, in a hundredth of the time."""

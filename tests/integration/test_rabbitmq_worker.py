@@ -90,7 +90,7 @@ def test_queues_of_their_own_exchange_and_of_other_arguments(broker, make_worker
         ]
     assert [result.get(timeout=60) for result in results] == [1, 2, 3]
     rows = broker.queues()
-    assert rows["quorate"]["type"].endswith("quorum") and rows["said"]["arguments"] == [["x-max-priority", "signedint", 5]]
+    assert rows["quorate"]["type"].endswith("quorum") and rows["said"]["arguments"] == {"x-max-priority": 5}
 
 
 def test_what_no_queue_is_bound_for_is_told(worker, app, broker):
