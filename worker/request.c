@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "canvas.h"
 #include "clock.h"
 #include "confirm.h"
 #include "log.h"
@@ -156,7 +157,7 @@ static void both_confirmed(void *arg, const struct err *err)
 		confirmed(r, err);
 	} else if (err_is_transient(err) || r->refused) {
 		settle_without_result(r, err);
-	} else if (!settle_refused(r, err->msg, &failure)) {
+	} else if (!settle_refused(r, "OperationalError", err->msg, &failure)) {
 		rest_confirmed(r, err);
 	} else {
 		r->refused = true;
@@ -174,6 +175,7 @@ struct acking {
 	enum settle_outcome outcome;
 	const char *reason;
 	struct settle_steps steps;
+	size_t kept; /* how many of them do not follow from the result: they come first */
 };
 
 static struct settle_steps take_steps(struct settle_steps *steps)
@@ -212,6 +214,44 @@ static bool is_all(const struct settlement *s)
 	return s->outcome == SETTLE_NONE && s->steps.count == 0 && s->result == NULL;
 }
 
+static bool goes_back(const struct settlement *s)
+{
+	return s->outcome == SETTLE_REQUEUE || s->outcome == SETTLE_REJECT;
+}
+
+/* What was noted of this delivery in Redis: forgotten when the task is done or was given back. One
+ * that ran into its time limit and comes again counts, or it would do so for ever. */
+static void forget_begun(struct request *r, struct settlement *s)
+{
+	bool again = goes_back(s);
+
+	if (r->begun && (!again || atomic_load(&r->limit_hit) == LIMIT_NONE))
+		broker_step_begun(r->worker->broker, &s->steps, r->id,
+				  again ? r->delivery.tag : NULL);
+}
+
+/* A result that is longer than its server takes is stored as a failure that says so, and what would
+ * have followed from it does not. False when there is nothing to be stored for it. */
+static bool store_instead(struct acking *acking, const struct err *err,
+			  void (*done)(void *arg, const struct err *err))
+{
+	struct request *r = acking->request;
+	struct backend_write failure = {0};
+	struct settlement kept = {.outcome = acking->outcome};
+
+	if (err->code != ERR_TOOBIG || r->refused ||
+	    !settle_refused(r, "EncodeError", err->msg, &failure))
+		return false;
+	r->refused = true;
+	log_error("Task %s[%s]: the result was not stored: %s", r->name, r->id, err->msg);
+	canvas_truncate(&acking->steps, acking->kept);
+	kept.steps = take_steps(&acking->steps);
+	forget_begun(r, &kept);
+	acking->steps = kept.steps;
+	backend_store(r->worker->backend, &failure, done, acking);
+	return true;
+}
+
 /* The result went to another server, before the ack. */
 static void ack_after_result(void *arg, const struct err *err)
 {
@@ -220,9 +260,11 @@ static void ack_after_result(void *arg, const struct err *err)
 	struct settlement s = {.tag = r->delivery.tag,
 			       .queue = r->delivery.queue,
 			       .outcome = acking->outcome,
-			       .reason = acking->reason,
-			       .steps = take_steps(&acking->steps)};
+			       .reason = acking->reason};
 
+	if (err != NULL && store_instead(acking, err, ack_after_result))
+		return;
+	s.steps = take_steps(&acking->steps);
 	if (err == NULL && is_all(&s)) {
 		confirmed(r, NULL);
 	} else if (err == NULL) {
@@ -291,22 +333,6 @@ static void choose_outcome(const struct request *r, struct settlement *s)
 	}
 }
 
-static bool goes_back(const struct settlement *s)
-{
-	return s->outcome == SETTLE_REQUEUE || s->outcome == SETTLE_REJECT;
-}
-
-/* What was noted of this delivery in Redis: forgotten when the task is done or was given back. One
- * that ran into its time limit and comes again counts, or it would do so for ever. */
-static void forget_begun(struct request *r, struct settlement *s)
-{
-	bool again = goes_back(s);
-
-	if (r->begun && (!again || atomic_load(&r->limit_hit) == LIMIT_NONE))
-		broker_step_begun(r->worker->broker, &s->steps, r->id,
-				  again ? r->delivery.tag : NULL);
-}
-
 static void leave_lane(struct request *r)
 {
 	struct worker *w = r->worker;
@@ -326,6 +352,7 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 			       .queue = r->delivery.queue,
 			       .outcome = outcome,
 			       .reason = reason};
+	size_t kept;
 
 	request_transition(r, REQUEST_SETTLING);
 	state_settling(&w->state);
@@ -336,15 +363,18 @@ void request_settle(struct request *r, enum settle_outcome outcome, const char *
 	choose_outcome(r, &s);
 	if (s.outcome == SETTLE_ACK || s.outcome == SETTLE_DEAD)
 		outlived_ending(r);
+	kept = goes_back(&s) ? 0 : r->applied.count;
 	s.steps = goes_back(&s) ? take_steps(steps) : join_steps(take_steps(&r->applied), steps);
 	r->follows = s.steps.count > 0 || s.outcome == SETTLE_DEAD;
 	forget_begun(r, &s);
-	if (s.outcome == SETTLE_NONE && s.steps.count > 0)
-		broker_step_once(w->broker, &s.steps, r->delivery.tag);
+	if (s.outcome == SETTLE_NONE && s.steps.count > 0) {
+		broker_step_once(w->broker, &s.steps, r->delivery.tag); /* becomes the first */
+		kept++;
+	}
 	if (result != NULL && !backend_shares_broker(w->backend)) {
 		struct acking *acking = xcalloc(1, sizeof(*acking));
 
-		*acking = (struct acking){r, s.outcome, s.reason, s.steps};
+		*acking = (struct acking){r, s.outcome, s.reason, s.steps, kept};
 		backend_store(w->backend, result, ack_after_result, acking);
 		return;
 	}

@@ -104,11 +104,12 @@ bool settle_encode(struct request *r, enum task_state state, const json_t *resul
 	return false;
 }
 
-bool settle_refused(struct request *r, const char *reason, struct backend_write *ret)
+bool settle_refused(struct request *r, const char *type, const char *reason,
+		    struct backend_write *ret)
 {
 	_cleanup_json_ json_t *exception =
-		json_pack("{s:s, s:[s], s:s}", "exc_type", "OperationalError", "exc_message",
-			  reason, "exc_module", "kombu.exceptions");
+		json_pack("{s:s, s:[s], s:s}", "exc_type", type, "exc_message", reason,
+			  "exc_module", "kombu.exceptions");
 	struct task_meta meta = {.state = TASK_FAILURE, .result = exception};
 	struct err err = {0};
 

@@ -30,9 +30,11 @@ void settle_result(struct request *r, enum task_state state, const json_t *resul
  */
 bool settle_accept(struct request *r);
 
-/* The meta of a task whose follow-ups the broker refused for good (`reason`): a FAILURE. False when
- * there are no results, or this one is not wanted. Asks no server. [any] */
-bool settle_refused(struct request *r, const char *reason, struct backend_write *ret);
+/* The meta of a task whose result or follow-ups a server refused for good (`reason`): a FAILURE by
+ * kombu's exception `type`. False when there are no results, or this one is not wanted. Asks no
+ * server. [any] */
+bool settle_refused(struct request *r, const char *type, const char *reason,
+		    struct backend_write *ret);
 
 /* A state of the task's own, whether results are ignored or not; waits until it is stored. */
 int settle_own_state(struct request *r, const char *state, const json_t *result,
