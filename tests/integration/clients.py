@@ -80,9 +80,10 @@ class Broker:
         """Redis has carried out all that a worker of ours which died had still sent."""
         wait_until(lambda: not self._connections(), 30, lambda: f"Redis still serves {self._connections()}")
 
-    def wait_listening(self):
-        """A worker of ours hears broadcasts; it is ready for tasks before."""
-        wait_until(lambda: any(each["psub"] != "0" for each in self._connections("celeriac-control")), 30, "nobody listens")
+    def wait_listening(self, workers=1):
+        """So many workers of ours hear broadcasts; they are ready for tasks before."""
+        wait_until(lambda: sum(each["psub"] != "0" for each in self._connections("celeriac-control")) >= workers, 30,
+                   lambda: f"{workers} should listen: {self._connections('celeriac-control')}")
 
     def _connections(self, name="celeriac-"):
         database = str(self.redis.connection_pool.connection_kwargs["db"])
@@ -187,8 +188,9 @@ class RabbitBroker(Broker):
     def wait_forgotten(self):
         wait_until(lambda: self.unacked() == (0, 0), 30, "RabbitMQ still waits")
 
-    def wait_listening(self):
-        wait_until(lambda: any("pidbox" in name for name in self.rabbitmq.counts(self.vhost)), 30, "nobody listens")
+    def wait_listening(self, workers=1):
+        wait_until(lambda: sum(name.endswith(".celery.pidbox") and ".reply." not in name for name in self.rabbitmq.counts(self.vhost)) >= workers, 30,
+                   lambda: f"{workers} should listen: {sorted(self.rabbitmq.counts(self.vhost))}")
 
 
 class Firehose:
@@ -236,6 +238,14 @@ def envelope(task="celeriac.echo", args=(), kwargs=None, task_id=None, body=None
              "headers": {name: value for name, value in head.items() if value is not Ellipsis},
              "properties": {name: value for name, value in props.items() if value is not Ellipsis}, **outer}
     return task_id, {name: value for name, value in whole.items() if value is not Ellipsis}
+
+
+def told(app, worker, method, seconds=60, **arguments):
+    """The reply of a worker to a command that may be said twice: said again until it answers, for it may not listen yet."""
+    def asked():
+        return app.control.broadcast(method, arguments=arguments, destination=[worker], reply=True, timeout=5, limit=1)
+
+    return wait_until(asked, seconds, f"{worker} does not answer to {method}")[0][worker]
 
 
 class Client:

@@ -31,7 +31,7 @@ from building import Headers
 from clients import OURS, Broker, PythonWorker, RabbitBroker
 from rabbitmq import RabbitMQ
 from sandboxes import Calls, remove_containers
-from services import Redis, wait_until
+from services import Redis, patience, wait_until
 from stack import ROOT, SERVICES, Stack
 from worker import created_postgres, ENGINE_SETTINGS, Worker
 
@@ -224,7 +224,7 @@ def ask(app, broker):
             broker.wait_listening()
         else:
             wait_until(lambda: app.control.ping([to], timeout=1, limit=1), 30, f"{to} does not hear")
-        got = app.control.broadcast(method, arguments=arguments, destination=[to], reply=True, timeout=seconds, limit=1)
+        got = app.control.broadcast(method, arguments=arguments, destination=[to], reply=True, timeout=patience(seconds), limit=1)
         return got[0][to] if got else "no reply"
 
     return call

@@ -73,12 +73,16 @@ class Service:
         """Sends a signal and waits for the end; returns the exit status (-n = signal n)."""
         if self.alive():
             self.process.send_signal(signal)
+        return self.wait_end(seconds, f"of signal {signal}")
+
+    def wait_end(self, seconds=60, after="of being asked to end"):
+        """Its exit status, once it has ended."""
         try:
             return self.process.wait(patience(seconds))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"{self} did not end within {seconds} s of signal {signal}") from None
+            raise AssertionError(f"{self} did not end within {seconds} s {after}") from None
 
     def kill(self):
         if self.process is not None:

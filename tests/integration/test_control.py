@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from clients import OURS, PYTHONS, Broker, envelope
+from clients import OURS, PYTHONS, Broker, envelope, told
 from services import patience, wait_until
 
 PIDBOX = "_kombu.binding.celery.pidbox"
@@ -47,10 +47,10 @@ def test_every_inspect_reply_has_the_shape_of_pythons(ours, make_python_worker, 
     results = []
     for queue in ("celery", "python"):
         app.send_task("celeriac.sleep", (1,), queue=queue, countdown=600)
-        wait_until(lambda to=python.name if queue == "python" else OURS: len(ask("scheduled", to=to)) == 1, 10)
-        results += [app.send_task("celeriac.sleep", (20,), queue=queue) for _ in range(3)]
+        wait_until(lambda to=python.name if queue == "python" else OURS: len(ask("scheduled", to=to)) == 1, 30)
+        results += [app.send_task("celeriac.sleep", (600,), queue=queue) for _ in range(3)]
     wait_until(lambda: len(ask("active")) == 2 and len(ask("active", to=python.name)) == 2
-               and len(ask("reserved")) == 1, 20)
+               and len(ask("reserved")) == 1, 30)
     for method, arguments in (
         ("active", {}), ("active", {"safe": True}), ("scheduled", {}), ("active_queues", {}), ("clock", {}),
         ("ping", {}), ("revoked", {}), ("report", {}), ("hello", {"from_node": "x"}), ("registered", {}),
@@ -67,7 +67,7 @@ def test_every_inspect_reply_has_the_shape_of_pythons(ours, make_python_worker, 
     assert shape(ask("active")[0]) == shape(ask("reserved")[0]) | {"time_start": "number", "worker_pid": "number"}
     running = ask("active")[0]
     state, info = ask("query_task", ids=[running["id"], "nope"])[running["id"]]
-    assert (state, info["args"], info["name"]) == ("active", [20], "celeriac.sleep")
+    assert (state, info["args"], info["name"]) == ("active", [600], "celeriac.sleep")
     for result in results:
         ask("revoke", task_id=result.id, terminate=True)
         ask("revoke", to=python.name, task_id=result.id, terminate=True, signal="KILL")
@@ -76,11 +76,12 @@ def test_every_inspect_reply_has_the_shape_of_pythons(ours, make_python_worker, 
 @pytest.mark.parametrize("which", ["debian", "newest"])
 def test_the_commands_of_celerys_own_program(ours, broker, which):
     def celery(*words):
-        done = subprocess.run([PYTHONS[which], "-s", "-m", "celery", "-b", broker.url, *words, "--json", "-d", OURS],
-                              env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([PYTHONS[which], "-s", "-m", "celery", "-b", broker.url, *words, "--json", "-d", OURS, "--timeout", "30"],
+                              env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, capture_output=True, text=True, timeout=patience(60))
         assert done.returncode == 0, done.stdout + done.stderr
         return json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{"):])[0][OURS]  # what follows is for people
 
+    broker.wait_listening()
     assert celery("inspect", "ping") == {"ok": "pong"}
     assert celery("inspect", "stats")["pool"]["max-concurrency"] == 2
     assert "celeriac.echo" in celery("inspect", "registered")
@@ -144,21 +145,26 @@ def test_broadcast_reaches_everybody_and_directed_only_whom_it_names(make_worker
     python = make_python_worker(args=["-Q", "python"])
     everybody = {"one@test", "two@test", python.name}
 
-    def who(**options):
-        return {name for reply in app.control.ping(timeout=1, **options) for name in reply}
+    def who(wanted, **options):
+        """Who answers within a second, once those who should do; of others it takes one answer to be told."""
+        def answered():
+            seen = {name for reply in app.control.broadcast("ping", reply=True, timeout=1, **options) or [] for name in reply}
+            return seen if seen >= wanted else None
 
-    wait_until(lambda: who() == everybody, 10)
-    assert who(destination=["two@test"]) == {"two@test"}
-    assert set(app.control.inspect(pattern="*@test", matcher="glob", timeout=1).ping()) == everybody
-    assert set(app.control.inspect(pattern="one|t.o", matcher="pcre", timeout=1).ping()) == {"one@test", "two@test"}
+        return wait_until(answered, 30, f"not all of {wanted} answer")
+
+    assert who(everybody) == everybody
+    assert who({"two@test"}, destination=["two@test"]) == {"two@test"}
+    assert who(everybody, pattern="*@test", matcher="glob") == everybody
+    assert who({"one@test", "two@test"}, pattern="one|t.o", matcher="pcre") == {"one@test", "two@test"}
     assert app.control.inspect(pattern="nobody*", matcher="glob", timeout=0.3).ping() is None
 
 
 def test_answers_while_every_thread_is_busy(make_worker, app, ask):
     make_worker("-n", OURS, "-c", "1")
     for _ in range(5):
-        app.send_task("celeriac.sleep", (30,))
-    wait_until(lambda: ask("active"), 10)
+        app.send_task("celeriac.sleep", (600,))
+    wait_until(lambda: ask("active"), 30)
     began = time.monotonic()
     for _ in range(50):
         assert ask("ping") == {"ok": "pong"}
@@ -169,20 +175,21 @@ def test_answers_while_every_thread_is_busy(make_worker, app, ask):
 
 def test_the_mailbox_is_bound_and_gone_after_the_end(ours, broker):
     member = f"\x06\x16\x06\x16{OURS}.celery.pidbox".encode()
-    wait_until(lambda: broker.redis.sismember(PIDBOX, member), 10)
+    wait_until(lambda: broker.redis.sismember(PIDBOX, member), 30)
     assert broker.redis.sismember("_kombu.binding.celery", b"celery\x06\x16\x06\x16celery")
     assert ours.term() == 0
     assert not broker.redis.sismember(PIDBOX, member)
 
 
 def publish(broker, body, **options):
-    """A control message with a body of our own making."""
+    """A control message with a body of our own making, which a worker hears."""
     _, message = envelope(body=json.dumps(body) if not isinstance(body, bytes) else body, headers={"clock": 1, "expires": 0},
                           properties={"delivery_info": {"exchange": "celery.pidbox", "routing_key": ""}}, **options)
     assert broker.redis.publish(f"/{broker.redis.connection_pool.connection_kwargs['db']}.celery.pidbox", json.dumps(message)) >= 1
 
 
 def test_replies_nobody_takes_vanish_and_forged_addresses_get_none(ours, broker, ask):
+    broker.wait_listening()
     oid = str(uuid.uuid4())
     queue = f"{oid}.reply.celery.pidbox"
     publish(broker, {"method": "ping", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": oid}})  # not bound
@@ -190,7 +197,7 @@ def test_replies_nobody_takes_vanish_and_forged_addresses_get_none(ours, broker,
     assert not broker.redis.exists(queue)
     broker.redis.sadd(REPLIES, f"{oid}\x06\x16\x06\x16{queue}", "evil\x06\x16\x06\x16celery")
     publish(broker, {"method": "ping", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": oid}})
-    wait_until(lambda: broker.redis.llen(queue) == 1, 5)
+    wait_until(lambda: broker.redis.llen(queue) == 1, 30)
     assert 0 < broker.redis.pttl(queue) <= 120_000
     for reply_to in (
         {"exchange": "celery", "routing_key": "celery"}, {"exchange": "", "routing_key": "celery"}, {"exchange": 7}, 7, [], "x",
@@ -202,6 +209,7 @@ def test_replies_nobody_takes_vanish_and_forged_addresses_get_none(ours, broker,
 
 
 def test_messages_that_are_none_change_nothing(ours, broker, ask):
+    broker.wait_listening()
     channel = f"/{broker.redis.connection_pool.connection_kwargs['db']}.celery.pidbox"
     for raw in (b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"{" * 5000, b'{"body": 7}', b'{"body": "!!!!"}',
                 json.dumps({"body": "bnVsbA==", "content-type": "application/json"}).encode()):
@@ -231,7 +239,7 @@ def test_control_comes_back_after_redis(make_redis, make_worker, instance):
     assert broker.app().control.ping(destination=[OURS], timeout=30, limit=1)
     server.kill()
     server.start()
-    wait_until(lambda: broker.app().control.ping(destination=[OURS], timeout=1, limit=1), 20, "no answer after the outage")
+    assert told(broker.app(), OURS, "ping") == {"ok": "pong"}, "no answer after the outage"
     assert worker.alive()
 
 
@@ -281,18 +289,18 @@ def test_the_pool_grows_and_shrinks(ours, app, ask):
     run_at_once(ask, app, 4, 6)
     assert ask("stats")["pool"]["max-concurrency"] == 4
     assert ask("pool_shrink", n=3) == {"ok": "pool will shrink"}
-    wait_until(lambda: len(ask("stats")["pool"]["processes"]) == 1, 5)
+    wait_until(lambda: len(ask("stats")["pool"]["processes"]) == 1, 30)
     run_at_once(ask, app, 1, 3)
     assert "ValueError" in ask("pool_shrink", n=1)["error"]
     assert "ValueError" in ask("pool_grow", n=1_000_000)["error"]
 
 
 def test_the_pool_shrinks_without_hurting_what_runs(ours, app, ask):
-    results = [app.send_task("celeriac.sleep", (1.5,)) for _ in range(4)]
-    wait_until(lambda: len(ask("active")) == 2, 10)
+    results = [app.send_task("celeriac.sleep", (patience(2),)) for _ in range(4)]
+    wait_until(lambda: len(ask("active")) == 2, 30)
     ask("pool_shrink", n=1)
     for result in results:
-        assert result.get(timeout=20) is None
+        assert result.get(timeout=patience(60)) is None
 
 
 def test_pool_restart_where_it_is_allowed(make_worker, app, ask):
@@ -300,7 +308,7 @@ def test_pool_restart_where_it_is_allowed(make_worker, app, ask):
     before = set(ask("stats")["pool"]["processes"])
     assert ask("pool_restart") == {"ok": "reload started"}
     wait_until(lambda: len(set(ask("stats")["pool"]["processes"]) - before) == 3
-               and len(ask("stats")["pool"]["processes"]) == 3, 5)
+               and len(ask("stats")["pool"]["processes"]) == 3, 30)
     assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
 
 
@@ -308,12 +316,12 @@ def test_autoscale(make_worker, app, ask):
     make_worker("-n", OURS, "--autoscale=4,1", AUTOSCALE_KEEPALIVE="1")
     assert ask("stats")["autoscaler"] == {"max": 4, "min": 1, "current": 1, "qty": 0}
     assert "autoscale" in ask("pool_grow")["error"]
-    results = [app.send_task("celeriac.sleep", (60,)) for _ in range(6)]
-    wait_until(lambda: len(ask("active")) == 4, 10)
+    results = [app.send_task("celeriac.sleep", (600,)) for _ in range(6)]
+    wait_until(lambda: len(ask("active")) == 4, 30)
     assert ask("autoscale", max=5, min=2) == {"ok": "autoscale now max=5 min=2"}
-    wait_until(lambda: len(ask("active")) == 5, 10)
+    wait_until(lambda: len(ask("active")) == 5, 30)
     ask("revoke", task_id=[result.id for result in results], terminate=True)
-    wait_until(lambda: ask("stats")["autoscaler"]["current"] == 2, 15)
+    wait_until(lambda: ask("stats")["autoscaler"]["current"] == 2, 30)
     assert "ValueError" in ask("autoscale", max=1, min=9)["error"]
 
 
@@ -338,8 +346,8 @@ def test_drain_by_the_command_line(ours, broker, ask, tmp_path):
     (tmp_path / "drainer.py").write_text(KNOWS_DRAIN.format(url=broker.url))
     broker.wait_listening()
     for command in ("drain", "undrain"):
-        done = subprocess.run([PYTHONS["newest"], "-m", "celery", "-A", "drainer", "control", "-d", OURS, "--json", command],
-                              cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([PYTHONS["newest"], "-m", "celery", "-A", "drainer", "control", "-d", OURS, "--timeout", "30", "--json", command],
+                              cwd=tmp_path, capture_output=True, text=True, timeout=patience(60))
         assert json.loads(done.stdout) == [{OURS: {"error": "there are no conversations without a database"}}], done
     assert "unexpected keyword argument 'now'" in ask("drain", now=True)["error"]
 
@@ -355,7 +363,7 @@ def test_queues_are_added_and_cancelled(ours, app, ask):
     assert result.get(timeout=30) == 1
     assert names() == ["celery", "late"]
     assert ask("cancel_consumer", queue="celery") == {"ok": "no longer consuming from celery"}
-    wait_until(lambda: names() == ["late"], 5)
+    wait_until(lambda: names() == ["late"], 30)
     kept = app.send_task("celeriac.echo", (2,), queue="celery")
     assert app.send_task("celeriac.echo", (3,), queue="late").get(timeout=30) == 3
     assert not kept.ready()
@@ -379,7 +387,7 @@ def test_a_queue_is_bound_as_it_was_asked_for(ours, app, ask):
 
 def test_every_queue_may_be_cancelled(ours, app, ask):
     ask("cancel_consumer", queue="celery")
-    wait_until(lambda: ask("active_queues") == [], 5)
+    wait_until(lambda: ask("active_queues") == [], 30)
     result = app.send_task("celeriac.echo", (1,))
     assert ask("ping") == {"ok": "pong"}
     assert not result.ready()
@@ -401,10 +409,10 @@ def test_excluded_queues_and_purge(make_worker, app, ask, broker):
 # ---- the worker ----
 
 def test_shutdown_is_warm(ours, app, ask):
-    result = app.send_task("celeriac.sleep", (3,))
-    wait_until(lambda: ask("active"), 10)
-    ask("shutdown")
-    assert ours.process.wait(20) == 0
+    result = app.send_task("celeriac.sleep", (8,))
+    wait_until(lambda: ask("active"), 30)
+    app.control.shutdown(destination=[OURS])
+    assert ours.wait_end() == 0
     assert result.get(timeout=30) is None
 
 
@@ -436,6 +444,6 @@ def test_transport_options(make_worker, broker, options):
 
 def test_stats_hold_no_secret(make_worker, app):
     options = {"master_name": "m", "password": "hunter2", "sentinel_kwargs": {"password": "hunter2"}, "deep": {"ssl_password": "hunter2"}}
-    make_worker(CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
-    (stats,) = app.control.inspect(timeout=10, limit=1).stats().values()
+    make_worker("-n", OURS, CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
+    stats = told(app, OURS, "stats")
     assert stats["broker"]["transport_options"] == {"master_name": "m", "deep": {}}

@@ -189,10 +189,10 @@ def test_queues_come_and_go(make_world):
 
 def test_shutdown_is_warm(make_world):
     mine = make_world()
-    result = mine.send("sleep", 3)
+    result = mine.send("sleep", 8)
     mine.wait_active(result)
     mine.app.control.shutdown(destination=[mine.name])
-    assert mine.worker.process.wait(60) == 0
+    assert mine.worker.wait_end() == 0
     assert mine.stored(result.id)["status"] == "SUCCESS"
     assert mine.broker.unacked() == (0, 0)
 

@@ -18,7 +18,7 @@ import redis
 from clients import PythonWorker, envelope, enveloped
 from differs import ROWS
 from places import BACKEND, BROKER
-from services import wait_until
+from services import patience, wait_until
 from worker import Worker
 
 VERSION = tuple(int(part) for part in celery.__version__.split(".")[:2])
@@ -117,19 +117,28 @@ class World:
             self.broker.wait_listening()
         for _ in range(3):
             got = self.app.control.broadcast(
-                method, arguments=arguments, destination=[self.name], reply=True, timeout=seconds / 3, limit=1)
+                method, arguments=arguments, destination=[self.name], reply=True, timeout=patience(seconds) / 3, limit=1)
             if got:
                 return got[0][self.name]
         raise AssertionError(f"no answer to {method} within {seconds} s")
 
+    def active(self):
+        """Ids of what runs."""
+        return {info["id"] for info in self.ask("active")}
+
+    def scheduled(self):
+        """Ids of what waits for its time."""
+        return {info["request"]["id"] for info in self.ask("scheduled")}
+
     def wait_active(self, *results):
         ids = {result.id for result in results}
-        wait_until(lambda: ids <= {info["id"] for info in self.ask("active")}, 60, lambda: f"not active: {self.ask('active')}")
+        wait_until(lambda: ids <= self.active(), 60, lambda: f"not active: {self.ask('active')}")
 
     def wait_scheduled(self, *results):
         ids = {result.id for result in results}
-        wait_until(lambda: ids <= {info["request"]["id"] for info in self.ask("scheduled")}, 60,
-                   lambda: f"not scheduled: {self.ask('scheduled')}")
+        wait_until(lambda: ids <= self.scheduled(), 60, lambda: f"not scheduled: {self.ask('scheduled')}")
+
+
 
     def held(self, task_id):
         """The envelope of a message the worker holds, decoded; None without one."""
