@@ -154,6 +154,10 @@ def worker_of_tools(make_house, peer):
 
 @pytest.fixture
 def rows(postgres):
+    def empty():
+        postgres.sql("DELETE FROM celeriac.http_tools")
+        postgres.sql("DELETE FROM celeriac.policy_rules")
+
     def add(**row):
         for key in ("auth", "input_schema"):
             if key in row:
@@ -162,9 +166,9 @@ def rows(postgres):
         return postgres.sql(f"INSERT INTO celeriac.http_tools ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
                             *row.values())[0][0]
 
+    empty()
     yield add
-    postgres.sql("DELETE FROM celeriac.http_tools")
-    postgres.sql("DELETE FROM celeriac.policy_rules")
+    empty()
 
 
 @pytest.fixture

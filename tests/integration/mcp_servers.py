@@ -119,11 +119,15 @@ def add_server(postgres, **row):
 @pytest.fixture
 def servers(postgres):
     """To be asked for before a worker is started: these rules are among the first that it reads."""
+    def empty():
+        postgres.sql("DELETE FROM celeriac.mcp_servers")
+        postgres.sql("DELETE FROM celeriac.policy_rules")
+
+    empty()
     postgres.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('image', 'celeriac-*', 'allow'), "
                  "('image', '127.0.0.1:*', 'allow')")
     yield functools.partial(add_server, postgres)
-    postgres.sql("DELETE FROM celeriac.mcp_servers")
-    postgres.sql("DELETE FROM celeriac.policy_rules")
+    empty()
 
 
 @pytest.fixture

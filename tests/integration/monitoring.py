@@ -24,7 +24,7 @@ class Flower(Service):
 
     def start(self):
         self.process = launch(
-            [sys.executable, "-s", "-m", "celery", "-A", "python_app", "flower", "--address=127.0.0.1", f"--port={self.port}"],
+            [sys.executable, "-s", "-m", "celery", "-A", "patient_app", "flower", "--address=127.0.0.1", f"--port={self.port}"],
             self.log_path, cwd=HERE, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "FLOWER_UNAUTHENTICATED_API": "true",
                                           "TEST_REDIS_URL": self.broker.url},
         )
@@ -40,12 +40,12 @@ class Flower(Service):
             return False
 
     def get(self, path, **params):
-        answer = requests.get(self.url + path, params=params, timeout=20)
+        answer = requests.get(self.url + path, params=params, timeout=90)
         assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
         return answer
 
     def post(self, path, ok=True, **params):
-        answer = requests.post(self.url + path, data=params, timeout=20)
+        answer = requests.post(self.url + path, data=params, timeout=90)
         assert answer.ok == ok, f"{path}: {answer.status_code} {answer.text[:500]}"
         return answer
 
@@ -66,7 +66,7 @@ class Flower(Service):
     def task(self, task_id, state, seconds=60):
         """What Flower knows of a task, once it is in that state."""
         def known():
-            answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=20)
+            answer = requests.get(f"{self.url}/api/task/info/{task_id}", timeout=90)
             return answer.json() if answer.ok and answer.json()["state"] == state else None
 
         return wait_until(known, seconds, lambda: f"task {task_id} did not become {state} in Flower")

@@ -26,9 +26,13 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def rules(postgres):
+    def empty():
+        for table in "policy_rules", "sandbox_settings", "http_tools", "mcp_servers":
+            postgres.sql(f"DELETE FROM celeriac.{table}")
+
+    empty()
     yield postgres
-    for table in "policy_rules", "sandbox_settings", "http_tools", "mcp_servers":
-        postgres.sql(f"DELETE FROM celeriac.{table}")
+    empty()
 
 
 def ended(result):

@@ -80,7 +80,7 @@ DEAD = {
 def answers():
     """Asks a worker for an echo: whatever came before, it still runs."""
     def ask(app, broker, worker):
-        assert app.send_task("celeriac.echo", ("still here",)).get(timeout=30) == "still here"
+        assert app.send_task("celeriac.echo", ("still here",)).get(timeout=60) == "still here"
         broker.wait_settled()
         assert worker.alive()
     return ask
@@ -120,7 +120,7 @@ def test_each_has_a_line_of_its_own(worker, app, broker, answers):
     for name in ("not JSON", "body not base64", "no task", "args an object", "pickle", "control characters"):
         before = len(worker.log_lines("ERROR"))
         broker.push(DEAD[name][0])
-        lines = wait_until(lambda: worker.log_lines("ERROR")[before:], 20, f"no line about {name!r}")
+        lines = wait_until(lambda: worker.log_lines("ERROR")[before:], 30, f"no line about {name!r}")
         answers(app, broker, worker)
         assert len(worker.log_lines("ERROR")) == before + 1, (name, lines)
 
@@ -131,7 +131,8 @@ def test_a_message_too_large_is_buried_unread(worker, app, broker, answers):
     answers(app, broker, worker)
     wait_until(lambda: broker.redis.llen("celeriac:dead") == 1, 60, "it was not buried")
     said, buried = broker.dead()[0]
-    assert buried == message
+    # its transfer may take longer than a claim does: then it is put back, marked, and claimed again
+    assert buried in (message, b'{"redelivered": true, ' + message[1:])
     assert re.search("large|long|bytes|MiB", said["reason"]), said
     answers(app, broker, worker)
 
@@ -152,7 +153,7 @@ def test_what_only_python_calls_json(worker, broker, written):
     """Values at the edge of JSON come back as they were: read by Python, where it can read them, they are the same."""
     task_id, message = envelope(body=f"[[{written}], {{}}, {{}}]")
     broker.push(json.dumps(message))
-    wait_until(lambda: broker.redis.exists(f"celery-task-meta-{task_id}"), 20, "no result")
+    wait_until(lambda: broker.redis.exists(f"celery-task-meta-{task_id}"), 30, "no result")
     meta = broker.redis.get(f"celery-task-meta-{task_id}").decode()
     if re.fullmatch(r"-?\d+", written):  # more digits than Python converts
         assert f'"result": {written},' in meta

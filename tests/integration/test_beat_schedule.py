@@ -148,55 +148,57 @@ def test_files_that_are_refused(directory, broker, entries, words):
     assert ran.returncode == 1 and words in ran.stdout, ran.stdout + ran.stderr
 
 
-def test_the_table(make_beat, broker, postgres):
+@pytest.fixture
+def table(postgres):
+    """PostgreSQL, with no rows of others."""
+    postgres.sql("DELETE FROM celeriac.periodic_tasks")
+    yield postgres
+    postgres.sql("DELETE FROM celeriac.periodic_tasks")
+    postgres.sql("SELECT celeriac.grant_rights()")  # what a test took away
+
+
+def test_the_table(make_beat, broker, table):
     """Changes are seen at once; a row that cannot be read is left out."""
-    try:
-        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule) VALUES ('bad', 'app.bad', 'whenever')")
-        beat = make_beat(DATABASE_URL=postgres.url("beat"))
-        beat.wait_log("entry 'bad': schedule: a crontab has five fields")
-        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, args, options) VALUES "
-                     "('row', 'app.row', '0.2', '[7]', '{\"queue\": \"rows\"}')")
-        wait_until(lambda: broker.redis.llen("rows") >= 3, 30)
-        assert messages(broker, "rows")[0]["headers"]["argsrepr"] == "[7]"
-        postgres.sql("UPDATE celeriac.periodic_tasks SET enabled = false WHERE name = 'row'")
-        beat.wait_log("Schedule changed: 1 entries", 2)
-        count = broker.redis.llen("rows")
-        postgres.sql("UPDATE celeriac.periodic_tasks SET enabled = true, options = '{\"queue\": \"others\"}' WHERE name = 'row'")
-        wait_until(lambda: broker.redis.llen("others") >= 1, 30)
-        assert broker.redis.llen("rows") == count
-    finally:
-        postgres.sql("DELETE FROM celeriac.periodic_tasks")
+    table.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule) VALUES ('bad', 'app.bad', 'whenever')")
+    beat = make_beat(DATABASE_URL=table.url("beat"))
+    beat.wait_log("entry 'bad': schedule: a crontab has five fields")
+    table.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, args, options) VALUES "
+              "('row', 'app.row', '0.2', '[7]', '{\"queue\": \"rows\"}')")
+    wait_until(lambda: broker.redis.llen("rows") >= 3, 30)
+    assert messages(broker, "rows")[0]["headers"]["argsrepr"] == "[7]"
+    table.sql("UPDATE celeriac.periodic_tasks SET enabled = false WHERE name = 'row'")
+    beat.wait_log("Schedule changed: 1 entries", 2)
+    count = broker.redis.llen("rows")
+    table.sql("UPDATE celeriac.periodic_tasks SET enabled = true, options = '{\"queue\": \"others\"}' WHERE name = 'row'")
+    wait_until(lambda: broker.redis.llen("others") >= 1, 30)
+    assert broker.redis.llen("rows") == count
 
 
 def row(postgres, name):
     return postgres.sql(f"SELECT last_run_at, total_run_count FROM celeriac.periodic_tasks WHERE name = '{name}'")[0]
 
 
-def test_the_rows_know_what_ran(make_beat, broker, postgres):
+def test_the_rows_know_what_ran(make_beat, broker, table):
     """Beat's role writes the last run and the count; they stand in for a Redis that forgot; a role that may not changes nothing."""
-    try:
-        postgres.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, options) VALUES "
-                     "('often', 'app.often', '0.1', '{\"queue\": \"rows\"}'), ('never', 'app.never', '3600', '{}')")
-        beat = make_beat(DATABASE_URL=postgres.url("beat"))
-        wait_until(lambda: row(postgres, "often")[1] >= 12, 30, beat.log)  # more than one statement
-        assert beat.log().count("Schedule changed") == 1, "what beat writes is no change"
-        assert beat.term()[0] == 0
-        # what was not written any more is written by the next
-        known = states(broker)["often"]
-        beat = make_beat(DATABASE_URL=postgres.url("beat")).wait_log("beat: Leading")
-        wait_until(lambda: row(postgres, "often")[1] >= known["total_run_count"], 30, beat.log)
-        assert beat.term()[0] == 0
-        broker.redis.delete(f"celeriac:{broker.instance}:beat")
-        postgres.sql("UPDATE celeriac.periodic_tasks SET last_run_at = now() - interval '2 hours', total_run_count = 5 WHERE name = 'never'")
-        postgres.sql("REVOKE UPDATE (last_run_at, total_run_count) ON celeriac.periodic_tasks FROM celeriac_beat")
-        beat = make_beat(DATABASE_URL=postgres.url("beat"))
-        wait_until(lambda: states(broker).get("never", {}).get("total_run_count") == 6, 30, beat.log)
-        beat.wait_log("last runs cannot be written to periodic_tasks: ").wait_log(": Sending due task often", 15)
-        assert beat.log().count("cannot be written") == 1 and row(postgres, "never")[1] == 5
-        assert states(broker)["often"]["total_run_count"] > known["total_run_count"]
-    finally:
-        postgres.sql("DELETE FROM celeriac.periodic_tasks")
-        postgres.sql("SELECT celeriac.grant_rights()")
+    table.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, options) VALUES "
+              "('often', 'app.often', '0.1', '{\"queue\": \"rows\"}'), ('never', 'app.never', '3600', '{}')")
+    beat = make_beat(DATABASE_URL=table.url("beat"))
+    wait_until(lambda: row(table, "often")[1] >= 12, 30, beat.log)  # more than one statement
+    assert beat.log().count("Schedule changed") == 1, "what beat writes is no change"
+    assert beat.term()[0] == 0
+    # what was not written any more is written by the next
+    known = states(broker)["often"]
+    beat = make_beat(DATABASE_URL=table.url("beat")).wait_log("beat: Leading")
+    wait_until(lambda: row(table, "often")[1] >= known["total_run_count"], 30, beat.log)
+    assert beat.term()[0] == 0
+    broker.redis.delete(f"celeriac:{broker.instance}:beat")
+    table.sql("UPDATE celeriac.periodic_tasks SET last_run_at = now() - interval '2 hours', total_run_count = 5 WHERE name = 'never'")
+    table.sql("REVOKE UPDATE (last_run_at, total_run_count) ON celeriac.periodic_tasks FROM celeriac_beat")
+    beat = make_beat(DATABASE_URL=table.url("beat"))
+    wait_until(lambda: states(broker).get("never", {}).get("total_run_count") == 6, 30, beat.log)
+    beat.wait_log("last runs cannot be written to periodic_tasks: ").wait_log(": Sending due task often", 15)
+    assert beat.log().count("cannot be written") == 1 and row(table, "never")[1] == 5
+    assert states(broker)["often"]["total_run_count"] > known["total_run_count"]
 
 
 def states(broker):
@@ -299,7 +301,7 @@ def test_another_beat_takes_over(make_beat, broker, directory):
     first.wait_log(": Sending due task", 3).kill()
     died = time.monotonic()
     second.wait_log(LEADING)
-    assert time.monotonic() - died < 5
+    assert time.monotonic() - died < patience(5)
     third = start().wait_log(STANDING_BY.format(second.process.pid))
     # one that sleeps past its lease knows when it wakes, and sends nothing then
     second.process.send_signal(signal.SIGSTOP)
@@ -313,7 +315,7 @@ def test_another_beat_takes_over(make_beat, broker, directory):
     assert third.term()[0] == 0
     second.wait_log(f"{LEADING}, after process {third.process.pid}", seconds=2)
     assert second.term()[0] == 0
-    assert slots.check() == 0
+    assert slots.check() == 0 or patience(1) > 1, "with a machine to itself none is so late"
     assert all(beat.log().count(": Sending due task") > 0 for beat in (first, second, third))
 
 

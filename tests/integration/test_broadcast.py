@@ -8,7 +8,7 @@ import pytest
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
-from clients import Broker
+from clients import Broker, told
 from services import wait_until
 from test_events import Monitor
 
@@ -173,17 +173,17 @@ def test_who_does_not_listen_gets_none(crowd):
     crowd.ours()
     crowd.wait_listening("b@test")
     crowd.wait_did(crowd.send("only the second"), "b@test")
-    crowd.app.control.cancel_consumer("shout", destination=["b@test"])
-    crowd.app.control.add_consumer("shout", destination=["a@test"])
+
+    def queues(name):
+        return {queue["name"]: queue["exchange"]["type"] for queue in told(crowd.app, name, "active_queues")}
+
+    assert told(crowd.app, "b@test", "cancel_consumer", queue="shout") == {"ok": "no longer consuming from shout"}
+    assert told(crowd.app, "a@test", "add_consumer", queue="shout")["ok"]
+    wait_until(lambda: queues("b@test") == {"celery": "direct"}, 30, lambda: f"the second has {queues('b@test')}")
     crowd.wait_listening("a@test")
-    wait_until(lambda: set(crowd.did(crowd.send("who is there"))) <= {"a@test"}, 30)
     crowd.wait_did(crowd.send("only the first"), "a@test")
-    active = crowd.app.control.inspect(timeout=10, limit=2).active_queues()
-    assert {name: {q["name"]: q["exchange"]["type"] for q in queues} for name, queues in active.items()} == {
-        "a@test": {"celery": "direct", "shout": "fanout"}, "b@test": {"celery": "direct"}}
-    for command in ({"exchange_type": "fanout"},):
-        said = crowd.app.control.add_consumer("new", destination=["a@test"], reply=True, timeout=10, **command)
-        assert "CELERY_TASK_QUEUES" in said[0]["a@test"]["error"]
+    assert queues("a@test") == {"celery": "direct", "shout": "fanout"}
+    assert "CELERY_TASK_QUEUES" in told(crowd.app, "a@test", "add_consumer", queue="new", exchange_type="fanout")["error"]
 
 
 def test_what_was_heard_outlives_the_worker(crowd):
@@ -199,7 +199,7 @@ def test_what_was_heard_outlives_the_worker(crowd):
     wait_until(lambda: crowd.broker.redis.hlen("unacked") == 3, 30, "it does not hold one beside the one that runs")
     worker.kill()
     worker.start()
-    crowd.app.control.revoke(long, terminate=True)
+    told(crowd.app, crowd.names[0], "revoke", task_id=long, terminate=True)
     for one in sent:
         crowd.wait_did(one, *crowd.names)
 

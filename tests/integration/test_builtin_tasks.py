@@ -63,7 +63,7 @@ def test_as_a_python_worker(make_worker, make_python_worker, redis_server, broke
         assert broker.meta(task_id)["result"] == theirs.meta(task_id)["result"]
     chunks = [json.loads(each.redis.get(f"celery-task-meta-call-{n}"))["result"]
               for n, (name, _, _) in enumerate(CALLS) if name == "celery.chunks" for each in (broker, theirs)]
-    assert [result_from_tuple(tuple_, each).get(timeout=30) for tuple_, each in zip(chunks, (app, their_app))] == 2 * [
+    assert [result_from_tuple(tuple_, each).get(timeout=60) for tuple_, each in zip(chunks, (app, their_app))] == 2 * [
         [[3, 7], [11]]]
     broker.wait_settled()
     their_app.close()
@@ -89,7 +89,7 @@ def test_chord_unlock_of_nested_results(worker, app):
     nested = group([signature("celeriac.add", (n, n), app=app) for n in range(3)]).apply_async()
     flat = app.send_task("celeriac.echo", ("flat",))
     unlock(app, "g-2", [nested.as_tuple(), flat.as_tuple()], {**ECHO, "options": {"task_id": "nested-body"}}, interval=0.05)
-    assert app.AsyncResult("nested-body").get(timeout=30) == [[0, 2, 4], "flat"]
+    assert app.AsyncResult("nested-body").get(timeout=60) == [[0, 2, 4], "flat"]
 
 
 def test_chord_unlock_of_a_failure(worker, app, broker):
@@ -97,15 +97,15 @@ def test_chord_unlock_of_a_failure(worker, app, broker):
     errback = {**ECHO, "options": {"task_id": "unlock-errback"}}
     unlock(app, "g-3", [failed.as_tuple()], {**ECHO, "options": {"task_id": "no-body", "link_error": [errback]}}, interval=0.05)
     with pytest.raises(celery.exceptions.ChordError, match=r"Dependency failed raised RuntimeError\('boo'\)"):
-        app.AsyncResult("no-body").get(timeout=30)
-    assert app.AsyncResult("unlock-errback").get(timeout=30) == "no-body"
+        app.AsyncResult("no-body").get(timeout=60)
+    assert app.AsyncResult("unlock-errback").get(timeout=60) == "no-body"
 
 
 def test_chord_unlock_gives_up(worker, app, broker):
     body = {**ECHO, "options": {"task_id": "never"}}
     sent = unlock(app, "g-4", [[["nobody", None], None]], body, interval=0.01, max_retries=2)
     with pytest.raises(celery.exceptions.ChordError, match="chord_unlock could not be retried: MaxRetriesExceededError"):
-        app.AsyncResult("never").get(timeout=30)
+        app.AsyncResult("never").get(timeout=60)
     broker.wait_settled()
     assert len(worker.log_lines(rf"Task celery.chord_unlock\[{sent.id}\] retry")) == 2
     assert worker.log_lines(rf"celery.chord_unlock\[{sent.id}\] raised unexpected: MaxRetriesExceededError")
@@ -132,14 +132,14 @@ def test_a_python_producer_without_counters(make_worker, broker):
 def test_a_map_ends_with_its_limit(worker, app):
     sleeps = {**ECHO, "task": "celeriac.sleep"}
     with pytest.raises(Exception, match="TimeLimitExceeded"):
-        app.send_task("celery.map", (sleeps, [30, 30]), time_limit=1).get(timeout=30)
+        app.send_task("celery.map", (sleeps, [30, 30]), time_limit=1).get(timeout=60)
 
 
 def test_inner_tasks_that_want_what_only_a_message_can_have(worker, app):
     again = {**ECHO, "task": "celeriac.retry"}
-    assert app.send_task("celery.map", (again, [0])).get(timeout=30) == [0]
+    assert app.send_task("celery.map", (again, [0])).get(timeout=60) == [0]
     with pytest.raises(celery.exceptions.Retry, match="Task can be retried"):
-        app.send_task("celery.map", (again, [1])).get(timeout=30)
+        app.send_task("celery.map", (again, [1])).get(timeout=60)
 
 
 def test_maps_and_chunks_in_canvases(worker, app):
@@ -151,8 +151,8 @@ def test_maps_and_chunks_in_canvases(worker, app):
                           "options": {}, "subtask_type": {"map": "xmap", "starmap": "xstarmap"}.get(kind, kind),
                           "immutable": True}, app=app)
 
-    assert mapped("map", [1, 2]).apply_async().get(timeout=30) == [1, 2]
-    assert mapped("starmap", [[1, 2]]).apply_async().get(timeout=30) == [3]
-    assert mapped("chunks", [[n, n] for n in range(5)], n=2).apply_async().get(timeout=30) == [[0, 2], [4, 6], [8]]
-    assert chain(signature("celeriac.echo", (1,), app=app), mapped("starmap", [[1, 2], [3, 4]]))().get(timeout=30) == [3, 7]
-    assert chord([mapped("map", [1]), mapped("map", [2])])(echo).get(timeout=30) == [[1], [2]]
+    assert mapped("map", [1, 2]).apply_async().get(timeout=60) == [1, 2]
+    assert mapped("starmap", [[1, 2]]).apply_async().get(timeout=60) == [3]
+    assert mapped("chunks", [[n, n] for n in range(5)], n=2).apply_async().get(timeout=60) == [[0, 2], [4, 6], [8]]
+    assert chain(signature("celeriac.echo", (1,), app=app), mapped("starmap", [[1, 2], [3, 4]]))().get(timeout=60) == [3, 7]
+    assert chord([mapped("map", [1]), mapped("map", [2])])(echo).get(timeout=60) == [[1], [2]]

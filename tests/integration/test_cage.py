@@ -48,7 +48,7 @@ def caged(make_worker, headers, directory):
 
 
 def attempt(app, name, path):
-    return app.send_task("cage.try", (name, str(path))).get(timeout=30)
+    return app.send_task("cage.try", (name, str(path))).get(timeout=60)
 
 
 def test_what_is_forbidden(caged, app):
@@ -59,7 +59,7 @@ def test_what_is_forbidden(caged, app):
     assert got == FORBIDDEN
     assert [attempt(app, name, path) for name in NEEDED] == ["done"] * len(NEEDED)
     assert attempt(app, "other program", path) != "done"
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1 and worker.term() == 0
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1 and worker.term() == 0
 
 
 def test_without(make_worker, headers, directory, app):
@@ -97,7 +97,7 @@ def test_settings_that_are_refused(broker, settings, said):
 def test_another_user(make_worker, app):
     worker = make_worker("--uid", "65534")
     assert_caged(worker.process, "65534")
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
 
 
 def test_restarts(caged, app):
@@ -125,7 +125,7 @@ def test_pidfile_and_log_in_the_cage(make_worker, directory, app):
 
 
 def test_beat(redis_server, instance, directory, ended):
-    beat = Beat(directory, redis_server.url(), instance, CELERIAC_BEAT_METRICS=f"127.0.0.1:{free_port()}").start()
+    beat = Beat(directory, redis_server.new_url(), instance, CELERIAC_BEAT_METRICS=f"127.0.0.1:{free_port()}").start()
     ended.append(beat)
     beat.wait_role()
     assert_caged(beat.process)

@@ -20,7 +20,7 @@ def sig(app):
 
 
 def get(result):
-    return result.get(timeout=30)
+    return result.get(timeout=60)
 
 
 def test_chains(worker, sig):
@@ -54,13 +54,13 @@ def test_groups_and_chords(worker, sig, broker):
 def test_failures_travel(worker, sig, app):
     failing = chord([sig("add", 1, 1), sig("fail", "boo")])(sig("xsum"))
     with pytest.raises(celery.exceptions.ChordError, match=r"raised RuntimeError\('boo'\)"):
-        app.AsyncResult(failing.id).get(timeout=30)
+        app.AsyncResult(failing.id).get(timeout=60)
     broken = chain(sig("add", 1, 2), sig("fail", "no", immutable=True), sig("add", 4))()
     with pytest.raises(Exception, match="no"):
         get(broken)
     unknown = chord([sig("add", 1, 1), signature("no.such.task", app=app)])(sig("xsum"))
     with pytest.raises(celery.exceptions.ChordError, match="Task of kind .no.such.task. never registered"):
-        app.AsyncResult(unknown.id).get(timeout=30)
+        app.AsyncResult(unknown.id).get(timeout=60)
 
 
 def test_errbacks_are_called_with_the_id(worker, sig, broker):
@@ -155,7 +155,7 @@ def test_errbacks_on_headers(make_worker, sig, broker, app, allowed):
     get(first.apply_async())
     with pytest.raises(celery.exceptions.ChordError):
         wait_until(lambda: app.AsyncResult("sum").ready(), 30, "the body has no result")
-        app.AsyncResult("sum").get(timeout=30)
+        app.AsyncResult("sum").get(timeout=60)
     broker.wait_settled()
     told = [json.loads(base64.b64decode(json.loads(message)["body"]))[0] for message in broker.redis.lrange("errors", 0, -1)]
     assert (["sum"] in told) and (len(told) == 2) is allowed, told

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clients import envelope
-from services import wait_until
+from services import patience, wait_until
 
 NOTHING = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -74,7 +74,7 @@ def test_what_follows_is_bounded(worker, broker, which):
     before = worker.anonymous()
     task_id = push(broker, **AMPLIFIED[which]("x" * (2 << 20)))
     peak = 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while not broker.redis.exists(f"celery-task-meta-{task_id}"):
         assert time.monotonic() < deadline
         peak = max(peak, worker.anonymous())
@@ -98,7 +98,7 @@ def test_what_cannot_be_followed_is_a_failure_that_says_so(worker, broker, app):
         meta = broker.meta(task_id)
         assert (meta["status"], meta["result"]["exc_type"]) == ("FAILURE", "EncodeError"), (embed, meta)
         assert text in meta["result"]["exc_message"][0], (embed, meta)
-    assert app.send_task("celeriac.echo", (2,)).get(timeout=30) == 2
+    assert app.send_task("celeriac.echo", (2,)).get(timeout=60) == 2
     broker.wait_settled()
     assert worker.alive()
 
@@ -110,7 +110,7 @@ def test_too_deep_to_be_read(worker, broker, app, depth):
     push(broker, {}, body=f'[[1], {{}}, {{"chain": [{tree}]}}]')
     wait_until(broker.dead, 30, "it is not among the dead letters")
     assert "nested deeper than 512" in broker.dead()[0][0]["reason"]
-    assert app.send_task("celeriac.echo", (2,)).get(timeout=30) == 2
+    assert app.send_task("celeriac.echo", (2,)).get(timeout=60) == 2
 
 
 def test_a_failure_stays_what_it_is(worker, broker):
@@ -118,7 +118,7 @@ def test_a_failure_stays_what_it_is(worker, broker):
     for errbacks in (5, [7], [nested(150)], [sig(options={"queue": {}})]):
         task_id = push(broker, {"errbacks": errbacks}, task="celeriac.fail", args=("boo",))
         assert broker.meta(task_id)["result"] == {"exc_type": "RuntimeError", "exc_message": ["boo"], "exc_module": "builtins"}
-    assert len(worker.log_lines("not all that follows from its failure")) == 4
+    assert len(worker.wait_log("not all that follows from its failure", count=4)) == 4
 
 
 def test_odd_but_harmless(worker, broker):

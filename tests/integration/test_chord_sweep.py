@@ -44,11 +44,13 @@ def test_python_dies_after_the_last_part_that_one_of_ours_was_a_part_of(make_wor
     python = make_dying_worker(which, TEST_ACKS_EARLY="1")
     body = sig("xsum")
     first = sig("add", 1, 2, queue="ours", task_id="first")
-    result = chord([first, sig("add", 3, 4, queue="python", countdown=2)])(body)
+    result = chord([first, sig("add", 3, 4, queue="later")])(body)
+    wait_until(lambda: part_count(broker) == 1, 30, "the first part was not counted")
+    assert broker.redis.lmove("later", "python")
     wait_until(lambda: not python.alive(), 60, "the Python worker did not die")
     assert broker.meta("first")["result"] == 3
     assert result.get(timeout=60) == 10
-    assert result.parent.get(timeout=30) == [3, 7]
+    assert result.parent.get(timeout=60) == [3, 7]
     assert len(ours.wait_log(r"Chord .* nobody had published its body: done now")) == 1
     wait_until(lambda: nothing_left(broker), 30, "the set stays behind")
     assert len(ours.log_lines(r"Task celeriac.xsum\[.*received")) == 1
@@ -155,4 +157,4 @@ def test_what_is_no_set_stops_nothing(make_worker, sig, broker):
     worker.wait_log("Chord junk cannot be helped: ", 60)
     worker.wait_log("Chord wrong cannot be helped: ", 60)
     assert worker.alive()
-    assert chord([sig("add", n, n) for n in range(2)])(sig("xsum")).get(timeout=30) == 2
+    assert chord([sig("add", n, n) for n in range(2)])(sig("xsum")).get(timeout=60) == 2

@@ -259,13 +259,13 @@ def test_a_rate_limit_holds_its_task_and_no_other(make_worker, app, ask):
     assert "celeriac.add [rate_limit=2/s]" in ask("registered")
     began = time.monotonic()
     limited = [app.send_task("celeriac.add", (n, 1)) for n in range(30)]
-    assert app.send_task("celeriac.echo", (5,)).get(timeout=30) == 5
+    assert app.send_task("celeriac.echo", (5,)).get(timeout=60) == 5
     assert not limited[-1].ready(), "a limited task stood in the way"
     wait_until(lambda: sum(result.ready() for result in limited) >= 5, 30)
     done = sum(result.ready() for result in limited)
     assert done <= (time.monotonic() - began) * 2 + 3, "faster than its limit"
     assert ask("rate_limit", task_name="celeriac.add", rate_limit="0") == {"ok": "rate limit disabled successfully"}
-    assert [result.get(timeout=30) for result in limited] == [n + 1 for n in range(30)]
+    assert [result.get(timeout=60) for result in limited] == [n + 1 for n in range(30)]
 
 
 # ---- pool ----
@@ -309,7 +309,7 @@ def test_pool_restart_where_it_is_allowed(make_worker, app, ask):
     assert ask("pool_restart") == {"ok": "reload started"}
     wait_until(lambda: len(set(ask("stats")["pool"]["processes"]) - before) == 3
                and len(ask("stats")["pool"]["processes"]) == 3, 30)
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
 
 
 def test_autoscale(make_worker, app, ask):
@@ -360,15 +360,15 @@ def test_queues_are_added_and_cancelled(ours, app, ask):
 
     result = app.send_task("celeriac.echo", (1,), queue="late")
     assert ask("add_consumer", queue="late") == {"ok": "add consumer late"}
-    assert result.get(timeout=30) == 1
+    assert result.get(timeout=60) == 1
     assert names() == ["celery", "late"]
     assert ask("cancel_consumer", queue="celery") == {"ok": "no longer consuming from celery"}
     wait_until(lambda: names() == ["late"], 30)
     kept = app.send_task("celeriac.echo", (2,), queue="celery")
-    assert app.send_task("celeriac.echo", (3,), queue="late").get(timeout=30) == 3
+    assert app.send_task("celeriac.echo", (3,), queue="late").get(timeout=60) == 3
     assert not kept.ready()
     ask("add_consumer", queue="celery")
-    assert kept.get(timeout=30) == 2
+    assert kept.get(timeout=60) == 2
 
 
 def test_a_queue_is_bound_as_it_was_asked_for(ours, app, ask):
@@ -382,7 +382,7 @@ def test_a_queue_is_bound_as_it_was_asked_for(ours, app, ask):
     with app.connection_for_write() as connection:
         exchange(connection.default_channel).declare()
         assert app.send_task("celeriac.echo", (4,), exchange="topics", exchange_type="topic", routing_key="a.b.c",
-                             connection=connection).get(timeout=30) == 4
+                             connection=connection).get(timeout=60) == 4
 
 
 def test_every_queue_may_be_cancelled(ours, app, ask):
@@ -392,7 +392,7 @@ def test_every_queue_may_be_cancelled(ours, app, ask):
     assert ask("ping") == {"ok": "pong"}
     assert not result.ready()
     ask("add_consumer", queue="celery")
-    assert result.get(timeout=30) == 1
+    assert result.get(timeout=60) == 1
 
 
 def test_excluded_queues_and_purge(make_worker, app, ask, broker):
@@ -403,7 +403,7 @@ def test_excluded_queues_and_purge(make_worker, app, ask, broker):
     worker.wait_log(r"purge: Erased 5 message\(s\)")
     assert [queue["name"] for queue in ask("active_queues")] == ["one"]
     assert broker.redis.llen("two") == 5
-    assert app.send_task("celeriac.echo", (1,), queue="one").get(timeout=30) == 1
+    assert app.send_task("celeriac.echo", (1,), queue="one").get(timeout=60) == 1
 
 
 # ---- the worker ----
@@ -413,7 +413,7 @@ def test_shutdown_is_warm(ours, app, ask):
     wait_until(lambda: ask("active"), 30)
     app.control.shutdown(destination=[OURS])
     assert ours.wait_end() == 0
-    assert result.get(timeout=30) is None
+    assert result.get(timeout=60) is None
 
 
 def test_secrets_are_not_shown(make_worker, ask, app, broker):
@@ -427,7 +427,7 @@ def test_secrets_are_not_shown(make_worker, ask, app, broker):
 
 def test_without_remote_control(make_worker, app):
     make_worker("-n", OURS, CELERY_WORKER_ENABLE_REMOTE_CONTROL="0")
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=60) == 1
     assert app.control.ping(timeout=0.5) == []
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from clients import PYTHONS
-from services import wait_until
+from services import patience, wait_until
 
 RESTORE = """
 import sys, time, kombu
@@ -20,7 +20,7 @@ print(kombu.__version__)
 
 
 def results_of(results, seconds=60):
-    return [result.get(timeout=seconds) for result in results]
+    return [result.get(timeout=patience(seconds)) for result in results]
 
 
 def send_in_background(app, name, arguments):
@@ -38,12 +38,14 @@ def send_in_background(app, name, arguments):
 
 def test_killed_in_the_middle_of_a_thousand_echoes(worker, app, broker):
     results, sender = send_in_background(app, "celeriac.echo", [(n,) for n in range(1000)])
+    in_the_middle = 0
     for at in (100, 250, 400, 550, 700):
         wait_until(lambda: broker.result_count() >= at, 60, f"there were never {at} results")
         worker.kill()
-        assert broker.result_count() < 1000, "it was not in the middle"
+        in_the_middle += broker.result_count() < 1000
         worker.start()
     sender.join()
+    assert in_the_middle > 0, "no kill was in the middle"
     assert results_of(results) == list(range(1000))
     broker.wait_settled()
     assert broker.dead() == []
@@ -88,7 +90,7 @@ def test_killed_while_tasks_run(make_worker, app, broker):
 @pytest.mark.parametrize("how", ["TERM", "QUIT"])
 def test_stopped_under_load(make_worker, app, broker, how):
     worker = make_worker("-c", "4")
-    results = [app.send_task("celeriac.sleep", (0.25,)) for _ in range(40)]
+    results = [app.send_task("celeriac.sleep", (0.5,)) for _ in range(40)]
     wait_until(lambda: worker.metric("tasks_active") == 4, 30, "it was not busy")
     assert (worker.term if how == "TERM" else worker.quit)() == 0
     assert broker.unacked() == (0, 0)
@@ -166,21 +168,21 @@ def test_two_workers_of_one_node_name(make_worker, app, broker):
     done = [worker.metric("tasks_succeeded_total") for worker in (first, second)]
     assert sum(done) == 60 and min(done) > 0
     # the first dies with a message; whoever takes its name next brings that message back at once
-    app.send_task("celeriac.sleep", (2,))
-    app.send_task("celeriac.sleep", (2,))
+    for _ in range(2):
+        app.send_task("celeriac.sleep", (patience(3),))
     wait_until(lambda: first.metric("tasks_active") == 1 and second.metric("tasks_active") == 1, 30, "not both were busy")
     first.kill()
     assert broker.redis.hlen("unacked") >= 1
     first.start()
     assert not first.log_lines("is taken by a live worker")
-    broker.wait_settled()
+    broker.wait_settled(60)
     assert broker.result_count() == 62
 
 
 @pytest.mark.parametrize("which", ["debian", "newest"])
 def test_a_python_sweeper_restores_what_we_held(make_worker, app, broker, which):
     worker = make_worker("-c", "2")
-    results = [app.send_task("celeriac.sleep", (0.3,), priority=n % 2 * 6) for n in range(8)]
+    results = [app.send_task("celeriac.sleep", (patience(1),), priority=n % 2 * 6) for n in range(8)]
     wait_until(lambda: worker.metric("tasks_active") == 2, 30, "it was not busy")
     worker.kill()
     broker.wait_forgotten()
@@ -204,7 +206,7 @@ def test_three_workers_share_and_one_dies(make_worker, app, broker):
     done = [worker.metric("tasks_succeeded_total") for worker in workers]
     assert sum(done) == 300 and min(done) > 30, done
     # nobody comes back under the dead one's name: the others notice once its lease is over
-    results = [app.send_task("celeriac.sleep", (2,)) for _ in range(6)]
+    results = [app.send_task("celeriac.sleep", (patience(3),)) for _ in range(6)]
     wait_until(lambda: all(worker.metric("tasks_active") == 2 for worker in workers), 30, "not all were busy")
     workers[0].kill()
     results_of(results)
@@ -215,9 +217,9 @@ def test_three_workers_share_and_one_dies(make_worker, app, broker):
 def test_nothing_is_taken_from_the_living(make_worker, app, broker):
     """A worker that starts beside another restores nothing of it, however long that has held its messages."""
     first = make_worker("-c", "1")
-    result = app.send_task("celeriac.sleep", (3,))
+    result = app.send_task("celeriac.sleep", (patience(3),))
     wait_until(lambda: first.metric("tasks_active") == 1, 30, "it was not busy")
     second = make_worker("-c", "1")
-    result.get(timeout=30)
+    result.get(timeout=patience(60))
     assert second.metric("messages_restored_total") == 0 and second.metric("messages_received_total") == 0
     assert first.metric("tasks_succeeded_total") == 1

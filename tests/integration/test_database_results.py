@@ -9,7 +9,7 @@ import pytest
 from celery import chain, chord, group, signature
 
 from clients import Client, envelope
-from services import Postgres, wait_until
+from services import Postgres, patience, wait_until
 from test_results import chord_of, environment, plain
 
 DRIVERS = {"debian": "psycopg2", "newest": "psycopg"}  # of SQLAlchemy
@@ -141,8 +141,8 @@ def test_outage(make_worker, broker, directory, ended, instance):
     server.start()
     broker.wait_settled()
     assert [pickle.loads(results.row(task_id)[1]) for task_id in waiting] == list(range(50))
-    running = [broker.send("celeriac.sleep", 1) for n in range(2)]
-    wait_until(lambda: broker.unacked()[0] == 2, 30, "they do not run")
+    running = [broker.send("celeriac.sleep", patience(3)) for n in range(2)]
+    wait_until(lambda: worker.metric("tasks_active") == 2, 30, "they do not run")
     server.stop()
     wait_until(lambda: worker.readiness().get("backend") == "away", 30, "the outage went unnoticed")
     wait_until(lambda: worker.metric("tasks_succeeded_total") == 53, 30, "they did not end")

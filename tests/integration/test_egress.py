@@ -289,5 +289,5 @@ def test_without_egress_there_is_no_proxy(make_full_worker, app, postgres):
 def test_settings_that_cannot_be(make_full_worker, settings, said):
     worker = make_full_worker(start=False, **settings)
     worker.spawn()
-    assert worker.process.wait(timeout=30) == 1
+    assert worker.wait_end() == 1
     assert said in worker.log()

@@ -109,7 +109,7 @@ def test_who_ends_with_whom(make_forking_worker, calls):
     os.kill(family.keeper, signal.SIGKILL)
     wait_until(lambda: not exists(family.role), 30, "the role outlived its keeper")
     worker.wait_log("the process that keeps the engine's is gone: the worker ends")
-    assert worker.process.wait(60) == 1, "nobody could start it again but a service manager, the worker with it"
+    assert worker.wait_end() == 1, "nobody could start it again but a service manager, the worker with it"
 
 
 def test_a_restart_in_place(make_forking_worker, calls, directory):

@@ -40,8 +40,8 @@ class Monitor:
 
     def take(self, event):
         self.arrived.append(time.monotonic())
-        self.events.append(dict(event))
-        self.state.event(event)
+        self.state.event(dict(event))
+        self.events.append(dict(event))  # last: who waits for it finds the rest
 
     def run(self):
         # Without a timeout: what comes between two captures is lost. It looks at should_stop once a second.
@@ -80,7 +80,7 @@ def test_a_task_from_its_reception_to_its_success(monitor, make_worker, app):
     make_worker("-n", OURS, "-E")
     monitor.wait("worker-online")
     result = app.send_task("celeriac.add", (1,), {"y": 2}, expires=600)
-    assert result.get(timeout=30) == 3
+    assert result.get(timeout=60) == 3
     succeeded = monitor.wait("task-succeeded", result.id)
     received, started = monitor.wait("task-received", result.id), monitor.wait("task-started", result.id)
     for event in (received, started, succeeded):
@@ -91,7 +91,7 @@ def test_a_task_from_its_reception_to_its_success(monitor, make_worker, app):
     assert (received["name"], received["args"], received["kwargs"]) == ("celeriac.add", "(1,)", "{'y': 2}")
     assert (received["root_id"], received["parent_id"], received["retries"], received["eta"]) == (result.id, None, 0, None)
     assert received["expires"].startswith("20")
-    assert succeeded["result"] == "3" and 0 <= succeeded["runtime"] < 5
+    assert succeeded["result"] == "3" and 0 <= succeeded["runtime"] < patience(5)
     task = monitor.state.tasks[result.id]
     assert (task.state, task.name, task.worker.hostname, task.worker.alive) == ("SUCCESS", "celeriac.add", OURS, True)
 
@@ -112,7 +112,7 @@ def test_the_same_fields_as_pythons(monitor, make_worker, make_python_worker, ap
         assert {type(mine[key]) for key in mine} == {type(theirs[key]) for key in theirs}
     for kind in ("worker-online", "worker-heartbeat"):
         # Python sends some without what a heart knows (celery/worker/control.py, enable_events).
-        wait_until(lambda: len({event["hostname"] for event in monitor.of(kind) if set(event) == FIELDS[kind]}) == 2, 20)
+        wait_until(lambda: len({event["hostname"] for event in monitor.of(kind) if set(event) == FIELDS[kind]}) == 2, 30)
         assert all(set(event) == FIELDS[kind] for event in monitor.of(kind) if event["hostname"] == OURS)
 
 
@@ -156,7 +156,7 @@ def test_the_result_is_there_when_its_event_comes(monitor, make_worker, app):
 
     monitor.receiver.handlers["*"] = look
     results = [app.send_task("celeriac.echo", (n,)) for n in range(50)]
-    wait_until(lambda: len(states) == len(results), 20)
+    wait_until(lambda: len(states) == len(results), 30)
     assert set(states.values()) == {"SUCCESS"}
 
 
@@ -164,12 +164,12 @@ def test_task_events_are_off_until_they_are_wanted(monitor, make_worker, app, br
     make_worker("-n", OURS)
     monitor.wait("worker-online")
     broker.wait_listening()
-    app.send_task("celeriac.echo", (1,)).get(timeout=30)
+    app.send_task("celeriac.echo", (1,)).get(timeout=60)
     assert app.control.enable_events(reply=True, timeout=30, limit=1) == [{OURS: {"ok": "task events enabled"}}]
     second = app.send_task("celeriac.echo", (2,))
     monitor.wait("task-succeeded", second.id)
     assert app.control.disable_events(reply=True, timeout=30, limit=1) == [{OURS: {"ok": "task events disabled"}}]
-    app.send_task("celeriac.echo", (3,)).get(timeout=30)
+    app.send_task("celeriac.echo", (3,)).get(timeout=60)
     seen = len(monitor.of("worker-heartbeat"))
     wait_until(lambda: len(monitor.of("worker-heartbeat")) > seen, 30, "no heartbeat came after it")
     assert {event["uuid"] for event in monitor.events if event["type"].startswith("task-")} == {second.id}
@@ -182,9 +182,9 @@ def test_online_heartbeat_offline(monitor, make_worker, app):
     assert (online["hostname"], online["freq"], online["sw_ident"], online["sw_sys"]) == (OURS, 0.5, "celeriac", "Linux")
     assert online["pid"] == worker.process.pid
     assert len(online["loadavg"]) == 3 and abs(online["loadavg"][0] - os.getloadavg()[0]) < 5
-    app.send_task("celeriac.sleep", (30,))
-    wait_until(lambda: [event for event in monitor.of("worker-heartbeat") if (event["active"], event["processed"]) == (1, 1)], 10)
-    wait_until(lambda: len(monitor.of("worker-heartbeat")) >= 5, 10)
+    app.send_task("celeriac.sleep", (600,))
+    wait_until(lambda: [event for event in monitor.of("worker-heartbeat") if (event["active"], event["processed"]) == (1, 1)], 30)
+    wait_until(lambda: len(monitor.of("worker-heartbeat")) >= 5, 30)
     ticks = [event["timestamp"] for event in monitor.of("worker-heartbeat")]
     assert 0.3 < statistics.median(later - earlier for earlier, later in zip(ticks, ticks[1:])) < patience(1.5)
     assert monitor.state.workers[OURS].alive
@@ -205,11 +205,12 @@ def test_many_events_come_in_batches_and_one_comes_at_once(make_worker, app, bro
     make_worker("-n", OURS, "-E", "-c", "4", "--without-heartbeat")
     raw = broker.redis.pubsub()
     raw.psubscribe(f"/{broker.redis.connection_pool.connection_kwargs['db']}.celeryev/*")  # channels are the server's, not the database's
+    wait_until(lambda: (raw.get_message(timeout=1) or {}).get("type") == "psubscribe", 30, "nobody listens")
     results = [app.send_task("celeriac.echo", (n,)) for n in range(300)]
     for result in results:
-        result.get(timeout=20)
+        result.get(timeout=60)
     sizes, seen = [], 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while seen < 900 and time.monotonic() < deadline:
         message = raw.get_message(timeout=0.5)
         if message and message["type"] == "pmessage":
@@ -240,7 +241,7 @@ def test_many_events_come_in_batches_and_one_comes_at_once(make_worker, app, bro
     wait_until(lambda: first_message() == ["task-received"], 30, "the first event waits for others")
 
 
-def test_long_values_are_cut_and_secrets_left_out(monitor, make_full_worker, app):
+def test_long_values_are_cut_and_secrets_left_out(monitor, make_full_worker, app, ask):
     make_full_worker("-n", OURS, "-E")
     result = app.send_task("celeriac.echo", ("x" * 100_000,))
     received = monitor.wait("task-received", result.id)
@@ -251,7 +252,7 @@ def test_long_values_are_cut_and_secrets_left_out(monitor, make_full_worker, app
         task = app.send_task("sandbox.execute_code", args, kwargs, countdown=600)
         received = monitor.wait("task-received", task.id)
         assert "hunter2" not in json.dumps(received) and "print(1)" in json.dumps(received)
-    scheduled = wait_until(lambda: len(got := app.control.inspect([OURS], timeout=30, limit=1).scheduled()[OURS]) == 2 and got, 30)
+    scheduled = wait_until(lambda: len(got := ask("scheduled")) == 2 and got, 30)
     assert "hunter2" not in json.dumps(scheduled)
 
 
@@ -269,7 +270,7 @@ def test_events_stop_nobody_while_the_broker_is_away(make_redis, make_worker, in
     worker.process.send_signal(signal.SIGCONT)
     monitor.wait("worker-online")
     result = app.send_task("celeriac.echo", (1,))
-    assert result.get(timeout=20) == 1
+    assert result.get(timeout=60) == 1
     monitor.wait("task-succeeded", result.id)
     monitor.stop()
     assert worker.alive()

@@ -5,8 +5,8 @@ import json
 import pytest
 from kombu import Exchange, Queue
 
-from clients import Broker
-from services import wait_until
+from clients import OURS, Broker, told
+from services import patience, wait_until
 from worker import run_program
 
 SEP = "\x06\x16"
@@ -53,13 +53,13 @@ def test_queues_are_bound_as_celery_binds_them(broker, queues_app, redis_server,
     declare(reference, *reference.amqp.queues.values())
     for control in ("true", "false"):
         broker.redis.flushdb()
-        worker = make_worker(CELERY_TASK_QUEUES=json.dumps(DEFINITIONS), CELERY_WORKER_ENABLE_REMOTE_CONTROL=control)
-        wait_until(lambda: bindings(broker) == bindings(other), 20,
+        worker = make_worker("-n", OURS, CELERY_TASK_QUEUES=json.dumps(DEFINITIONS), CELERY_WORKER_ENABLE_REMOTE_CONTROL=control)
+        wait_until(lambda: bindings(broker) == bindings(other), 30,
                    lambda: f"{bindings(broker)}\nis not\n{bindings(other)}: bindings differ")
         if control == "true":
-            ours = queues_app.control.inspect(timeout=10, limit=1).active_queues()
-            told = {q["name"]: (q["exchange"]["name"], q["exchange"]["type"], q["routing_key"]) for q in next(iter(ours.values()))}
-            assert told == {q.name: (q.exchange.name, q.exchange.type, q.routing_key) for q in QUEUES}
+            ours = told(queues_app, OURS, "active_queues")
+            assert {q["name"]: (q["exchange"]["name"], q["exchange"]["type"], q["routing_key"]) for q in ours} == {
+                q.name: (q.exchange.name, q.exchange.type, q.routing_key) for q in QUEUES}
         worker.kill()
 
 
@@ -68,7 +68,7 @@ def test_what_a_celery_client_sends_to_exchanges_is_taken(queues_app, make_worke
     for options in ({"queue": "video"}, {"queue": "hd"}, {"queue": "plain"}, {"queue": "celery"}, {},
                     {"exchange": "media", "exchange_type": "topic", "routing_key": "video.x.y"},
                     {"exchange": "straight", "routing_key": "p"}):
-        assert queues_app.send_task("celeriac.echo", (str(options),), **options).get(timeout=30) == str(options)
+        assert queues_app.send_task("celeriac.echo", (str(options),), **options).get(timeout=60) == str(options)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
@@ -87,7 +87,7 @@ def test_a_follow_up_goes_where_kombu_sends_it(broker, queues_app, make_worker, 
         expected = lengths(broker, *names)
         broker.redis.delete(*names)
         first = queues_app.send_task("celeriac.echo", (1,), queue="celery", link=link_to(queues_app, exchange=exchange, routing_key=key))
-        assert first.get(timeout=30) == 1
+        assert first.get(timeout=60) == 1
         broker.wait_settled()
         assert lengths(broker, *names) == expected, (exchange, key)
         for name in names:
@@ -102,7 +102,7 @@ def test_bound_and_unbound_while_we_run(broker, queues_app, make_worker):
     late = Queue("late", Exchange("later"), routing_key="k")
 
     def send():
-        assert queues_app.send_task("celeriac.echo", (1,), link=link_to(queues_app, exchange="later", routing_key="k")).get(timeout=30) == 1
+        assert queues_app.send_task("celeriac.echo", (1,), link=link_to(queues_app, exchange="later", routing_key="k")).get(timeout=60) == 1
         broker.wait_settled()
         return broker.redis.llen("late")
 
@@ -119,8 +119,10 @@ def test_bound_and_unbound_while_we_run(broker, queues_app, make_worker):
 @pytest.mark.parametrize("instead", [None, "a string"])
 def test_all_bindings_are_lost_while_we_run(broker, queues_app, make_worker, instead):
     """Work and remote control go on; what follows by one of the exchanges is told of and counted."""
-    worker = make_worker(CELERY_TASK_QUEUES=json.dumps(DEFINITIONS))
-    wait_until(lambda: bindings(broker), 20, "nothing is bound")
+    worker = make_worker("-n", OURS, CELERY_TASK_QUEUES=json.dumps(DEFINITIONS))
+    # each for good and for now
+    wait_until(lambda: sum(map(len, bindings(broker).values())) == 2 * len(DEFINITIONS), 30, lambda: f"only {bindings(broker)} are bound")
+    broker.wait_listening()
     for key in broker.redis.keys("_kombu.binding*"):
         broker.redis.delete(key)
         if instead and key.endswith(b".media"):  # of its own queues a client would say so
@@ -128,10 +130,10 @@ def test_all_bindings_are_lost_while_we_run(broker, queues_app, make_worker, ins
     add = queues_app.signature("celeriac.add", args=(2,)).set(queue="celery", task_id="added")
     link = link_to(queues_app, routing_key="video.new", exchange="media")
     sent = queues_app.send_task("celeriac.echo", (1,), queue="celery", link=[add, link])
-    assert sent.get(timeout=30) == 1
-    assert queues_app.AsyncResult("added").get(timeout=30) == 3
+    assert sent.get(timeout=60) == 1
+    assert queues_app.AsyncResult("added").get(timeout=60) == 3
     worker.wait_log("No queues bound to exchange 'media' using binding key '.*'; it is dropped")
-    assert queues_app.control.inspect(timeout=10, limit=1).ping()
+    assert told(queues_app, OURS, "ping") == {"ok": "pong"}
     wait_until(lambda: worker.metric("messages_undeliverable_total") == 1, 30, "it was not counted")
 
 
@@ -140,11 +142,11 @@ def test_dead_letters(broker, queues_app, make_worker):
     worker = make_worker(CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
     app = broker.app(broker_transport_options=options)
     link = link_to(app, exchange="nowhere", routing_key="k", priority=6)
-    assert app.send_task("celeriac.echo", (1,), link=link).get(timeout=30) == 1
-    wait_until(lambda: broker.redis.llen("pre.nobody\x06\x165") == 1, 20, "it is not with the dead letters")
+    assert app.send_task("celeriac.echo", (1,), link=link).get(timeout=60) == 1
+    wait_until(lambda: broker.redis.llen("pre.nobody\x06\x165") == 1, 30, "it is not with the dead letters")
     worker.wait_log("it is in pre.nobody")
     chain = app.signature("celeriac.add", args=(1, 2)) | app.signature("celeriac.add", args=(4,)).set(priority=7)
-    assert chain.apply_async().get(timeout=30) == 7  # a follow-up with a priority, by the same steps
+    assert chain.apply_async().get(timeout=60) == 7  # a follow-up with a priority, by the same steps
 
 
 def test_fanout(broker, queues_app, make_worker):
@@ -170,10 +172,10 @@ def test_fanout(broker, queues_app, make_worker):
             queue = Queue(f"listener-{number}", Exchange("shout", "fanout"), routing_key="celery", auto_delete=True)
             connection.Consumer(queue, accept=["json"], no_ack=True,
                                 callbacks=[lambda body, message: got.append(message.headers["task"])]).consume()
-        wait_until(lambda: listen(0.1) or listeners() == 2, 20, "nobody listens")
+        wait_until(lambda: listen(0.1) or listeners() == 2, 30, "nobody listens")
         link = link_to(queues_app, queue="shout")
-        assert queues_app.send_task("celeriac.echo", (1,), queue="celery", link=link).get(timeout=30) == 1
-        wait_until(lambda: listen(0.1) or len(got) == 2, 20, "they did not all hear it")
+        assert queues_app.send_task("celeriac.echo", (1,), queue="celery", link=link).get(timeout=60) == 1
+        wait_until(lambda: listen(0.1) or len(got) == 2, 30, "they did not all hear it")
     finally:
         for connection in connections:
             connection.release()
@@ -186,13 +188,12 @@ def test_a_queue_of_one_worker(broker, app, make_worker):
     for name in ("one", "two"):
         make_worker("-n", f"{name}@test", CELERY_WORKER_DIRECT="true")
     queue = worker_direct("two@test")
-    wait_until(lambda: f"two@test{SEP}{SEP}two@test.dq2".encode() in broker.redis.smembers("_kombu.binding.C.dq2"), 20)
+    wait_until(lambda: f"two@test{SEP}{SEP}two@test.dq2".encode() in broker.redis.smembers("_kombu.binding.C.dq2"), 30)
     app.conf.result_extended = True
     result = app.send_task("celeriac.echo", ("direct",), exchange=queue.exchange, routing_key=queue.routing_key)
-    assert result.get(timeout=30) == "direct"
-    told = app.control.inspect(timeout=10, limit=2).active_queues()
-    assert {n: [q["name"] for q in qs] for n, qs in told.items()} == {
-        f"{n}@test": ["celery", f"{n}@test.dq2"] for n in ("one", "two")}
+    assert result.get(timeout=60) == "direct"
+    for name in ("one@test", "two@test"):
+        assert [q["name"] for q in told(app, name, "active_queues")] == ["celery", f"{name}.dq2"]
 
 
 def test_queues_that_are_not_defined(broker):
@@ -213,24 +214,24 @@ def test_options_are_those_of_kombu(broker, make_worker):
                "unacked_index_key": "held_index", "queue_order_strategy": "priority", "visibility_timeout": 600,
                "client_name": "ours", "polling_interval": 1, "max_connections": 7, "no_such_option": 1}
     backend = {"global_keyprefix": "results", "result_chord_ordered": False}
-    worker = make_worker("-Q", "celery,b", CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options),
+    worker = make_worker("-n", OURS, "-Q", "celery,b", CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options),
                          CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS=json.dumps(backend))
     known = {name: value for name, value in options.items() if name != "no_such_option"}
     app = broker.app(broker_transport_options=known, result_backend_transport_options=backend)
     results = [app.send_task("celeriac.echo", (n,), priority=n, queue="b" if n % 2 else "celery") for n in range(10)]
-    assert [result.get(timeout=30) for result in results] == list(range(10))
-    running = app.send_task("celeriac.sleep", (3,))
-    wait_until(lambda: broker.redis.hlen("app1:held") == 1 and broker.redis.zcard("app1:held_index") == 1, 20, "not in its place")
-    assert app.control.ping(timeout=10, limit=1)
+    assert [result.get(timeout=60) for result in results] == list(range(10))
+    running = app.send_task("celeriac.sleep", (patience(3),))
+    wait_until(lambda: broker.redis.hlen("app1:held") == 1 and broker.redis.zcard("app1:held_index") == 1, 30, "not in its place")
+    assert told(app, OURS, "ping") == {"ok": "pong"}
     assert {c["name"] for c in broker.redis.client_list() if c["db"] == str(broker.redis.connection_pool.connection_kwargs["db"])} >= {"ours"}
-    running.get(timeout=30)
+    running.get(timeout=patience(60))
     keys = {key.decode().split("-task-meta-")[0] for key in broker.redis.scan_iter("*-task-meta-*")}
     assert keys == {"results_celery"}
     group = [app.signature("celeriac.echo", args=(n,)) for n in range(5)]
     from celery import chord
 
     body = app.signature("celeriac.xsum")
-    assert chord(group, body, app=app).apply_async().get(timeout=30) == 10
+    assert chord(group, body, app=app).apply_async().get(timeout=60) == 10
     assert worker.log_lines("broker_transport_options: no_such_option is no known option")
     assert worker.log_lines("broker_transport_options: max_connections has no effect")
     checked = run_program("--check", **worker.settings).stdout

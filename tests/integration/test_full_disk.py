@@ -68,12 +68,12 @@ def test_the_append_file_of_redis(full_redis, make_worker):
     """Redis refuses all writes: what ends meanwhile keeps its result, nothing is claimed, and all that Redis took is done."""
     disk, _, broker = full_redis()
     worker = make_worker("-c", "2", broker=broker)
-    slow = [broker.send("celeriac.sleep", 2) for _ in range(2)]
+    slow = [broker.send("celeriac.sleep", patience(4)) for _ in range(2)]
     wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
     quick = fill_append_file(disk, broker)
     worker.wait_log("MISCONF.*[Nn]o space left on device")
     wait_until(lambda: worker.http("/readyz")[0] == 503, 20, "/readyz does not say so")
-    wait_until(lambda: worker.metric("tasks_succeeded_total") >= 2, 20, "they did not end")
+    wait_until(lambda: worker.metric("tasks_succeeded_total") >= 2, 30, "they did not end")
     worker.wait_log("celeriac-broker: .*MISCONF.*; trying again until it works")
     assert broker.redis.get(f"celery-task-meta-{slow[0]}") is None
     disk.free()
@@ -92,10 +92,10 @@ def test_an_append_file_that_must_be_written(full_redis, make_worker):
     """With every answer on disk Redis ends when it has none: that is an outage."""
     disk, server, broker = full_redis(durable=True)
     worker = make_worker("-c", "2", broker=broker)
-    slow = [broker.send("celeriac.sleep", 2) for _ in range(2)]
+    slow = [broker.send("celeriac.sleep", patience(4)) for _ in range(2)]
     wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
     quick = fill_append_file(disk, broker)
-    server.process.wait(30)
+    server.wait_end()
     wait_until(lambda: worker.readiness().get("broker") == "away", 20, "the outage went unnoticed")
     disk.free()
     server.start()
@@ -126,8 +126,14 @@ def test_the_disk_of_postgres(small, directory, make_full_worker, calls, app, en
     worker.wait_log("[Nn]o space left on device|could not extend file|not usable", 60)
     assert not result.ready()
     disk.free()
-    if not database.alive():  # it could not write ahead, and ended
-        database.start()
+
+    def answers():
+        """It may have ended, or be about to: it could not write ahead."""
+        if not database.alive():
+            database.start()
+        return database.sql("SELECT 1")
+
+    wait_until(answers, 60, database.log.read_text)
     back = time.monotonic()
     worker.wait_ready()
     value = result.get(timeout=60)
@@ -150,7 +156,7 @@ def test_the_media_directory(small, directory, make_full_worker, calls, app):
     result = calls.send("open('/sandbox/output/f', 'wb').write(b'f' * (4 << 20))", "c")
     worker.wait_log("MEDIA_DIR: cannot write .*No space left on device")
     assert calls.run("print(2)")["stdout"] == "2\n"
-    assert app.send_task("celeriac.echo", (3,)).get(timeout=30) == 3
+    assert app.send_task("celeriac.echo", (3,)).get(timeout=60) == 3
     assert not result.ready()
     disk.free()
     back = time.monotonic()

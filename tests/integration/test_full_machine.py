@@ -67,10 +67,10 @@ def test_no_more_threads(directory, make_full_worker, calls, app, broker, ended)
     worker = make_full_worker("--autoscale=16,2", program=program_under(directory, prefix, PROGRAM), DOCKER_HOST=f"unix://{door.path}")
     assert calls.run("print(1)", "before")["status"] == "ok"
     with limited(worker.process, "nproc", 1, NOBODY):
-        sleeping = [app.send_task("celeriac.sleep", (0.5,)) for _ in range(12)]
+        sleeping = [app.send_task("celeriac.sleep", (patience(1),)) for _ in range(12)]
         running = [calls.send(f"print({n})") for n in range(2)]
         worker.wait_log("cannot start thread")
-    assert [result.get(timeout=60) for result in sleeping] == [None] * 12
+    assert [result.get(timeout=patience(60)) for result in sleeping] == [None] * 12
     assert [result.get(timeout=90)["stdout"] for result in running] == ["0\n", "1\n"]
     broker.wait_settled()
     assert worker.alive() and len(worker.log_lines("cannot start thread")) < 50, "it is said again and again"

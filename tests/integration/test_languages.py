@@ -16,6 +16,7 @@ import zipfile
 import pytest
 
 from sandboxes import containers, docker, remove_containers
+from services import patience
 
 IMAGE = "celeriac-sandbox:full"
 
@@ -87,7 +88,7 @@ def test_languages_share_a_conversation(full):
 
 
 def test_time_limit_while_compiling_or_running(full):
-    value = full.calls.run("#include <cstdio>\nint main() { puts(\"begun\"); fflush(stdout); for (;;); }", "language-cpp", language="cpp", timeout=5)
+    value = full.calls.run("#include <cstdio>\nint main() { puts(\"begun\"); fflush(stdout); for (;;); }", "language-cpp", language="cpp", timeout=patience(5))
     assert (value["status"], value["exit_code"], value["stdout"]) == ("timeout", 124, "begun\n")
     endless = "template <int n> struct A { A<n + 1> a; };\n#include <%s>\nint main() { A<0> a; }" % ("bits/stdc++.h",)
     value = full.calls.run("#include <bits/stdc++.h>\n" * 3 + endless, "language-cpp", language="cpp", timeout=0.1)

@@ -10,6 +10,7 @@ import pytest
 from clients import envelope
 from services import ROOT, wait_until
 
+pytestmark = pytest.mark.timeout(900)  # the program is built, too
 MODE = "address,undefined"
 PROGRAM = ROOT / "build/address-undefined/celeriac-worker"
 REPORT = r"AddressSanitizer|LeakSanitizer|runtime error|UndefinedBehaviorSanitizer"

@@ -82,9 +82,10 @@ def test_a_flood_is_bounded_and_told(house):
     assert value["stdout_dropped"] > 0 and all(len(entry[1]) <= 8192 for entry in reader.entries)
 
 
-@pytest.mark.parametrize("code, status", [("1/0", "error"), ("import time; time.sleep(60)", "timeout"), ("import os; os.abort()", "killed")])
-def test_every_end_is_told(house, code, status):
-    result = house.calls.send(code, f"c-{uuid.uuid4()}", timeout=2)
+@pytest.mark.parametrize("code, timeout, status", [
+    ("1/0", 60, "error"), ("import time; time.sleep(600)", 1, "timeout"), ("import os; os.abort()", 60, "killed")])
+def test_every_end_is_told(house, code, timeout, status):
+    result = house.calls.send(code, f"c-{uuid.uuid4()}", timeout=timeout)
     assert result.get(timeout=60)["status"] == status
     reader = Reader(house.broker, result.id).until("end", status)
     assert reader.text("stderr") == result.get()["stderr"]
