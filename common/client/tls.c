@@ -301,6 +301,22 @@ static int no_bytes(SSL *s, int n, struct err *err)
 	}
 }
 
+/* A write to a peer that ended the connection: its last word may still be there to be read, as that
+ * it wants a certificate of ours, which TLS 1.3 says after the handshake. */
+static int cannot_write(SSL *s, int n, struct err *err)
+{
+	int rc = no_bytes(s, n, err);
+	char byte;
+
+	if (rc < 0 && SSL_get_error(s, n) == SSL_ERROR_SYSCALL) {
+		ERR_clear_error();
+		n = SSL_read(s, &byte, sizeof(byte));
+		if (n <= 0 && SSL_get_error(s, n) == SSL_ERROR_SSL)
+			rc = no_bytes(s, n, err);
+	}
+	return rc;
+}
+
 ssize_t tls_write(struct client_socket *sock, const struct iovec *iov, size_t count,
 		  struct err *err)
 {
@@ -320,7 +336,7 @@ ssize_t tls_write(struct client_socket *sock, const struct iovec *iov, size_t co
 	ERR_clear_error();
 	errno = 0;
 	n = SSL_write(session(sock), record, (int)len);
-	return n > 0 ? n : no_bytes(session(sock), n, err);
+	return n > 0 ? n : cannot_write(session(sock), n, err);
 }
 
 /* Until there is no more, so that poll(2) tells the truth about what is left. */

@@ -92,6 +92,40 @@ def test_a_certificate_is_verified(tls, certificates, directory, make_worker):
         worker.kill()
 
 
+def test_tls_by_name(tls, certificates, make_worker, ended):
+    """The name of the URL, or ssl_server_hostname, is asked for (SNI), and the certificate must be its; an address asks for none."""
+    server = tls(pair=certificates.other)  # for elsewhere.example
+    door = Forwarder(("127.0.0.1", server.tls_port)).open()
+    ended.append(door)
+
+    def url(host, **more):
+        return server.tls_url(host, cert_reqs="required", ca_certs=certificates.ca, **more).replace(f":{server.tls_port}/", f":{door.port}/")
+
+    for host, more, named in (("127.0.0.1", {"server_hostname": "elsewhere.example"}, b"elsewhere.example"), ("localhost", {}, b"localhost"),
+                              ("127.0.0.1", {}, None)):
+        broker, asked = url(host, **more), door.named(b"\x00")
+        worker = make_worker(CELERY_BROKER_URL=broker, CELERY_RESULT_BACKEND=broker, broker=Broker(server.url(), "name"), start=False).spawn()
+        if more:
+            worker.wait_ready()
+            assert echo(client_of(server.url()), named.decode()) == named.decode()
+        else:
+            assert worker.process.wait(60) == 1
+            assert worker.log_lines("certificate is refused: .*(mismatch|match)"), worker.log()
+        heard = [said for one, said in door.names.items() if one not in asked and said.startswith(b"\x16\x03")]
+        assert heard and all(named in said if named else b"localhost" not in said for said in heard), heard
+        worker.kill()
+
+
+def test_tls_without_a_certificate_of_ours(tls, certificates, make_worker):
+    """A server that wants one says so, and so do we, however soon it closes the connection."""
+    server = tls(mutual=True)
+    url = server.tls_url(cert_reqs="required", ca_certs=certificates.ca)
+    worker = make_worker(CELERY_BROKER_URL=url, CELERY_RESULT_BACKEND=url, broker=Broker(server.url(), "tls"), start=False).spawn()
+    for part in ("celeriac-broker", "consumer", "celeriac-fanout"):
+        worker.wait_log(f"{part}: .*TLS: .*certificate required")
+    assert not worker.log_lines("reset by peer|Broken pipe")
+
+
 def test_tls_refused_at_the_start(tls, certificates, make_redis):
     """What cannot work is said at once, with its reason."""
     server = tls()
