@@ -6,7 +6,9 @@
  * What a thread makes between json_together_begin and json_together_end lies side by side in
  * blocks. A message is some eighty small pieces, made by one thread and freed by another, which
  * malloc does badly: here one costs an addition, and a block is free once all of its pieces are.
- * All blocks are in one range of addresses, so that json_free knows them from what malloc gave.
+ * Each thread counts by itself what it makes, until its block is full, and what it frees, until it
+ * frees of another block: threads that share a block meet there once and not for each piece. All
+ * blocks are in one range of addresses, so that json_free knows them from what malloc gave.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,12 +23,14 @@
 #define PIECE_MOST 1024u /* bytes; likewise */
 #define ALIGNED	   8u	 /* all that jansson keeps */
 #define PAGE	   ((size_t)4096)
-#define IDLE_MOST  256 /* free blocks whose memory is not given back to the system */
+#define IDLE_MOST  256		     /* free blocks whose memory is not given back to the system */
+#define BEGUN	   ((size_t)1 << 20) /* more than a block has pieces */
 
 struct block {
-	atomic_size_t pieces; /* not freed; one more while a thread adds to it */
-	size_t used;	      /* bytes from the beginning of the block; that thread's */
-	struct block *next;   /* free; guarded by g_lock */
+	/* Made and not freed; while a thread adds to it, BEGUN less what was freed. */
+	atomic_size_t pieces;
+	size_t made, used;  /* pieces, and bytes from the beginning of the block; that thread's */
+	struct block *next; /* free; guarded by g_lock */
 };
 
 static struct mutex g_lock = {PTHREAD_MUTEX_INITIALIZER};
@@ -34,10 +38,12 @@ static char *g_base;	      /* NULL: there are no blocks */
 static struct block *g_idle;  /* guarded by g_lock */
 static size_t g_idle_count;   /* guarded by g_lock */
 static size_t g_begun;	      /* blocks that were used once; guarded by g_lock */
-static pthread_key_t g_owner; /* of a thread's block, when the thread ends */
+static pthread_key_t g_owner; /* of what is a thread's, when the thread ends */
 
 static _Thread_local bool t_together;
-static _Thread_local struct block *t_block;
+static _Thread_local struct block *t_block;	 /* it adds to this one … */
+static _Thread_local struct block *t_freed_from; /* … has freed of that one … */
+static _Thread_local size_t t_freed;		 /* … so many that are not counted there yet */
 
 static struct block *take_block(void)
 {
@@ -53,17 +59,18 @@ static struct block *take_block(void)
 	}
 	mutex_unlock(&g_lock);
 	if (b != NULL) {
+		b->made = 0;
 		b->used = sizeof(*b);
-		atomic_store_explicit(&b->pieces, 1, memory_order_relaxed);
+		atomic_store_explicit(&b->pieces, BEGUN, memory_order_relaxed);
 	}
 	return b;
 }
 
-static void drop_piece(struct block *b)
+static void drop_pieces(struct block *b, size_t count)
 {
 	bool many;
 
-	if (atomic_fetch_sub_explicit(&b->pieces, 1, memory_order_acq_rel) != 1)
+	if (atomic_fetch_sub_explicit(&b->pieces, count, memory_order_acq_rel) != count)
 		return;
 	mutex_lock(&g_lock);
 	many = g_idle_count >= IDLE_MOST;
@@ -77,19 +84,34 @@ static void drop_piece(struct block *b)
 	mutex_unlock(&g_lock);
 }
 
-static void thread_ends(void *block)
+static void end_block(void)
 {
+	if (t_block != NULL)
+		drop_pieces(t_block, BEGUN - t_block->made);
 	t_block = NULL;
-	drop_piece(block);
+}
+
+static void count_freed(void)
+{
+	if (t_freed_from != NULL)
+		drop_pieces(t_freed_from, t_freed);
+	t_freed_from = NULL;
+	t_freed = 0;
+}
+
+static void thread_ends(void *anything)
+{
+	(void)anything;
+	end_block();
+	count_freed();
 }
 
 /* False when there is none. */
 static bool next_block(void)
 {
-	if (t_block != NULL)
-		drop_piece(t_block);
+	end_block();
 	t_block = take_block();
-	(void)pthread_setspecific(g_owner, t_block);
+	(void)pthread_setspecific(g_owner, &t_block);
 	return t_block != NULL;
 }
 
@@ -106,8 +128,18 @@ static void *together(size_t size)
 	}
 	piece = (char *)b + b->used;
 	b->used += size;
-	atomic_fetch_add_explicit(&b->pieces, 1, memory_order_relaxed);
+	b->made++;
 	return piece;
+}
+
+static void free_piece(struct block *b)
+{
+	if (b != t_freed_from) {
+		count_freed();
+		t_freed_from = b;
+		(void)pthread_setspecific(g_owner, &t_block);
+	}
+	t_freed++;
 }
 
 static void *alloc(size_t size)
@@ -124,14 +156,21 @@ static void release(void *piece)
 	if (g_base == NULL || offset >= BLOCKS * BLOCK)
 		free(piece);
 	else
-		drop_piece((struct block *)(void *)(g_base + offset / BLOCK * BLOCK));
+		free_piece((struct block *)(void *)(g_base + offset / BLOCK * BLOCK));
 }
 
 void json_together_begin(void)
 {
+	struct block *b = t_block;
+
 	t_together = g_base != NULL;
-	if (t_block != NULL && atomic_load_explicit(&t_block->pieces, memory_order_acquire) == 1)
-		t_block->used = sizeof(*t_block); /* all of it is gone */
+	count_freed();
+	if (b == NULL || atomic_load_explicit(&b->pieces, memory_order_acquire) != BEGUN - b->made)
+		return;
+	/* all of it is gone */
+	b->made = 0;
+	b->used = sizeof(*b);
+	atomic_store_explicit(&b->pieces, BEGUN, memory_order_relaxed);
 }
 
 void json_together_end(void)
