@@ -4,7 +4,7 @@
 #include "bounds.h"
 #include "worker.h"
 
-#define WORTH_PART 4 /* of all slots: so many free ones are worth a claim */
+#define WORTH_PART 8 /* of all slots: so many free ones are worth a claim */
 
 static size_t beyond(size_t count, size_t limit)
 {

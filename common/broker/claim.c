@@ -20,6 +20,7 @@ extern const char script_claim[];
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
 #define FIXED_KEYS    6
 #define FIXED_ARGS    12
+#define HEAD_ITEMS    4 /* of the answer, before its deliveries */
 
 /* The only writer of the connections is the consumer thread; the lock is for broker_interrupt. */
 static void replace(struct broker *b, struct redis **connection, struct redis *with)
@@ -119,59 +120,74 @@ static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
 	}
 }
 
-/* A delivery of `list`: a tag of ours and a message, from the answer's item `at` on. */
-static bool take_delivery(struct redis_reply *reply, size_t at, const char *tag_prefix,
-			  const struct broker_list *list, struct delivery *d)
+/* The message at `at` of the answer, as delivery `number` of `list`. */
+static bool take_delivery(const struct broker *b, struct redis_reply *reply, size_t at,
+			  uint64_t number, const struct broker_list *list, struct delivery *d)
 {
-	struct slice tag = redis_reply_str(redis_reply_at(reply, at)),
-		     mark = redis_reply_str(redis_reply_at(reply, at + 3));
-	size_t prefix = strlen(tag_prefix);
+	*d = (struct delivery){.queue = list->queue->name,
+			       .ref = {list->queue->name, number, list->step}};
+	broker_tag(b, &d->ref, d->tag);
+	d->data = redis_reply_take_str(reply, at, &d->len);
+	return d->data != NULL;
+}
 
-	if (tag.len <= prefix || tag.len >= BROKER_TAG_SIZE ||
-	    memcmp(tag.data, tag_prefix, prefix) != 0 || mark.len >= BROKER_MARK_SIZE)
-		return false;
-	d->data = redis_reply_take_str(reply, at + 2, &d->len);
-	if (d->data == NULL)
-		return false;
-	memcpy(d->tag, tag.data, tag.len);
-	d->tag[tag.len] = '\0';
-	memcpy(d->mark, mark.data, mark.len);
-	d->mark[mark.len] = '\0';
-	d->queue = list->queue->name;
-	d->ref = (struct delivery_ref){d->queue, strtoull(strrchr(d->tag, ':') + 1, NULL, 10),
-				       list->step};
+/* Of `count` deliveries, those that are counted. */
+static bool take_marks(const struct redis_reply *marks, struct delivery *d, size_t count)
+{
+	for (size_t i = 0; i + 1 < redis_reply_count(marks); i += 2) {
+		int64_t at = redis_reply_int(redis_reply_at(marks, i));
+		struct slice mark = redis_reply_str(redis_reply_at(marks, i + 1));
+
+		if (at < 0 || (size_t)at >= count || mark.len >= BROKER_MARK_SIZE)
+			return false;
+		memcpy(d[at].mark, mark.data, mark.len);
+	}
 	return true;
 }
 
-/* At most `max`. Of an answer that is not the script's, nothing is taken. */
-static int take_deliveries(struct broker *b, struct redis_reply *reply, size_t max,
+/* What is sent before the deliveries: that something was moved, or is no list. */
+static void note_others(struct broker *b, const struct redis_reply *reply,
+			struct broker_list *const *lists)
+{
+	int64_t unreadable = redis_reply_int(redis_reply_at(reply, 0)),
+		never_read = redis_reply_int(redis_reply_at(reply, 1));
+
+	if (unreadable > 0)
+		log_error("%lld unreadable message(s) moved to %s", (long long)unreadable, b->dead);
+	if (never_read > 0)
+		log_critical("%lld message(s) that nobody lived to read, however often they were "
+			     "taken, moved to %s",
+			     (long long)never_read, b->dead);
+	note_no_lists(b, redis_reply_at(reply, 2), lists);
+}
+
+/* At most `max`, numbered from `first` on. Of an answer that is not the script's, nothing is taken.
+ */
+static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t first, size_t max,
 			   struct broker_list *const *lists, struct delivery *ret,
 			   size_t *ret_count, struct err *err)
 {
 	size_t items = redis_reply_count(reply), count = 0;
+	bool whole = true;
 
-	if (items % 4 != 3 || items / 4 > max)
+	if (items < HEAD_ITEMS || items % 2 != 0 || (items - HEAD_ITEMS) / 2 > max)
 		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
-	if (redis_reply_int(redis_reply_at(reply, 0)) > 0)
-		log_error("%lld unreadable message(s) moved to %s",
-			  (long long)redis_reply_int(redis_reply_at(reply, 0)), b->dead);
-	if (redis_reply_int(redis_reply_at(reply, 1)) > 0)
-		log_critical("%lld message(s) that nobody lived to read, however often they were "
-			     "taken, moved to %s",
-			     (long long)redis_reply_int(redis_reply_at(reply, 1)), b->dead);
-	note_no_lists(b, redis_reply_at(reply, 2), lists);
-	for (size_t i = 3; i + 3 < items; i += 4) {
-		int64_t list = redis_reply_int(redis_reply_at(reply, i + 1));
+	note_others(b, reply, lists);
+	for (size_t i = HEAD_ITEMS; whole && i < items; i += 2) {
+		int64_t at = redis_reply_int(redis_reply_at(reply, i));
 
-		if (list < 0 || (size_t)list >= b->list_count ||
-		    !take_delivery(reply, i, b->tag_prefix, lists[list], &ret[count])) {
-			while (count > 0)
-				free(TAKE(ret[--count].data));
-			return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
-		}
+		whole = at >= 0 && (size_t)at < b->list_count &&
+			take_delivery(b, reply, i + 1, first + count, lists[at], &ret[count]);
+		if (!whole)
+			break;
 		count++;
-		if (b->options.queue_order == QUEUE_ROUND_ROBIN && !lists[list]->queue->inner)
-			b->first_queue = (lists[list]->queue->place + 1) % b->consumed;
+		if (b->options.queue_order == QUEUE_ROUND_ROBIN && !lists[at]->queue->inner)
+			b->first_queue = (lists[at]->queue->place + 1) % b->consumed;
+	}
+	if (!whole || !take_marks(redis_reply_at(reply, 3), ret, count)) {
+		while (count > 0)
+			free(TAKE(ret[--count].data));
+		return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
 	}
 	*ret_count = count;
 	return 0;
@@ -259,6 +275,7 @@ int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_
 {
 	_cleanup_free_ struct broker_list **lists = xcalloc(b->list_count + 1, sizeof(*lists));
 	_cleanup_reply_ struct redis_reply *reply = NULL;
+	uint64_t first = b->next_number;
 	struct claim c;
 	int rc;
 
@@ -280,7 +297,7 @@ int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_
 		return rc;
 	if (redis_reply_int(redis_reply_at(reply, 0)) < 0)
 		return broker_route_blocked(b, err);
-	return take_deliveries(b, reply, max, lists, ret, ret_count, err);
+	return take_deliveries(b, reply, first, max, lists, ret, ret_count, err);
 }
 
 int redis_broker_claim_ahead(struct broker *b, size_t max, struct err *err)
@@ -296,8 +313,9 @@ int redis_broker_claim_ahead(struct broker *b, size_t max, struct err *err)
 	b->ahead_lists = xrealloc(b->ahead_lists, b->list_count * sizeof(*b->ahead_lists));
 	ordered_lists(b, b->ahead_lists);
 	claim_make(b, b->ahead_lists, max, &c);
-	b->next_number += max;
+	b->ahead_number = b->next_number;
 	b->ahead_max = max;
+	b->next_number += max;
 	rc = redis_send_script(b->claiming, &b->claim, c.keys, c.args, c.count, err);
 	claim_done(&c);
 	return rc < 0 ? rc : 1;
@@ -314,7 +332,8 @@ int redis_broker_claim_answer(struct broker *b, struct delivery *ret, size_t *re
 		return 0; /* the next claim loads it */
 	if (rc < 0)
 		return rc;
-	return take_deliveries(b, reply, b->ahead_max, b->ahead_lists, ret, ret_count, err);
+	return take_deliveries(b, reply, b->ahead_number, b->ahead_max, b->ahead_lists, ret,
+			       ret_count, err);
 }
 
 void redis_broker_received(struct broker *b, const char *mark)

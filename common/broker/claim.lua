@@ -6,13 +6,13 @@
 -- is forgotten, our place ('' = nothing is routed) and the one before it, then per list the end of its unacked record and
 -- its priority step.
 -- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at and which of them
--- (from 0) are none,
--- then per delivery: tag, position of its list, message, mark of its count ('' = it is not counted). A first count of -1 says
--- that nothing is taken now: what others took has to be put back before.
+-- (from 0) are none, the deliveries that are counted (from 0) with the marks of their counts, then per delivery: position of its
+-- list, message. Their tags are numbered one after the other from the first. A first count of -1 says that nothing is taken now:
+-- what others took has to be put back before.
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
-local wrong = {0}
-local out = {0, 0, wrong}
+local wrong, marks = {0}, {}
+local out = {0, 0, wrong, marks}
 -- What cannot be recorded is not taken: a script that ends half-way cannot be taken back.
 redis.call('HLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
@@ -21,7 +21,7 @@ local place, last = ARGV[11], 0
 if place ~= '' then
 	local lost = redis.pcall('SCARD', KEYS[6])
 	if type(lost) == 'number' and lost > 0 then
-		return {-1, 0, wrong}
+		return {-1, 0, wrong, marks}
 	end
 	redis.call('ZREM', KEYS[4], ARGV[12])
 	last = tonumber(redis.call('GET', KEYS[5]) or '0') or 0
@@ -29,7 +29,7 @@ end
 local number, left, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local fields, scores = {}, {}
 local limit = tonumber(ARGV[7])
-local now, f, o = ARGV[5], 0, 3
+local now, f, o = ARGV[5], 0, 4
 local find, byte = string.find, string.byte
 -- The mark of a message that was delivered before, and how often it was taken since somebody read it.
 local function taken(message)
@@ -58,7 +58,7 @@ for i = 7, #KEYS do
 	local prefix = ARGV[1] .. step .. ':'
 	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
 	if messages.err then
-		if #fields == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
+		if f == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
 			return redis.error_reply(messages.err)
 		end
 		wrong[#wrong + 1] = i - 7
@@ -69,7 +69,7 @@ for i = 7, #KEYS do
 		local mark, count = taken(message)
 		-- What may have killed who took it is taken alone: nothing else is counted with it.
 		local alone = count > 0 and count < limit
-		if bytes_left <= 0 or left <= 0 or (alone and #fields > 0) then
+		if bytes_left <= 0 or left <= 0 or (alone and f > 0) then
 			left = 0
 			-- the rest stays queued, in its order
 			for back = #messages, n, -1 do
@@ -84,23 +84,24 @@ for i = 7, #KEYS do
 			redis.call('DEL', ARGV[9] .. mark)
 			out[2] = out[2] + 1
 		elseif byte(message, 1) == 123 and byte(message, -1) == 125 then
-			local tag = prefix .. string.format('%.0f', number)
+			local tag = prefix .. number -- whole up to 10^14
 			number = number + 1
 			fields[f + 1], fields[f + 2] = tag, '[' .. message .. ending
 			scores[f + 1], scores[f + 2] = now, tag
-			f = f + 2
-			out[o + 1], out[o + 2], out[o + 3], out[o + 4] = tag, i - 7, message, mark
-			o = o + 4
+			out[o + 1], out[o + 2] = i - 7, message
 			if mark ~= '' then
+				marks[#marks + 1] = f / 2
+				marks[#marks + 1] = mark
 				redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
 			end
+			f, o = f + 2, o + 2
 		else
 			bury(ARGV[6], ending, message)
 			out[1] = out[1] + 1
 		end
 	end
 end
-if #fields > 0 then
+if f > 0 then
 	redis.call('HSET', KEYS[1], unpack(fields))
 	redis.call('ZADD', KEYS[2], unpack(scores))
 	if place ~= '' then

@@ -100,7 +100,8 @@ struct broker {
 				       step-major, then queue */
 	size_t list_count, inner, consumed;
 	struct broker_list **ahead_lists; /* of the claim ahead, in its order … */
-	size_t ahead_max;		  /* … and the most that it may give */
+	uint64_t ahead_number;		  /* … the first number of what it gives … */
+	size_t ahead_max;		  /* … and the most that it may */
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;

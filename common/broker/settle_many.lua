@@ -4,16 +4,13 @@
 -- Answers how many there were, or, when something is wrong with some, 1 or 0 for each: of a 0 nothing was done, and settle.lua
 -- says what it is.
 -- include ../backend/meta.lua
-local ttl, tags, answers, wrong = ARGV[1], {}, {}, false
+local call, keys, args = redis.call, KEYS, ARGV
+local ttl, tags, count, answers = args[1], {}, 0, nil
+local expire = ttl ~= '0' and {'EX', ttl, 'NX'} or {'NX'}
 local function keep(key, meta)
-	local set
-	if ttl == '0' then
-		set = redis.pcall('SET', key, meta, 'NX')
-	else
-		set = redis.pcall('SET', key, meta, 'EX', ttl, 'NX')
-	end
+	local set = redis.pcall('SET', key, meta, unpack(expire))
 	if set and set.ok then
-		redis.call('PUBLISH', key, meta)
+		call('PUBLISH', key, meta)
 		return true
 	end
 	local old = not set and redis.pcall('GET', key)
@@ -25,22 +22,31 @@ local function keep(key, meta)
 	end
 	return true
 end
-for i = 3, #KEYS do
-	local at = 2 * i - 4
+local function all_ones()
+	local ones = {}
+	for i = 1, #keys - 2 do
+		ones[i] = 1
+	end
+	return ones
+end
+for i = 3, #keys do
+	local at, key = 2 * i - 4, keys[i]
 	local done, reason = true, nil
-	if KEYS[i] ~= '' then
-		done, reason = keep(KEYS[i], ARGV[at + 1])
+	if key ~= '' then
+		done, reason = keep(key, args[at + 1])
 	end
 	if done then
-		tags[#tags + 1] = ARGV[at]
-	elseif reason and #tags == 0 then
+		count = count + 1
+		tags[count] = args[at]
+	elseif reason and count == 0 then
 		return redis.error_reply(reason) -- of this server, at this time
+	else
+		answers = answers or all_ones()
+		answers[i - 2] = 0
 	end
-	answers[i - 2] = done and 1 or 0
-	wrong = wrong or not done
 end
-if #tags > 0 then
-	redis.call('ZREM', KEYS[2], unpack(tags))
-	redis.call('HDEL', KEYS[1], unpack(tags))
+if count > 0 then
+	call('ZREM', keys[2], unpack(tags))
+	call('HDEL', keys[1], unpack(tags))
 end
-return wrong and answers or #answers
+return answers or count
