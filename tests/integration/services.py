@@ -18,7 +18,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SQL = ROOT / "deploy/sql"
 
 
-
 def wait_until(condition, seconds=30, sentence="it did not happen"):
     """Waits for a condition rather than for time. Errors of connecting count as "not yet"."""
     began = time.monotonic()
@@ -103,7 +102,7 @@ class Redis(Service):
     def start(self):
         self.process = launch(
             ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.directory, "--save", "",
-             "--databases", "1000", "--proto-max-bulk-len", "1gb", *self.options],
+             "--databases", "4000", "--proto-max-bulk-len", "1gb", *self.options],
             self.directory / "redis.log", place=self.place,
         )
         wait_until(self.client().ping, 20, "Redis did not answer")

@@ -72,8 +72,8 @@ def test_what_it_knows(make_forking_worker, postgres, calls, instance):
         assert b"postgres" not in environment and b"redis" not in environment, environment
         assert f"CELERIAC_INSTANCE={instance}".encode() in environment
         assert proc(pid, "cmdline").read_bytes().split(b"\0")[:2] == [b"celeriac-worker", b"--engine"]
-        links = [os.readlink(fd) for fd in proc(pid, "fd").iterdir() if fd.is_symlink()]
-        assert len(links) < 40 and os.readlink(proc(pid, "fd/0")) == "/dev/null", links
+        descriptors = os.listdir(proc(pid, "fd"))
+        assert len(descriptors) < 40 and os.readlink(proc(pid, "fd/0")) == "/dev/null", descriptors
     status = proc(family.role, "status").read_text()
     assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
     assert calls.run("print(1)", "c-1")["stdout"] == "1\n" and len(containers(instance)) == 1

@@ -271,9 +271,10 @@ def make_image():
 def test_images_that_lost_their_name(role, peer, instance, make_image):
     """Of those that `make image` made: what others made, also of ours, what is used, named or newer stays."""
     recipe, label = {"celeriac.recipe": instance}, "/bin/sh -c #(nop)  LABEL celeriac.recipe=x"
+    today = datetime.datetime.now(datetime.timezone.utc).isoformat()  # too young for sweeps of others, too
     old = make_image(2001, ["ADD rootfs /", label], **recipe)
     stay = [make_image(2001, ["ADD rootfs /", label, "RUN pip install mine"], **recipe), make_image(2001, ["ADD rootfs /", label]),
-            make_image(2001, ["ADD rootfs /", "LABEL other=celeriac"], **recipe), make_image(2003, [label], **recipe),
+            make_image(2001, ["ADD rootfs /", "LABEL other=celeriac"], **recipe), make_image(today, [label], **recipe),
             make_image(2001, ["named", label], tag=f"celeriac-test-named:{instance}", **recipe)]
     used = make_image(2001, ["used", label], **recipe)
     container = docker("create", used)
@@ -453,12 +454,14 @@ def test_connections_are_bounded(role, other):
 
 def test_one_peer_leaves_room_for_others(role, other):
     """Who announces much and sends little holds what is his, and no more: another is served before he is turned away."""
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(contextlib.closing(Peer(role))) for _ in range(12)]
         for one in slow:
             one.socket.sendall(struct.pack(">I", 512 << 10) + b"[")
         assert other("create", spec=SPEC)["text"]
-        assert select.select([one.socket for one in slow], [], [], 0)[0] == [], "the slow ones were there all the while"
+        gone = select.select([one.socket for one in slow], [], [], 0)[0]
+    assert gone == [] or time.monotonic() - began > 9, "the slow ones, who have ten seconds, were there all the while"
 
 
 PROBE = """

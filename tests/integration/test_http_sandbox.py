@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 from http_peer import call, peer, Peer, rows, worker_of_tools  # noqa: F401
+from sandboxes import containers
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -87,9 +88,9 @@ def test_its_secret_is_in_that_run_alone(in_sandbox, call, rows, peer, worker_of
     result = worker_of_tools.app.send_task("tools.call_http", kwargs={"tool": "held", "params": {}})
     try:
         assert begun.wait(60)
-        found = subprocess.run(["docker", "ps", "-q", "--filter", f"label=celeriac.instance={worker_of_tools.instance}"],
-                               capture_output=True, text=True, check=True).stdout.split()
-        assert len(found) == 1
+        # those of earlier calls may still be on their way out
+        found = wait_until(lambda: len(now := containers(worker_of_tools.instance, "--filter", "status=running")) == 1 and now, 30,
+                           "not one container")
         inspected = subprocess.run(["docker", "inspect", found[0]], capture_output=True, text=True, check=True).stdout
         inside = subprocess.run(["docker", "exec", "--user", "0", found[0], "sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline"],
                                 capture_output=True, text=True).stdout
@@ -99,5 +100,4 @@ def test_its_secret_is_in_that_run_alone(in_sandbox, call, rows, peer, worker_of
         go_on.set()
     assert result.get(timeout=60)["status"] == "ok"
     assert "very-secret" not in worker_of_tools.worker.log()
-    wait_until(lambda: not subprocess.run(["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={worker_of_tools.instance}"],
-                                          capture_output=True, text=True, check=True).stdout.split(), 60)
+    wait_until(lambda: containers(worker_of_tools.instance) == [], 60, "its container is still there")
