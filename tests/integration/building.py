@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from services import ROOT
+from services import ROOT, alone
 
 SOURCES = pathlib.Path(__file__).parent / "modules"
 
@@ -16,10 +16,11 @@ class Headers:
         self.destination = directory / "destination"
         self.built = directory / "modules"
         self.built.mkdir()
-        subprocess.run(
-            ["make", "-s", "--no-print-directory", "install", f"DESTDIR={self.destination}", "PREFIX=/opt/celeriac"],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        )
+        with alone("install"):
+            subprocess.run(
+                ["make", "-s", "--no-print-directory", "install", f"DESTDIR={self.destination}", "PREFIX=/opt/celeriac"],
+                cwd=ROOT, check=True, capture_output=True, text=True,
+            )
         self.prefix = self.destination / "opt/celeriac"
         self.examples = self.prefix / "share/celeriac/modules"
 

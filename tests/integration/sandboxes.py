@@ -8,7 +8,7 @@ import subprocess
 import uuid
 
 import engines
-from services import wait_until
+from services import patience, wait_until
 
 IMAGE = "celeriac-sandbox:latest"
 
@@ -23,7 +23,7 @@ done 2>/dev/null"""
 
 
 def docker(*words, check=True):
-    done = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["docker", *map(str, words)], capture_output=True, text=True, timeout=patience(120))
     assert not check or done.returncode == 0, f"docker {words}: {done.stderr}"
     return done.stdout.strip()
 
@@ -135,6 +135,8 @@ class Calls:
         self.timeout = timeout
 
     def send(self, code, conversation=None, **kwargs):
+        if HELD in code:
+            kwargs = {"timeout": 200, **kwargs}
         kwargs = {"conversation_id": conversation or f"c-{uuid.uuid4()}", "code": code, **kwargs}
         return self.app.send_task("sandbox.execute_code", kwargs=kwargs)
 

@@ -50,13 +50,18 @@ def free_port():
             return listener.getsockname()[1]
 
 
+class Process(subprocess.Popen):
+    def wait(self, timeout=None):
+        return super().wait(timeout and patience(timeout))
+
+
 def launch(argv, log, user=None, place=(), **options):
     """A process of our own that also ends when we are killed; `place`: a command that goes where it shall run (full.py)."""
     prefix = [*place, "setpriv", "--pdeathsig", "KILL"]
     if user and os.getuid() == 0:
         prefix += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     with open(log, "ab") as out:
-        return subprocess.Popen(
+        return Process(
             [*prefix, "--", *map(str, argv)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             **options,
         )
@@ -77,7 +82,7 @@ class Service:
     def wait_end(self, seconds=60, after="of being asked to end"):
         """Its exit status, once it has ended."""
         try:
-            return self.process.wait(patience(seconds))
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -11,7 +11,7 @@ import celery
 import psycopg
 import redis
 
-from services import ROOT
+from services import ROOT, patience
 
 SERVICES = ("redis", "postgres", "worker", "beat")
 
@@ -28,7 +28,7 @@ class Stack:
 
     def script(self, *words, check=True):
         done = subprocess.run(
-            [ROOT / "deploy/stack", *words], env=self.settings, text=True, timeout=120,
+            [ROOT / "deploy/stack", *words], env=self.settings, text=True, timeout=patience(120),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         if check and done.returncode:

@@ -183,7 +183,7 @@ def test_postgres_absent_at_the_start(make_postgres, make_full_worker, broker):
 def test_postgres_lost_in_the_middle(make_postgres, make_full_worker, app, broker, instance):
     database = make_postgres()
     worker = make_full_worker(DATABASE_URL=database.url())
-    result = execute(app, HELD + "print('done')", conversation_id="held")
+    result = execute(app, HELD + "print('done')", conversation_id="held", timeout=200)
     wait_said(broker, result.id, "begun")
     database.kill()
     wait_until(lambda: worker.readiness().get("database") == "away", 30, "/readyz does not say so")
@@ -268,7 +268,7 @@ def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, in
     """The run is not left without an end: fetched when the engine is back, or known to be lost."""
     door.open()
     make_full_worker(DOCKER_HOST=f"unix://{door.path}")
-    result = execute(app, HELD + "open('/sandbox/output/f.txt', 'w').write('x')", conversation_id="held")
+    result = execute(app, HELD + "open('/sandbox/output/f.txt', 'w').write('x')", conversation_id="held", timeout=200)
     wait_said(broker, result.id, "begun")
     door.close()
     door.open()

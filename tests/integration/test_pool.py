@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from forwarder import Forwarder
-from sandboxes import IMAGE, capabilities, containers, docker, inspect
+from sandboxes import IMAGE, capabilities, containers, docker, inspect, wait_spares_ready
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -24,8 +24,8 @@ def wait_spares(instance, count, seconds=60):
 
 
 def test_a_new_conversation_takes_one_and_another_is_made(make_full_worker, calls, instance):
-    make_full_worker(SANDBOX_POOL="2")
-    waiting = wait_spares(instance, 2)
+    wait_spares_ready(make_full_worker(SANDBOX_POOL="2"), 2)
+    waiting = spares(instance)
     conversation = f"c-{uuid.uuid4()}"
     value = calls.run("print('hello')", conversation, project_id="mine")
     assert (value["stdout"], value["reused"], value["restarted"]) == ("hello\n", False, False)
@@ -90,21 +90,22 @@ def test_a_new_image_makes_new_ones(make_full_worker, calls, instance, directory
 @pytest.mark.parametrize("how", ["term", "kill"])
 def test_none_outlives_its_worker(make_full_worker, calls, instance, how):
     worker = make_full_worker(SANDBOX_POOL="2", SANDBOX_ADOPT_GRACE="2")
-    old = wait_spares(instance, 2)
+    wait_spares_ready(worker, 2)
+    old = spares(instance)
     getattr(worker, how)()
     if how == "term":
-        assert containers(instance) == []
+        wait_until(lambda: containers(instance) == [], 30, "they outlive it")
         return
     worker.start()
     calls.call("cleanup")
-    new = wait_spares(instance, 2)
-    assert not new & old and len(containers(instance)) == 2
+    wait_until(lambda: len(now := spares(instance)) == 2 and not now & old and len(containers(instance)) == 2, 60, "the old ones stay")
 
 
 def test_the_first_call_takes_one_that_is_ready(make_full_worker, calls, instance):
     """The engine's own work on a container is not waited for. (What that saves is measured by the benchmark.)"""
-    make_full_worker(SANDBOX_POOL="2", SANDBOX_MAX="50")
+    worker = make_full_worker(SANDBOX_POOL="2", SANDBOX_MAX="50")
     for _ in range(3):
-        waiting = wait_spares(instance, 2)
+        wait_spares_ready(worker, 2)
+        waiting = spares(instance)
         value = calls.run("print(1)")
         assert value["reused"] is False and value["sandbox"] in waiting

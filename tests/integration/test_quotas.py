@@ -55,17 +55,18 @@ def test_calls_of_two_workers_are_counted_together(make_full_worker, app, postgr
     assert all(worker.alive() for worker in workers)
 
 
-def test_runs_at_once(make_full_worker, app, postgres, project, limit):
+def test_runs_at_once(make_full_worker, app, broker, postgres, project, limit):
     limit(concurrent_runs=1)
     make_full_worker()
     calls = Calls(app, postgres)
     conversation = f"c-{uuid.uuid4()}"
-    long = calls.send("import time\nprint('on', flush=True)\ntime.sleep(60)", conversation, project_id=project, timeout=100)
+    long = calls.send("import time\nprint('on', flush=True)\ntime.sleep(600)", conversation, project_id=project, timeout=300)
     wait_until(lambda: postgres.sql("SELECT 1 FROM celeriac.tool_results WHERE task_id = %s", long.id), 30)
     assert said(calls, project) == f"PermissionError: project {project}: 1 calls run at once, open when one of them ends"
     # A tool says it in its result.
     result = app.send_task("tools.call_http", kwargs={"tool": "nothing", "project_id": project}).get(timeout=60)
     assert (result["status"], result["is_error"]) == ("denied", True) and "1 calls run at once" in result["error"]
+    broker.wait_listening()
     long.revoke(terminate=True)
     assert wait_until(lambda: (text := said(calls, project)) == "ran" and text, 60)
 

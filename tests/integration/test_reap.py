@@ -93,13 +93,15 @@ def test_an_idle_conversation_is_reaped_and_begins_anew(house, make_beat, instan
     assert (third["reused"], third["restarted"]) == (True, False)
 
 
-def test_what_is_used_is_not_idle(house, make_beat, instance):
+def test_what_is_used_is_not_idle(make_full_worker, calls, make_beat, instance):
     """Neither by a long run nor by calls that come again and again."""
+    house = calls
+    house.node = make_full_worker(SANDBOX_IDLE_TIMEOUT="6", SANDBOX_ADOPT_GRACE="2").node
     make_beat()
     busy, chatty = f"c-{uuid.uuid4()}", f"c-{uuid.uuid4()}"
     long_run = house.send("import os, time\nwhile not os.path.exists('/sandbox/gate'): time.sleep(0.05)\nprint('done')", busy, timeout=200)
     first = house.run("print(1)", chatty)
-    until = time.monotonic() + 7
+    until = time.monotonic() + 13
     while time.monotonic() < until or len(reports(house)) < 4:
         assert house.run("print(1)", chatty)["sandbox"] == first["sandbox"]
     docker("exec", container_of(instance, busy), "touch", "/sandbox/gate")
@@ -177,7 +179,7 @@ def test_what_others_do_to_containers_is_known_at_once(make_full_worker, calls, 
             assert known(conversation) == container
             docker(*end, container)
             wait_forgotten(conversation)
-            assert not exists(container)
+            wait_until(lambda: not exists(container), 30, "it is forgotten, and still there")
         container = calls.run("print(1)", "meanwhile")["sandbox"]
         door.close()
         wait_until(lambda: worker.readiness().get("engine") == "away", 30, "the engine is not missed")

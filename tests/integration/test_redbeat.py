@@ -95,6 +95,7 @@ def make_beat(broker, instance, directory, ended):
 
 def check_all(make_beat, broker, postgres, recording):
     check_dry_run(broker)
+    postgres.sql("DELETE FROM celeriac.periodic_tasks")
     try:
         check_table(broker, postgres, recording)
         check_runs(make_beat, broker, postgres, recording)

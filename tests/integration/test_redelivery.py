@@ -29,11 +29,10 @@ def wait_active(worker, count=1):
     wait_until(lambda: worker.metric("tasks_active") == count, 30, "it did not begin")
 
 
-def wait_running(app, task_id):
-    def runs():
-        return any(info["id"] == task_id for active in (app.control.inspect(limit=1).active() or {}).values() for info in active)
-
-    wait_until(runs, 30, "it does not run")
+def wait_begun(broker, worker, task_id, times):
+    """It runs, and has been begun so often when it came again: a worker that is killed a moment before has not lost it."""
+    wait_until(lambda: worker.metric("tasks_active") == 1 and broker.redis.scard(f"celeriac:begun:{task_id}") == times, 30,
+               lambda: f"begun {broker.redis.scard(f'celeriac:begun:{task_id}')} times, not {times}")
 
 
 def begun(broker):
@@ -46,8 +45,8 @@ def test_what_kills_every_worker_ends_as_worker_lost(make_worker, app, broker):
     told = app.signature("celeriac.echo", task_id="told")
     poison = app.send_task("celeriac.sleep", (600,), link_error=told)
     beside = [app.send_task("celeriac.echo", (n,)) for n in range(3)]
-    for _ in range(3):
-        wait_running(app, poison.id)
+    for times in range(3):
+        wait_begun(broker, worker, poison.id, times)
         worker.kill()
         worker.start()
     with pytest.raises(WorkerLostError, match="delivered again more than 2 time"):
@@ -119,8 +118,8 @@ def test_a_python_worker_calls_it_the_same(make_python_worker, app):
 def test_what_a_python_sweeper_restores_counts(make_worker, app, broker):
     worker = make_worker("-c", "1", **LIMIT)
     poison = app.send_task("celeriac.sleep", (600,))
-    for _ in range(3):
-        wait_active(worker)
+    for times in range(3):
+        wait_begun(broker, worker, poison.id, times)
         worker.kill()
         broker.wait_forgotten()
         subprocess.run([sys.executable, "-c", RESTORE, broker.url], check=True, timeout=60)
@@ -136,7 +135,7 @@ def test_what_goes_back_does_not_count(make_worker, app, broker, how):
     """Given back at the end of a worker as often as one likes, also after it was lost once."""
     worker = make_worker("-c", "1", CELERIAC_REDELIVERY_LIMIT="1", CELERIAC_GRACE_TIME="0")
     result = app.send_task("celeriac.sleep", (600,))
-    wait_active(worker)
+    wait_begun(broker, worker, result.id, 0)
     worker.kill()
     worker.start()
     for _ in range(3):
@@ -145,7 +144,8 @@ def test_what_goes_back_does_not_count(make_worker, app, broker, how):
         assert broker.redis.llen("celery") == 1 and begun(broker) == []
         worker.start()
     wait_active(worker)
-    assert broker.redis.scard(f"celeriac:begun:{result.id}") == 1
+    wait_until(lambda: broker.redis.scard(f"celeriac:begun:{result.id}") == 1, 30, lambda: f"{begun(broker)}")
+    broker.wait_listening()
     app.control.revoke(result.id, terminate=True)
     broker.wait_settled()
     assert broker.meta(result.id)["status"] == "REVOKED" and begun(broker) == [] and broker.dead() == []
@@ -184,8 +184,7 @@ def test_a_row_tells_of_it_too(make_full_worker, app, broker, postgres):
     assert (meta["status"], meta["result"]["exc_type"]) == ("FAILURE", "WorkerLostError")
     ((state, error),) = postgres.sql("SELECT state, error FROM celeriac.tool_results WHERE task_id = %s", task_id)
     assert state == "failed" and "Worker exited prematurely" in error
-    assert len(broker.dead()) == 1
-    assert worker.metric("tasks_failed_total") == 1
+    wait_until(lambda: len(broker.dead()) == 1 and worker.metric("tasks_failed_total") == 1, 30, worker.log)
 
 
 class TestDeduplication:
@@ -260,8 +259,8 @@ def test_redelivered_cannot_be_hidden(make_worker, app, broker):
     worker = make_worker("-c", "1", **LIMIT)
     task_id, message = envelope("celeriac.sleep", (600,), headers={"delivery_info": {}, "redelivered": False})
     broker.push(json.dumps(message)[:-1] + ', "redelivered": false}')
-    for _ in range(3):
-        wait_active(worker)
+    for times in range(3):
+        wait_begun(broker, worker, task_id, times)
         worker.kill()
         worker.start()
     assert broker.meta(task_id)["result"]["exc_type"] == "WorkerLostError"

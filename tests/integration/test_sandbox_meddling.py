@@ -79,11 +79,16 @@ def test_a_writable_volume_in_the_work_space_is_refused(make_worker, postgres, d
         docker("rmi", "-f", tag, check=False)
 
 
+def pause(container):
+    """Now and then the engine cannot, while somebody in there is at work."""
+    wait_until(lambda: docker("pause", container, check=False) == container, 30, "it cannot be paused")
+
+
 def test_paused_before_the_call(house):
     """What never ran has not used up its time: it runs in a container that is not paused."""
     conversation = f"c-{uuid.uuid4()}"
     first = house.calls.run("print(1)", conversation)
-    docker("pause", first["sandbox"])
+    pause(first["sandbox"])
     value = house.calls.run("print(2)", conversation, timeout=60)
     assert (value["status"], value["stdout"], value["restarted"]) == ("ok", "2\n", True), value
     assert value["sandbox"] != first["sandbox"]
@@ -92,10 +97,11 @@ def test_paused_before_the_call(house):
 def test_paused_in_the_middle(house):
     """It has not timed out either, and nobody knows how it would have ended."""
     conversation = f"c-{uuid.uuid4()}"
-    result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=3)
-    wait_said(house.broker, result.id, "begun")
+    house.calls.run("print('here')", conversation)
     container = container_of(house.instance, conversation)
-    docker("pause", container)
+    result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=min(60, patience(5)))
+    wait_said(house.broker, result.id, "begun")
+    pause(container)
     value = result.get(timeout=90)
     assert (value["status"], value["stdout"]) == ("lost", "begun\n"), value
     after = house.calls.run("print('again')", conversation)
@@ -108,6 +114,7 @@ def test_a_revoke_ends_the_run(house):
     result = house.calls.send("import time\nprint('begun', flush=True)\ntime.sleep(600)", conversation, timeout=60)
     wait_said(house.broker, result.id, "begun")
     container = container_of(house.instance, conversation)
+    house.broker.wait_listening()
     began = time.monotonic()
     house.app.control.revoke(result.id, terminate=True)
     wait_until(lambda: house.app.AsyncResult(result.id).state == "REVOKED", 30, "it was not revoked")

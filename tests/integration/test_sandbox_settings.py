@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from sandboxes import IMAGE, Calls, containers, docker, inspect, wait_running
+from sandboxes import HELD, IMAGE, Calls, containers, docker, inspect, open_gate, wait_said
 from services import ROOT, wait_until
 
 pytestmark = pytest.mark.docker
@@ -116,7 +116,7 @@ def test_mounts(make_full_worker, app, postgres, rows, shared, instance):
     assert made["Config"]["Labels"]["celeriac.role"] == "conversation", "what is ready has no mounts"
     assert sorted((m["Source"], m["Destination"], m["RW"]) for m in made["Mounts"] if m["Type"] == "bind") == [
         (f"{shared}/in", f"{shared}/in", False), (f"{shared}/out", f"{shared}/out", True)]
-    assert first["sandbox"] not in containers(instance)
+    wait_until(lambda: first["sandbox"] not in containers(instance), 30, "what it was in before stayed")
     assert calls.run(read, conversation)["reused"]
 
     refused = {
@@ -189,24 +189,25 @@ def test_limits(make_full_worker, app, postgres, rows):
 
 
 @pytest.mark.parametrize("dies", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_a_change_in_the_middle_of_a_run(make_full_worker, app, postgres, rows, instance, dies):
+def test_a_change_in_the_middle_of_a_run(make_full_worker, app, broker, postgres, rows, instance, dies):
     """A run that has begun ends where it is, whoever's it is then; the next one is in another container."""
     first = make_full_worker(SANDBOX_POOL="1")
     calls, conversation = Calls(app, postgres), f"c-{uuid.uuid4()}"
     kept = calls.run(COUNT, conversation)
-    result = calls.send(f"import time\ntime.sleep({6 if dies else 2})\n" + COUNT, conversation)
-    wait_running(instance)
+    result = calls.send(HELD + COUNT, conversation)
+    wait_said(broker, result.id, "begun")
     rows.set(limits='{"memory": "64m"}')
     if dies:
         second = make_full_worker(SANDBOX_POOL="1")
         first.kill()
+    open_gate(kept["sandbox"])
     value = result.get(timeout=90)
-    assert (value["status"], value["stdout"], value["sandbox"]) == ("ok", "2\n", kept["sandbox"])
+    assert (value["status"], value["stdout"], value["sandbox"]) == ("ok", "begun\n2\n", kept["sandbox"])
     assert calls.row(result.id, "attempt", "worker") == (1, (second if dies else first).node)
     _, after = until(calls, lambda v: v["restarted"], COUNT, conversation)
     assert after["stdout"] == "1\n" and after["sandbox"] != kept["sandbox"]
     assert inspect(after["sandbox"])["HostConfig"]["Memory"] == (64 + 256) * MIB
-    assert kept["sandbox"] not in containers(instance)
+    wait_until(lambda: kept["sandbox"] not in containers(instance), 30, "what it was in before stayed")
 
 
 def test_a_named_network_is_for_those_who_have_one(make_full_worker, app, postgres, rows):

@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 
-from sandboxes import containers, wait_running, wait_said
-from services import ROOT
+from sandboxes import HELD, container_of, containers, open_gate, wait_said
+from services import ROOT, wait_until
 from test_sandbox_life import COUNT
 
 pytestmark = pytest.mark.docker
@@ -17,20 +17,21 @@ def conversation():
     return f"c-{uuid.uuid4()}"
 
 
-def test_another_worker_takes_over_a_run(make_full_worker, calls, instance, conversation):
+def test_another_worker_takes_over_a_run(make_full_worker, calls, broker, instance, conversation):
     """Nobody of the dead worker's name comes back: the others notice, and one has the run's end."""
     first = make_full_worker()
     kept = calls.run(COUNT, conversation)
-    result = calls.send("import time\ntime.sleep(4)\n" + COUNT, conversation)
-    wait_running(instance)
+    result = calls.send(HELD + COUNT, conversation)
+    wait_said(broker, result.id, "begun")
     second = make_full_worker()
     first.kill()
+    open_gate(kept["sandbox"])
     after = calls.send(COUNT, conversation)
     value = result.get(timeout=90)
     assert value["status"] == "ok" and calls.row(result.id, "state", "attempt", "worker") == ("finished", 1, second.node)
-    assert value["stdout"] == "1\n"
+    assert value["stdout"] == "begun\n1\n"
     assert after.get(timeout=60)["stdout"] == "2\n"
-    assert len(containers(instance)) == 1 and kept["sandbox"]
+    assert containers(instance) == [kept["sandbox"]]
 
 
 @pytest.mark.long
@@ -38,11 +39,11 @@ def test_a_newer_worker_uses_what_an_older_one_left(make_full_worker, calls, bro
     """The agent in there is one version behind: a run that is going is followed to its end, and all else is as ever."""
     first = make_full_worker(program=ROOT / "build/behind/celeriac-worker")
     kept = calls.run(COUNT, conversation)
-    code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nopen('/sandbox/output/late.txt', 'w').write('late')\n"
-    result = calls.send(code + COUNT, conversation)
+    result = calls.send(HELD + "open('/sandbox/output/late.txt', 'w').write('late')\n" + COUNT, conversation)
     wait_said(broker, result.id, "begun")
     second = make_full_worker()
     first.kill()
+    open_gate(kept["sandbox"])
     value = result.get(timeout=90)
     assert (value["status"], value["stdout"], [file["name"] for file in value["files"]]) == ("ok", "begun\n1\n", ["late.txt"]), value
     assert calls.row(result.id, "attempt", "worker") == (1, second.node)
@@ -66,12 +67,13 @@ def test_a_newer_worker_uses_what_an_older_one_left(make_full_worker, calls, bro
 def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, instance, conversation):
     """Stopped in the middle of a run and believed dead, it wakes up after another has told the run's end: its own word is dropped."""
     first = make_full_worker()
-    result = calls.send("import time\ntime.sleep(3)\nprint('done')", conversation)
-    wait_running(instance)
+    result = calls.send(HELD + "print('done')", conversation)
+    wait_said(broker, result.id, "begun")
     first.process.send_signal(signal.SIGSTOP)
+    open_gate(container_of(instance, conversation))
     second = make_full_worker()
     value = result.get(timeout=90)
-    assert value["stdout"] == "done\n"
+    assert value["stdout"] == "begun\ndone\n"
     row = calls.row(result.id, "state", "attempt", "worker", "result", "finished_at")
     assert row[:4] == ("finished", 1, second.node, value)
     first.process.send_signal(signal.SIGCONT)
@@ -80,5 +82,5 @@ def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, 
     assert calls.row(result.id, "state", "attempt", "worker", "result", "finished_at") == row
     assert broker.meta(result.id)["result"] == value
     for worker in (first, second):
-        assert worker.http("/healthz")[0] == 200
+        wait_until(lambda: worker.http("/healthz")[0] == 200, 30, worker.log)
     assert calls.run("print('again')", conversation)["stdout"] == "again\n"

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from sandboxes import container_of, containers, docker, wait_running
+from sandboxes import HELD, container_of, containers, docker, open_gate, wait_said
 from services import wait_until
 
 pytestmark = pytest.mark.docker
@@ -43,7 +43,7 @@ def send_in_turn(calls, conversations, first, last, **kwargs):
 def check_order(results, first=0):
     """In order, each call once; what they returned."""
     values = [result.get(timeout=180) for result in results]
-    said = [value["stdout"] for value in values]
+    said = [value["stdout"].removeprefix("begun\n") for value in values]
     assert said == ["".join(f"{n} " for n in range(first + i + 1)) for i in range(len(said))], [
         (value["stdout"], value["status"], value["reused"], value["restarted"]) for value in values]
     return values
@@ -63,8 +63,8 @@ def test_conversations_stay_where_they_are(make_workers, calls, broker, instance
     """One worker is kept busy with the first call of all: the others take what comes meanwhile, and its next call is not theirs."""
     workers = make_workers(3, "-c", "1", CELERY_WORKER_PREFETCH_MULTIPLIER="1")
     first, *others = conversations = names(5)
-    busy = calls.send("import os, time\nwhile not os.path.exists('/sandbox/go'):\n    time.sleep(0.01)\n" + NOTE.format(n=0), first, timeout=120)
-    container = wait_running(instance)
+    busy = calls.send(HELD + NOTE.format(n=0), first, timeout=120)
+    wait_said(broker, busy.id, "begun")
     sent = send_in_turn(calls, others, 0, 1)
     for results in sent.values():
         results[0].get(timeout=60)
@@ -72,7 +72,7 @@ def test_conversations_stay_where_they_are(make_workers, calls, broker, instance
     for conversation, results in send_in_turn(calls, conversations, 1, 8).items():
         sent[conversation] += results
     wait_until(lambda: sum(worker.metric("calls_routed_total") for worker in workers) > 0, 60, "nobody took a call of the busy one's")
-    docker("exec", container, "touch", "/sandbox/go")
+    open_gate(container_of(instance, first))
     seen = set()
     for results in sent.values():
         values = check_order(results)
@@ -92,8 +92,8 @@ def test_a_worker_that_ends_hands_its_conversations_over(make_workers, calls, br
     busy, idle = names(2)
     assert calls.run(NOTE.format(n=0), idle)["stdout"] == "0 "
     calls.run(NOTE.format(n=0), busy)
-    running = calls.send("import time\ntime.sleep(8)\n" + NOTE.format(n=1), busy)
-    wait_running(instance)
+    running = calls.send(HELD + NOTE.format(n=1), busy, timeout=120)
+    wait_said(broker, running.id, "begun")
     waiting = [calls.send(NOTE.format(n=n), busy) for n in (2, 3)]
     second, = make_workers(1)
     first.process.terminate()
@@ -102,7 +102,8 @@ def test_a_worker_that_ends_hands_its_conversations_over(make_workers, calls, br
     assert [result.get(timeout=60)["stdout"] for result in later] == ["0 1 ", "0 1 2 "]
     assert set(nodes_of(calls, later)) == {second.node}
     assert first.alive(), "the other conversation's call was not waited for"
-    assert [result.get(timeout=60)["stdout"] for result in [running, *waiting]] == ["0 1 ", "0 1 2 ", "0 1 2 3 "]
+    open_gate(container_of(instance, busy))
+    assert [result.get(timeout=60)["stdout"] for result in [running, *waiting]] == ["begun\n0 1 ", "0 1 2 ", "0 1 2 3 "]
     assert nodes_of(calls, [running, *waiting]) == [first.node, second.node, second.node]
     assert len(containers(instance)) == 2
     assert first.process.wait(30) == 0
@@ -115,13 +116,12 @@ def test_a_drained_worker_goes_on_with_everything_else(make_full_worker, make_wo
     busy, idle, longer = names(3)
     assert calls.run(NOTE.format(n=0), idle)["stdout"] == "0 "
     gate = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
-    running, run_on = calls.send(gate + NOTE.format(n=1), busy), calls.send(gate + NOTE.format(n=1), longer)
+    running, run_on = (calls.send(gate + NOTE.format(n=1), conversation, timeout=200) for conversation in (busy, longer))
     for result in (running, run_on):
         wait_until(lambda: (calls.row(result.id, "state") or [""])[0] == "running", 30, "it does not run")
     waiting = [calls.send(NOTE.format(n=n), busy) for n in (2, 3)]
     run_after = calls.send(NOTE.format(n=2), longer)
     for reply in ("conversations are handed over",) * 2:
-        wait_until(lambda: ask("ping", to="first@here", seconds=1) == {"ok": "pong"}, 30, "it does not hear")
         assert ask("drain", to="first@here") == {"ok": reply}
     first.wait_log("draining: ")
     waiting.append(calls.send(NOTE.format(n=4), busy))

@@ -25,10 +25,11 @@ def test_a_deployment_that_shares_another_redis(shared, broker, make_worker, app
     first = make_worker("-c", "1", node="one", CELERIAC_STATE_URL=shared.url())
     assert first.readiness()["state"] == "up"
     lease = f"celeriac:{instance}:node:one"
-    assert state.get(lease) and state.get(lease) == broker.redis.get(lease)
+    wait_until(lambda: state.get(lease) and state.get(lease) == broker.redis.get(lease), 30, "they differ")
     assert app.send_task("celeriac.add", args=(1, 2)).get(timeout=30) == 3
     held = app.send_task("celeriac.sleep", args=(3600,), task_id="held")
     wait_until(lambda: broker.unacked() == (1, 1), 30, "it was not taken")
+    broker.wait_listening()
     app.control.revoke("never-sent")
     wait_until(lambda: state.zscore(f"celeriac:{instance}:revoked", "never-sent"), 30, "what is revoked is not shared")
     first.kill()

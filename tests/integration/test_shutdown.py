@@ -1,5 +1,8 @@
 """How a worker ends, by the same signals as a Python worker and with the same outcome."""
 
+import json
+import pathlib
+import re
 import signal
 
 import pytest
@@ -15,15 +18,31 @@ EITHER = (0, 1)  # Celery's own depends on which of two flags it looks at first;
 
 
 @pytest.fixture
-def start(request, make_worker, make_python_worker):
-    """A worker of either kind with one thread or process; Celery's settings by their names."""
+def gate(directory):
+    """A file for which tasks wait."""
+    return directory / "gate"
 
-    def start(seconds, app, **settings):
+
+@pytest.fixture
+def make_gated(make_worker, headers):
+    """A worker of ours with the task that waits for a file, late acknowledged."""
+    def make(*args, **settings):
+        return make_worker("-c", "1", "-I", headers.compile("probe"), *args, **{
+            "CELERIAC_GRACE_TIME": "600", "CELERY_TASK_ANNOTATIONS": json.dumps({"probe.wait_for": {"acks_late": True}}), **settings})
+
+    return make
+
+
+@pytest.fixture
+def start(request, make_gated, make_python_worker, gate):
+    """A worker of either kind with one thread or process that is busy until the gate is opened; Celery's settings by their names."""
+
+    def start(app, **settings):
         if request.param == "ours":
-            worker = make_worker("-c", "1", **{"CELERIAC_GRACE_TIME": "600", **settings})
+            worker = make_gated(**settings)
         else:
             worker = make_python_worker(args=["-c", "1"], **{f"TEST_{name}": value for name, value in settings.items()}, **settings)
-        result = app.send_task("celeriac.sleep", (seconds,))
+        result = app.send_task("probe.wait_for", (str(gate),))
         wait_until(lambda: any((app.control.inspect(limit=1).active() or {}).values()), 30, "it does not run")
         return worker, result
 
@@ -39,6 +58,12 @@ def signals(worker, *sent):
             wait_until(lambda: worker.log().count(said) > count, 20, lambda: f"nothing of {said!r}:\n{worker.log()}")
 
 
+def pending(worker, signum):
+    """Sent to it, and not yet taken."""
+    [mask] = re.findall(r"^ShdPnd:\s*(\w+)$", pathlib.Path(f"/proc/{worker.process.pid}/status").read_text(), re.M)
+    return int(mask, 16) >> (signum - 1) & 1
+
+
 WARM, COLD = "Warm shutdown", "Hitting Ctrl+C again will terminate all running tasks"
 
 
@@ -47,8 +72,9 @@ class TestAsCelery:
         ours = hasattr(worker, "node")
         assert worker.process.wait(60) in (statuses[:1] if ours else statuses)
 
-    def check_warm(self, worker, result, broker, how, *statuses):
+    def check_warm(self, worker, result, broker, gate, how, *statuses):
         signals(worker, *how)
+        gate.touch()
         self.check_end(worker, statuses)
         assert result.state == "SUCCESS" and broker.unacked() == (0, 0) and broker.redis.llen("celery") == 0
 
@@ -58,41 +84,41 @@ class TestAsCelery:
         assert result.state == "PENDING" and broker.unacked() == (0, 0) and broker.redis.llen("celery") == 1
 
     @BOTH
-    def test_term(self, start, app, broker):
-        self.check_warm(*start(1.5, app), broker, [(TERM, WARM), (TERM, None)], 0)
+    def test_term(self, start, app, broker, gate):
+        self.check_warm(*start(app), broker, gate, [(TERM, WARM), (TERM, None)], 0)
 
     @BOTH
-    def test_int(self, start, app, broker):
-        self.check_warm(*start(1.5, app), broker, [(INT, WARM)], 1)
+    def test_int(self, start, app, broker, gate):
+        self.check_warm(*start(app), broker, gate, [(INT, WARM)], 1)
 
     @RARELY
-    def test_int_after_term(self, start, app, broker):
-        self.check_warm(*start(4, app), broker, [(TERM, WARM), (INT, "Hitting Ctrl+C again will initiate cold shutdown")], *EITHER)
+    def test_int_after_term(self, start, app, broker, gate):
+        self.check_warm(*start(app), broker, gate, [(TERM, WARM), (INT, "Hitting Ctrl+C again will initiate cold shutdown")], *EITHER)
 
     @BOTH
     def test_quit(self, start, app, broker):
-        self.check_cold(*start(600, app), broker, [(QUIT, COLD)], 0)
+        self.check_cold(*start(app), broker, [(QUIT, COLD)], 0)
 
     @RARELY
     def test_quit_after_term(self, start, app, broker):
-        self.check_cold(*start(600, app), broker, [(TERM, WARM), (QUIT, COLD)], 0)
+        self.check_cold(*start(app), broker, [(TERM, WARM), (QUIT, COLD)], 0)
 
     @RARELY
     def test_int_twice(self, start, app, broker):
-        self.check_cold(*start(600, app), broker, [(INT, WARM), (INT, COLD)], *EITHER[::-1])
+        self.check_cold(*start(app), broker, [(INT, WARM), (INT, COLD)], *EITHER[::-1])
 
     @RARELY
     def test_term_can_mean_quit(self, start, app, broker):
-        self.check_cold(*start(600, app, REMAP_SIGTERM="SIGQUIT"), broker, [(TERM, COLD)], 0)
+        self.check_cold(*start(app, REMAP_SIGTERM="SIGQUIT"), broker, [(TERM, COLD)], 0)
 
     @RARELY
-    def test_soft_waits_for_what_is_nearly_done(self, start, app, broker):
-        worker, result = start(4, app, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT="15")
-        self.check_warm(worker, result, broker, [(QUIT, "Initiating Soft Shutdown, terminating in 15")], 0)
+    def test_soft_waits_for_what_is_nearly_done(self, start, app, broker, gate):
+        worker, result = start(app, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT="60")
+        self.check_warm(worker, result, broker, gate, [(QUIT, "Initiating Soft Shutdown, terminating in 60")], 0)
 
     @RARELY
     def test_soft_does_not_wait_for_long(self, start, app, broker):
-        worker, result = start(600, app, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT="1")
+        worker, result = start(app, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT="1")
         self.check_cold(worker, result, broker, [(QUIT, "Initiating Soft Shutdown, terminating in 1")], 0)
 
 
@@ -138,14 +164,16 @@ def test_force_loses_nothing(make_worker, app, broker, directory):
     broker.wait_settled()
 
 
-def test_shutdown_by_remote_control_is_warm(make_worker, app, broker):
-    worker = make_worker("-c", "1", REMAP_SIGTERM="SIGQUIT", CELERIAC_GRACE_TIME="600")
-    result = app.send_task("celeriac.sleep", (3,))
+def test_shutdown_by_remote_control_is_warm(make_gated, app, broker, gate):
+    worker = make_gated(REMAP_SIGTERM="SIGQUIT")
+    result = app.send_task("probe.wait_for", (str(gate),))
     wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
     broker.wait_listening()
     app.control.shutdown()
-    assert worker.process.wait(30) == 0
-    assert result.state == "SUCCESS" and worker.log_lines(WARM)
+    worker.wait_log(WARM)
+    gate.touch()
+    assert worker.process.wait(60) == 0
+    assert result.state == "SUCCESS"
 
 
 class TestRestart:
@@ -184,13 +212,15 @@ class TestRestart:
         assert not worker.log_lines("is taken by a live worker")
         assert broker.meta(broker.send("celeriac.echo", 1))["result"] == 1
 
-    def test_a_second_signal_means_an_end(self, make_worker, app):
-        worker = make_worker("-c", "1", CELERIAC_GRACE_TIME="600")
-        result = app.send_task("celeriac.sleep", (4,))
+    def test_a_second_signal_means_an_end(self, make_gated, app, gate):
+        worker = make_gated()
+        result = app.send_task("probe.wait_for", (str(gate),))
         wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
         signals(worker, (HUP, WARM))
         worker.process.send_signal(TERM)
-        assert worker.process.wait(30) == 0 and result.state == "SUCCESS"
+        wait_until(lambda: not pending(worker, TERM), 30, "it was not told")
+        gate.touch()
+        assert worker.process.wait(60) == 0 and result.state == "SUCCESS"
         assert len(worker.log_lines(" ready\\.")) == 1
 
 

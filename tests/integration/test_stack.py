@@ -1,5 +1,6 @@
 """`make up` and `make down`: what they promise in .run/env, and that they leave nothing behind."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -14,8 +15,17 @@ NAMES = """CELERY_BROKER_URL CELERY_RESULT_BACKEND DATABASE_URL CELERIAC_OWNER_D
 def alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def held_by(pid):
+    """What a process has open; descriptors that were closed since they were listed are none."""
+    held = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held.add(os.readlink(fd))
+    return held
 
 
 def test_environment_file_holds_every_name(stack):
@@ -38,13 +48,7 @@ def test_programs_run_without_root_and_without_other_secrets(stack):
 
 
 def test_nothing_listens_on_a_public_address(stack):
-    inodes = set()
-    for name in SERVICES:
-        for fd in pathlib.Path(f"/proc/{stack.pid(name)}/fd").iterdir():
-            try:
-                inodes.add(os.readlink(fd).removeprefix("socket:[").removesuffix("]"))
-            except FileNotFoundError:
-                pass
+    inodes = {held.removeprefix("socket:[").removesuffix("]") for name in SERVICES for held in held_by(stack.pid(name))}
     for table, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
         for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
@@ -73,8 +77,7 @@ def test_services_hold_no_pipe_of_their_caller(make_stack):
         made.read_env()
         pipe = os.readlink(f"/proc/self/fd/{writer}")
         for name in SERVICES:
-            held = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{made.pid(name)}/fd").iterdir() if fd.is_symlink()]
-            assert pipe not in held, f"{name} keeps `make -j up` from ending"
+            assert pipe not in held_by(made.pid(name)), f"{name} keeps `make -j up` from ending"
     finally:
         os.close(reader)
         os.close(writer)

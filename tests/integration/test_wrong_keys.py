@@ -36,10 +36,9 @@ def test_a_queue_that_is_no_list_keeps_no_other_back(make_worker, app, broker):
     broker.redis.set("two", "x")
     other = make_worker("-c", "1", "-Q", "other", node=worker.node)
     other.wait_log("WARNING.*WRONGTYPE")
-    assert broker.redis.llen("one") == 300 and broker.unacked() == (300, 300)
+    wait_until(lambda: broker.redis.llen("one") == 300 and broker.unacked() == (300, 300), 30, other.log)
     broker.redis.delete("two")
-    wait_until(lambda: broker.redis.llen("two") == 300, 30, other.log)
-    assert broker.unacked() == (0, 0)
+    wait_until(lambda: broker.redis.llen("two") == 300 and broker.unacked() == (0, 0), 30, other.log)
 
 
 @pytest.mark.parametrize("key", ["unacked", "unacked_index", "celeriac:dead"])
