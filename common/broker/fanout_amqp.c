@@ -340,7 +340,8 @@ static int await_up(struct amqp_fanout *f, struct err *err)
 /*
  * Requests come to every queue of the exchange, so that its name matters to those who look at it
  * alone: where ours is held by somebody, which may be our own connection of before an outage until
- * the server misses it, another will do.
+ * the server misses it, another will do. RabbitMQ 4.3 has given up the kind that goes with its last
+ * consumer and is anybody's: there it is ours.
  */
 static int declare_mailbox(struct amqp_fanout *f, const struct fanout_mailbox *m,
 			   struct amqp_queue_state *ret, struct err *err)
@@ -352,6 +353,12 @@ static int declare_mailbox(struct amqp_fanout *f, const struct fanout_mailbox *m
 	box.exchange = m->exchange;
 	box.queue = m->queue;
 	rc = amqp_topology_mailbox(f->client, &box, deadline, ret, err);
+	if (rc == -ERR_UNSUPPORTED && !box.exclusive && !box.durable) {
+		log_warning("control: %s. It is made as by CELERY_CONTROL_QUEUE_EXCLUSIVE=true.",
+			    err->msg);
+		box.exclusive = f->mailbox.exclusive = true;
+		rc = amqp_topology_mailbox(f->client, &box, clock_deadline(PATIENCE), ret, err);
+	}
 	if (rc == -ERR_CONFLICT) {
 		log_warning("control: %s. Another name will do.", err->msg);
 		box.queue = "";
