@@ -4,7 +4,10 @@
 #include "bounds.h"
 #include "worker.h"
 
-#define WORTH_PART 8 /* of all slots: so many free ones are worth a claim */
+/* So many free slots are worth a claim: this part of all, but not so few that the round trip is
+ * most of it, unless they are half of all. */
+#define WORTH_PART 8
+#define WORTH_FEW  16
 
 static size_t beyond(size_t count, size_t limit)
 {
@@ -48,8 +51,10 @@ size_t consumer_room(struct worker *w)
 
 bool consumer_is_worth_a_claim(struct worker *w, size_t room)
 {
-	return room > 0 &&
-	       (room >= atomic_load(&w->prefetch_count) / WORTH_PART || pool_is_short(&w->pool));
+	size_t slots = atomic_load(&w->prefetch_count), few = slots / 2;
+
+	few = few < WORTH_FEW ? few : WORTH_FEW;
+	return room > 0 && ((room >= slots / WORTH_PART && room >= few) || pool_is_short(&w->pool));
 }
 
 void consumer_hurry(struct worker *w)
