@@ -223,18 +223,23 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 }
 
 /* Podman closes a container's input when whoever is attached leaves, unless its conmon is told not
- * to; then nobody adopts what a worker leaves behind. */
+ * to; then nobody adopts what a worker leaves behind. Twice, since that is for good, and a machine
+ * may have stood still. */
 static int attach_again(struct sandbox *s, const char *id, bool *ret, struct err *err)
 {
-	char kernel[SANDBOX_KERNEL_SIZE];
-	struct agent_link *link = NULL;
-	struct frame_bounds bounds;
-	int rc = agent_link_open(s->engine, id, 2, true, clock_deadline(SANDBOX_HELLO_TIME), &link,
-				 err);
+	int rc = -ERR_TIMEOUT;
 
-	if (rc == 0)
-		rc = sandbox_bounds_ask(link, &bounds, kernel, sizeof(kernel), err);
-	agent_link_close(link);
+	for (uint32_t epoch = 2; epoch < 4 && rc == -ERR_TIMEOUT; epoch++) {
+		char kernel[SANDBOX_KERNEL_SIZE];
+		struct agent_link *link = NULL;
+		struct frame_bounds bounds;
+
+		rc = agent_link_open(s->engine, id, epoch, true, clock_deadline(SANDBOX_HELLO_TIME),
+				     &link, err);
+		if (rc == 0)
+			rc = sandbox_bounds_ask(link, &bounds, kernel, sizeof(kernel), err);
+		agent_link_close(link);
+	}
 	*ret = rc == 0;
 	return rc == -ERR_TIMEOUT || rc == -ERR_CLOSED ? 0 : rc;
 }

@@ -396,6 +396,11 @@ static void take_up(struct going *g, const struct frame_state *state)
 	tell_began(g, false);
 }
 
+static bool has_key(const struct sandbox_run *run)
+{
+	return run->task_id && *run->task_id;
+}
+
 /* 1: `g` is the run that was begun before; 0: there is none. */
 static int look_for(struct going *g, struct err *err)
 {
@@ -404,7 +409,7 @@ static int look_for(struct going *g, struct err *err)
 				      .cancel = g->plan->follow_only ? NULL : run->cancel,
 				      .tick = g->plan->tick,
 				      .arg = g->plan->arg};
-	bool wanted = (run->begun || g->plan->follow_only) && run->task_id && *run->task_id;
+	bool wanted = (run->begun || g->plan->begun || g->plan->follow_only) && has_key(run);
 	struct frame_state state;
 	char nobody[UUID_SIZE];
 	int rc;
@@ -440,7 +445,10 @@ static enum run_fate fate_of(const struct going *g, int rc)
 		return RUN_SILENT;
 	if (rc == -ERR_CONFLICT)
 		return RUN_TAKEN;
-	return rc == -ERR_CLOSED || rc == -ERR_UNAVAILABLE ? RUN_CUT : RUN_LOST;
+	if (rc != -ERR_CLOSED && rc != -ERR_UNAVAILABLE)
+		return RUN_LOST;
+	/* Without a key nobody can be asked for it. */
+	return g->started || !has_key(g->plan->run) ? RUN_CUT : RUN_UNHEARD;
 }
 
 /* Up to the EXIT; a run that somebody else has cancelled is no verdict of ours. */

@@ -30,7 +30,8 @@ struct run_plan {
 	const struct sandbox_terms *terms;
 	const char *container;
 	uint32_t note;			/* RUN_NOTE_* */
-	bool follow_only;		/* the code was begun by us: it is not begun once more */
+	bool begun;			/* by us: it may be there already */
+	bool follow_only;		/* it is not begun once more */
 	void (*tick)(void *arg);	/* or NULL */
 	struct stream_store *streams;	/* of live output, or NULL */
 	struct sandbox_stream **stream; /* the run's own, left open */
@@ -44,6 +45,7 @@ enum run_fate {
 	RUN_SPENT,   /* the outcome stands, but the container must go */
 	RUN_LOST,    /* the agent's stream made no sense: status is still open */
 	RUN_CUT,     /* it ended: status is still open, and the run may still be going */
+	RUN_UNHEARD, /* likewise, before the agent said anything of the run */
 	RUN_SILENT,  /* it said nothing any more after the time limit: status is still open */
 	RUN_TAKEN,   /* another worker has attached: the run may still be going */
 	RUN_LEFT,    /* we were told to leave it */

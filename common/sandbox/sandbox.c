@@ -1,6 +1,6 @@
 /*
- * The sandbox as callers see it: a run, a reset, an end. What is transient is waited out for a
- * while.
+ * The sandbox as callers see it: a run (upkeep.c: a reset, an end). What is transient is waited out
+ * for a while.
  */
 #include "sandbox_internal.h"
 
@@ -107,6 +107,7 @@ struct errand {
 	struct session se;
 	struct sandbox_stream *stream; /* its output while it is going, or NULL */
 	bool begun;		       /* by us: it is not begun once more */
+	bool unheard;		       /* unless its agent knows nothing of it */
 };
 
 static void renew(void *arg)
@@ -201,6 +202,8 @@ static int settle(struct errand *e, enum run_fate fate, struct sandbox_outcome *
 	case RUN_TAKEN:
 		return leave(e, o, err);
 	case RUN_CUT:
+	case RUN_UNHEARD:
+		e->unheard = fate == RUN_UNHEARD;
 		if (look_at_container(s, se, SETTLE_TRIES, &c) && c.running)
 			return leave(e, o, err);
 		settle_without_agent(s, se, false, o);
@@ -258,7 +261,7 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 				.language = sandbox_language_find(e->run->language),
 				.settings = s->settings,
 				.terms = e->run->terms,
-				.follow_only = e->begun,
+				.begun = e->begun,
 				.streams = &s->streams,
 				.stream = &e->stream,
 				.tick = renew,
@@ -276,7 +279,7 @@ static int attempt(struct errand *e, struct sandbox_outcome *ret, struct err *er
 	if (e->se.live == NULL)
 		return lost(e, ret);
 	plan.container = e->se.live->container;
-	plan.follow_only = e->begun || e->se.stale;
+	plan.follow_only = (e->begun && !e->unheard) || e->se.stale;
 	plan.note =
 		(e->se.reused ? RUN_NOTE_REUSED : 0) | (e->se.restarted ? RUN_NOTE_RESTARTED : 0);
 	rc = sandbox_run_execute(e->se.live->link, &plan, ret, &fate, err);
@@ -301,6 +304,24 @@ static void leave_stream(struct errand *e)
 	sandbox_stream_leave(TAKE(e->stream));
 }
 
+struct sandbox_patience sandbox_patience(void)
+{
+	return (struct sandbox_patience){.deadline = clock_deadline(SANDBOX_RETRY_TIME),
+					 .pause_ms = PAUSE_FIRST_MS};
+}
+
+bool sandbox_try_again(struct sandbox *s, struct sandbox_patience *p, const struct err *why)
+{
+	if (why->code == ERR_UNAVAILABLE)
+		sandbox_look(s);
+	if (!err_is_transient(why) || clock_left_ms(p->deadline) <= p->pause_ms)
+		return false;
+	log_debug("sandbox: another try in %d ms: %s", p->pause_ms, why->msg);
+	poll(NULL, 0, p->pause_ms);
+	p->pause_ms = 2 * p->pause_ms < PAUSE_LAST_MS ? 2 * p->pause_ms : PAUSE_LAST_MS;
+	return true;
+}
+
 static bool is_left(const struct sandbox_run *run)
 {
 	return run->leave && atomic_load_explicit(run->leave, memory_order_acquire);
@@ -310,8 +331,7 @@ static int run_on_terms(struct sandbox *s, const struct sandbox_run *run,
 			struct sandbox_outcome *ret, struct err *err)
 {
 	_cleanup_(leave_stream) struct errand e = {.s = s, .run = run};
-	usec_t deadline = clock_deadline(SANDBOX_RETRY_TIME);
-	int pause = PAUSE_FIRST_MS;
+	struct sandbox_patience patience = sandbox_patience();
 	int rc = sandbox_check_run(run, s->settings, err);
 
 	if (rc < 0)
@@ -325,18 +345,12 @@ static int run_on_terms(struct sandbox *s, const struct sandbox_run *run,
 		rc = attempt(&e, ret, &step);
 		if (rc == 0)
 			return 0;
-		if (rc == -ERR_UNAVAILABLE)
-			sandbox_look(s);
 		if (e.begun && !had_begun)
-			deadline = clock_deadline(SANDBOX_WAIT_TIME);
-		if (!err_is_transient(&step) || e.se.elsewhere ||
-		    clock_left_ms(deadline) <= pause) {
+			patience.deadline = clock_deadline(SANDBOX_WAIT_TIME);
+		if (e.se.elsewhere || !sandbox_try_again(s, &patience, &step)) {
 			*err = step;
 			return err_wrap(err, "sandbox");
 		}
-		log_debug("sandbox: another try in %d ms: %s", pause, step.msg);
-		poll(NULL, 0, pause);
-		pause = 2 * pause < PAUSE_LAST_MS ? 2 * pause : PAUSE_LAST_MS;
 	}
 }
 
@@ -368,110 +382,4 @@ void sandbox_acknowledge(struct sandbox *s, const struct sandbox_run *run,
 		return;
 	sandbox_run_acknowledge(live->link, run->task_id);
 	sandbox_live_put(s, live);
-}
-
-/* A run that its worker has left is waited for. */
-static int wait_for_quiet(struct errand *e, struct err *err)
-{
-	const struct run_wait wait = {
-		.limit = e->s->settings->sandbox_max_timeout, .tick = renew, .arg = e};
-	struct frame_state ignored;
-	char nobody[UUID_SIZE];
-	uint32_t run;
-
-	if (!agent_link_was_busy(e->se.live->link))
-		return 0;
-	uuid4(nobody);
-	return sandbox_run_ask(e->se.live->link, nobody, &wait, &run, &ignored, err);
-}
-
-static int ask_reset(struct errand *e, int64_t *ret_removed, struct err *err)
-{
-	struct agent_link *l = e->se.live->link;
-	int rc = wait_for_quiet(e, err);
-	usec_t deadline = clock_deadline(RUN_SEND_TIME);
-	uint32_t run = agent_link_next_run(l);
-	struct frame_cursor c;
-	struct frame f;
-
-	if (rc == 0)
-		rc = agent_link_send(l, FRAME_RESET, 0, run, "", 0, deadline, err);
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
-	if (rc == 0)
-		rc = agent_link_receive(l, deadline, &f, err);
-	if (rc < 0)
-		return rc;
-	c = (struct frame_cursor){.data = f.data, .left = f.len};
-	if (f.type != FRAME_RESET_DONE || f.run != run)
-		return err_set(err, ERR_PROTOCOL, "a frame of type %u for a reset", f.type);
-	*ret_removed = (int64_t)(frame_get_u64(&c) & INT64_MAX);
-	if (frame_get_u64(&c) > 0)
-		return err_set(err, ERR_FAILED,
-			       "the output directory could not be emptied in time");
-	return 0;
-}
-
-int sandbox_reset_output(struct sandbox *s, const char *conversation, int64_t *ret_removed,
-			 struct err *err)
-{
-	const struct sandbox_run run = {.conversation = conversation};
-	struct errand e = {.s = s, .run = &run};
-	int64_t removed = 0;
-	int rc = sandbox_check_conversation(conversation, err);
-
-	if (rc == 0)
-		rc = sandbox_session_open(s, &run, false, &e.se, err);
-	if (rc < 0)
-		return rc;
-	if (e.se.live)
-		rc = ask_reset(&e, &removed, err);
-	if (rc < 0 && rc != -ERR_FAILED)
-		sandbox_session_doubt(s, &e.se);
-	else
-		sandbox_session_keep(s, &e.se);
-	if (rc < 0)
-		return err_wrap(err, "sandbox");
-	*ret_removed = removed;
-	return 0;
-}
-
-/* By its labels: the index may be wrong or empty. */
-static int remove_all_of(struct sandbox *s, const char *conversation, bool *ret_removed,
-			 struct err *err)
-{
-	_cleanup_free_ struct engine_container *list = NULL;
-	size_t n = 0;
-	int rc = engine_list(s->engine, &list, &n, err);
-
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (!sandbox_container_is_of(s->settings->instance, &list[i], conversation))
-			continue;
-		rc = engine_remove(s->engine, list[i].id, err);
-		*ret_removed = true;
-	}
-	return rc;
-}
-
-int sandbox_close(struct sandbox *s, const char *conversation, bool *ret_removed, struct err *err)
-{
-	struct index_record record;
-	struct index_lease lease;
-	bool removed = false;
-	int rc = sandbox_check_conversation(conversation, err);
-
-	if (rc == 0)
-		rc = sandbox_index_acquire(&s->index, conversation,
-					   clock_deadline(SANDBOX_WAIT_TIME), NULL, &lease, &record,
-					   err);
-	if (rc < 0)
-		return rc;
-	rc = remove_all_of(s, conversation, &removed, err);
-	if (rc == 0) {
-		sandbox_live_free(sandbox_live_take(s, conversation));
-		sandbox_index_forget(&s->index, conversation);
-		*ret_removed = removed;
-	}
-	sandbox_index_release(&s->index, &lease);
-	return rc < 0 ? err_wrap(err, "sandbox") : 0;
 }

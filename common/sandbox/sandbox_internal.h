@@ -233,6 +233,15 @@ int sandbox_mend_all(struct sandbox *s, struct err *err) must_check;
 /* What a notice tells of. */
 int sandbox_heed(struct sandbox *s, const struct engine_notice *notice, struct err *err) must_check;
 
+/* ---- sandbox.c: what is transient is waited out, SANDBOX_RETRY_TIME in all ---- */
+struct sandbox_patience {
+	usec_t deadline;
+	int pause_ms;
+};
+struct sandbox_patience sandbox_patience(void);
+/* True after a pause; false when `why` is for good, or there is no time left. */
+bool sandbox_try_again(struct sandbox *s, struct sandbox_patience *p, const struct err *why);
+
 /* ---- watch.c: the thread that listens to the engine ---- */
 void sandbox_watch_done(struct sandbox *s);
 

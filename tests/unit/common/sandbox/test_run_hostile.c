@@ -19,6 +19,7 @@ struct engine_stream {
 
 /* What the agent says after HELLO, RUN and HARVEST; "" = nothing. */
 static struct buf on_hello, on_run, on_harvest;
+static const char *task_id;	  /* of the run; NULL = it has no key */
 static bool good_welcome, closes; /* at the end of what it says, else it is silent */
 static uint32_t epoch, run_id, hellos, version;
 static bool asked, begun; /* what has come of the run: HARVEST, RUN */
@@ -131,6 +132,7 @@ static struct settings settings = {.sandbox_output_limit = 1000,
 				   .sandbox_files_max = 2,
 				   .sandbox_file_size = 100,
 				   .sandbox_files_size = 150};
+static const char *task_id; /* of the run; NULL = none */
 static struct sandbox_outcome o;
 static enum run_fate fate;
 static struct err err;
@@ -167,6 +169,7 @@ static int open_link(struct agent_link **ret)
 static void execute(void)
 {
 	struct sandbox_run run = {.conversation = "c",
+				  .task_id = task_id,
 				  .language = "python",
 				  .code = {"x", 1},
 				  .timeout = USEC_PER_SEC};
@@ -297,6 +300,14 @@ START_TEST(test_stream_ends)
 {
 	add(&on_run, FRAME_STDOUT, 0, "before", 6);
 	ends_lost(RUN_CUT);
+}
+END_TEST
+
+/* Whether there is such a run only its agent knows, if it can be asked for it. */
+START_TEST(test_stream_ends_before_a_word)
+{
+	task_id = _i ? "t-1" : NULL;
+	ends_lost(_i ? RUN_UNHEARD : RUN_CUT);
 }
 END_TEST
 
@@ -443,6 +454,7 @@ int main(void)
 	tcase_add_test(t, test_endless_noise_is_no_answer);
 	tcase_add_test(t, test_silence);
 	tcase_add_test(t, test_stream_ends);
+	tcase_add_loop_test(t, test_stream_ends_before_a_word, 0, 2);
 	tcase_add_loop_test(t, test_lies_in_a_run, 0, 8);
 	tcase_add_loop_test(t, test_lies_in_a_harvest, 0, 13);
 	tcase_add_test(t, test_changed_file);
