@@ -43,7 +43,8 @@ def test_nothing_of_a_run_survives_it(house, ending, status, exit_code):
     value = call.get(timeout=90)
     assert (value["status"], value["exit_code"]) == (status, exit_code), value
     assert value["stdout"] == "left\n"
-    assert house.worker.wait_log(rf"Run in {value['sandbox'][:12]}: {status}, .* (its processes were killed|everything of its user was killed|its container was removed)")
+    house.worker.wait_log(rf"Run in {value['sandbox'][:12]}: {status}, "
+                          ".* (its processes were killed|everything of its user was killed|its container was removed)")
     (detail,) = house.calls.row(call.id, "detail")
     assert detail["ended"] in ("killed", "swept", "container") and detail["killed"] >= (5 if detail["ended"] == "killed" else 0), detail
     told = wait_until(lambda: house.postgres.sql("SELECT detail ->> 'ended' FROM celeriac.activity_events WHERE task_id = %s AND kind = 'sandbox'",

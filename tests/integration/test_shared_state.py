@@ -79,8 +79,10 @@ def test_calls_that_were_taken_while_it_is_away(shared, broker, make_full_worker
     """Nobody says whose conversation it is: the call goes back, and what else there is goes on when it answers again."""
     worker = make_full_worker(CELERIAC_STATE_URL=shared.url())
     assert calls.run("print(0)")["status"] == "ok"
-    shared.process.send_signal(signal.SIGSTOP)
+    worker.process.send_signal(signal.SIGSTOP)  # it takes the call before it can miss who does not answer any more
     late = calls.send("print(1)")
+    shared.process.send_signal(signal.SIGSTOP)
+    worker.process.send_signal(signal.SIGCONT)
     worker.wait_log("calls of conversations are put back: ", 60)
     wait_until(lambda: broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0), 60, "it was not put back")
     shared.process.send_signal(signal.SIGCONT)
