@@ -165,37 +165,9 @@ static void abandon(struct worker *w)
 	fanout_close(w->fanout, clock_deadline(SETTLE_PATIENCE));
 }
 
-bool worker_stop(struct worker *w, int signals, struct shutdown *s)
+/* Nothing is held any more: the parts go in the reverse of their order. */
+static void close_parts(struct worker *w)
 {
-	enum shutdown_stage entered;
-	usec_t deadline;
-
-	broadcast_stop(w);
-	atomic_store(&w->stopping, true); /* before anything goes back: it is not ours again */
-	deadline = enter(w, s);
-	entered = s->stage;
-	if (join_consumer(w, signals, s)) {
-		broker_end_claims(w->broker);
-		return_reserved(w, deadline);
-		if (s->stage != entered)
-			deadline = enter(w, s);
-		finish(w, signals, s, deadline);
-	}
-	if (s->by_force) {
-		log_critical("worker: ended by force, %zu message(s) are restored by the next "
-			     "worker",
-			     atomic_load(&w->state.held_count));
-		return false;
-	}
-	panel_stop(w);
-	services_stop(w);
-	chord_sweep_stop(w);
-	restorer_stop(w);
-	pages_stop(w->pages);
-	if (atomic_load(&w->state.held_count) > 0) {
-		abandon(w);
-		return false;
-	}
 	pool_join(&w->pool);
 	modules_stop(&w->modules);
 	keeper_stop(w);
@@ -228,5 +200,39 @@ bool worker_stop(struct worker *w, int signals, struct shutdown *s)
 	quota_free(w->quota);
 	lease_free(w);
 	timezone_close(w->zone);
+}
+
+bool worker_stop(struct worker *w, int signals, struct shutdown *s)
+{
+	enum shutdown_stage entered;
+	usec_t deadline;
+
+	broadcast_stop(w);
+	atomic_store(&w->stopping, true); /* before anything goes back: it is not ours again */
+	deadline = enter(w, s);
+	entered = s->stage;
+	if (join_consumer(w, signals, s)) {
+		broker_end_claims(w->broker);
+		return_reserved(w, deadline);
+		if (s->stage != entered)
+			deadline = enter(w, s);
+		finish(w, signals, s, deadline);
+	}
+	if (s->by_force) {
+		log_critical("worker: ended by force, %zu message(s) are restored by the next "
+			     "worker",
+			     atomic_load(&w->state.held_count));
+		return false;
+	}
+	panel_stop(w);
+	services_stop(w);
+	chord_sweep_stop(w);
+	restorer_stop(w);
+	pages_stop(w->pages);
+	if (atomic_load(&w->state.held_count) > 0) {
+		abandon(w);
+		return false;
+	}
+	close_parts(w);
 	return true;
 }
