@@ -93,18 +93,20 @@ def test_a_certificate_is_verified(tls, certificates, directory, make_worker):
 
 
 def test_tls_by_name(tls, certificates, make_worker, ended):
-    """The name of the URL, or ssl_server_hostname, is asked for (SNI), and the certificate must be its; an address asks for none."""
+    """The name of the URL, or ssl_server_hostname, is asked for (SNI), and the certificate must be its; an address has none."""
     server = tls(pair=certificates.other)  # for elsewhere.example
     door = Forwarder(("127.0.0.1", server.tls_port)).open()
     ended.append(door)
 
     def url(host, **more):
-        return server.tls_url(host, cert_reqs="required", ca_certs=certificates.ca, **more).replace(f":{server.tls_port}/", f":{door.port}/")
+        there = server.tls_url(host, cert_reqs="required", ca_certs=certificates.ca, **more)
+        return there.replace(f":{server.tls_port}/", f":{door.port}/")
 
-    for host, more, named in (("127.0.0.1", {"server_hostname": "elsewhere.example"}, b"elsewhere.example"), ("localhost", {}, b"localhost"),
-                              ("127.0.0.1", {}, None)):
+    cases = [("127.0.0.1", {"server_hostname": "elsewhere.example"}, b"elsewhere.example"), ("localhost", {}, b"localhost"), ("127.0.0.1", {}, None)]
+    for host, more, named in cases:
         broker, asked = url(host, **more), door.named(b"\x00")
-        worker = make_worker(CELERY_BROKER_URL=broker, CELERY_RESULT_BACKEND=broker, broker=Broker(server.url(), "name"), start=False).spawn()
+        worker = make_worker(CELERY_BROKER_URL=broker, CELERY_RESULT_BACKEND=broker, broker=Broker(server.url(), "name"),
+                             start=False).spawn()
         if more:
             worker.wait_ready()
             assert echo(client_of(server.url()), named.decode()) == named.decode()

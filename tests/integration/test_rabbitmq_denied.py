@@ -57,7 +57,8 @@ def asked(broker, method, seconds=60):
         channel.queue_bind(queue, "reply.celery.pidbox", queue)
         body = {"method": method, "arguments": {}, "destination": [OURS], "pattern": None, "matcher": None, "ticket": "t",
                 "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": queue}}
-        connection.Producer(channel).publish(body, exchange=kombu.Exchange("celery.pidbox", "fanout", durable=False, passive=True), serializer="json")
+        mailbox = kombu.Exchange("celery.pidbox", "fanout", durable=False, passive=True)
+        connection.Producer(channel).publish(body, exchange=mailbox, serializer="json")
         message = wait_until(lambda: channel.basic_get(queue, no_ack=True), seconds, "no answer")
         return json.loads(message.body)[OURS]
 
@@ -72,7 +73,7 @@ def heard_events(broker, channel, queue):
 
 @pytest.mark.parametrize("exclusive", ["1", "0"])
 def test_a_worker_does_without(broker, app, server, make_worker, exclusive):
-    """Tasks, classic and quorum queues, a broadcast, commands, events; a mailbox of the kind that is refused is made of the one that is not."""
+    """Tasks, classic and quorum queues, a broadcast, commands, events; a mailbox of the kind that is refused is made of the other."""
     denied = refuses(broker)
     assert denied == (server.version >= (3, 13))
     queues = [{"name": "celery"}, {"name": "quorate", "queue_arguments": {"x-queue-type": "quorum"}},
