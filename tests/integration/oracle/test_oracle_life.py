@@ -201,7 +201,7 @@ def test_urgent_messages_come_first(make_world):
 
 
 def test_queues_are_served_in_turn(make_world):
-    lone = make_world("-c", "1", "-Q", "one,two,three", "-E", start=False)
+    lone = make_world("-c", "1", "--prefetch-multiplier", "1", "-Q", "one,two,three", "-E", start=False)
     lone.events  # noqa: B018
     sent = {lone.send("echo", n, queue=queue).id: queue for n in range(20) for queue in ("one", "two", "three")}
     other = lone.send("echo", "other")

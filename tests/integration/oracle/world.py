@@ -52,6 +52,9 @@ class World:
                    "CELERIAC_RESULT_PICKLE": "1" if VERSION < (5, 7) else "0", **settings},
             )
         else:
+            if BROKER == "rabbitmq" and self.broker.rabbitmq.version >= (4,):
+                # There a prefetch is no longer a channel's: it does not grow with the pool and with what is held for later.
+                conf = {"worker_prefetch_multiplier": 100, **conf}
             self.worker = PythonWorker(self.broker, directory, python=sys.executable, args=args, TEST_CONF=json.dumps(conf))
             self.name = self.worker.name
         self.log_path = self.worker.log_path
