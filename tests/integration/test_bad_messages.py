@@ -125,14 +125,15 @@ def test_each_has_a_line_of_its_own(worker, app, broker, answers):
         assert len(worker.log_lines("ERROR")) == before + 1, (name, lines)
 
 
-def test_a_message_too_large_is_buried_unread(worker, app, broker, answers):
+def test_a_message_too_large_is_buried_unread(make_worker, app, broker, answers):
+    # Redis, which takes it in pieces, may be slow
+    worker = make_worker(CELERY_BROKER_TRANSPORT_OPTIONS='{"socket_timeout": 120}')
     message = b'{"body": "' + b"x" * (64 << 20) + b'"}'
     broker.push(message)
     answers(app, broker, worker)
     wait_until(lambda: broker.redis.llen("celeriac:dead") == 1, 60, "it was not buried")
     said, buried = broker.dead()[0]
-    # its transfer may take longer than a claim does: then it is put back, marked, and claimed again
-    assert buried in (message, b'{"redelivered": true, ' + message[1:])
+    assert buried == message
     assert re.search("large|long|bytes|MiB", said["reason"]), said
     answers(app, broker, worker)
 

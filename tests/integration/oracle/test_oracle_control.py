@@ -180,8 +180,13 @@ def test_queues_come_and_go(make_world):
     assert mine.ask("add_consumer", queue="late") == {"ok": "add consumer late"}
     assert late.get(timeout=60) == 1 and queues() == {"celery", "late"}
     assert "late" in mine.ask("add_consumer", queue="late")["ok"], "said twice is no error"
-    assert mine.ask("cancel_consumer", queue="late") == {"ok": "no longer consuming from late"}
-    wait_until(lambda: queues() == {"celery"}, 60)
+
+    def cancelled():
+        """Celery carries out what it was told at almost the same time in any order, adding after cancelling: then it is told again."""
+        assert mine.ask("cancel_consumer", queue="late") == {"ok": "no longer consuming from late"}
+        return queues() == {"celery"}
+
+    wait_until(cancelled, 60)
     kept = mine.send("echo", 2, queue="late")
     assert mine.send("echo", 3).get(timeout=60) == 3
     assert not kept.ready()
