@@ -77,6 +77,7 @@ class House:
         try:
             self.worker.start()
             self.beat.start()
+            self.broker.wait_listening()  # the last part of it to be there
         except BaseException:
             self.__exit__()
             raise
@@ -93,6 +94,15 @@ class House:
 
     def sample(self, field="Anonymous"):
         return sum(fields(service.process.pid)[field] for service in (self.worker, self.beat))
+
+    def at_rest(self):
+        """What they have once nothing has changed for half a second."""
+        def unchanged():
+            before = self.sample()
+            time.sleep(0.5)
+            return before if self.sample() == before else None
+
+        return wait_until(unchanged, 30, "they grow and shrink")
 
     def watch(self):
         with contextlib.suppress(OSError, ValueError):
@@ -138,7 +148,7 @@ def queued(house, scale):
 
 def scheduled(house, scale, wanted=100_000):
     count = int(wanted * scale)
-    base = house.sample()
+    base = house.at_rest()
     house.push(count, eta=soon(7200))
     wait_until(lambda: house.worker.metric("tasks_scheduled") == count, 300,
                lambda: f"{house.worker.metric('tasks_scheduled')} are held")
