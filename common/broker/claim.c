@@ -15,7 +15,9 @@
 extern const char script_claim[];
 
 #define CONNECT_TIMEOUT (4 * USEC_PER_SEC) /* broker_connection_timeout */
-#define CLAIM_BYTES	"268435456"	   /* of one batch: the script stops beyond */
+/* Of one batch: the script stops beyond. It holds up the server and has to come within the time
+ * that a connection has to answer. */
+#define CLAIM_BYTES "16777216"
 
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
 #define FIXED_KEYS    6

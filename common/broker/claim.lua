@@ -31,6 +31,8 @@ local fields, scores = {}, {}
 local limit = tonumber(ARGV[7])
 local now, f, o = ARGV[5], 0, 4
 local find, byte = string.find, string.byte
+-- How many are popped at once, and how long they may be: few at first, as all that is too much has to be put back.
+local chunk, size = 8, 1
 -- The mark of a message that was delivered before, and how often it was taken since somebody read it.
 local function taken(message)
 	local at = limit > 0 and find(message, 'vered"', 1, true)
@@ -56,50 +58,57 @@ for i = 7, #KEYS do
 	local at = 12 + 2 * (i - 7)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local prefix = ARGV[1] .. step .. ':'
-	local messages = redis.pcall('RPOP', KEYS[i], left) or {}
-	if messages.err then
-		if f == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
-			return redis.error_reply(messages.err)
-		end
-		wrong[#wrong + 1] = i - 7
-		messages = {}
-	end
-	for n = 1, #messages do
-		local message = messages[n]
-		local mark, count = taken(message)
-		-- What may have killed who took it is taken alone: nothing else is counted with it.
-		local alone = count > 0 and count < limit
-		if bytes_left <= 0 or left <= 0 or (alone and f > 0) then
-			left = 0
-			-- the rest stays queued, in its order
-			for back = #messages, n, -1 do
-				redis.call('RPUSH', KEYS[i], messages[back])
+	local asked, got
+	repeat
+		asked = math.min(left, chunk, math.floor(bytes_left / size) + 1)
+		local messages = redis.pcall('RPOP', KEYS[i], asked) or {}
+		got = #messages
+		chunk = got == asked and chunk * 8 or chunk
+		if messages.err then
+			if f == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
+				return redis.error_reply(messages.err)
 			end
-			break
+			wrong[#wrong + 1] = i - 7
+			messages = {}
 		end
-		bytes_left = bytes_left - #message
-		left = alone and 0 or left - 1
-		if limit > 0 and count >= limit then
-			bury(ARGV[8], ending, message)
-			redis.call('DEL', ARGV[9] .. mark)
-			out[2] = out[2] + 1
-		elseif byte(message, 1) == 123 and byte(message, -1) == 125 then
-			local tag = prefix .. number -- whole up to 10^14
-			number = number + 1
-			fields[f + 1], fields[f + 2] = tag, '[' .. message .. ending
-			scores[f + 1], scores[f + 2] = now, tag
-			out[o + 1], out[o + 2] = i - 7, message
-			if mark ~= '' then
-				marks[#marks + 1] = f / 2
-				marks[#marks + 1] = mark
-				redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
+		for n = 1, #messages do
+			local message = messages[n]
+			local mark, count = taken(message)
+			-- What may have killed who took it is taken alone: nothing else is counted with it.
+			local alone = count > 0 and count < limit
+			if bytes_left <= 0 or left <= 0 or (alone and f > 0) then
+				left = 0
+				-- the rest stays queued, in its order
+				for back = #messages, n, -1 do
+					redis.call('RPUSH', KEYS[i], messages[back])
+				end
+				break
 			end
-			f, o = f + 2, o + 2
-		else
-			bury(ARGV[6], ending, message)
-			out[1] = out[1] + 1
+			bytes_left = bytes_left - #message
+			left = alone and 0 or left - 1
+			if limit > 0 and count >= limit then
+				bury(ARGV[8], ending, message)
+				redis.call('DEL', ARGV[9] .. mark)
+				out[2] = out[2] + 1
+			elseif byte(message, 1) == 123 and byte(message, -1) == 125 then
+				local tag = prefix .. number -- whole up to 10^14
+				number = number + 1
+				fields[f + 1], fields[f + 2] = tag, '[' .. message .. ending
+				scores[f + 1], scores[f + 2] = now, tag
+				out[o + 1], out[o + 2] = i - 7, message
+				if mark ~= '' then
+					marks[#marks + 1] = f / 2
+					marks[#marks + 1] = mark
+					redis.call('SET', ARGV[9] .. mark, count + 1, 'EX', ARGV[10])
+				end
+				f, o = f + 2, o + 2
+			else
+				bury(ARGV[6], ending, message)
+				out[1] = out[1] + 1
+			end
 		end
-	end
+		size = math.max(size, #(messages[got] or ''))
+	until got < asked or left <= 0 or bytes_left <= 0
 end
 if f > 0 then
 	redis.call('HSET', KEYS[1], unpack(fields))

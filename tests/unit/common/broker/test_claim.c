@@ -76,6 +76,67 @@ START_TEST(test_takes_no_more_than_asked)
 }
 END_TEST
 
+START_TEST(test_order_of_many)
+{
+	struct delivery d[256];
+
+	for (int i = 0; i < 300; i++)
+		push_number(i < 150 ? "celery" : "other \"queue\"", i);
+	ck_assert_uint_eq(claim(256, d), 256);
+	for (int i = 0; i < 256; i++) {
+		ck_assert_int_eq(number_of(&d[i]), i);
+		ck_assert_uint_eq(d[i].ref.number, d[0].ref.number + (uint64_t)i);
+	}
+	drop(d, 256);
+	ck_assert_uint_eq(claim(256, d), 44);
+	ck_assert_int_eq(number_of(&d[43]), 299);
+	drop(d, 44);
+}
+END_TEST
+
+static void push_long(int n, const char *padding)
+{
+	_cleanup_free_ char *text = xasprintf("{\"n\": %d, \"padding\": \"%s\"}", n, padding);
+
+	push("celery", text);
+}
+
+/* How many were put back since the server began. */
+static int64_t put_back(void)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err;
+	const char *found;
+
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "INFO commandstats"), 0);
+	found = strstr(redis_reply_str(reply).data, "cmdstat_rpush:calls=");
+	return found ? atoll(strchr(found, '=') + 1) : 0;
+}
+
+/* A claim ends at 16 MiB, and leaves most of what is beyond where it is. */
+START_TEST(test_takes_no_more_than_16_mib)
+{
+	_cleanup_free_ char *padding = xmalloc((1 << 20) + 1);
+	struct delivery d[64];
+
+	memset(padding, 'x', 1 << 20);
+	padding[1 << 20] = '\0';
+	for (int i = 0; i < 40; i++)
+		push_long(i, padding);
+	for (int from = 0; from < 32; from += 16) {
+		ck_assert_uint_eq(claim(64, d), 16);
+		for (int i = 0; i < 16; i++)
+			ck_assert_int_eq(number_of(&d[i]), from + i);
+		drop(d, 16);
+	}
+	ck_assert_int_eq(ask("LLEN", "celery"), 8);
+	ck_assert_int_le(put_back(), 2);
+	ck_assert_uint_eq(claim(64, d), 8);
+	ck_assert_int_eq(number_of(&d[7]), 39);
+	drop(d, 8);
+}
+END_TEST
+
 START_TEST(test_record_is_what_kombu_restores)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
@@ -238,6 +299,8 @@ int main(void)
 	tcase_add_test(t, test_priority_then_order);
 	tcase_add_test(t, test_queue_order);
 	tcase_add_test(t, test_takes_no_more_than_asked);
+	tcase_add_test(t, test_order_of_many);
+	tcase_add_test(t, test_takes_no_more_than_16_mib);
 	tcase_add_test(t, test_record_is_what_kombu_restores);
 	tcase_add_test(t, test_unreadable_goes_to_the_dead);
 	tcase_add_test(t, test_claim_without_an_answer);
