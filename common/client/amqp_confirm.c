@@ -11,7 +11,10 @@
 #include "log.h"
 #include "mem.h"
 
-#define TOO_LONG "message size " /* RabbitMQ's word for what is beyond its max_message_size */
+/* RabbitMQ's words: for what is beyond its max_message_size, and around the name of an exchange. */
+#define TOO_LONG	"PRECONDITION_FAILED - message size "
+#define BEFORE_EXCHANGE "exchange '"
+#define AFTER_EXCHANGE	"' in vhost '"
 
 static struct slot *slot_of(struct amqp_client *c)
 {
@@ -230,15 +233,31 @@ static int take_confirm(struct amqp_client *c, uint64_t tag, bool multiple, bool
 	return 0;
 }
 
-/* Whether the server's words name the exchange of a message, "no exchange 'x' in vhost '/'", or its
- * length: "message size 7 is larger than configured max size 5". */
-static bool is_named(const struct pub *p, const char *text)
+/* Whether the server's words are of a message to `exchange`: "no exchange 'x' in vhost '/'". Names
+ * are others' words: where there is more than one way to read them, or an end is cut off, nobody is
+ * named. */
+static bool is_of_exchange(const char *text, const char *exchange)
 {
-	_cleanup_free_ char *quoted = xasprintf("'%s'", p->exchange);
+	const char *at = strstr(text, BEFORE_EXCHANGE), *end = strstr(text, AFTER_EXCHANGE);
+	size_t len = strlen(exchange);
+
+	if (at == NULL || end == NULL || strlen(text) >= AMQP_REFUSAL_MOST)
+		return false;
+	at += strlen(BEFORE_EXCHANGE);
+	return strstr(end + 1, AFTER_EXCHANGE) == NULL && end >= at && (size_t)(end - at) == len &&
+	       memcmp(at, exchange, len) == 0;
+}
+
+/* Whether the server's words name the exchange of a message or its length: "message size 7 is
+ * larger than configured max size 5". */
+static bool is_named(const struct pub *p, const struct err *err)
+{
 	_cleanup_free_ char *size = xasprintf(TOO_LONG "%zu ", p->len);
 
-	return (p->exchange[0] != '\0' && strstr(text, quoted) != NULL) ||
-	       strstr(text, size) != NULL;
+	if (err->code == ERR_TOOBIG)
+		return strncmp(err->msg, size, strlen(size)) == 0;
+	return (err->code == ERR_NOTFOUND || err->code == ERR_DENIED) && p->exchange[0] != '\0' &&
+	       is_of_exchange(err->msg, p->exchange);
 }
 
 /* The server says why, and not of which message. False when nobody is found. */
@@ -250,7 +269,7 @@ static bool blame(struct amqp_client *c, const struct err *err)
 	for (; is_sent(p); p = next) {
 		next = p->next;
 		sent++;
-		if (is_named(p, err->msg)) {
+		if (is_named(p, err)) {
 			found++;
 			resolve(c, p, err);
 		}
@@ -266,7 +285,8 @@ static void read_refusal(const amqp_channel_close_t *m, struct err *err)
 {
 	(void)amqp_refusal(m->reply_code, m->reply_text, err);
 	if (err->code == ERR_CONFLICT)
-		err->code = strstr(err->msg, TOO_LONG) != NULL ? ERR_TOOBIG : ERR_INVALID;
+		err->code = strncmp(err->msg, TOO_LONG, strlen(TOO_LONG)) == 0 ? ERR_TOOBIG
+									       : ERR_INVALID;
 }
 
 static void publish_closed(struct amqp_client *c, const amqp_channel_close_t *m)

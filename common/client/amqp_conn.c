@@ -33,7 +33,7 @@ int amqp_refusal(unsigned code, amqp_bytes_t text, struct err *err)
 					   up */
 	};
 	enum err_code is = ERR_FAILED;
-	int len = text.len > 200 ? 200 : (int)text.len;
+	int len = text.len > AMQP_REFUSAL_MOST ? AMQP_REFUSAL_MOST : (int)text.len;
 
 	for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
 		if (refusals[i].code == code)

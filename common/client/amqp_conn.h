@@ -48,6 +48,7 @@ ssize_t amqp_conn_fill(struct amqp_conn *c, struct err *err) must_check;
 int amqp_conn_next(struct amqp_conn *c, struct amqp_in_frame *ret, struct err *err) must_check;
 int amqp_conn_method(struct amqp_conn *c, const struct amqp_in_frame *f, struct amqp_in_method *ret,
 		     struct err *err) must_check;
+#define AMQP_REFUSAL_MOST 200 /* bytes of the server's words that an error holds */
 /* A server's refusal as an error: its code and words. Returns -code. */
 int amqp_refusal(unsigned code, amqp_bytes_t text, struct err *err);
 

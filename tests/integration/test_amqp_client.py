@@ -110,6 +110,19 @@ def test_refusals_close_only_what_they_must(client, rabbitmq, vhost):
     assert ready(rabbitmq, vhost, "q") >= 100
 
 
+@pytest.mark.parametrize("name", ["message size 1 is", "x 'known' y", "known' in vhost '/", "known' in vhost '" + "x" * 200])
+def test_only_who_is_refused_fails(client, name):
+    """What the server says of a message holds words of who sent it: they name no other."""
+    client.do("declare", queue="q")
+    client.do("exchange", exchange="known", type="fanout")
+    client.do("bind", exchange="known", key="", to="q")
+    client.do("submit", exchange="known", key="", count=1, batches=50, keep=True)
+    client.do("submit", exchange=name, key="", count=1, keep=True)
+    client.do("submit", exchange="known", key="", count=1, batches=50, keep=True)
+    finished, failures = client.do("finished")
+    assert finished == 101 and [code for code, *_ in failures] == ["not found"]
+
+
 # --- messages ---
 
 
