@@ -107,7 +107,7 @@ def test_input_files(run):
     code = ("import pandas, os, hashlib\nprint(pandas.read_csv('data.csv').sum().to_dict())\n"
             "print(hashlib.sha256(open('/sandbox/ünï côde 😀.bin', 'rb').read()).hexdigest())\n"
             "print(os.path.getsize('-rf'), open('n' * 255).read())")
-    value = run(code, files=files)
+    value = run(code, files=files, timeout=120)
     digest = hashlib.sha256(bytes(range(256)) * 1000).hexdigest()
     assert value["stdout"] == f"{{'a': 4, 'b': 6}}\n{digest}\n0 long\n", value
     assert run("print(open('data.csv').read())")["stdout"].startswith("a,b"), "they stay for the conversation"
@@ -164,7 +164,7 @@ os.makedirs('/sandbox/output/sub/deep', exist_ok=True)
 open('/sandbox/output/sub/deep/ünï.txt', 'w').write('text')
 open('/sandbox/output/empty', 'w')
 """
-    result = house.calls.send(code, conversation)
+    result = house.calls.send(code, conversation, timeout=120)
     value = result.get(timeout=90)
     assert value["status"] == "ok", value
     files = {entry["name"]: entry for entry in value["files"]}
