@@ -19,7 +19,6 @@ struct engine_stream {
 
 /* What the agent says after HELLO, RUN and HARVEST; "" = nothing. */
 static struct buf on_hello, on_run, on_harvest;
-static const char *task_id;	  /* of the run; NULL = it has no key */
 static bool good_welcome, closes; /* at the end of what it says, else it is silent */
 static uint32_t epoch, run_id, hellos, version;
 static bool asked, begun; /* what has come of the run: HARVEST, RUN */
@@ -132,7 +131,7 @@ static struct settings settings = {.sandbox_output_limit = 1000,
 				   .sandbox_files_max = 2,
 				   .sandbox_file_size = 100,
 				   .sandbox_files_size = 150};
-static const char *task_id; /* of the run; NULL = none */
+static const char *task_id; /* of the run; NULL = it has no key */
 static struct sandbox_outcome o;
 static enum run_fate fate;
 static struct err err;
