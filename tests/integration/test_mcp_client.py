@@ -184,7 +184,7 @@ NEVER = {"silent", "deep", "flood", "not-utf8", "mute"}  # answer when they shou
 
 
 def limits(manner):
-    return "-t", str(patience(3) if manner in NEVER else 60), "-p", str(patience(1))
+    return "-t", str(min(20, patience(3)) if manner in NEVER else 60), "-p", str(patience(1))
 
 
 def hostile(manner, *steps, options=()):

@@ -13,6 +13,12 @@ from services import patience, wait_until
 FORKED = "import sys; print('pandas' in sys.modules)"
 
 
+@pytest.fixture(scope="module")
+def house(make_house):
+    """Packages take their time on a busy machine, which is the code's own."""
+    return make_house(SANDBOX_TIMEOUT="200s")
+
+
 @pytest.fixture
 def conversation(request):
     return f"python-{request.node.name}"[:200]
