@@ -419,7 +419,7 @@ def test_weather(fault, place, make_worker, ended, capsys):
     app = place.app()
 
     def answers():
-        return app.control.ping(destination=[f"{fault}@test"], timeout=1, limit=1)
+        return app.control.ping(destination=[f"{fault}@test"], timeout=5, limit=1)
 
     try:
         assert app.send_task("celeriac.echo", (0,), queue=fault).get(timeout=60) == 0
