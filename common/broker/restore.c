@@ -256,7 +256,8 @@ int redis_broker_restore_lost(struct broker *b, const struct presence *p, uint64
 	struct restoring r = {
 		.b = b, .owners = owners, .owner_count = 1, .held = held, .held_count = count};
 
-	qsort(held, count, sizeof(*held), compare_numbers);
+	if (count > 1)
+		qsort(held, count, sizeof(*held), compare_numbers);
 	if (broker_route_forgo(b, err) < 0 || run(&r, err) < 0)
 		return err_wrap(err, "restoring messages of a claim without an answer");
 	*ret_restored = r.restored;
