@@ -170,22 +170,22 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t
 			   size_t *ret_count, struct err *err)
 {
 	size_t items = redis_reply_count(reply), count = 0;
-	bool whole = true;
+	bool whole;
 
 	if (items < HEAD_ITEMS || items % 2 != 0 || (items - HEAD_ITEMS) / 2 > max)
 		return err_set(err, ERR_PROTOCOL, "claim script answered %zu items", items);
 	note_others(b, reply, lists);
-	for (size_t i = HEAD_ITEMS; whole && i < items; i += 2) {
+	for (size_t i = HEAD_ITEMS; i < items; i += 2) {
 		int64_t at = redis_reply_int(redis_reply_at(reply, i));
 
-		whole = at >= 0 && (size_t)at < b->list_count &&
-			take_delivery(b, reply, i + 1, first + count, lists[at], &ret[count]);
-		if (!whole)
+		if (at < 0 || (size_t)at >= b->list_count ||
+		    !take_delivery(b, reply, i + 1, first + count, lists[at], &ret[count]))
 			break;
 		count++;
 		if (b->options.queue_order == QUEUE_ROUND_ROBIN && !lists[at]->queue->inner)
 			b->first_queue = (lists[at]->queue->place + 1) % b->consumed;
 	}
+	whole = count == (items - HEAD_ITEMS) / 2;
 	if (!whole || !take_marks(redis_reply_at(reply, 3), ret, count)) {
 		while (count > 0)
 			free(TAKE(ret[--count].data));
@@ -195,18 +195,21 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t
 	return 0;
 }
 
-/* What one claim is asked with. */
+/* What one claim is asked with; it stays where it is, as `args` point into it. */
 struct claim {
-	struct slice
-		*args; /* keys: FIXED_KEYS and one per list; then FIXED_ARGS and two per list */
+	/* keys: FIXED_KEYS and one per list; then FIXED_ARGS and two per list */
+	struct slice *args;
 	size_t keys, count;
-	char *text, *dead_line, *killer_line; /* what they point to */
+	char number[24], most[24], limit[24], now[BROKER_SCORE_SIZE];
+	char *dead_line, *killer_line;
+	char *steps; /* of the lists, STEP_SIZE each */
 };
+#define STEP_SIZE 12
 
 static void claim_done(struct claim *c)
 {
 	free(c->args);
-	free(c->text);
+	free(c->steps);
 	free(c->dead_line);
 	free(c->killer_line);
 }
@@ -219,21 +222,17 @@ static void claim_add(struct claim *c, const char *arg)
 static void claim_make(const struct broker *b, struct broker_list *const *lists, size_t max,
 		       struct claim *c)
 {
-	char *number, *most, *now, *limit, *step;
-
 	*c = (struct claim){
 		.args = xcalloc(FIXED_KEYS + FIXED_ARGS + 3 * b->list_count, sizeof(*c->args)),
 		.keys = FIXED_KEYS + b->list_count,
-		.text = xmalloc(128 + 8 * b->list_count),
 		.dead_line = broker_dead_line("not a JSON object", ""),
 		.killer_line =
-			broker_dead_line("taken again and again, and nobody lived to read it", "")};
-	number = c->text, most = number + 32, now = number + 64, limit = number + 104;
-	step = number + 128;
-	snprintf(number, 32, "%llu", (unsigned long long)b->next_number);
-	snprintf(most, 32, "%zu", max);
-	snprintf(limit, 24, "%lld", (long long)b->redelivery_limit);
-	broker_score(now);
+			broker_dead_line("taken again and again, and nobody lived to read it", ""),
+		.steps = xmalloc(STEP_SIZE * (b->list_count + 1))};
+	snprintf(c->number, sizeof(c->number), "%llu", (unsigned long long)b->next_number);
+	snprintf(c->most, sizeof(c->most), "%zu", max);
+	snprintf(c->limit, sizeof(c->limit), "%lld", (long long)b->redelivery_limit);
+	broker_score(c->now);
 	claim_add(c, b->unacked);
 	claim_add(c, b->unacked_index);
 	claim_add(c, b->dead);
@@ -243,23 +242,23 @@ static void claim_make(const struct broker *b, struct broker_list *const *lists,
 	for (size_t i = 0; i < b->list_count; i++)
 		claim_add(c, lists[i]->key);
 	claim_add(c, b->tag_prefix);
-	claim_add(c, number);
-	claim_add(c, most);
+	claim_add(c, c->number);
+	claim_add(c, c->most);
 	claim_add(c, CLAIM_BYTES);
-	claim_add(c, now);
+	claim_add(c, c->now);
 	claim_add(c, c->dead_line);
-	claim_add(c, limit);
+	claim_add(c, c->limit);
 	claim_add(c, c->killer_line);
 	claim_add(c, b->taken_prefix);
 	claim_add(c, TAKEN_SECONDS);
 	claim_add(c, b->route.place);
 	claim_add(c, b->route.left);
 	for (size_t i = 0; i < b->list_count; i++) {
-		int len = snprintf(step, 8, "%d", lists[i]->step);
+		char *step = c->steps + STEP_SIZE * i;
 
+		snprintf(step, STEP_SIZE, "%d", lists[i]->step);
 		claim_add(c, lists[i]->queue->ending);
 		claim_add(c, step);
-		step += len + 1;
 	}
 }
 

@@ -8,7 +8,6 @@
 #include "amqp_wire.h"
 #include "bounds.h"
 #include "clock.h"
-#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "typed.h"
