@@ -256,3 +256,13 @@ int agent_link_open(struct engine *e, const char *container, uint32_t epoch, boo
 	*ret = TAKE(l);
 	return 0;
 }
+
+int agent_link_ask(struct agent_link *l, enum frame_type type, uint32_t run, usec_t deadline,
+		   struct frame *ret, struct err *err)
+{
+	int rc = agent_link_send(l, type, 0, run, "", 0, deadline, err);
+
+	if (rc == 0)
+		rc = agent_link_flush(l, deadline, err);
+	return rc < 0 ? rc : agent_link_receive(l, deadline, ret, err);
+}

@@ -45,5 +45,8 @@ int agent_link_flush(struct agent_link *l, usec_t deadline, struct err *err) mus
  * agent obeys us no more; ERR_PROTOCOL: it makes no sense. */
 int agent_link_receive(struct agent_link *l, usec_t deadline, struct frame *ret,
 		       struct err *err) must_check;
+/* Sends a frame without payload, and waits for the next that comes; as agent_link_receive. */
+int agent_link_ask(struct agent_link *l, enum frame_type type, uint32_t run, usec_t deadline,
+		   struct frame *ret, struct err *err) must_check;
 
 #endif

@@ -132,12 +132,8 @@ int sandbox_bounds_ask(struct agent_link *l, struct frame_bounds *ret, char *ret
 	uint32_t run = agent_link_next_run(l);
 	struct slice kernel;
 	struct frame f;
-	int rc = agent_link_send(l, FRAME_LOOK, 0, run, "", 0, deadline, err);
+	int rc = agent_link_ask(l, FRAME_LOOK, run, deadline, &f, err);
 
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
-	if (rc == 0)
-		rc = agent_link_receive(l, deadline, &f, err);
 	if (rc < 0)
 		return rc;
 	if (f.type != FRAME_BOUNDS || f.run != run || !frame_bounds_decode(&f, ret, &kernel))

@@ -45,11 +45,7 @@ static int ask_reset(struct upkeep *e, int64_t *ret_removed, struct err *err)
 	struct frame f;
 
 	if (rc == 0)
-		rc = agent_link_send(l, FRAME_RESET, 0, run, "", 0, deadline, err);
-	if (rc == 0)
-		rc = agent_link_flush(l, deadline, err);
-	if (rc == 0)
-		rc = agent_link_receive(l, deadline, &f, err);
+		rc = agent_link_ask(l, FRAME_RESET, run, deadline, &f, err);
 	if (rc < 0)
 		return rc;
 	c = (struct frame_cursor){.data = f.data, .left = f.len};
