@@ -205,7 +205,7 @@ $O/tests/unit/common/sandbox/test_measure: $O/common/sandbox/agent/measure.o
 
 # Memory that input asks for (tests/unit/memory_fixture.h): what aborts without is not meant.
 MEMORY_WRAPPED := $(addprefix -Wl$(comma)--wrap=,calloc realloc xcalloc xrealloc json_text)
-$O/tests/unit/common/test_no_memory: private LDFLAGS += $(MEMORY_WRAPPED)
+$O/tests/unit/common/test_no_memory $O/tests/unit/common/client/test_redis_link_memory: private LDFLAGS += $(MEMORY_WRAPPED)
 
 # The MCP client as a program, for real servers and the referee of tests/integration/test_mcp_client.py.
 build/mcp-client: $O/tests/integration/mcp/client.o $(LIB)

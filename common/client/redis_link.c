@@ -175,16 +175,24 @@ int redis_link_do(struct redis_link *l, usec_t deadline, struct redis_reply **re
 	return 0;
 }
 
+size_t link_scripts_locked(struct redis_link *l, struct buf *out)
+{
+	for (size_t i = 0; i < l->script_count; i++)
+		redis_command(out, "SCRIPT LOAD %s", l->scripts[i]);
+	return l->script_count;
+}
+
 void redis_link_add_script(struct redis_link *l, struct redis_script *s)
 {
 	struct buf load = BUF_INIT(BOUND_REDIS_COMMAND);
 
 	redis_command(&load, "SCRIPT LOAD %s", s->text);
 	mutex_lock(&l->lock);
-	buf_append(&l->scripts, load.data, load.len);
-	l->script_count++;
+	l->scripts = xrealloc(l->scripts, (l->script_count + 1) * sizeof(l->scripts[0]));
+	l->scripts[l->script_count++] = xstrdup(s->text);
 	mutex_unlock(&l->lock);
-	/* A connection that is there, or on its way, may not have seen it. */
+	/* A connection that is there, or on its way, may not have seen it. Whose server has not,
+	 * for want of memory for this, loads it when it is called. */
 	redis_link_submit(l, &load, 1, REDIS_LINK_KEEP, NULL, NULL);
 }
 
@@ -224,7 +232,6 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 	redis_address_copy(a, &l->address);
 	l->name = xstrdup(name);
 	l->wake_fd = l->cancel_fd = -1;
-	l->scripts = BUF_INIT(BOUND_REDIS_COMMAND);
 	mutex_init(&l->lock);
 	cond_init(&l->connector_news);
 	rc = start(l, err);
@@ -277,7 +284,9 @@ void redis_link_free(struct redis_link *l, usec_t deadline)
 		(void)close(l->cancel_fd);
 	redis_close(l->made);
 	free(l->made_error);
-	buf_done(&l->scripts);
+	for (size_t i = 0; i < l->script_count; i++)
+		free(l->scripts[i]);
+	free(l->scripts);
 	redis_address_done(&l->address);
 	cond_done(&l->connector_news);
 	mutex_done(&l->lock);

@@ -80,7 +80,7 @@ struct redis_link {
 	bool holding;  /* … but not for a batch that is alone: it waits for the one before */
 	bool stopping;
 	usec_t stop_at;
-	struct buf scripts; /* SCRIPT LOAD of each */
+	char **scripts;
 	size_t script_count;
 	bool connect_wanted, connect_at_once, connect_quit;
 	struct redis *made;	/* by the connector, for the owner */
@@ -116,6 +116,8 @@ void link_item_finish(struct redis_link *l, struct link_item *item, const struct
 /* Marks news for the owner; true when the caller must call link_wake after unlocking. */
 bool link_news_locked(struct redis_link *l) REQUIRES(l->lock);
 void link_wake(struct redis_link *l);
+/* Appends SCRIPT LOAD of each script; their number. */
+size_t link_scripts_locked(struct redis_link *l, struct buf *out) REQUIRES(l->lock);
 
 /* ---- the owner's work on a live connection (redis_link_pump.c) ---- */
 void link_add_work(struct redis_link *l, struct link_item *item);

@@ -13,7 +13,8 @@
 
 #define SENTINEL_INTERVAL (2 * USEC_PER_SEC) /* who is the master now? */
 
-/* Every script is known before the first command of a caller is sent. */
+/* Every script is known before the first command of a caller is sent. What there was no memory for
+ * is refused by redis_exchange, and tried again with a new connection. */
 static int load_scripts(struct redis *r, struct buf *scripts, size_t count, struct err *err)
 {
 	_cleanup_free_ struct redis_reply **replies = NULL;
@@ -103,12 +104,12 @@ void *link_connector_main(void *arg)
 	while (await_order_locked(l, &delay)) {
 		struct redis *made = NULL;
 		struct err err;
-		size_t count = l->script_count;
+		size_t count;
 		bool wake;
 		int rc;
 
 		buf_reset(&scripts);
-		buf_append(&scripts, l->scripts.data, l->scripts.len);
+		count = link_scripts_locked(l, &scripts);
 		mutex_unlock(&l->lock);
 
 		rc = connect_once(l, &scripts, count, &made, &err);

@@ -21,16 +21,22 @@ void link_add_work(struct redis_link *l, struct link_item *item)
 		l->next_send = item;
 }
 
-static void add_internal(struct redis_link *l, struct buf *commands, size_t count,
-			 redis_link_fn *done)
+/* Without memory for the commands nothing is added: replies would be owed to nobody. */
+static int add_internal(struct redis_link *l, struct buf *commands, size_t count,
+			redis_link_fn *done, struct err *err)
 {
-	struct link_item *item = link_item_new(commands, count, 0);
+	int rc = buf_status(commands, err);
+	struct link_item *item;
 
+	if (rc < 0)
+		return rc;
+	item = link_item_new(commands, count, 0);
 	item->internal = true;
 	item->done = done;
 	item->arg = l;
 	atomic_fetch_add_explicit(&l->backlog, item->commands.len, memory_order_relaxed);
 	link_add_work(l, item);
+	return 0;
 }
 
 void link_tell_over(struct redis_link *l)
@@ -124,25 +130,25 @@ static bool lacks_script(const struct link_item *item)
 	       ((item->flags & REDIS_LINK_KEEP) && (missing > 0 || nested));
 }
 
-static void resend_with_scripts(struct redis_link *l, struct link_item *item)
+/* Where that fails the next connection loads them. */
+static int resend_with_scripts(struct redis_link *l, struct link_item *item, struct err *err)
 {
-	struct buf scripts = BUF_INIT(BOUND_REDIS_COMMAND);
+	_cleanup_buf_ struct buf scripts = BUF_INIT(BOUND_REDIS_COMMAND);
 	size_t count;
+	int rc = 0;
 
 	if (!l->reloading) {
 		mutex_lock(&l->lock);
-		count = l->script_count;
-		buf_append(&scripts, l->scripts.data, l->scripts.len);
+		count = link_scripts_locked(l, &scripts);
 		mutex_unlock(&l->lock);
-		if (count > 0) {
-			l->reloading = true;
-			add_internal(l, &scripts, count, scripts_loaded);
-		}
+		if (count > 0)
+			rc = add_internal(l, &scripts, count, scripts_loaded, err);
+		l->reloading = rc == 0 && count > 0;
 	}
-	buf_done(&scripts);
 	link_item_rewind(item);
-	item->reloaded = true;
+	item->reloaded = rc == 0;
 	link_add_work(l, item);
+	return rc;
 }
 
 static int take_reply(struct redis_link *l, struct redis_reply *reply, struct err *err)
@@ -165,10 +171,8 @@ static int take_reply(struct redis_link *l, struct redis_reply *reply, struct er
 	if (item->got < item->count)
 		return 0;
 	(void)link_list_pop(&l->work);
-	if (lacks_script(item)) {
-		resend_with_scripts(l, item);
-		return 0;
-	}
+	if (lacks_script(item))
+		return resend_with_scripts(l, item, err);
 	if (!item->internal)
 		link_tell_over(l);
 	link_item_finish(l, item, NULL);
@@ -212,6 +216,7 @@ static int check_alive(struct redis_link *l, struct err *err)
 {
 	usec_t quiet = clock_mono() - l->alive_at;
 	struct buf ping = BUF_INIT(64);
+	int rc;
 
 	if (!redis_is_current(l->conn))
 		return err_set(err, ERR_CLOSED, "another server is used now");
@@ -222,8 +227,8 @@ static int check_alive(struct redis_link *l, struct err *err)
 			       (long long)(quiet / USEC_PER_SEC));
 	redis_command(&ping, "PING");
 	l->alive_at = clock_mono();
-	add_internal(l, &ping, 1, NULL);
-	return send_work(l, err);
+	rc = add_internal(l, &ping, 1, NULL, err);
+	return rc < 0 ? rc : send_work(l, err);
 }
 
 int link_pump(struct redis_link *l, struct err *err)

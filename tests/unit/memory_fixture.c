@@ -1,14 +1,15 @@
 /*
  * memory_fixture.c: the linker's --wrap sees the calls from our own objects, and we leave out those
- * of xcalloc and xrealloc. One thread.
+ * of xcalloc and xrealloc.
  */
 #include "tests/unit/memory_fixture.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
-static bool g_certain;		/* of those who abort without */
-static size_t g_asked, g_fails; /* the request that fails, 0 = none */
+static _Thread_local bool g_certain;   /* of those who abort without */
+static atomic_size_t g_asked, g_fails; /* the request that fails, 0 = none */
 
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *p, size_t size);
