@@ -9,7 +9,7 @@
 #ifndef CELERIAC_BEAT_LEDGER_H
 #define CELERIAC_BEAT_LEDGER_H
 
-#include "parcel.h"
+#include "sending.h"
 
 struct ledger {
 	const struct ledger_driver *driver;

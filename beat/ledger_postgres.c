@@ -185,7 +185,7 @@ static int look(struct ledger *l, struct batch *b, size_t from, bool open[SCHEDU
 	for (size_t i = from; rc == 0 && *ret_leads && i < b->count; i++) {
 		open[i] = json_is_null(json_array_get(answers, i - from));
 		if (!open[i])
-			parcel_was_there(b->parcels[i], text_at(answers, i - from));
+			sending_was_there(b->parcels[i], text_at(answers, i - from));
 	}
 	return rc;
 }
@@ -206,9 +206,9 @@ static int mark(struct ledger *l, struct parcel *const *sent, size_t count, stru
 	rc = step(l, STORE_LEDGER_MARK, entries, &leads, &answers, err);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		if (json_is_null(json_array_get(answers, i)))
-			parcel_sent(sent[i]);
+			sending_sent(sent[i]);
 		else
-			parcel_was_there(sent[i], text_at(answers, i));
+			sending_was_there(sent[i], text_at(answers, i));
 	}
 	return rc;
 }

@@ -223,7 +223,7 @@ static void refused(struct parcel *parcel, struct slice why)
 	struct err err = {0};
 
 	(void)err_set(&err, ERR_FAILED, "Redis: %.*s", (int)why.len, why.data);
-	parcel_refused(parcel, &err);
+	sending_refused(parcel, &err);
 }
 
 /* What a script says of an entry, as slot.lua tells it. */
@@ -233,7 +233,7 @@ static int verdict(struct parcel *parcel, const struct redis_reply *reply, struc
 	int rc;
 
 	if (redis_reply_type(reply) == REDIS_INTEGER) {
-		parcel_sent(parcel);
+		sending_sent(parcel);
 		return 0;
 	}
 	rc = check_reply(reply, REDIS_ARRAY, err);
@@ -242,7 +242,7 @@ static int verdict(struct parcel *parcel, const struct redis_reply *reply, struc
 	if (rc < 0)
 		return rc;
 	if (redis_reply_int(redis_reply_at(reply, 0)) == 0)
-		parcel_was_there(parcel, redis_reply_str(text));
+		sending_was_there(parcel, redis_reply_str(text));
 	else
 		refused(parcel, redis_reply_str(text));
 	return 0;

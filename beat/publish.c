@@ -82,7 +82,7 @@ static void batch_add(struct publisher *p, struct batch *b, struct sending *s)
 {
 	struct parcel *parcel;
 
-	if (parcel_take(p, s->entry, &parcel, &s->err) < 0) {
+	if (sending_take(p, s->entry, &parcel, &s->err) < 0) {
 		s->verdict = SEND_FAILED;
 		return;
 	}

@@ -25,7 +25,7 @@ static int publish_one(struct publisher *p, struct parcel *parcel, struct err *e
 		return 1;
 	if (err_is_transient(err))
 		return rc;
-	parcel_refused(parcel, err);
+	sending_refused(parcel, err);
 	return 0;
 }
 

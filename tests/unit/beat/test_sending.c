@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "beat/parcel.h"
+#include "beat/sending.h"
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
@@ -77,7 +77,7 @@ static struct parcel *take(struct entry *e)
 	struct parcel *parcel = NULL;
 	struct err err = {0};
 
-	ck_assert_msg(parcel_take(&g_publisher, e, &parcel, &err) == 0, "%s", err.msg);
+	ck_assert_msg(sending_take(&g_publisher, e, &parcel, &err) == 0, "%s", err.msg);
 	ck_assert_ptr_null(e->ready);
 	return parcel;
 }
