@@ -77,6 +77,7 @@ static int serve(struct worker *w, enum hold hold, usec_t now, size_t max, size_
 	_cleanup_free_ struct delivery *batch = NULL;
 	struct held *list;
 	size_t count = 0, i = 0;
+	usec_t come = 0; /* with the least rate */
 	int rc;
 
 	if (max > BOUND_CLAIM_BATCH)
@@ -86,9 +87,10 @@ static int serve(struct worker *w, enum hold hold, usec_t now, size_t max, size_
 		return 0;
 	for (const struct held *h = list; h != NULL; h = h->next) {
 		refs[i++] = h->ref;
+		come += (usec_t)h->bytes * USEC_PER_SEC / BOUND_LEAST_RATE;
 	}
 	batch = xcalloc(count, sizeof(*batch));
-	rc = broker_fetch(w->broker, refs, count, clock_deadline(CALL_TIMEOUT), batch, err);
+	rc = broker_fetch(w->broker, refs, count, clock_deadline(CALL_TIMEOUT + come), batch, err);
 	if (rc < 0) {
 		keep(w, list);
 		return rc;

@@ -108,7 +108,7 @@ struct broker {
 	usec_t connected_at; /* monotonic */
 	struct redis *waking[BROKER_WAKE_MAX];
 	bool asked[BROKER_WAKE_MAX];	  /* a BLMOVE is outstanding … */
-	usec_t asked_at[BROKER_WAKE_MAX]; /* … since, monotonic */
+	usec_t heard_at[BROKER_WAKE_MAX]; /* or asked */
 	bool no_blmove;			  /* a server older than 6.2 */
 	char *tag_prefix;		  /* "celeriac:<owner>:" */
 	char *taken_prefix;		  /* of the counts of what was taken and not received */

@@ -35,7 +35,7 @@ static int ask(struct broker *b, size_t i, struct err *err)
 	redis_command(&commands, "BLMOVE %s %s RIGHT RIGHT %f", key, key,
 		      (double)b->options.polling_interval / (double)USEC_PER_SEC);
 	b->asked[i] = true;
-	b->asked_at[i] = clock_mono();
+	b->heard_at[i] = clock_mono();
 	return redis_send(b->waking[i], &commands, err);
 }
 
@@ -45,6 +45,8 @@ static int answered(struct broker *b, size_t i, struct err *err)
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	int rc = redis_receive(b->waking[i], &reply, err);
 
+	/* The answer is the message itself, which may be long. */
+	b->heard_at[i] = clock_mono();
 	if (rc <= 0)
 		return rc;
 	b->asked[i] = false;
@@ -67,7 +69,7 @@ static int check_awake(const struct broker *b, size_t i, struct err *err)
 {
 	usec_t patience = b->options.polling_interval + WAKE_PATIENCE;
 
-	if (!b->asked[i] || clock_mono() - b->asked_at[i] <= patience)
+	if (!b->asked[i] || clock_mono() - b->heard_at[i] <= patience)
 		return 0;
 	return err_set(err, ERR_TIMEOUT, "a waiting connection does not answer");
 }

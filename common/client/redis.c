@@ -66,7 +66,15 @@ static int write_all(struct redis *r, const struct buf *data, usec_t deadline, s
 	return 0;
 }
 
-static int read_reply(struct redis *r, usec_t deadline, struct redis_reply **ret, struct err *err)
+/* What `n` more bytes are good for. */
+static void extend(usec_t *deadline, ssize_t n)
+{
+	if (*deadline != USEC_NEVER)
+		*deadline += (usec_t)n * USEC_PER_SEC / BOUND_LEAST_RATE;
+}
+
+/* The deadline is that of one who says nothing; it moves on with what is read. */
+static int read_reply(struct redis *r, usec_t *deadline, struct redis_reply **ret, struct err *err)
 {
 	for (;;) {
 		int rc = redis_reader_next(r->reader, ret, err);
@@ -77,8 +85,12 @@ static int read_reply(struct redis *r, usec_t deadline, struct redis_reply **ret
 		n = redis_fill(r, err);
 		if (n < 0)
 			return (int)n;
+		extend(deadline, n);
 		if (n == 0) {
-			rc = socket_wait(&r->socket, POLLIN, deadline, err);
+			usec_t silent = clock_deadline(r->timeout);
+
+			rc = socket_wait(&r->socket, POLLIN,
+					 silent < *deadline ? silent : *deadline, err);
 			if (rc < 0)
 				return rc;
 		}
@@ -102,7 +114,7 @@ int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct r
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		struct redis_reply *reply;
 
-		rc = read_reply(r, deadline, &reply, err);
+		rc = read_reply(r, &deadline, &reply, err);
 		if (rc == 0) {
 			ret[i] = reply;
 			continue;
@@ -160,9 +172,10 @@ int redis_send_script(struct redis *r, const struct redis_script *s, size_t keys
 int redis_receive_script(struct redis *r, struct redis_reply **ret, struct err *err)
 {
 	_cleanup_reply_ struct redis_reply *reply = NULL;
+	usec_t deadline = clock_deadline(r->timeout);
 	int rc = check_usable(r, err);
 
-	if (rc == 0 && read_reply(r, clock_deadline(r->timeout), &reply, err) < 0)
+	if (rc == 0 && read_reply(r, &deadline, &reply, err) < 0)
 		rc = give_up(r, err);
 	if (rc < 0)
 		return rc;

@@ -148,6 +148,38 @@ class DelayingForwarder(Forwarder):
         Forwarder._shut(sink)
 
 
+class SlowForwarder(Forwarder):
+    """Answers come with so many bytes a second, and not faster; what clients send is not held up."""
+
+    def __init__(self, target, rate):
+        super().__init__(target)
+        self.rate = rate
+
+    def _carry(self, source, sink, is_answer, gone):
+        super()._carry(source, _Paced(sink, self.rate) if is_answer else sink, is_answer, gone)
+
+    def _remember(self, where, source, sink, data):
+        pass
+
+
+class _Paced:
+    """A socket to write to, whose next bytes go when the last ones have had their time."""
+
+    def __init__(self, sink, rate):
+        self.sink, self.rate, self.free_at = sink, rate, 0
+
+    def sendall(self, data):
+        now = time.monotonic()
+        if now - self.free_at > 1:  # since when nothing was said: what is late is made up for, a silence is not
+            self.free_at = now
+        self.free_at += len(data) / self.rate
+        time.sleep(max(0, self.free_at - now))
+        self.sink.sendall(data)
+
+    def shutdown(self, how):
+        self.sink.shutdown(how)
+
+
 class _Later:
     """A socket to write to, whose bytes are sent by another thread when their time has come."""
 

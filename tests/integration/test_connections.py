@@ -9,7 +9,7 @@ import pytest
 
 from asking import asking
 from clients import Broker, envelope
-from forwarder import Forwarder
+from forwarder import Forwarder, SlowForwarder
 from servers import Certificates, Group, TlsRedis
 from services import Redis, free_port, patience, wait_until
 from worker import run_program
@@ -281,6 +281,21 @@ def test_a_peer_that_says_nothing(redis_server, broker, make_worker, ended, seco
     worker.wait_ready()
     assert time.monotonic() - begin < patience(RECOVERY + 1), "it took too long to notice"
     broker.wait_settled()
+
+
+@pytest.mark.parametrize("countdown", [0, 1], ids=["now", "later"])
+def test_an_answer_that_takes_longer_than_one_may(redis_server, app, broker, make_worker, ended, countdown):
+    """A long message over a slow way is taken once: what comes, comes, and is no server that says nothing."""
+    text = "x" * (24 << 20)
+    door = SlowForwarder(("127.0.0.1", redis_server.port), 4 << 20).open()  # six seconds
+    ended.append(door)
+    behind = broker.url.replace(f":{redis_server.port}/", f":{door.port}/")
+    worker = make_worker("-c", "1", CELERY_BROKER_URL=behind, CELERY_RESULT_BACKEND=behind)
+    sent = app.send_task("celeriac.echo", (text,), countdown=countdown or None)
+    assert sent.get(timeout=90) == text
+    broker.wait_settled()
+    assert not worker.log_lines("in time|does not answer|Cannot connect|ERROR|CRITICAL")
+    assert len(worker.log_lines(r"celeriac\.echo\[.*received")) == 1
 
 
 # --- messages taken from one server, sent to another ---

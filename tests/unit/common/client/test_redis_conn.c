@@ -1,11 +1,17 @@
 /*
  * test_redis_conn.c: one connection against a real server.
  */
+#include <arpa/inet.h>
 #include <check.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -146,6 +152,81 @@ START_TEST(test_silent_server)
 }
 END_TEST
 
+/* ---- a server whose answer comes in pieces ---- */
+struct pieces {
+	int listener;
+	size_t count, each;
+	int pause_ms;
+};
+
+/* Says OK to the two commands of the handshake, and one text to the next. */
+static void *answer_in_pieces(void *arg)
+{
+	const struct pieces *p = arg;
+	_cleanup_free_ char *text = xcalloc(1, p->each);
+	int fd = accept(p->listener, NULL, NULL);
+	char asked[4096], head[64];
+	ssize_t sent;
+
+	ck_assert_int_gt(read(fd, asked, sizeof(asked)), 0);
+	sent = send(fd, "+OK\r\n+PONG\r\n", 12, MSG_NOSIGNAL);
+	ck_assert_int_gt(read(fd, asked, sizeof(asked)), 0);
+	snprintf(head, sizeof(head), "$%zu\r\n", p->count * p->each);
+	sent = send(fd, head, strlen(head), MSG_NOSIGNAL);
+	for (size_t i = 0; sent > 0 && i < p->count; i++) {
+		nanosleep(&(struct timespec){.tv_sec = p->pause_ms / 1000,
+					     .tv_nsec = p->pause_ms % 1000 * 1000000L},
+			  NULL);
+		sent = send(fd, text, p->each, MSG_NOSIGNAL);
+	}
+	if (sent > 0)
+		(void)send(fd, "\r\n", 2, MSG_NOSIGNAL);
+	close(fd);
+	return NULL;
+}
+
+static int ask_in_pieces(struct pieces *p, usec_t timeout, size_t *ret_len, struct err *err)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(at);
+	struct redis *r;
+	pthread_t thread;
+	int rc;
+
+	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(p->listener, (struct sockaddr *)&at, size), 0);
+	ck_assert_int_eq(listen(p->listener, 1), 0);
+	ck_assert_int_eq(getsockname(p->listener, (struct sockaddr *)&at, &size), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, answer_in_pieces, p), 0);
+	ck_assert_int_eq(open_url(xasprintf("redis://127.0.0.1:%d", ntohs(at.sin_port)),
+				  5 * USEC_PER_SEC, &r, err),
+			 0);
+	r->timeout = timeout;
+	rc = redis_do(r, &reply, err, "GET text");
+	if (rc == 0)
+		*ret_len = redis_reply_str(reply).len;
+	redis_close(r);
+	pthread_join(thread, NULL);
+	close(p->listener);
+	return rc;
+}
+
+/* What comes is waited for, for longer than a server may say nothing; what hardly comes is not. */
+START_TEST(test_pieces)
+{
+	struct pieces steady = {.count = 4, .each = 3u << 20, .pause_ms = 900},
+		      crawling = {.count = 100000, .each = 1, .pause_ms = 10};
+	struct err err;
+	size_t len = 0;
+	int rc = ask_in_pieces(&steady, 3 * USEC_PER_SEC, &len, &err);
+
+	ck_assert_msg(rc == 0, "%s", err.msg);
+	ck_assert_uint_eq(len, 12u << 20);
+	ck_assert_int_eq(ask_in_pieces(&crawling, USEC_PER_SEC / 2, &len, &err), -ERR_TIMEOUT);
+}
+END_TEST
+
 START_TEST(test_errors_are_replies)
 {
 	struct redis *r = open_server(g_server);
@@ -270,6 +351,7 @@ int main(void)
 	tcase_add_test(c, test_password);
 	tcase_add_test(c, test_unreachable);
 	tcase_add_test(c, test_silent_server);
+	tcase_add_test(c, test_pieces);
 	tcase_add_test(c, test_errors_are_replies);
 	tcase_add_test(c, test_huge_pipeline);
 	tcase_add_test(c, test_run_script);
