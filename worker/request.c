@@ -262,6 +262,10 @@ static void ack_after_result(void *arg, const struct err *err)
 			       .outcome = acking->outcome,
 			       .reason = acking->reason};
 
+	if (err != NULL && err->code == ERR_TOOBIG && r->runs_again) {
+		log_error("Task %s[%s]: RETRY was not stored: %s", r->name, r->id, err->msg);
+		err = NULL; /* as in Celery, whose message is on its way by then */
+	}
 	if (err != NULL && store_instead(acking, err, ack_after_result))
 		return;
 	s.steps = take_steps(&acking->steps);

@@ -56,6 +56,7 @@ struct request {
 	bool outlived;		  /* its connection, when it ended: outlived.c */
 	bool follows;		  /* something, from how it ended */
 	bool refused;		  /* the broker refused what follows from it for good */
+	bool runs_again;	  /* what is stored of it is no result yet */
 	char *dead_reason;	  /* why its message is kept among the dead, or NULL */
 	bool has_turn;		  /* its rate limit, if any, lets it go on */
 	struct event_item *last_events; /* told once the broker has confirmed; or NULL */

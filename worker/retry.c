@@ -128,6 +128,7 @@ void outcome_retry(struct task_ctx *ctx)
 	else
 		buf_append_str(&repr, "None");
 	events_task_retried(r, repr.data, traceback);
+	r->runs_again = true;
 	keep = settle_encode(r, TASK_RETRY, exception, traceback, NULL, &write, &err);
 	request_settle(r, SETTLE_ACK, NULL, keep ? &write : NULL, &steps);
 }

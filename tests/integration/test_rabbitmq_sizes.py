@@ -67,6 +67,39 @@ def test_a_result(alone, make_worker):
     app.close()
 
 
+RETRYING = """
+#include <celeriac/task_module.h>
+#include <string.h>
+static int run(struct task_ctx *ctx, json_t *const *values, json_t **ret, struct err *err)
+{
+	static char text[%d];
+	json_t *value;
+	(void)values;
+	if (task_ctx_retries(ctx) > 0) {
+		*ret = json_string("done");
+		return 0;
+	}
+	memset(text, 'x', sizeof(text) - 1);
+	value = json_string(text);
+	task_raise_value(ctx, err, "builtins", "ValueError", value);
+	json_decref(value);
+	return task_retry(ctx, 0, err);
+}
+static const struct task tasks[] = {{.name = "long.retry", .run = run}};
+TASK_MODULE(.name = "long", .tasks = tasks, .task_count = 1);
+""" % len(LONG)
+
+
+def test_a_retry(alone, make_worker, headers):
+    """Why it is run again is said to nobody, as Celery does, and it is."""
+    worker = make_worker("-c", "1", "-I", headers.write("long_retry", RETRYING), broker=alone, CELERY_RESULT_BACKEND="rpc://")
+    app = client_of(alone, "rpc://")
+    assert app.send_task("long.retry").get(timeout=60) == "done"
+    alone.wait_settled()
+    assert worker.log_lines(r"RETRY was not stored: PRECONDITION_FAILED - message size \d+ is larger")
+    app.close()
+
+
 def test_what_follows(apart, make_worker):
     """The result is stored; the message is kept among the dead, with the server's words, and what else is sent goes on."""
     worker = make_worker("-c", "1", broker=apart, CELERY_RESULT_BACKEND=apart.results)
