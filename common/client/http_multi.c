@@ -145,7 +145,7 @@ static curl_socket_t placeholder(struct http_exchange *x)
 	return CURL_SOCKET_BAD;
 }
 
-/* Connected, and about to send: also where a connection is used again. */
+/* Connected, and about to send. */
 static int on_connected(void *arg, char *ip unused_arg, char *own_ip unused_arg,
 			int port unused_arg, int own_port unused_arg)
 {
@@ -221,6 +221,9 @@ static void set_up(struct http_exchange *x, const char *method, const char *url,
 		/* of no consequence but that no name is looked up */
 		x->pins = curl_slist_append(x->pins, "::127.0.0.1:9");
 		curl_easy_setopt(curl, CURLOPT_CONNECT_TO, x->pins);
+		/* Making one costs little, and whoever has one that is idle keeps it from others.
+		 */
+		curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
 		curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
 		curl_easy_setopt(curl, CURLOPT_PREREQDATA, x);
 	}

@@ -7,6 +7,52 @@ import pytest
 from mcp_servers import ask, instances, managed, served, servers
 from services import patience, wait_until
 
+LINES = 256  # connections at once over one container's stream (FRAME_DIALS in common/sandbox/frame.h)
+# A server of one thread, which keeps connections open. Whoever meets waits until so many are there at once.
+CROWDED = r'''
+import asyncio, json, uuid
+LINES = %d
+here = most = 0
+met = asyncio.Event()
+async def meet():
+    global here, most
+    here += 1
+    most = max(most, here)
+    if here == LINES:
+        met.set()
+    await met.wait()
+    here -= 1
+    return {"most": most}
+async def answer(request):
+    if request["method"] == "initialize":
+        return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "c", "version": "1"}}
+    if request["method"] == "tools/list":
+        return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("meet", "most")]}
+    if request["method"] == "tools/call":
+        return {"content": [], "structuredContent": await meet() if request["params"]["name"] == "meet" else {"most": most}}
+async def serve(reader, writer):
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = head.partition("content-length:")[2].split("\r")[0].strip()
+            request = json.loads(await reader.readexactly(int(length))) if length and head.startswith("post") else None
+            said, status = b"", "202 Accepted" if request else "405 Not Allowed"
+            if request and "id" in request:
+                result = await answer(request)
+                outcome = {"result": result} if result else {"error": {"code": -32601, "message": "Method not found"}}
+                said, status = json.dumps({"jsonrpc": "2.0", "id": request["id"], **outcome}).encode(), "200 OK"
+            session = "Mcp-Session-Id: " + uuid.uuid4().hex + "\r\n" if b"serverInfo" in said else ""
+            writer.write(("HTTP/1.1 %%s\r\nContent-Type: application/json\r\n%%sContent-Length: %%d\r\n\r\n" %% (status, session, len(said))).encode() + said)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    writer.close()
+async def main():
+    async with await asyncio.start_server(serve, "127.0.0.1", 9000, backlog=1024) as server:
+        await server.serve_forever()
+asyncio.run(main())
+''' % LINES
+
 pytestmark = pytest.mark.docker
 __all__ = ["ask", "servers"]
 
@@ -94,3 +140,16 @@ def test_who_has_the_most_gives_up(make_full_worker, ask, servers, broker):
     assert count(server_id=kept)["result"]["count"] == 2
     assert count(server_id=other, project_id="modest")["result"] == {"count": 2}
     assert [count(server_id=many[n], project_id="greedy")["result"]["count"] for n in (3, 2, 0)] == [2, 2, 1]
+
+
+def test_more_than_a_stream_has_lines_for(make_full_worker, servers, app, ask):
+    """So many connections are carried at once, and those that come later wait for a line, which no idle session keeps from them."""
+    make_full_worker("-c", str(LINES + 16), MCP_NETWORK="none")
+    server = served(servers, source=CROWDED, keep_running=True)
+    assert ask("mcp.call_tool", server_id=server, tool="most")["result"] == {"most": 0}
+    met = [app.send_task("mcp.call_tool", kwargs={"server_id": server, "tool": "meet", "conversation_id": f"c{n}", "timeout": 120})
+           for n in range(LINES + 16)]
+    seen = [one.get(timeout=180) for one in met]
+    assert [one["error"] for one in seen if one["status"] != "ok"] == []
+    assert ask("mcp.call_tool", server_id=server, tool="most")["result"] == {"most": LINES}
+    assert ask("mcp.call_tool", server_id=server, tool="most", conversation_id="c0")["result"] == {"most": LINES}
