@@ -314,8 +314,11 @@ bool sandbox_try_again(struct sandbox *s, struct sandbox_patience *p, const stru
 {
 	if (why->code == ERR_UNAVAILABLE)
 		sandbox_look(s);
-	if (!err_is_transient(why) || clock_left_ms(p->deadline) <= p->pause_ms)
+	/* One call may take longer than all the time there is, and so may a machine that stands
+	 * still: the first failure is no reason to give up. */
+	if (!err_is_transient(why) || (p->tried && clock_left_ms(p->deadline) <= p->pause_ms))
 		return false;
+	p->tried = true;
 	log_debug("sandbox: another try in %d ms: %s", p->pause_ms, why->msg);
 	poll(NULL, 0, p->pause_ms);
 	p->pause_ms = 2 * p->pause_ms < PAUSE_LAST_MS ? 2 * p->pause_ms : PAUSE_LAST_MS;

@@ -233,10 +233,12 @@ int sandbox_mend_all(struct sandbox *s, struct err *err) must_check;
 /* What a notice tells of. */
 int sandbox_heed(struct sandbox *s, const struct engine_notice *notice, struct err *err) must_check;
 
-/* ---- sandbox.c: what is transient is waited out, SANDBOX_RETRY_TIME in all ---- */
+/* ---- sandbox.c: what is transient is waited out, SANDBOX_RETRY_TIME in all, and tried twice at
+ * least ---- */
 struct sandbox_patience {
 	usec_t deadline;
 	int pause_ms;
+	bool tried;
 };
 struct sandbox_patience sandbox_patience(void);
 /* True after a pause; false when `why` is for good, or there is no time left. */
