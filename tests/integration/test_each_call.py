@@ -1,6 +1,7 @@
 """Each call that a worker makes of Redis, PostgreSQL or the engine fails once, in turn: what was asked is done all the same, once.
 
 A call is what the worker says on a connection until it is answered. It is lost before it comes to the server, or its answer is.
+RabbitMQ answers when it likes and tells what nobody asked: there each method is lost, of either side.
 """
 
 import itertools
@@ -8,9 +9,10 @@ import threading
 import uuid
 
 import pytest
+from celery import chain, signature
 
 from forwarder import Forwarder
-from sandboxes import containers
+from sandboxes import Calls, containers
 from services import wait_until
 
 LEAST = 10  # calls that the story takes of any of the three
@@ -61,6 +63,43 @@ class LosingDoor(Forwarder):
             self._shut(sink)
 
 
+class LosingMethods(LosingDoor):
+    """The same of the methods of AMQP that one side says; heartbeats and what methods carry are none."""
+
+    METHOD, AROUND = 1, 8  # the type of a frame, and its bytes that are no payload
+
+    def cut(self):
+        with self.lock:
+            cut, self.connections = self.connections, set()
+        for connection in cut:
+            self._shut(connection)
+
+    def _passes(self, source, sink, is_answer):
+        with self.lock:
+            self.count += is_answer == self.of_answer
+            return is_answer != self.of_answer or self.count != self.loses
+
+    def _carry(self, source, sink, is_answer, gone):
+        said = b""
+        try:
+            while data := source.recv(65536):
+                said += data
+                while len(said) >= self.AROUND and len(said) >= (length := self._length(said)):
+                    if said[0] == self.METHOD and not self._passes(source, sink, is_answer):
+                        self.lost.set()
+                        raise OSError("lost")
+                    sink.sendall(said[:length])
+                    said = said[length:]
+            sink.shutdown(1)
+        except OSError:
+            self._shut(source)
+            self._shut(sink)
+
+    def _length(self, said):
+        greeting = said.startswith(b"AMQP")
+        return self.AROUND if greeting else self.AROUND + int.from_bytes(said[3:7], "big")
+
+
 class Story:
     """Two runs in a conversation, which ends."""
 
@@ -69,7 +108,7 @@ class Story:
 
     def tell(self):
         conversation = f"c-{uuid.uuid4()}"
-        self.values = [self.calls.run(f"open('n', 'a').write('.'); print({n}, len(open('n').read()))", conversation) for n in range(2)]
+        self.values = [self.calls.run(f"open('n', 'a').write('.'); print({n}, len(open('n').read()))", conversation, timeout=200) for n in range(2)]
         self.closed = self.calls.call("close", conversation_id=conversation)
         self.rows = self.calls.postgres.sql("SELECT state, count(*) FROM celeriac.tool_results WHERE conversation_id = %s AND tool = 'sandbox.execute_code' GROUP BY 1", conversation)
 
@@ -79,6 +118,21 @@ class Story:
         assert self.rows == [("finished", 2)], what
         wait_until(lambda: not containers(self.broker.instance), 60, f"{what}: a container is left")
         self.broker.wait_settled()
+
+
+class StoryWithRabbit(Story):
+    """Also a chain, and somebody who asks who is there."""
+
+    def tell(self):
+        super().tell()
+        app = self.calls.app
+        steps = [signature("celeriac.add", args=args, app=app) for args in ((1, 2), (3,), (4,))]
+        self.sum = chain(*steps).apply_async().get(timeout=90)
+
+    def check(self, what):
+        super().check(what)
+        assert self.sum == 10, what
+        wait_until(lambda: self.calls.app.control.ping(timeout=1, limit=1), 30, f"{what}: nobody is there")
 
 
 def before_redis(directory, redis_server, broker, postgres):
@@ -116,4 +170,32 @@ def test_each_call_is_lost_once(before, loses, directory, redis_server, broker, 
             break  # the story has no more
     with capsys.disabled():
         print(f"\n  {before.__name__[7:]:9} {n - 1} {loses}s lost, one at a time", end="")
+    assert n > LEAST, f"after {n - 1} the story had no more"
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("loses", ["of the worker", "of the server"])
+@pytest.mark.parametrize("again", [False, True], ids=["connected", "connecting again"])
+def test_each_method_of_amqp_is_lost_once(again, loses, rabbit_broker, postgres, make_full_worker, ended, capsys):
+    broker = rabbit_broker
+    door = LosingMethods(("127.0.0.1", broker.rabbitmq.port)).open()
+    ended.append(door)
+    url = broker.url.replace(f":{broker.rabbitmq.port}/", f":{door.port}/")
+    worker = make_full_worker("-c", "2", "--without-heartbeat", broker=broker, CELERY_BROKER_URL=url)
+    app = broker.app()
+    story = StoryWithRabbit(Calls(app, postgres), broker)
+    story.tell()
+    story.check("nothing is lost")
+    for n in itertools.count(1):
+        door.begin(n, loses == "of the server")
+        if again:
+            door.cut()
+        story.tell()
+        story.check(f"method {n} {loses} is lost")
+        worker.wait_ready()
+        if not door.lost.is_set():
+            break
+    app.close()
+    with capsys.disabled():
+        print(f"\n  RabbitMQ  {n - 1} methods {loses} lost, one at a time", end="")
     assert n > LEAST, f"after {n - 1} the story had no more"
