@@ -128,6 +128,9 @@ void broker_interrupt(struct broker *b);
 /* The names of what is consumed now; they live as long as the broker. Returns how many. */
 size_t broker_queues(const struct broker *b, const char *names[BOUND_QUEUES]);
 bool broker_consumes(const struct broker *b, const char *queue);
+/* The next one, from *at = 0 on, that the server does not let us have, whatever is tried; the
+ * others are consumed meanwhile. NULL: no more. [any] */
+const char *broker_next_refused(const struct broker *b, size_t *at);
 
 /*
  * ---- calls of conversations (route.c) ----

@@ -70,6 +70,16 @@ static unsigned long long ready(struct worker *w)
 	return worker_readiness(w, &r) && r.consumer;
 }
 
+static unsigned long long refused_queues(struct worker *w)
+{
+	unsigned long long count = 0;
+	size_t at = 0;
+
+	while (broker_next_refused(w->broker, &at) != NULL)
+		count++;
+	return count;
+}
+
 static unsigned long long audit_drops(struct worker *w)
 {
 	return audit_dropped(w->audit);
@@ -103,6 +113,9 @@ static const struct asked {
 	 "the queue celeriac.dead; counted every 10 s.",
 	 dead_letters},
 	{"celeriac_ready", "gauge", "Whether messages are claimed.", ready},
+	{"celeriac_queues_refused", "gauge",
+	 "Queues that RabbitMQ does not let this worker have; the others are consumed.",
+	 refused_queues},
 	{"celeriac_audit_dropped_total", "counter", "Audit events that have a line and no row.",
 	 audit_drops},
 	{"celeriac_events_dropped_total", "counter", "Events that nobody will see.",
@@ -131,12 +144,18 @@ static bool write_readiness(void *arg, struct buf *out)
 	struct worker *w = arg;
 	struct readiness r;
 	bool ready = worker_readiness(w, &r) && r.consumer && !atomic_load(&w->stopping);
+	const char *refused;
+	size_t at = 0;
 
 	if (shared_state_apart(w->shared))
 		buf_appendf(out, "state %s\n", r.shared ? "up" : "away");
 	buf_appendf(out, "broker %s\nbackend %s\ndatabase %s\nengine %s\nconsumer %s\n",
 		    r.broker ? "up" : "away", r.backend ? "up" : "away", r.store ? "up" : "away",
 		    r.engine ? "up" : "away", r.consumer ? "connected" : "not connected");
+	while ((refused = broker_next_refused(w->broker, &at)) != NULL) {
+		buf_appendf(out, "queue:%s refused\n", refused);
+		ready = false;
+	}
 	for (size_t i = 0; w->fleet && fleet_count(w->fleet) > 1 && i < fleet_count(w->fleet); i++)
 		buf_appendf(out, "engine:%s %s\n", fleet_address(w->fleet, i),
 			    sandbox_ready(fleet_at(w->fleet, i)) ? "up" : "away");

@@ -54,8 +54,12 @@ struct amqp_broker {
 	size_t pending_at, pending_count;
 	size_t room;		      /* for more than the last claim gave */
 	bool consuming[BOUND_QUEUES]; /* by the table of queues */
-	char *queue_prefix;	      /* of our own queues on fanout exchanges */
-	bool cascade;		      /* it is there */
+	struct amqp_refused {
+		usec_t again_at; /* it is asked for again */
+		int consumes;	 /* in a row */
+	} refused[BOUND_QUEUES];
+	char *queue_prefix; /* of our own queues on fanout exchanges */
+	bool cascade;	    /* it is there */
 };
 
 /* ---- amqp_broker.c ---- */
@@ -88,6 +92,15 @@ bool amqp_held_take(struct broker *b, uint64_t number, struct amqp_ref *ret_ref,
 void amqp_held_forget(struct broker *b);
 /* Of a tag of ours. */
 uint64_t amqp_tag_number(const char *tag);
+
+/* ---- amqp_refused.c [consumer] ---- */
+/* Notes that queue `i` was refused, to be made or to be `consuming`; false when that is not for
+ * good. */
+bool amqp_refuse(struct broker *b, size_t i, int rc, bool consuming, const struct err *err);
+void amqp_admit(struct broker *b, size_t i);
+/* It was refused a moment ago. */
+bool amqp_is_put_off(const struct broker *b, size_t i);
+void amqp_put_off_none(struct broker *b);
 
 /* ---- amqp_queues.c ---- */
 /* By what name the server knows a queue: those on fanout exchanges are one for each node. Given. */

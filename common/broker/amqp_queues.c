@@ -214,29 +214,69 @@ int amqp_exchange_ensure(struct broker *b, const char *exchange, usec_t deadline
 	return rc;
 }
 
-int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
+/* *ret_there: it is, as far as we know. */
+static int make_ours(struct broker *b, size_t i, usec_t deadline, bool *ret_there, struct err *err)
+{
+	int rc;
+
+	*ret_there = false;
+	if (amqp_is_put_off(b, i))
+		return 0;
+	rc = amqp_queue_ensure(b, b->queues[i]->name, deadline, err);
+	*ret_there = rc == 0;
+	return amqp_refuse(b, i, rc, false, err) ? 0 : rc;
+}
+
+static int cancel_one(struct broker *b, size_t i, usec_t deadline, struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
-	size_t count = atomic_load(&b->queue_count);
+	_cleanup_free_ char *name = amqp_queue_name(b, b->queues[i]->name);
+	int rc = amqp_client_cancel(a->client, name, deadline, err);
+
+	if (rc < 0 && rc != -ERR_NOTFOUND)
+		return rc;
+	a->consuming[i] = false;
+	return 0;
+}
+
+/* Where every queue is refused the connection is of no use, and the next one tries them all. */
+static int declare_ours(struct broker *b, usec_t deadline, struct err *err)
+{
+	struct amqp_broker *a = b->amqp;
+	size_t count = atomic_load(&b->queue_count), wanted = 0, there = 0;
+	struct err why = {0};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < count; i++) {
-		const char *queue = b->queues[i]->name;
+		bool is_there = false;
 
 		if (b->queues[i]->inner) {
-			rc = amqp_node_queue_ensure(b, queue, deadline, err);
+			rc = amqp_node_queue_ensure(b, b->queues[i]->name, deadline, err);
 		} else if (atomic_load(&b->queues[i]->consumed)) {
-			rc = amqp_queue_ensure(b, queue, deadline, err);
-		} else if (a->consuming[i]) {
-			_cleanup_free_ char *name = amqp_queue_name(b, queue);
-
-			rc = amqp_client_cancel(a->client, name, deadline, err);
-			if (rc == -ERR_NOTFOUND)
-				rc = 0;
-			if (rc == 0)
-				a->consuming[i] = false;
+			wanted++;
+			rc = make_ours(b, i, deadline, &is_there, &why);
+			there += is_there;
+			if (rc < 0)
+				*err = why;
+		} else {
+			atomic_store(&b->queues[i]->refused, false);
+			if (a->consuming[i])
+				rc = cancel_one(b, i, deadline, err);
 		}
 	}
+	if (rc < 0 || there > 0 || wanted == 0)
+		return rc;
+	amqp_put_off_none(b);
+	if (why.code == 0)
+		return err_set(err, ERR_DENIED, "every queue is refused");
+	*err = why;
+	return -err->code;
+}
+
+int amqp_queues_declare(struct broker *b, usec_t deadline, struct err *err)
+{
+	int rc = declare_ours(b, deadline, err);
+
 	if (rc == 0 && b->link == NULL)
 		rc = ensure_dead(b, deadline, err);
 	return rc;
@@ -258,12 +298,22 @@ static int consume_one(struct broker *b, size_t i, uint32_t prefetch, usec_t dea
 	struct amqp_broker *a = b->amqp;
 	_cleanup_free_ char *name = amqp_queue_name(b, b->queues[i]->name);
 	const struct amqp_consumer consumer = {.queue = name, .prefetch = (uint16_t)prefetch};
-	int rc = amqp_client_consume(a->client, &consumer, deadline, err);
+	bool there = true;
+	int rc = 0;
 
-	if (rc == 0)
+	if (atomic_load(&b->queues[i]->refused))
+		rc = make_ours(b, i, deadline, &there, err);
+	if (rc < 0 || !there)
+		return rc;
+	rc = amqp_client_consume(a->client, &consumer, deadline, err);
+	if (rc == 0) {
 		a->consuming[i] = true;
-	else if (rc == -ERR_NOTFOUND)
+		amqp_admit(b, i);
+	} else if (rc == -ERR_NOTFOUND) {
 		amqp_known_forget(b);
+	} else {
+		amqp_refuse(b, i, rc, true, err);
+	}
 	return rc;
 }
 

@@ -219,6 +219,19 @@ bool broker_consumes(const struct broker *b, const char *queue)
 	return q != NULL && (q->inner || atomic_load(&q->consumed));
 }
 
+const char *broker_next_refused(const struct broker *b, size_t *at)
+{
+	size_t count = atomic_load_explicit(&b->queue_count, memory_order_acquire);
+
+	while (*at < count) {
+		const struct broker_queue *q = b->queues[(*at)++];
+
+		if (atomic_load(&q->refused) && atomic_load(&q->consumed))
+			return q->name;
+	}
+	return NULL;
+}
+
 static bool is_excluded(const struct settings *s, const char *name)
 {
 	for (size_t i = 0; i < s->worker_exclude_queues.count; i++) {

@@ -35,6 +35,7 @@ struct broker_queue {
 	size_t list_count;
 	bool inner;	      /* of route.c: nobody sees it */
 	atomic_bool consumed; /* changed by the consumer thread */
+	atomic_bool refused;  /* by the server, for good; likewise */
 	size_t place;	      /* among those consumed; the consumer thread's */
 };
 

@@ -109,8 +109,35 @@ def test_a_queue_that_cannot_be(broker, make_worker):
     queues = [{"name": "celery"}, {"name": "passing", "durable": False, "auto_delete": True}]
     worker = make_worker("-c", "2", broker=broker, CELERY_TASK_QUEUES=json.dumps(queues), start=False).spawn()
     if refuses(broker):
-        worker.wait_log("consumer: Cannot connect to .*queue passing: .*transient_nonexcl_queues")
+        worker.wait_log("queue passing cannot be consumed: .*transient_nonexcl_queues")
         assert worker.http("/readyz")[0] == 503
     else:
         worker.wait_ready()
         assert broker.queues()["passing"]["consumers"] == 1
+
+
+def serves(app, queue):
+    return app.send_task("celeriac.echo", (queue,), queue=queue).get(timeout=60) == queue
+
+
+def test_others_are_consumed(broker, app, make_worker):
+    """Queues that cannot be made, or are somebody else's alone, are named; when they can be had they are."""
+    queues = [{"name": "impossible", "queue_arguments": {"x-max-priority": 1000}}, {"name": "taken"}, {"name": "celery"}]
+    with kombu.Connection(broker.url) as connection:
+        channel = connection.channel()
+        channel.queue_declare("taken", durable=True, auto_delete=False)
+        channel.basic_consume("taken", exclusive=True)
+        worker = make_worker("-c", "2", broker=broker, CELERY_TASK_QUEUES=json.dumps(queues), start=False).spawn()
+        worker.wait_log("queue impossible cannot be consumed: .*max-priority.*406")
+        worker.wait_log("queue taken cannot be consumed: .*exclusive.*403")
+        assert serves(app, "celery")
+        status, text = worker.http("/readyz")
+        assert status == 503 and "\nqueue:impossible refused\nqueue:taken refused\n" in text and "consumer connected" in text
+        assert worker.metric("queues_refused") == 2
+        connection.channel().queue_declare("impossible", durable=True, auto_delete=False)
+        assert serves(app, "impossible")
+        wait_until(lambda: worker.metric("queues_refused") == 1, 30)
+    assert serves(app, "taken")
+    worker.wait_ready()
+    assert worker.metric("queues_refused") == 0
+    assert len(worker.log_lines("queue impossible cannot")) == len(worker.log_lines("queue taken cannot")) == 1
