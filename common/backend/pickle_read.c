@@ -1,6 +1,7 @@
 /*
- * pickle_read.c: the part of pickle's machine (Lib/pickletools.py) that makes plain data. Opcodes
- * that name or call anything, and those for what JSON has not (bytes, sets), are not in the table.
+ * pickle_read.c: the part of pickle's machine (Lib/pickletools.py) that makes plain data. Classes
+ * are those of pickle_types.c, which are of no use but to be called; other opcodes that name or
+ * call anything, and those for what JSON has not (sets), are not in the table.
  *
  * Nothing it makes is deeper than BOUND_JSON_DEPTH. A container that the memo gives a second time
  * may hold itself, or stand for gigabytes: what has such is copied in the end, so deep and so many
@@ -14,11 +15,14 @@
 #include "mem.h"
 #include "pickle.h"
 #include "pickle_tree.h"
+#include "pickle_types.h"
+#include "typed.h"
 
 struct item {
 	json_t *value; /* NULL: a mark */
 	size_t depth;  /* of containers in it, those of the memo not counted */
-	bool is_tuple; /* which cannot be filled any more */
+	bool is_tuple; /* which cannot be filled any more; also a typed value */
+	int class;     /* 0, or one more than its number: `value` is of no use */
 };
 
 struct reader {
@@ -27,6 +31,7 @@ struct reader {
 	size_t count, size, memo_count, memo_size;
 	size_t values; /* made so far, whatever became of them */
 	bool shared;   /* a container came from the memo */
+	bool called;   /* a class was: what is between may be left */
 	bool stopped;
 	struct err *err;
 };
@@ -34,6 +39,11 @@ struct reader {
 static int damaged(struct reader *r)
 {
 	return err_set(r->err, ERR_INVALID, "a damaged pickle");
+}
+
+static int refused(struct reader *r)
+{
+	return err_set(r->err, ERR_UNSUPPORTED, "a pickle of more than plain data");
 }
 
 static struct item *grow(struct item **items, size_t count, size_t *size)
@@ -206,6 +216,15 @@ static bool find_mark(const struct reader *r, size_t *ret_first)
 	return at > 0;
 }
 
+static bool has_class(const struct reader *r, size_t first)
+{
+	for (size_t i = first; i < r->count; i++) {
+		if (r->stack[i].class != 0)
+			return true;
+	}
+	return false;
+}
+
 static void drop(struct reader *r, size_t count)
 {
 	while (r->count > count)
@@ -215,10 +234,13 @@ static void drop(struct reader *r, size_t count)
 /* A tuple of everything from `first` on, which goes from the stack down to `left`. */
 static int push_tuple(struct reader *r, size_t first, size_t left)
 {
-	json_t *list = json_array();
+	json_t *list;
 	size_t depth = 0;
 	int rc;
 
+	if (has_class(r, first))
+		return refused(r);
+	list = json_array();
 	for (size_t i = first; i < r->count; i++) {
 		depth = r->stack[i].depth > depth ? r->stack[i].depth : depth;
 		json_array_append(list, r->stack[i].value);
@@ -237,13 +259,13 @@ static int op_tuple_marked(struct reader *r, unused_arg size_t size)
 	return find_mark(r, &first) ? push_tuple(r, first, first - 1) : damaged(r);
 }
 
-/* Are there `count` values at the top, and no mark among them? */
+/* Are there `count` values at the top, and no mark or class among them? */
 static bool has_values(const struct reader *r, size_t count)
 {
 	if (r->count < count)
 		return false;
 	for (size_t i = r->count - count; i < r->count; i++) {
-		if (r->stack[i].value == NULL)
+		if (r->stack[i].value == NULL || r->stack[i].class != 0)
 			return false;
 	}
 	return true;
@@ -282,6 +304,8 @@ static int fill_list(struct reader *r, size_t first, size_t left)
 
 	if (list == NULL)
 		return damaged(r);
+	if (has_class(r, first))
+		return refused(r);
 	for (size_t i = first; i < r->count; i++) {
 		int rc = deepen(r, list, &r->stack[i]);
 
@@ -341,6 +365,8 @@ static int fill_dict(struct reader *r, size_t first, size_t left)
 
 	if (dict == NULL || (r->count - first) % 2 != 0)
 		return damaged(r);
+	if (has_class(r, first))
+		return refused(r);
 	for (size_t i = first; rc == 0 && i < r->count; i += 2)
 		rc = set_item(r, dict, i);
 	drop(r, left);
@@ -365,7 +391,7 @@ static int keep(struct reader *r, uint64_t number)
 {
 	struct item *at;
 
-	if (!has_values(r, 1) || number != r->memo_count)
+	if (r->count == 0 || r->stack[r->count - 1].value == NULL || number != r->memo_count)
 		return damaged(r);
 	at = grow(&r->memo, r->memo_count, &r->memo_size);
 	r->memo_count++;
@@ -398,7 +424,94 @@ static int op_get(struct reader *r, size_t size)
 	if (push(r, json_incref(kept->value), 0) < 0)
 		return -ERR_TOOBIG;
 	r->stack[r->count - 1].is_tuple = kept->is_tuple;
+	r->stack[r->count - 1].class = kept->class;
 	return 0;
+}
+
+/* ---- typed values ---- */
+
+static int push_typed(struct reader *r, json_t *value)
+{
+	int rc = push(r, value, typed_kind(value) == TYPED_UUID ? 2 : 1);
+
+	if (rc == 0)
+		r->stack[r->count - 1].is_tuple = true;
+	return rc;
+}
+
+static int op_bytes(struct reader *r, size_t size)
+{
+	uint64_t len;
+	const unsigned char *p = number(r, size, &len) ? bytes(r, len) : NULL;
+	json_t *value;
+
+	if (p == NULL)
+		return damaged(r);
+	value = typed_bytes(p, len);
+	return value != NULL ? push_typed(r, value)
+			     : err_set(r->err, ERR_NOMEM, "no memory for %zu bytes", (size_t)len);
+}
+
+static int push_class(struct reader *r, struct slice module, struct slice name)
+{
+	int class = pickle_class(module, name), rc;
+
+	if (class < 0)
+		return err_set(r->err, ERR_UNSUPPORTED, "a pickle of more than plain data (%.*s)",
+			       (int)(name.len < 40 ? name.len : 40), name.data);
+	rc = push(r, json_null(), 0);
+	if (rc == 0)
+		r->stack[r->count - 1].class = class + 1;
+	return rc;
+}
+
+/* Up to the end of the line. */
+static bool line(struct reader *r, struct slice *ret)
+{
+	const unsigned char *end = memchr(r->p, '\n', (size_t)(r->end - r->p));
+
+	if (end == NULL)
+		return false;
+	*ret = (struct slice){(const char *)r->p, (size_t)(end - r->p)};
+	r->p = end + 1;
+	return true;
+}
+
+static int op_global(struct reader *r, unused_arg size_t size)
+{
+	struct slice module, name;
+
+	return line(r, &module) && line(r, &name) ? push_class(r, module, name) : damaged(r);
+}
+
+static int op_stack_global(struct reader *r, unused_arg size_t size)
+{
+	_cleanup_json_ json_t *module = NULL, *name = NULL;
+
+	if (!has_values(r, 2))
+		return damaged(r);
+	module = json_incref(r->stack[r->count - 2].value);
+	name = json_incref(r->stack[r->count - 1].value);
+	drop(r, r->count - 2);
+	if (!json_is_string(module) || !json_is_string(name))
+		return damaged(r);
+	return push_class(r, (struct slice){json_string_value(module), json_string_length(module)},
+			  (struct slice){json_string_value(name), json_string_length(name)});
+}
+
+static int op_reduce(struct reader *r, unused_arg size_t size)
+{
+	const struct item *top = r->stack + r->count;
+	json_t *value = NULL;
+	int rc;
+
+	if (r->count < 2 || top[-1].value == NULL || !top[-1].is_tuple || top[-2].class == 0 ||
+	    !json_is_array(top[-1].value))
+		return damaged(r);
+	rc = pickle_call(top[-2].class - 1, top[-1].value, &value, r->err);
+	drop(r, r->count - 2);
+	r->called = true;
+	return rc < 0 ? rc : push_typed(r, value);
 }
 
 /* ---- the table ---- */
@@ -409,16 +522,18 @@ static const struct {
 } g_ops[256] = {
 	[0x80] = {op_skip, 1}, /* PROTO */
 	[0x95] = {op_skip, 8}, /* FRAME */
-	['.'] = {op_stop, 0},	   ['('] = {op_mark, 0},     ['N'] = {op_none, 0},
-	[0x88] = {op_true, 0},	   [0x89] = {op_false, 0},   ['K'] = {op_int, 1},
-	['M'] = {op_int, 2},	   ['J'] = {op_int, 4},	     [0x8a] = {op_long, 1},
-	[0x8b] = {op_long, 4},	   ['G'] = {op_float, 8},    [0x8c] = {op_text, 1},
-	['X'] = {op_text, 4},	   [0x8d] = {op_text, 8},    [']'] = {op_list, 0},
-	['}'] = {op_dict, 0},	   [')'] = {op_tuple, 0},    [0x85] = {op_tuple, 1},
-	[0x86] = {op_tuple, 2},	   [0x87] = {op_tuple, 3},   ['t'] = {op_tuple_marked, 0},
-	['a'] = {op_append, 0},	   ['e'] = {op_appends, 0},  ['s'] = {op_set_item, 0},
-	['u'] = {op_set_items, 0}, [0x94] = {op_memoize, 0}, ['q'] = {op_put, 1},
-	['r'] = {op_put, 4},	   ['h'] = {op_get, 1},	     ['j'] = {op_get, 4},
+	['.'] = {op_stop, 0},	   ['('] = {op_mark, 0},	  ['N'] = {op_none, 0},
+	[0x88] = {op_true, 0},	   [0x89] = {op_false, 0},	  ['K'] = {op_int, 1},
+	['M'] = {op_int, 2},	   ['J'] = {op_int, 4},		  [0x8a] = {op_long, 1},
+	[0x8b] = {op_long, 4},	   ['G'] = {op_float, 8},	  [0x8c] = {op_text, 1},
+	['X'] = {op_text, 4},	   [0x8d] = {op_text, 8},	  [']'] = {op_list, 0},
+	['}'] = {op_dict, 0},	   [')'] = {op_tuple, 0},	  [0x85] = {op_tuple, 1},
+	[0x86] = {op_tuple, 2},	   [0x87] = {op_tuple, 3},	  ['t'] = {op_tuple_marked, 0},
+	['a'] = {op_append, 0},	   ['e'] = {op_appends, 0},	  ['s'] = {op_set_item, 0},
+	['C'] = {op_bytes, 1},	   ['B'] = {op_bytes, 4},	  [0x8e] = {op_bytes, 8},
+	['c'] = {op_global, 0},	   [0x93] = {op_stack_global, 0}, ['R'] = {op_reduce, 0},
+	['u'] = {op_set_items, 0}, [0x94] = {op_memoize, 0},	  ['q'] = {op_put, 1},
+	['r'] = {op_put, 4},	   ['h'] = {op_get, 1},		  ['j'] = {op_get, 4},
 };
 
 static int run(struct reader *r)
@@ -440,12 +555,23 @@ static int run(struct reader *r)
 
 static int take_value(struct reader *r, json_t **ret)
 {
+	_cleanup_json_ json_t *value = NULL;
+	struct err ignored;
+	int rc = 0;
+
 	if (r->count != 1 || r->stack[0].value == NULL)
 		return damaged(r);
+	if (r->stack[0].class != 0)
+		return refused(r);
 	if (r->shared)
-		return pickle_tree(r->stack[0].value, ret, r->err);
-	*ret = json_incref(r->stack[0].value);
-	return 0;
+		rc = pickle_tree(r->stack[0].value, &value, r->err);
+	else
+		value = json_incref(r->stack[0].value);
+	if (rc == 0 && r->called && typed_check(value, &ignored) < 0)
+		return refused(r);
+	if (rc == 0)
+		*ret = TAKE(value);
+	return rc;
 }
 
 static void release(struct reader *r)

@@ -1,5 +1,5 @@
 /*
- * pickle_write.c: JSON values as a pickle of protocol 2 (Lib/pickletools.py). Nothing is kept in
+ * pickle_write.c: JSON values as a pickle of protocol 3 (Lib/pickletools.py). Nothing is kept in
  * its memo, so equal strings are written again.
  */
 #include <stdint.h>
@@ -8,6 +8,7 @@
 #include "json.h"
 #include "mem.h"
 #include "pickle.h"
+#include "pickle_types.h"
 
 /* `count` bytes, the lowest first. */
 static void append_little(struct buf *out, uint64_t value, size_t count)
@@ -110,14 +111,15 @@ static void write_value(const json_t *value, struct buf *out)
 		buf_append_char(out, 'e');
 		break;
 	case JSON_OBJECT:
-		write_object(value, out);
+		if (!pickle_write_typed(value, out))
+			write_object(value, out);
 		break;
 	}
 }
 
 int pickle_write(const json_t *value, struct buf *out, struct err *err)
 {
-	buf_append_str(out, "\x80\x02");
+	buf_append_str(out, "\x80\x03");
 	write_value(value, out);
 	buf_append_char(out, '.');
 	if (out->failed == ERR_UNSUPPORTED)

@@ -1,10 +1,13 @@
 """Results in PostgreSQL, in the tables of Celery's SQLAlchemy backend: clients and workers of either kind read what we write,
 and we what they write. Celery up to 5.6 pickles results there (Debian's does); later ones serialize them and read both."""
 
+import datetime
+import decimal
 import json
 import pickle
 import uuid
 
+import celery
 import pytest
 from celery import chain, chord, group, signature
 
@@ -75,6 +78,28 @@ def test_clients_read_them(database_worker, results, broker, which, pickled):
     written = bytes(results.row(answers[0]["id"])[1])
     assert (pickle.loads(written) if pickled == "true" else json.loads(written)) == VALUE
     assert worker.log_lines(" ERROR .*result") == []
+
+
+@pytest.mark.parametrize("pickled", ["true", "false"])
+def test_values_that_json_has_no_type_for(database_worker, results, broker, pickled):
+    """They are Python's own again, whoever stored them, also where they are the arguments of a chord's body."""
+    database_worker(CELERIAC_RESULT_PICKLE=pickled)
+    app = celery.Celery(broker=broker.url, backend=results.url("newest"), set_as_current=False)
+    noon = datetime.datetime(2026, 11, 28, 12, 0, 1, 5)
+    value = [noon, noon.replace(tzinfo=datetime.timezone.utc), noon.astimezone(datetime.timezone(datetime.timedelta(hours=-5, minutes=-30))),
+             noon.date(), noon.time(), {"a": decimal.Decimal("-1.50E+40"), "b": [b"\xff\0", b"plain"]}]
+    whole = [*value, uuid.uuid4()]
+    result = app.send_task("celeriac.echo", (whole,))
+    assert result.get(timeout=30) == whole
+    if pickled == "true":
+        assert pickle.loads(results.row(result.id)[1]) == whole
+    results.sql("INSERT INTO celery_taskmeta (id, task_id, status, result) VALUES (nextval('task_id_sequence'), 'python', 'SUCCESS', %s)",
+                pickle.dumps(value))
+    body = {**plain("echo"), "options": {"task_id": "body"}}
+    broker.push(json.dumps(envelope("celery.chord_unlock", ["g", body], {"result": [[[name, None], None] for name in (result.id, "python")]})[1]))
+    assert app.AsyncResult("body").get(timeout=30) == [whole, value]
+    broker.wait_settled()
+    app.close()
 
 
 def columns_of(results, task_id):

@@ -55,6 +55,24 @@ static const char *const g_values[] = {
 	"[]",
 	"{}",
 	"[1, [2.5, [null, \"x\"]], {\"a\": {\"b\": [true]}, \"\": \"\", \"\\u00e9\": 1}]",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T10:00:00\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": "
+	"\"0001-01-01T00:00:00.000001-23:59:59.999999\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T10:00:00.5\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T10:00:00Z\"}",
+	"{\"__type__\": \"date\", \"__value__\": \"2024-02-29\"}",
+	"{\"__type__\": \"date\", \"__value__\": \"2026-02-29\"}",
+	"{\"__type__\": \"time\", \"__value__\": \"10:00:00+05:30\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": \"-1.50E+3\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": \"NaN\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": \"one\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": 1}",
+	"{\"__type__\": \"uuid\", \"__value__\": {\"hex\": \"0a8f3f7e2f4c4a5e8c7b1d2e3f405162\"}}",
+	"{\"__type__\": \"bytes\", \"__value__\": \"a\\u00e9\"}",
+	"{\"__type__\": \"base64\", \"__value__\": \"//4=\"}",
+	"{\"__type__\": \"base64\", \"__value__\": \"YQ==\"}",
+	"[{\"__type__\": \"date\", \"__value__\": \"2024-02-29\"}, {\"a\": {\"__type__\": "
+	"\"bytes\", \"__value__\": \"\"}}]",
 };
 
 START_TEST(test_round)
@@ -101,6 +119,54 @@ static const struct {
 	{P("\x80\x02}X\x01\0\0\0kK\x05s."), "{\"k\": 5}"},
 	{P("\x80\x02(K\x01K\x02K\x03K\x04t."), "[1, 2, 3, 4]"},
 	{P("\x80\x02)."), "[]"},
+	/* protocol 4: a datetime with a zone */
+	{P("\x80\x04\x95W\x00\x00\x00\x00\x00\x00\x00\x8c\x08"
+	   "datetime\x94\x8c"
+	   "\x08"
+	   "datetime\x94\x93\x94"
+	   "C\x0a\x07\xea\x0b\x1c\x0a\x00\x01\x00\x00"
+	   "\x05\x94h\x00\x8c\x08timezone\x94\x93\x94h\x00\x8c\x09timedelta\x94"
+	   "\x93\x94K\x00K\x00K\x00\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94."),
+	 "{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T10:00:01.000005+00:00\"}"},
+	/* protocol 4: one twice, a date, a time */
+	{P("\x80\x04\x95\x91\x00\x00\x00\x00\x00\x00\x00]\x94(\x8c\x08"
+	   "datetim"
+	   "e\x94\x8c\x08"
+	   "datetime\x94\x93\x94"
+	   "C\x0a\x07\xea\x02\x1c\x00\x00\x00"
+	   "\x00\x00\x00\x94\x85\x94R\x94h\x06h\x01\x8c\x04"
+	   "date\x94\x93\x94"
+	   "C"
+	   "\x04\x07\xe8\x02\x1d\x94\x85\x94R\x94h\x01\x8c\x04time\x94\x93\x94"
+	   "C"
+	   "\x06\x17;;\x00\x00\x01\x94h\x01\x8c\x08timezone\x94\x93\x94h\x01\x8c"
+	   "\x09timedelta\x94\x93\x94J\xff\xff\xff\xffJ(\x04\x01\x00K\x00\x87\x94"
+	   "R\x94\x85\x94R\x94\x86\x94R\x94"
+	   "e."),
+	 "[{\"__type__\": \"datetime\", \"__value__\": \"2026-02-28T00:00:00\"}, {\"__type__\": "
+	 "\"datetime\", \"__value__\": \"2026-02-28T00:00:00\"}, {\"__type__\": \"date\", "
+	 "\"__value__\": \"2024-02-29\"}, {\"__type__\": \"time\", \"__value__\": "
+	 "\"23:59:59.000001-05:30\"}]"},
+	/* protocol 4: in the second of two hours */
+	{P("\x80\x04\x95*\x00\x00\x00\x00\x00\x00\x00\x8c\x08"
+	   "datetime\x94\x8c"
+	   "\x08"
+	   "datetime\x94\x93\x94"
+	   "C\x0a\x07\xea\x8a\x19\x02\x1e\x00\x00\x00"
+	   "\x00\x94\x85\x94R\x94."),
+	 "{\"__type__\": \"datetime\", \"__value__\": \"2026-10-25T02:30:00\"}"},
+	/* protocol 4: a Decimal, bytes */
+	{P("\x80\x04\x95/\x00\x00\x00\x00\x00\x00\x00]\x94(\x8c\x07"
+	   "decimal\x94"
+	   "\x8c\x07"
+	   "Decimal\x94\x93\x94\x8c\x04"
+	   "1.50\x94\x85\x94R\x94"
+	   "C\x01"
+	   "a\x94"
+	   "C\x02\xff\x00\x94"
+	   "e."),
+	 "[{\"__type__\": \"decimal\", \"__value__\": \"1.50\"}, {\"__type__\": \"bytes\", "
+	 "\"__value__\": \"a\"}, {\"__type__\": \"base64\", \"__value__\": \"/wA=\"}]"},
 };
 
 START_TEST(test_python)
@@ -126,10 +192,34 @@ static const struct {
 	{P("\x80\x04\x8c\x02os\x8c\x06system\x93."), ERR_UNSUPPORTED}, /* STACK_GLOBAL */
 	{P("\x80\x02\x82\x01."), ERR_UNSUPPORTED},		       /* EXT1 */
 	{P("\x80\x02Q."), ERR_UNSUPPORTED},			       /* BINPERSID */
+	{P("\x80\x04\x8c\x08"
+	   "datetime\x8c\x08"
+	   "datetime\x93."),
+	 ERR_UNSUPPORTED},				      /* a class */
+	{P("\x80\x03]cdatetime\ndate\na."), ERR_INVALID},     /* … in a list */
+	{P("\x80\x03(cdatetime\ndate\nt."), ERR_UNSUPPORTED}, /* … in a tuple */
+	{P("\x80\x03}(X\x01\0\0\0zcdatetime\ndate\nu."), ERR_UNSUPPORTED},
+	{P("\x80\x03}(cdatetime\ndate\nNu."), ERR_UNSUPPORTED},
 	{P("\x80\x03"
-	   "C\x01x."),
-	 ERR_UNSUPPORTED},		      /* bytes */
-	{P("\x80\x02]q\0h\0a."), ERR_TOOBIG}, /* a list in itself */
+	   "cdatetime\ndatetime\n(C\x02xxtR."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdatetime\ndate\n(C\x04\x07\xe9\x02\x1dtR."),
+	 ERR_UNSUPPORTED}, /* no leap year */
+	{P("\x80\x03"
+	   "cdatetime\ntimedelta\n(K\0K\x01K\0tR."),
+	 ERR_UNSUPPORTED}, /* nothing in JSON */
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\n(X\x01\0\0\0xtR."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\n]R."),
+	 ERR_INVALID}, /* a list is no tuple */
+	{P("\x80\x03"
+	   "cdatetime\ndate"),
+	 ERR_INVALID},
+	{P("\x80\x03NC\0\x85R."), ERR_INVALID}, /* what is called is no class */
+	{P("\x80\x02]q\0h\0a."), ERR_TOOBIG},	/* a list in itself */
 	{P("\x80\x02}q\0X\x01\0\0\0aq\1]q\2h\0ash\2a."), ERR_INVALID},
 	{P("\x80\x02}q\0X\x01\0\0\0a]q\1h\0as."), ERR_TOOBIG},	       /* a dict in a list in it */
 	{P("\x80\x02}NK\x01s."), ERR_UNSUPPORTED},		       /* a key that is None */
