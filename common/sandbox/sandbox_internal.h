@@ -14,7 +14,7 @@
 #include "sandbox.h"
 #include "thread.h"
 
-#define SANDBOX_LIVE_MAX   64		       /* agent links kept open between calls */
+#define SANDBOX_LIVE_MAX   256		       /* agent links kept open between calls */
 #define SANDBOX_HELLO_TIME (10 * USEC_PER_SEC) /* for an agent to answer */
 #define SANDBOX_RETRY_TIME                                                                         \
 	(10 * USEC_PER_SEC) /* trouble of the engine or the index is waited out for so long */

@@ -3,6 +3,7 @@
 import concurrent.futures
 import hashlib
 import threading
+import time
 import uuid
 
 import pytest
@@ -276,6 +277,25 @@ def test_many_conversations_from_many_threads(house):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.long
+def test_a_hundred_conversations_in_turn(make_house):
+    """Their calls go over the streams that their containers have already, however many there are. (Where all stood still for longer than a
+    lease holds, the calls of that moment attach anew, so that it is a round without any that is waited for.)"""
+    names = [f"turn-{number}" for number in range(100)]
+    house = make_house(SANDBOX_POOL="0", SANDBOX_MAX="101", SANDBOX_MEMORY="64MiB", SANDBOX_WORK_SIZE="32MiB")
+
+    def attached():
+        began = time.time()
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            values = list(threads.map(lambda name: house.calls.run("echo 1", name, language="bash"), names))
+        assert {value["stdout"] for value in values} == {"1\n"}
+        return docker("events", f"--since={began:.6f}", f"--until={time.time():.6f}", "--filter=type=container", "--filter=event=attach",
+                      f"--filter=label=celeriac.instance={house.instance}", "--format={{.ID}}").split()
+
+    attached()
+    wait_until(lambda: not attached(), 120, "each round attaches anew")
 
 
 @pytest.mark.long
