@@ -1,30 +1,32 @@
 #!/usr/bin/env python3
 """A call of a custom HTTP tool, and the rows that such calls leave.
 
-    .run/venv/bin/python tests/bench/http_tool.py [-n CALLS] [-o FILE.json] [call] [rows]
+    .run/venv/bin/python tests/bench/http_tool.py [-n CALLS] [-o FILE.json] [call] [rows] [growth]
 
 `call`: message sent until the result is there, of a tool whose server is on this machine: ours (policy, address rules, audit, row
 included) beside `requests` in a Celery task (a worker of one process), with a session kept and with `requests.get`; and `requests`
 in this process, so that what is beyond it is the way through broker and worker.
 `rows`: calls sent at once through eight threads, each of which inserts a row before and finishes it after; beside psycopg, which
 does the same two statements one after the other and nothing else.
+`growth`: what a call takes of processors in worker, PostgreSQL and Redis while the tables of calls and of the audit have 100 rows and
+ten, a hundred and a thousand times as many: calls one after the other.
 """
 
 import http.server
 import json
-import os
 import sys
 import time
 
 import psycopg
 import requests
 
-from stand import finish, options, PAUSE, ROOT, Stand, summary, timed, wait_until
+from stand import cost, finish, grown, load, options, PAUSE, ROOT, Stand, summary, timed, wait_until
 
 from clients import envelope, PythonWorker
 from web import Web
 
 THREADS = 8
+ROWS_BEFORE = (100, 1000, 10_000, 100_000)
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -80,7 +82,7 @@ def call(calls):
                     figures[name].append(took)
     row = {f"{name}_ms": summary(values) for name, values in figures.items()}
     row["times"] = {name: round(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 2) for name in ("kept", "each")}
-    row["load"] = round(os.getloadavg()[0], 1)
+    row["load"] = load()
     print(f"an HTTP tool: p50 {row['task_ms']['p50']} ms; requests in a Celery task, session kept {row['kept_ms']['p50']} ms "
           f"({row['times']['kept']} times), requests.get {row['each_ms']['p50']} ms ({row['times']['each']} times); the request alone "
           f"{row['here_ms']['p50']} ms; load {row['load']}", flush=True)
@@ -125,13 +127,44 @@ def rows(calls):
                 figures["bare"].append(count / bare)
     row = {f"{name}_per_s": {key: round(value) for key, value in summary(values).items() if key in ("p50", "n")} for name, values in figures.items()}
     row["times_bare"] = round(row["ours_per_s"]["p50"] / row["bare_per_s"]["p50"], 2)
-    row["load"] = round(os.getloadavg()[0], 1)
+    row["load"] = load()
     print(f"rows: {row['ours_per_s']['p50']} a second of whole calls of an HTTP tool through {THREADS} threads, "
           f"{row['bare_per_s']['p50']} by psycopg alone: {row['times_bare']} times; load {row['load']}", flush=True)
     return row
 
 
-ROWS = {"call": call, "rows": rows}
+def fill(postgres, numbers):
+    """Rows of calls that were, and what the audit says of them: a second between them, a hundred conversations of ten projects."""
+    each = (numbers.start, numbers.stop - 1)
+    postgres.sql("INSERT INTO celeriac.tool_results (task_id, kind, tool, conversation_id, project_id, state, status, result, worker, started_at, "
+                 "finished_at) SELECT 'filled-' || n, 'http', 'tools.call_http', 'c-' || n %% 100, 'p-' || n %% 10, 'finished', 'ok', "
+                 "'{\"status\": \"ok\"}', 'another', now() - n * interval '1 second', now() - n * interval '1 second' "
+                 "FROM generate_series(%s::int, %s::int) AS n", *each)
+    postgres.sql("INSERT INTO celeriac.activity_events (at, decision, kind, tool, conversation_id, project_id, task_id) "
+                 "SELECT now() - n * interval '1 second', 'allow', 'http', 'custom_weather', 'c-' || n %% 100, 'p-' || n %% 10, 'filled-' || n "
+                 "FROM generate_series(%s::int, %s::int) AS n", *each)
+    postgres.sql("VACUUM ANALYZE celeriac.tool_results, celeriac.activity_events")
+
+
+def growth(calls):
+    with Web(Answer) as peer, standing(peer) as stand:
+        add_tool(stand, peer)
+        filled, by_load = 0, {}
+
+        def ask():
+            for _ in range(calls):
+                sent = stand.send("tools.call_http", tool="custom_weather", params={}, project_id="p-1", conversation_id="c-1")
+                assert sent.get(timeout=60, interval=0.001)["status"] == "ok"
+
+        wait_until(lambda: stand.send("tools.call_http", tool="custom_weather", params={}).get(timeout=60)["status"] == "ok", 60)
+        for count in ROWS_BEFORE:
+            fill(database_of(stand), range(filled, count))
+            filled = count
+            by_load[count] = cost(stand.used, ask, calls)
+    return grown("a call", "rows in each table", by_load)
+
+
+ROWS = {"call": call, "rows": rows, "growth": growth}
 
 
 def main():

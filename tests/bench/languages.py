@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from stand import finish, IMAGE, options, PAUSE, Stand, summary, told
+from stand import finish, IMAGE, judge, options, PAUSE, Stand, summary, told
 
 BAR = 1.3
 HOME = "/sandbox/.celeriac/"
@@ -63,7 +63,7 @@ def measure(stand, language, rounds):
         time.sleep(PAUSE)
         bare.append(float(stand.run(by_hand, conversation)["stdout"]))
     ratio = statistics.median(ours) / statistics.median(bare)
-    return {"ours_ms": summary(ours), "by_hand_ms": summary(bare), "ratio": round(ratio, 2), "bar": {"ratio": BAR}, "met": ratio <= BAR}
+    return judge({"ours_ms": summary(ours), "by_hand_ms": summary(bare), "of_the_bare": round(ratio, 2)}, of_the_bare=(round(ratio, 2), "most", BAR))
 
 
 def image_with_all():
@@ -76,12 +76,12 @@ def image_with_all():
 
 
 def main():
-    asked = options(__doc__, 15).parse_args()
+    asked = options(__doc__, 10).parse_args()
     rows = {}
     with Stand(image=image_with_all()) as stand:
         for language in asked.only or PROGRAMS:
             row = rows[language] = measure(stand, language, asked.rounds)
-            print(f"{language:10} {row['ratio']} of the bare command's time: {row['ours_ms']['p50']} ms (p90 {row['ours_ms']['p90']}), "
+            print(f"{language:10} {row['of_the_bare']} of the bare command's time: {row['ours_ms']['p50']} ms (p90 {row['ours_ms']['p90']}), "
                   f"by hand {row['by_hand_ms']['p50']} (p90 {row['by_hand_ms']['p90']}){told(row)}", flush=True)
     return finish(asked, rows)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A warm call of an MCP server's tool by stdio, in a container, message sent until the result is there.
 
-    .run/venv/bin/python tests/bench/mcp_echo.py [-n ROUNDS] [-o FILE.json] [echo] [reuse]
+    .run/venv/bin/python tests/bench/mcp_echo.py [-n ROUNDS] [-o FILE.json] [echo] [reuse] [growth]
 
 `echo` of @modelcontextprotocol/server-everything, in turn: `mcp.call_tool` in a conversation; the official Python client in a Celery
 task (its worker is of one process, without prefetch of others), its session kept open, and as such tasks are written today: connect,
@@ -12,6 +12,8 @@ the client's time in it, too.
 
 `reuse`: what a server is asked by a number of calls, by the lines that it read, and how many containers were made. A server that
 says that its catalogue has changed is asked for it again.
+
+`growth`: what a call takes of processors in worker, Redis and PostgreSQL when 10, 100 and 1 000 were made before it in its conversation.
 """
 
 import collections
@@ -23,12 +25,13 @@ import sys
 import time
 import uuid
 
-from stand import finish, options, PAUSE, ROOT, Stand, summary, timed, told, wait_until
+from stand import cost, finish, grown, judge, load, options, PAUSE, ROOT, Stand, summary, timed, told, wait_until
 
 import npm_packages
 from clients import PythonWorker
 
 BAR_ADDED_MS = 5
+BEFORE, MEASURED = (10, 100, 1000), 18  # a fifth of the least that lies between them, as each is measured five times
 SERVER = "node /opt/node_modules/@modelcontextprotocol/server-everything/dist/index.js stdio"
 HERE = ROOT / "tests/bench"
 
@@ -132,8 +135,8 @@ def echo(rounds):
     row["added_ms"] = round(row["visible_ms"]["p50"] - row["bare_ms"]["p50"], 2)
     row["added_with_client_ms"] = round(row["task_ms"]["p50"] - row["bare_ms"]["p50"], 2)
     row["times"] = {name: round(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 1) for name in ("open", "each")}
-    row["load"], row["bar"] = round(os.getloadavg()[0], 1), {"p50_added_ms": BAR_ADDED_MS}
-    row["met"] = max(row["added_ms"], row["added_with_client_ms"]) <= BAR_ADDED_MS
+    row["load"] = load()
+    judge(row, **{name: (row[name], "most", BAR_ADDED_MS) for name in ("added_ms", "added_with_client_ms")})
     print(f"echo, warm, by stdio: p50 {row['visible_ms']['p50']} ms, by hand {row['bare_ms']['p50']} ms: {row['added_ms']} ms added by us; with a Celery "
           f"client {row['task_ms']['p50']} ms, which takes {row['client_ms']['p50']} ms for a task without a tool; official client "
           f"in a Celery task, session open {row['open_ms']['p50']} ms ({row['times']['open']} times), a session each "
@@ -160,17 +163,35 @@ def reuse(calls):
     asked = collections.Counter(json.loads(line)["method"] for line in lines["asked"])
     changes = sum(json.loads(line).get("method") == "notifications/tools/list_changed" for line in lines["told"])
     row = {"calls": calls, "containers": 1, "asked": dict(asked), "changes": changes}
-    row["met"] = asked["tools/call"] == calls and asked["initialize"] <= 1 and asked["tools/list"] <= 1 + changes
-    row["bar"] = "one greeting, one catalogue, and one more for each change that the server tells of"
+    # one greeting, one catalogue, and one more for each change that the server tells of
+    judge(row, calls=(asked["tools/call"], "most", calls), greetings=(asked["initialize"], "most", 1), catalogues=(asked["tools/list"], "most", 1 + changes))
     print(f"{calls} calls of a conversation: 1 container, which was asked {dict(asked)} and told of {changes} changes of its catalogue{told(row)}", flush=True)
     return row
 
 
-ROWS = {"echo": echo, "reuse": reuse}
+def growth(calls):
+    with image() as tag, Stand(SANDBOX_POOL=0, MCP_NETWORK="none") as stand:
+        add_server(stand, tag, SERVER)
+        done, by_load = 0, {}
+
+        def call(count):
+            nonlocal done
+            for done in range(done + 1, done + count + 1):
+                assert ours(stand, str(done)) == f"Echo: {done}"
+
+        wait_until(lambda: stand.send("mcp.call_tool", server_id="every", tool="echo", arguments={"message": "x"}, conversation_id="warm")
+                   .get(timeout=60)["status"] == "ok", 60)
+        for before in BEFORE:
+            call(before - done)
+            by_load[before] = cost(stand.used, lambda: call(MEASURED), MEASURED)
+    return grown("a call", "calls of its conversation before it", by_load)
+
+
+ROWS = {"echo": echo, "reuse": reuse, "growth": growth}
 
 
 def main():
-    asked = options(__doc__, 100).parse_args()
+    asked = options(__doc__, 60).parse_args()
     return finish(asked, {name: ROWS[name](asked.rounds) for name in asked.only or ROWS})
 
 

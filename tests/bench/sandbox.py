@@ -19,14 +19,16 @@ import sys
 import time
 import venv
 
-from stand import DockerExec, finish, IMAGE, options, PAUSE, ROOT, Stand, summary, timed, told
+from stand import DockerExec, finish, IMAGE, judge, options, PAUSE, ROOT, Stand, summary, timed, told
 
 CODES = {
     "print": "print(1)",
     "pandas": "import pandas\nprint(pandas.DataFrame({'a': [1, 2, 3]}).describe())",
     "plot": "import os\nos.makedirs('/sandbox/output', exist_ok=True)\nimport matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.savefig('/sandbox/output/plot.png')",
 }
-BARS = {"print": {"p50_ms": 12, "times_exec": 8, "times_llm_sandbox": 15}, "pandas": {"p50_ms": 40, "times_exec": 12}}
+P50_MS = {"print": 12, "pandas": 40}
+TIMES = {"print": {"docker_exec": 8, "llm_sandbox": 15}, "pandas": {"docker_exec": 12}}
+PEERS = {"docker_exec": "docker exec", "llm_sandbox": "llm-sandbox", "llm_sandbox_pool": "its pool"}
 VENV = ROOT / "build/bench-venv"
 LLM_SANDBOX = "llm-sandbox[docker]==0.3.46"
 LLM_IMAGE = "celeriac-bench-llm-sandbox"
@@ -69,60 +71,72 @@ class LlmSandbox:
 
 
 def measure(stand, engine, llm, name, rounds):
+    """A row; `llm` may be None."""
     code, conversation = CODES[name], f"bench-{name}"
     for _ in range(5):
         stand.run(code, conversation)
         time.sleep(1)
-    engine.run(code)
-    llm.do("run", code)
-    figures = {"task_ms": [], "inside_ms": [], "docker_exec_ms": [], "llm_sandbox_ms": [], "llm_sandbox_pool_ms": [], "client_ms": [],
-               "visible_ms": []}
-    for number in range(rounds):
-        time.sleep(PAUSE)
-        figures["visible_ms"].append(stand.sent_until_visible("sandbox.execute_code", conversation_id=conversation, code=code))
-        time.sleep(PAUSE)
+    inside = []
+
+    def by_client():
         took, value = timed(lambda: stand.run(code, conversation))
-        figures["task_ms"].append(took)
-        figures["inside_ms"].append(value["duration_ms"])
-        time.sleep(PAUSE)
-        figures["docker_exec_ms"].append(timed(lambda: engine.run(code))[0])
-        time.sleep(PAUSE)
-        figures["llm_sandbox_ms"].append(llm.do("run", code))
-        if number % 10 == 0:
+        inside.append(value["duration_ms"])
+        return took
+
+    ways = {"visible_ms": lambda: stand.sent_until_visible("sandbox.execute_code", conversation_id=conversation, code=code), "task_ms": by_client,
+            "docker_exec_ms": lambda: timed(lambda: engine.run(code))[0],
+            "client_ms": lambda: timed(lambda: stand.send("celeriac.echo", value=1).get(timeout=60, interval=0.001))[0]}
+    if llm:
+        ways.update(llm_sandbox_ms=lambda: llm.do("run", code), llm_sandbox_pool_ms=lambda: llm.do("pooled", code))
+        llm.do("run", code)
+    engine.run(code)
+    figures = {key: [] for key in ways}
+    for number in range(rounds):
+        for key, way in ways.items():
+            if key == "llm_sandbox_pool_ms" and number % 10:
+                continue
             time.sleep(PAUSE)
-            figures["llm_sandbox_pool_ms"].append(llm.do("pooled", code))
-        time.sleep(PAUSE)
-        figures["client_ms"].append(timed(lambda: stand.send("celeriac.echo", value=1).get(timeout=60, interval=0.001))[0])
-    row = {key: summary(values) for key, values in figures.items()}
-    median = {name: statistics.median(values) for name, values in figures.items()}
-    for way, of in (("", "visible_ms"), ("_with_client", "task_ms")):
-        row[f"times_exec{way}"] = round(median["docker_exec_ms"] / median[of], 1)
-        row[f"times_llm_sandbox{way}"] = round(median["llm_sandbox_ms"] / median[of], 1)
-    row["times_llm_sandbox_pool"] = round(median["llm_sandbox_pool_ms"] / median["visible_ms"], 1)
-    if name in BARS:
-        row["bar"] = BARS[name]
-        row["met"] = max(median["visible_ms"], median["task_ms"]) <= BARS[name]["p50_ms"] and all(
-            min(row[key], row[f"{key}_with_client"]) >= least for key, least in BARS[name].items() if key != "p50_ms")
+            figures[key].append(way())
+    row = {key: summary(values) for key, values in (*figures.items(), ("inside_ms", inside))}
+    median = {key: statistics.median(values) for key, values in figures.items()}
+    for other in ("docker_exec", *(("llm_sandbox",) if llm else ())):
+        for way, of in (("", "visible_ms"), ("_with_client", "task_ms")):
+            row[f"times_{other}{way}"] = round(median[f"{other}_ms"] / median[of], 1)
+    if llm:
+        row["times_llm_sandbox_pool"] = round(median["llm_sandbox_pool_ms"] / median["visible_ms"], 1)
     return row
 
 
+def judged(name, row):
+    """Against the bars of the design, both with and without a Celery client."""
+    judge(row, p50_ms=(max(row["visible_ms"]["p50"], row["task_ms"]["p50"]), "most", P50_MS[name]), **{
+        f"times_{other}{way}": (row[f"times_{other}{way}"], "least", bar) for other, bar in TIMES[name].items() for way in ("", "_with_client")})
+
+
+def measured(names, rounds, stand, engine, llm=None, bars=False):
+    """The rows of a stand; all that is measured beside it uses the same engine."""
+    rows = {}
+    try:
+        engine.create()
+        for name in names:
+            row = rows[name] = measure(stand, engine, llm, name, rounds if name in P50_MS else rounds // 2)
+            if bars and name in P50_MS:
+                judged(name, row)
+            others = "".join(f"; {row[f'times_{other}']} times {words}, which takes {row[f'{other}_ms']['p50']}" for other, words in PEERS.items()
+                             if f"times_{other}" in row)
+            print(f"{name:7} p50 {row['visible_ms']['p50']} ms (p90 {row['visible_ms']['p90']}, p99 {row['visible_ms']['p99']}; inside "
+                  f"{row['inside_ms']['p50']}), with a Celery client {row['task_ms']['p50']} ({row['times_docker_exec_with_client']} times exec), "
+                  f"which alone takes {row['client_ms']['p50']}{others}{told(row)}", flush=True)
+    finally:
+        engine.remove()
+    return rows
+
+
 def main():
-    asked = options(__doc__, 100).parse_args()
-    rows, engine = {}, DockerExec()
+    asked = options(__doc__, 40).parse_args()
     with Stand() as stand, LlmSandbox() as llm:
-        try:
-            engine.create()
-            for name in asked.only or CODES:
-                row = rows[name] = measure(stand, engine, llm, name, asked.rounds)
-                print(f"{name:7} {row['times_exec']} times docker exec, {row['times_llm_sandbox']} times llm-sandbox, "
-                      f"{row['times_llm_sandbox_pool']} times its pool: p50 {row['visible_ms']['p50']} ms (p90 {row['visible_ms']['p90']}, "
-                      f"p99 {row['visible_ms']['p99']}; inside {row['inside_ms']['p50']}), with a Celery client {row['task_ms']['p50']} "
-                      f"({row['times_exec_with_client']} times exec), which alone takes {row['client_ms']['p50']}; "
-                      f"exec {row['docker_exec_ms']['p50']}, llm-sandbox {row['llm_sandbox_ms']['p50']}, "
-                      f"its pool {row['llm_sandbox_pool_ms']['p50']}{told(row)}", flush=True)
-            rows["llm-sandbox open"] = {"ms": round(llm.open_ms, 1)}
-        finally:
-            engine.remove()
+        rows = measured(asked.only or CODES, asked.rounds, stand, DockerExec(), llm, bars=True)
+        rows["llm-sandbox open"] = {"ms": round(llm.open_ms, 1)}
     return finish(asked, rows)
 
 

@@ -2,6 +2,7 @@
 use it, and figures."""
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -19,13 +20,16 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
+import report  # noqa: E402
 from clients import Broker, envelope  # noqa: E402
 from sandboxes import remove_containers  # noqa: E402
 from services import Redis, wait_until  # noqa: E402,F401
 from worker import created_postgres, Worker  # noqa: E402
 
 IMAGE = os.environ.get("SANDBOX_IMAGE", "celeriac-sandbox:latest")
+HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 PAUSE = 0.05  # seconds before each measured call, so that none pays for what the engine still does after another
+GROWTH_BAR = 1.25  # of what an item costs under the largest load, of the least that it costs under any
 
 
 class DockerExec:
@@ -33,8 +37,8 @@ class DockerExec:
 
     container = None
 
-    def __init__(self):
-        self.path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    def __init__(self, host=HOST, runtime=None):
+        self.path, self.runtime = host.removeprefix("unix://"), runtime
 
     def open(self):
         connection = http.client.HTTPConnection("localhost")
@@ -54,14 +58,14 @@ class DockerExec:
     def create(self):
         # The task's limits: memory and work size together, one processor.
         host = {"NetworkMode": "none", "Memory": 768 << 20, "NanoCpus": 10**9, "ReadonlyRootfs": True,
-                "Tmpfs": {"/sandbox": "exec,uid=10001", "/tmp": "exec,mode=1777"}}
+                "Tmpfs": {"/sandbox": "exec,uid=10001", "/tmp": "exec,mode=1777"}, **({"Runtime": self.runtime} if self.runtime else {})}
         body = {"Image": IMAGE, "Entrypoint": ["sleep", "1000000"], "Cmd": [], "HostConfig": host, "User": "10001:10001"}
         self.container = self.call("POST", "/containers/create", body)["Id"]
         self.call("POST", f"/containers/{self.container}/start")
 
     def remove(self):
         if self.container:
-            subprocess.run(["docker", "rm", "-f", self.container], capture_output=True)
+            subprocess.run(["docker", "-H", f"unix://{self.path}", "rm", "-f", self.container], capture_output=True)
 
     def run(self, code):
         spec = {"AttachStdout": True, "AttachStderr": True, "Cmd": ["python3", "-c", code],
@@ -80,6 +84,40 @@ def summary(values):
     return {"p50": round(statistics.median(ordered), 2), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
 
 
+def load():
+    return round(os.getloadavg()[0], 1)
+
+
+def seconds_of_threads(pid):
+    """What each thread of a process and of its children has had of processors, finer than the ticks of its stat."""
+    used = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            used[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
+            for child in (task / "children").read_text().split():
+                used.update(seconds_of_threads(child))
+    return used
+
+
+def processor_seconds(pid):
+    """Of all that live."""
+    return sum(seconds_of_threads(pid).values())
+
+
+def cost(used, work, count, times=5):
+    """Microseconds of processors that each of `count` items of `work` takes, beyond what is taken at rest in the same time: the least of
+    so many times, as other programs and the machine's host only add to it. `used()`: seconds by thread so far; those
+    of threads that have ended are nobody's."""
+    def taken(what):
+        before, began = used(), time.perf_counter()
+        what()
+        return sum(now - before.get(thread, 0) for thread, now in used().items()), time.perf_counter() - began
+
+    rest, seconds = taken(lambda: time.sleep(1))
+    each = (seconds_used - rest / seconds * took for seconds_used, took in (taken(work) for _ in range(times)))
+    return round(min(each) / count * 1e6, 1)
+
+
 def timed(function):
     began = time.perf_counter()
     value = function()
@@ -92,6 +130,7 @@ class Stand:
     def __init__(self, image=IMAGE, workers=1, args=(), **settings):
         self.image, self.settings, self.started, self.client = image, settings, [], None
         self.count, self.args = workers, args
+        self.host = settings.get("DOCKER_HOST", HOST)
         self.instance = f"bench-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self):
@@ -126,7 +165,8 @@ class Stand:
             self.client.close()
         for service in reversed(self.started):
             service.kill()
-        remove_containers(self.instance)
+        if self.host == HOST:  # an engine of our own is gone with all that it has
+            remove_containers(self.instance)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def send(self, task, **kwargs):
@@ -152,8 +192,12 @@ class Stand:
         assert json.loads(told_of["data"])["status"] == "SUCCESS", told_of
         return took
 
+    def used(self):
+        """Seconds of processors that each thread of workers and servers has had so far."""
+        return {thread: seconds for service in self.started for thread, seconds in seconds_of_threads(service.process.pid).items()}
+
     def containers(self, role):
-        listed = subprocess.run(["docker", "ps", "--format", "{{.Names}}", "--filter", f"label=celeriac.instance={self.instance}",
+        listed = subprocess.run(["docker", "-H", self.host, "ps", "--format", "{{.Names}}", "--filter", f"label=celeriac.instance={self.instance}",
                                  "--filter", f"label=celeriac.role={role}"], capture_output=True, text=True, check=True)
         return listed.stdout.split()
 
@@ -166,13 +210,35 @@ def options(description, rounds):
     return parser
 
 
-def finish(asked, rows):
-    """Writes the report; the exit status: 1 when a bar was missed."""
-    report = {"image": IMAGE, "machine": f"{platform.release()}, {os.cpu_count()} processors", "rows": rows}
-    if asked.output:
-        asked.output.write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if all(row.get("met", True) for row in rows.values()) else 1
+def judge(row, **bars):
+    """Sets what is measured against a bar: each is (what it is, "most" or "least", the bar)."""
+    row["bars"] = {name: {"is": value, way: bar, "met": value <= bar if way == "most" else value >= bar} for name, (value, way, bar) in bars.items()}
+    row["met"] = all(each["met"] for each in row["bars"].values())
+    return row
 
 
 def told(row):
-    return "" if "met" not in row else f"; bar {row['bar']}: {'met' if row['met'] else 'MISSED'}"
+    """Its bars, for people."""
+    return "".join(f"; bar: {name.replace('_', ' ')} {report.told(bar)}" for name, bar in row.get("bars", {}).items())
+
+
+def flat(by_load):
+    """A bar: what an item costs under the largest load, of the least of all. Where fixed costs are spread it falls, and this is 1."""
+    costs = list(by_load.values())
+    return round(costs[-1] / min(costs), 2), "most", GROWTH_BAR
+
+
+def grown(what, of, by_load):
+    """A row of growth: microseconds of processors for an item, by load, the smallest first."""
+    row = judge({"item": what, "load_is": of, "by_load": by_load, "load": load()}, of_the_least=flat(by_load))
+    print(f"growth: {what} takes, of processors, " + ", ".join(f"{each} us with {many}" for many, each in by_load.items()) +
+          f" {of}; load {row['load']}{told(row)}", flush=True)
+    return row
+
+
+def finish(asked, rows):
+    """Writes the report; the exit status: 1 when a bar was missed."""
+    written = {"image": IMAGE, "machine": f"{platform.release()}, {os.cpu_count()} processors", "rows": rows}
+    if asked.output:
+        asked.output.write_text(json.dumps(written, indent=1) + "\n")
+    return 0 if all(row.get("met", True) for row in rows.values()) else 1

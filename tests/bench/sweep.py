@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How long a sweep takes over many conversations of which none is due: message sent until the result is there.
+"""How long a sweep takes over many conversations of which none is due: message sent until the result is there; and what it takes of
+processors for each of 10, 100 and 1 000.
 
     .run/venv/bin/python tests/bench/sweep.py [-n ROUNDS] [-o FILE.json] [tracked]
 
@@ -10,16 +11,14 @@ them.
 """
 
 import concurrent.futures
-import os
-import pathlib
 import subprocess
 import sys
 import time
 import uuid
 
-from stand import DockerExec, finish, IMAGE, options, PAUSE, Stand, summary, timed, told
+from stand import cost, DockerExec, finish, flat, IMAGE, judge, load, options, PAUSE, processor_seconds, Stand, summary, timed, told
 
-CONVERSATIONS, RUNNING, AT_A_TIME = 1000, 50, 4
+COUNTS, RUNNING, AT_A_TIME = (10, 100, 1000), 50, 4
 BAR_MS = 1000
 
 
@@ -39,42 +38,50 @@ def make(stand, engine, owner, number):
         pipeline.execute()
 
 
-def cpu_ms(worker):
-    """What the worker has used of processors so far."""
-    fields = pathlib.Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+def make_more(stand, engine, owner, numbers):
+    began = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(lambda number: make(stand, engine, owner, number), numbers))
+    print(f"{len(numbers)} containers made in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def tracked(rounds, count=CONVERSATIONS):
-    with Stand(SANDBOX_POOL=0, SANDBOX_IDLE_TIMEOUT="24h", SANDBOX_ADOPT_GRACE="24h", SANDBOX_MAX=count + 10) as stand:
-        engine = DockerExec()
-        value = stand.run("print(1)", "one that is real")
+def sweep(stand, count):
+    took, report = timed(lambda: stand.send("sandbox.cleanup").get(timeout=300, interval=0.001))
+    assert report == {"idle": 0, "orphans": 0, "kept": count, "failed": 0}, report
+    return took
+
+
+def measured(stand, rounds, count):
+    """A sweep and the engine's list in turn."""
+    figures = {"sweep_ms": [], "worker_cpu_ms": [], "list_ms": []}
+    for _ in range(rounds):
+        time.sleep(PAUSE)
+        before = processor_seconds(stand.worker.process.pid)
+        figures["sweep_ms"].append(sweep(stand, count))
+        figures["worker_cpu_ms"].append((processor_seconds(stand.worker.process.pid) - before) * 1000)
+        time.sleep(PAUSE)
+        figures["list_ms"].append(timed(lambda: subprocess.run(
+            ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={stand.instance}"], check=True, capture_output=True))[0])
+    return {key: summary(values) for key, values in figures.items()}
+
+
+def tracked(rounds):
+    with Stand(SANDBOX_POOL=0, SANDBOX_IDLE_TIMEOUT="24h", SANDBOX_ADOPT_GRACE="24h", SANDBOX_MAX=COUNTS[-1] + 10) as stand:
+        engine, tracked, by_load = DockerExec(), 1, {}
+        stand.run("print(1)", "one that is real")
         owner = stand.broker.redis.hget(f"celeriac:{stand.instance}:conversation:one that is real", "owner").decode()
-        assert value["status"] == "ok" and owner
-        began = time.perf_counter()
-        with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-            for made in [pool.submit(make, stand, engine, owner, number) for number in range(count - 1)]:
-                made.result()
-        print(f"{count} containers made in {time.perf_counter() - began:.0f} s", flush=True)
-        figures = {"sweep_ms": [], "worker_cpu_ms": [], "list_ms": []}
-        for _ in range(rounds):
-            time.sleep(PAUSE)
-            before = cpu_ms(stand.worker)
-            took, report = timed(lambda: stand.send("sandbox.cleanup").get(timeout=300, interval=0.001))
-            assert report == {"idle": 0, "orphans": 0, "kept": count, "failed": 0}, report
-            figures["sweep_ms"].append(took)
-            figures["worker_cpu_ms"].append(cpu_ms(stand.worker) - before)
-            time.sleep(PAUSE)
-            figures["list_ms"].append(timed(lambda: subprocess.run(
-                ["docker", "ps", "-aq", "--filter", f"label=celeriac.instance={stand.instance}"], check=True, capture_output=True))[0])
-    row = {key: summary(values) for key, values in figures.items()}
-    row["load"] = round(os.getloadavg()[0], 1)
-    row["conversations"] = count
-    row["bar"] = {"p50_ms": BAR_MS}
-    row["met"] = row["sweep_ms"]["p50"] <= BAR_MS
+        assert owner
+        for count in COUNTS:
+            make_more(stand, engine, owner, range(tracked, count))
+            tracked = count
+            by_load[count] = cost(stand.used, lambda: sweep(stand, count), count, rounds)
+        row = measured(stand, rounds, count)
+    row = {**row, "conversations": count, "load_is": "conversations", "by_load": by_load, "load": load()}
+    judge(row, p50_ms=(row["sweep_ms"]["p50"], "most", BAR_MS), of_the_least=flat(by_load))
     print(f"a sweep over {count} conversations, none due: p50 {row['sweep_ms']['p50']} ms, p90 {row['sweep_ms']['p90']} ms, "
-          f"{row['worker_cpu_ms']['p50']} ms of a processor in the worker; "
-          f"`docker ps -a` of them {row['list_ms']['p50']} ms; load {row['load']}{told(row)}", flush=True)
+          f"{row['worker_cpu_ms']['p50']} ms of a processor in the worker; `docker ps -a` of them {row['list_ms']['p50']} ms; for each "
+          f"conversation, of {', '.join(map(str, by_load))}: {', '.join(map(str, by_load.values()))} us of processors; "
+          f"load {row['load']}{told(row)}", flush=True)
     return row
 
 
@@ -82,7 +89,7 @@ ROWS = {"tracked": tracked}
 
 
 def main():
-    asked = options(__doc__, 20).parse_args()
+    asked = options(__doc__, 10).parse_args()
     return finish(asked, {name: ROWS[name](asked.rounds) for name in asked.only or ROWS})
 
 

@@ -12,12 +12,11 @@ has 256 messages at once; ours, with four threads, too).
 `latency`: a message is pushed by a raw client until its result is heard of, one at a time, the worker idle before.
 `payload`, `ignored`, `threads`, `delay`: likewise, ours beside the bare loop alone, for arguments of 1, 10 and 100 KiB,
 without results, with 1, 8 and 64 threads, and with 5 ms more to Redis for what goes there.
-`growth`: a 1x, 10x and 100x longer queue: the time of each task, and that of processors (the worker's and Redis'), which is to stay flat.
+`growth`: a 1x, 10x and 100x longer queue: what each task takes of processors (the worker's and Redis'), which is to stay flat, and its time.
 """
 
 import contextlib
 import json
-import os
 import pathlib
 import resource
 import shutil
@@ -27,26 +26,15 @@ import sys
 import tempfile
 import time
 
-from stand import finish, options, Redis, ROOT, told, wait_until, Worker
+from stand import finish, grown, judge, load, options, processor_seconds, Redis, ROOT, told, wait_until, Worker
 
 from clients import Broker, envelope, PythonWorker
 from forwarder import DelayingForwarder
 
 ROUNDS, LOOP = 5, ROOT / "build/bench-redis"
 RESERVED = 64  # messages for each thread or process
-BARS = {"celery": 40, "bare": 1.2}
+TIMES_PREFORK, TIMES_BARE = 40, 1.2
 BARS_LATENCY_MS = {"p50": 0.5, "p99": 2}
-GROWTH_BAR = 1.25  # of the processors' time for a task of the shortest queue
-
-
-def processor_seconds(pid):
-    """Of the threads of a process and of its children, as far as they live: finer than the ticks of its stat."""
-    used = 0
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            used += int((task / "schedstat").read_text().split()[0]) / 1e9
-            used += sum(map(processor_seconds, (task / "children").read_text().split()))
-    return used
 
 
 def children_seconds():
@@ -182,10 +170,6 @@ def figures(values):
     return {"p50": round(statistics.median(values), 1), "least": round(min(values), 1), "most": round(max(values), 1), "n": len(values)}
 
 
-def load():
-    return round(os.getloadavg()[0], 1)
-
-
 def in_turn(bench, count, rounds=ROUNDS, threads=4, size=0, ignored=False, port=None, reserved=RESERVED):
     """Ours and the bare loop; tasks a second of each, microseconds of processor time a task, and the ratio."""
     broker, worker = bench.ours(threads, port, reserved)
@@ -231,8 +215,7 @@ def beside(bench, count):
     rates = statistics.median([row["ours_per_s"]["p50"], again["ours_per_s"]["p50"]])
     row["again"] = again
     row["times_celery"] = {pool: round(rates / python["per_s"]["p50"], 1) for pool, python in row["celery"].items()}
-    row["bar"] = BARS
-    row["met"] = row["times_celery"]["prefork"] >= BARS["celery"] and row["times_bare"] >= BARS["bare"]
+    judge(row, times_celery_prefork=(row["times_celery"]["prefork"], "least", TIMES_PREFORK), times_bare=(row["times_bare"], "least", TIMES_BARE))
     for pool, python in row["celery"].items():
         print(f"Celery {pool}: {python['per_s']['p50']:.0f} tasks/s, {python['cpu_us']['p50']:.0f} us of a processor each, "
               f"{python['connections']} connections: ours is {row['times_celery'][pool]} times", flush=True)
@@ -254,8 +237,8 @@ def latency(bench, count):
     values = sorted(float(line) / 1000 for line in done.stdout.split()[100:])
     pick = lambda share: round(values[min(len(values) - 1, int(share * len(values)))], 3)  # noqa: E731
     row = {"ms": {"p10": pick(0.1), "p25": pick(0.25), "p50": pick(0.5), "p90": pick(0.9), "p99": pick(0.99), "n": len(values)},
-           "load": load(), "bar": {f"{name}_ms": value for name, value in BARS_LATENCY_MS.items()}}
-    row["met"] = all(row["ms"][name] <= bar for name, bar in BARS_LATENCY_MS.items())
+           "load": load()}
+    judge(row, **{f"{name}_ms": (row["ms"][name], "most", bar) for name, bar in BARS_LATENCY_MS.items()})
     print(f"pushed until the result is heard of: p10 {row['ms']['p10']} ms, p50 {row['ms']['p50']}, p99 {row['ms']['p99']}; "
           f"load {row['load']}{told(row)}", flush=True)
     return row
@@ -292,27 +275,22 @@ def delay(bench, count):
 
 def growth(bench, count):
     broker, worker = bench.ours()
-    row = {"us_of_a_task": {}, "cpu_us_of_a_task": {}}
+    by_load, us = {}, {}
     with bench.running(worker):
         drained(bench, broker, count // 10)
         for times in (1, 10, 100):
-            many = times * max(100, count // 40)
+            many = times * max(100, count // 20)
             runs = [drained(bench, broker, many, pids=[worker.process.pid]) for _ in range(3)]
-            row["us_of_a_task"][many] = round(statistics.median(took for took, _, _ in runs) / many * 1e6, 1)
-            row["cpu_us_of_a_task"][many] = round(statistics.median(used + of_redis for _, used, of_redis in runs) / many * 1e6, 1)
-    each = list(row["cpu_us_of_a_task"].values())  # the other is the machine's load as well
-    row["load"], row["bar"] = load(), {"of_the_shortest": GROWTH_BAR}
-    row["met"] = each[-1] <= each[0] * GROWTH_BAR
-    print("a task of a queue of " + ", ".join(f"{many}: {each} us ({row['cpu_us_of_a_task'][many]} us of processors)"
-                                              for many, each in row["us_of_a_task"].items()) + f"; load {row['load']}{told(row)}", flush=True)
-    return row
+            by_load[many] = round(min(used + of_redis for _, used, of_redis in runs) / many * 1e6, 1)
+            us[many] = round(statistics.median(took for took, _, _ in runs) / many * 1e6, 1)
+    return {**grown("a task", "tasks in the queue", by_load), "us": us}
 
 
 ROWS = {"beside": beside, "reserved": reserved, "latency": latency, "payload": payload, "ignored": ignored, "threads": threads, "delay": delay, "growth": growth}
 
 
 def main():
-    asked = options(__doc__, 40000).parse_args()
+    asked = options(__doc__, 20000).parse_args()
     rows = {}
     with Bench() as bench:
         for name in asked.only or ROWS:

@@ -74,6 +74,27 @@ def spread(broker, path, start, count, sent):
     return {"cpu_percent": round(100 * share, 2), **percentiles(consumer.lateness(due))}
 
 
+def few_of(broker, path, start, count, sent, used):
+    """`sent` of so many entries are due, 20 a second, the others in some minutes: what each message takes, µs, the least of five parts of
+    them; `used(pid)`: seconds so far."""
+    first = time.time() + 10
+    due = [first + n / 20 for n in range(sent)] + [first + PERIOD / 2 + PERIOD * n / 2 / count for n in range(count - sent)]
+    write_entries(broker, path, due)
+    consumer = Consumer(broker, sent)
+    process, seen = start().process, []
+
+    def next_part():
+        now = len(consumer.taken), used(process.pid)
+        if not seen or now[0] - seen[-1][0] >= sent // 5 or now[0] == sent:
+            seen.append(now)
+        return now[0] == sent
+
+    wait_until(lambda: consumer.taken, 60)
+    wait_until(next_part, sent / 10 + 30)
+    parts = [((now - before) / (taken - taken_before)) for (taken_before, before), (taken, now) in zip(seen, seen[1:]) if taken > taken_before]
+    return min(parts) * 1e6
+
+
 def at_once(broker, path, start, count):
     """All of them due at one instant."""
     first = time.time() + 10
