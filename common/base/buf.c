@@ -45,7 +45,8 @@ char *buf_reserve(struct buf *b, size_t len)
 		/* Growing by doubling must not ask for twice what the limit allows. */
 		if (size > b->limit && need <= b->limit + 1)
 			size = b->limit + 1;
-		char *data = realloc(b->size ? b->data : NULL, size);
+		/* Nobody has half of all addresses: asking would be a fault, not a refusal. */
+		char *data = size > PTRDIFF_MAX ? NULL : realloc(b->size ? b->data : NULL, size);
 		if (!data) {
 			buf_fail(b, ERR_NOMEM);
 			return NULL;
