@@ -1,7 +1,8 @@
 """Each call that a worker makes of Redis, PostgreSQL or the engine fails once, in turn: what was asked is done all the same, once.
 
 A call is what the worker says on a connection until it is answered. It is lost before it comes to the server, or its answer is.
-RabbitMQ answers when it likes and tells what nobody asked: there each method is lost, of either side.
+Of Redis, which is asked more before it has answered, these are commands and replies, and of RabbitMQ, which tells what nobody asked,
+the methods of either side.
 """
 
 import itertools
@@ -63,10 +64,8 @@ class LosingDoor(Forwarder):
             self._shut(sink)
 
 
-class LosingMethods(LosingDoor):
-    """The same of the methods of AMQP that one side says; heartbeats and what methods carry are none."""
-
-    METHOD, AROUND = 1, 8  # the type of a frame, and its bytes that are no payload
+class LosingPieces(LosingDoor):
+    """The same of what one side says, piece by piece, whether or not it is answered before the next."""
 
     def cut(self):
         with self.lock:
@@ -84,8 +83,8 @@ class LosingMethods(LosingDoor):
         try:
             while data := source.recv(65536):
                 said += data
-                while len(said) >= self.AROUND and len(said) >= (length := self._length(said)):
-                    if said[0] == self.METHOD and not self._passes(source, sink, is_answer):
+                while length := self.length(said):
+                    if self.counts(said) and not self._passes(source, sink, is_answer):
                         self.lost.set()
                         raise OSError("lost")
                     sink.sendall(said[:length])
@@ -95,9 +94,40 @@ class LosingMethods(LosingDoor):
             self._shut(source)
             self._shut(sink)
 
-    def _length(self, said):
+
+class LosingValues(LosingPieces):
+    """Redis' commands and replies."""
+
+    @staticmethod
+    def counts(said):
+        return True
+
+    def length(self, said, at=0):
+        """Of the first value; 0 while it is not whole."""
+        line, end, _ = said[at:].partition(b"\r\n")
+        if not end:
+            return 0
+        at += len(line) + len(end)
+        count = int(line[1:]) if line[:1] in (b"$", b"*") else 0
+        if line[:1] == b"$" and count >= 0:
+            at += count + len(end)
+        for _ in range(count if line[:1] == b"*" else 0):
+            at = at and self.length(said, at)
+        return at if at <= len(said) else 0
+
+
+class LosingMethods(LosingPieces):
+    """AMQP's methods; heartbeats and what methods carry are none."""
+
+    METHOD, AROUND = 1, 8  # the type of a frame, and its bytes that are no payload
+
+    def counts(self, said):
+        return said[0] == self.METHOD
+
+    def length(self, said):
         greeting = said.startswith(b"AMQP")
-        return self.AROUND if greeting else self.AROUND + int.from_bytes(said[3:7], "big")
+        length = self.AROUND if greeting else self.AROUND + int.from_bytes(said[3:7], "big")
+        return length if self.AROUND <= len(said) >= length else 0
 
 
 class Story:
@@ -136,7 +166,7 @@ class StoryWithRabbit(Story):
 
 
 def before_redis(directory, redis_server, broker, postgres):
-    door = LosingDoor(("127.0.0.1", redis_server.port)).open()
+    door = LosingValues(("127.0.0.1", redis_server.port)).open()
     url = broker.url.replace(f":{redis_server.port}/", f":{door.port}/")
     return door, {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
 
