@@ -203,8 +203,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("parcel");
-	TCase *t = tcase_create("parcel");
+	Suite *s = suite_create("sending");
+	TCase *t = tcase_create("sending");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_ahead);
