@@ -56,10 +56,10 @@ def table(report):
     rows += [(label, f"{bar['is']:g}", told(bar)) for label, bar in bars(report)]
     wide = max([len(label) for label, _, _ in rows], default=0)
     yield from (f"{label:{wide}}  {value:>12}  {said}".rstrip() for label, value, said in rows)
-    costs = [(f"{name}, us by {load_is}", by_load, told(bar)) for name, load_is, by_load, bar in growth(report)]
+    costs = [(f"{name}, us by {load_is}", by_load, f"{bar['is']:g}, {told(bar)}") for name, load_is, by_load, bar in growth(report)]
     if costs:
         wide = max(len(label) for label, _, _ in costs)
-        yield f"\n{'processors for one':{wide}}  what the largest load costs, of the least: bar"
+        yield f"\n{'processors for one':{wide}}  under the largest load, of the least"
         for label, by_load, said in costs:
             yield f"{label:{wide}}  {said}"
             yield "    " + "   ".join(f"{load}: {cost:g}" for load, cost in by_load.items())
