@@ -51,17 +51,17 @@ def measure(stand, language, rounds):
     name, code, commands = PROGRAMS[language]
     conversation = f"bench-{language}"
     by_hand = BY_HAND.format(home=HOME, name=name, code=code, env=GO if language == "go" else {}, commands=commands)
-    stand.run(code, conversation, language=language)
-    stand.run(by_hand, conversation)
+    stand.run(code, conversation, language=language, timeout=120)
+    stand.run(by_hand, conversation, timeout=120)
     time.sleep(3)
     ours, bare = [], []
     for _ in range(rounds):
         time.sleep(PAUSE)
-        value = stand.run(code, conversation, language=language)
+        value = stand.run(code, conversation, language=language, timeout=120)
         assert value["stdout"] == "hello\n", value
         ours.append(value["duration_ms"])
         time.sleep(PAUSE)
-        bare.append(float(stand.run(by_hand, conversation)["stdout"]))
+        bare.append(float(stand.run(by_hand, conversation, timeout=120)["stdout"]))
     ratio = statistics.median(ours) / statistics.median(bare)
     return judge({"ours_ms": summary(ours), "by_hand_ms": summary(bare), "of_the_bare": round(ratio, 2)}, of_the_bare=(round(ratio, 2), "most", BAR))
 
