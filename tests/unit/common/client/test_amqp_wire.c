@@ -65,6 +65,48 @@ static const struct refused_row {
 	{"amqps://h?ssl_colour=red", "ssl_colour", ERR_INVALID},
 };
 
+/* A name of more bytes than AMQP's short strings have, and more servers than are kept. */
+START_TEST(test_too_much)
+{
+	_cleanup_buf_ struct buf vhost = BUF_INIT(4096), list = BUF_INIT(4096);
+	struct amqp_address *a;
+	struct err err = {0};
+
+	buf_append_str(&vhost, "amqp://h/");
+	for (int i = 0; i < 255; i++)
+		buf_append_char(&vhost, 'v');
+	ck_assert_int_eq(amqp_address_parse(vhost.data, NULL, &a, &err), 0);
+	ck_assert_uint_eq(strlen(amqp_address_at(a, 0)->vhost), 255);
+	amqp_address_unref(a);
+	buf_append_char(&vhost, 'v');
+	ck_assert_int_eq(amqp_address_parse(vhost.data, NULL, &a, &err), -ERR_TOOBIG);
+	for (int i = 0; i < 100; i++)
+		buf_append_str(&list, "amqp://h;");
+	ck_assert_int_eq(amqp_address_parse(list.data, NULL, &a, &err), -ERR_TOOBIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "servers"));
+}
+END_TEST
+
+/* Whoever shares an address keeps it; one server is never left for another. */
+START_TEST(test_shared)
+{
+	struct amqp_address *a, *shared;
+	struct err err = {0};
+
+	ck_assert(amqp_is_url("amqp://h") && amqp_is_url("pyamqp://h") && amqp_is_url("amqps://h"));
+	ck_assert(!amqp_is_url("redis://h") && !amqp_is_url("amqp:h") && !amqp_is_url(NULL));
+	ck_assert_int_eq(amqp_address_parse("amqp://u:hunter2@h/v", NULL, &a, &err), 0);
+	shared = amqp_address_ref(a);
+	amqp_address_unref(a);
+	ck_assert_str_eq(amqp_address_at(shared, 0)->host, "h");
+	ck_assert_ptr_null(strstr(amqp_address_safe(shared), "hunter2"));
+	ck_assert_ptr_nonnull(strstr(amqp_address_safe(shared), "@h/v"));
+	amqp_address_failed(shared, 0);
+	ck_assert_uint_eq(atomic_load(&shared->current), 0);
+	amqp_address_unref(shared);
+}
+END_TEST
+
 START_TEST(test_refused)
 {
 	struct amqp_address *a;
@@ -246,6 +288,20 @@ START_TEST(test_depth)
 	deep = json_pack("{s:o}", "d", deep);
 	ck_assert_int_eq(amqp_json_to_table(deep, &out, &err), -ERR_TOOBIG);
 	json_decref(deep);
+	/* lists likewise */
+	deep = json_array();
+	for (int i = 2; i < BOUND_AMQP_DEPTH; i++)
+		deep = json_pack("[o]", deep);
+	deep = json_pack("{s:o}", "d", deep);
+	buf_reset(&out);
+	ck_assert_msg(amqp_json_to_table(deep, &out, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(amqp_json_from_table(out.data, out.len, &got, &err), 0);
+	ck_assert(json_equal(deep, got));
+	ck_assert_int_eq(json_array_append_new(json_object_get(deep, "d"), json_array()), 0);
+	deep = json_pack("{s:[o]}", "d", deep);
+	buf_reset(&out);
+	ck_assert_int_eq(amqp_json_to_table(deep, &out, &err), -ERR_TOOBIG);
+	json_decref(deep);
 }
 END_TEST
 
@@ -266,6 +322,34 @@ START_TEST(test_refused_json)
 
 	ck_assert_int_eq(amqp_json_to_table(value, &out, &err), -refused_jsons[_i].code);
 	ck_assert_msg(strstr(err.msg, refused_jsons[_i].words), "%s", err.msg);
+}
+END_TEST
+
+/* What AMQP has no type for, or one that is too small, goes as something near to it. */
+static const struct written_row {
+	const char *json, *back; /* what a reader has of it */
+} written[] = {
+	{"{\"k\":Infinity}", "{\"k\":Infinity}"},
+	{"{\"k\":-Infinity}", "{\"k\":-Infinity}"},
+	{"{\"k\":{\"__type__\":\"decimal\",\"__value__\":\"99999999999\"}}",
+	 "{\"k\":\"99999999999\"}"},
+	{"{\"k\":{\"__type__\":\"decimal\",\"__value__\":\"1e5\"}}", "{\"k\":\"1e5\"}"},
+	{"{\"k\":{\"__type__\":\"decimal\",\"__value__\":\"1.5.2\"}}", "{\"k\":\"1.5.2\"}"},
+	{"{\"k\":{\"__type__\":\"decimal\",\"__value__\":\"+1.50\"}}",
+	 "{\"k\":{\"__type__\":\"decimal\",\"__value__\":\"1.50\"}}"},
+};
+
+START_TEST(test_written)
+{
+	_cleanup_json_ json_t *value = load(written[_i].json), *wanted = load(written[_i].back),
+			      *got = NULL;
+	_cleanup_buf_ struct buf out = BUF_INIT(BOUND_AMQP_FRAME), text = BUF_INIT(4096);
+	struct err err = {0};
+
+	ck_assert_msg(amqp_json_to_table(value, &out, &err) == 0, "%s", err.msg);
+	ck_assert_msg(amqp_json_from_table(out.data, out.len, &got, &err) == 0, "%s", err.msg);
+	json_dump_python(got, &text);
+	ck_assert_msg(json_equal(got, wanted), "%s became %s", written[_i].json, text.data);
 }
 END_TEST
 
@@ -344,6 +428,11 @@ START_TEST(test_no_properties)
 	buf_reset(&out);
 	ck_assert_int_eq(amqp_properties_write(&p, &out, &err), -ERR_TOOBIG);
 	ck_assert_ptr_nonnull(strstr(err.msg, "reply_to"));
+	p.text[AMQP_REPLY_TO] = NULL;
+	p.headers = json_array();
+	buf_reset(&out);
+	ck_assert_int_eq(amqp_properties_write(&p, &out, &err), -ERR_INVALID);
+	amqp_properties_done(&p);
 }
 END_TEST
 
@@ -417,6 +506,67 @@ START_TEST(test_bad_frame)
 }
 END_TEST
 
+/* A frame whose end and head are right, and nothing between. */
+START_TEST(test_cut_off)
+{
+	static const unsigned char start[] = {0, 10, 0, 10, 0}, deliver[] = {0, 60, 0, 60, 9, 'x'};
+	struct amqp_in_frame f = {.kind = FRAME_METHOD, .payload = (const char *)start, .len = 3};
+	struct amqp_in_method m;
+	struct slice properties;
+	amqp_pool_t pool;
+	uint64_t body;
+	struct err err = {0};
+
+	init_amqp_pool(&pool, 4096);
+	ck_assert_int_eq(amqp_get_method(&f, &pool, &m, &err), -ERR_PROTOCOL);
+	ck_assert_ptr_nonnull(strstr(err.msg, "without a number"));
+	f.len = sizeof(start);
+	ck_assert_int_eq(amqp_get_method(&f, &pool, &m, &err), -ERR_PROTOCOL);
+	ck_assert_ptr_nonnull(strstr(err.msg, "connection.start"));
+	f.payload = (const char *)deliver;
+	f.len = sizeof(deliver);
+	ck_assert_int_eq(amqp_get_method(&f, &pool, &m, &err), -ERR_PROTOCOL);
+	ck_assert_ptr_nonnull(strstr(err.msg, "cannot be read"));
+	ck_assert_int_eq(amqp_get_header(&f, &body, &properties, &err), -ERR_PROTOCOL);
+	empty_amqp_pool(&pool);
+}
+END_TEST
+
+/* connection.start's table of the server is looked at before rabbitmq-c reads it. */
+START_TEST(test_start_with_a_bad_table)
+{
+	unsigned char bytes[64];
+	size_t len = unhex("000a000a0009"
+			   "00000004"
+			   "01615aff",
+			   bytes);
+	struct amqp_in_frame f = {.kind = FRAME_METHOD, .payload = (const char *)bytes, .len = len};
+	struct amqp_in_method m;
+	amqp_pool_t pool;
+	struct err err = {0};
+
+	init_amqp_pool(&pool, 4096);
+	ck_assert_int_eq(amqp_get_method(&f, &pool, &m, &err), -ERR_PROTOCOL);
+	empty_amqp_pool(&pool);
+}
+END_TEST
+
+/* What fits into no frame is not written, and the buffer says so. */
+START_TEST(test_method_too_long)
+{
+	static char text[BOUND_AMQP_FRAME];
+	_cleanup_buf_ struct buf out = BUF_INIT((size_t)4 * BOUND_AMQP_FRAME), small = BUF_INIT(8);
+	amqp_connection_secure_ok_t answer = {.response = {sizeof(text), text}};
+	struct err err = {0};
+
+	amqp_put_method(&out, 0, AMQP_CONNECTION_SECURE_OK_METHOD, &answer);
+	ck_assert_int_eq(buf_status(&out, &err), -ERR_TOOBIG);
+	answer.response.len = 1;
+	amqp_put_method(&small, 0, AMQP_CONNECTION_SECURE_OK_METHOD, &answer);
+	ck_assert_int_eq(buf_status(&small, &err), -ERR_TOOBIG);
+}
+END_TEST
+
 /* A method of a client has a table that nobody has looked at: a server that says it is no server.
  */
 START_TEST(test_foreign_method)
@@ -447,16 +597,22 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_addresses, 0, ARRAY_LEN(addresses));
 	tcase_add_loop_test(t, test_refused, 0, ARRAY_LEN(refused));
+	tcase_add_test(t, test_too_much);
+	tcase_add_test(t, test_shared);
 	tcase_add_loop_test(t, test_failover, 0, 2);
 	tcase_add_test(t, test_table);
 	tcase_add_loop_test(t, test_value, 0, ARRAY_LEN(values));
 	tcase_add_test(t, test_depth);
 	tcase_add_loop_test(t, test_refused_json, 0, ARRAY_LEN(refused_jsons));
+	tcase_add_loop_test(t, test_written, 0, ARRAY_LEN(written));
 	tcase_add_test(t, test_table_too_long);
 	tcase_add_test(t, test_properties);
 	tcase_add_test(t, test_no_properties);
 	tcase_add_test(t, test_frames);
 	tcase_add_loop_test(t, test_bad_frame, 0, ARRAY_LEN(bad_frames));
+	tcase_add_test(t, test_cut_off);
+	tcase_add_test(t, test_start_with_a_bad_table);
+	tcase_add_test(t, test_method_too_long);
 	tcase_add_test(t, test_foreign_method);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);

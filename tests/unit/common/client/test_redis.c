@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "common/client/redis_conn.h"
 #include "mem.h"
 
@@ -102,6 +103,17 @@ START_TEST(test_address_refused)
 	refuse("redis://:hunter2@h:99999/0", ERR_INVALID, "port");
 	refuse("redis+socket://", ERR_INVALID, "path");
 	refuse("localhost:6379", ERR_INVALID, "scheme");
+	refuse("redis+socket:///s?virtual_host=x", ERR_INVALID, "x");
+}
+END_TEST
+
+START_TEST(test_address_of_many)
+{
+	_cleanup_buf_ struct buf url = BUF_INIT(4096);
+
+	for (int i = 0; i < 65; i++)
+		buf_append_str(&url, "redis://h;");
+	refuse(url.data, ERR_TOOBIG, "servers");
 }
 END_TEST
 
@@ -203,6 +215,25 @@ START_TEST(test_address_shuffled)
 		redis_address_done(&a);
 	}
 	ck_assert(moved);
+}
+END_TEST
+
+/* What only sentinels are asked with is looked at as soon as there are any. */
+START_TEST(test_address_sentinel_tls)
+{
+	struct redis_tuning t = {.master_name = TEXT("mymaster"), .sentinel_tls = {.on = true}};
+	struct redis_address a;
+	struct err err;
+
+	t.sentinel_tls.keyfile = TEXT("/no/such/key");
+	ck_assert_int_eq(redis_address_parse_tuned("sentinel://s", &t, &a, &err), -ERR_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.msg, "sentinel_kwargs"));
+	ck_assert_ptr_nonnull(strstr(err.msg, "/no/such/key"));
+	a = parse_tuned("redis://s", &t);
+	redis_address_done(&a);
+	t.sentinel_tls.keyfile = NULL;
+	a = parse_tuned("sentinel://s", &t);
+	redis_address_done(&a);
 }
 END_TEST
 
@@ -518,7 +549,9 @@ int main(void)
 	tcase_add_test(address, test_address_backend);
 	tcase_add_test(address, test_address_several);
 	tcase_add_test(address, test_address_shuffled);
+	tcase_add_test(address, test_address_of_many);
 	tcase_add_test(address, test_address_sentinel);
+	tcase_add_test(address, test_address_sentinel_tls);
 	tcase_add_test(address, test_address_equal);
 	suite_add_tcase(s, address);
 	tcase_add_test(command, test_command_words);
