@@ -83,6 +83,25 @@ START_TEST(test_ids)
 }
 END_TEST
 
+/* A type of more bytes than any has is cut, and the event is one all the same. */
+START_TEST(test_long_type)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(8000), in = BUF_INIT(8000);
+	struct sse s;
+	struct err err;
+
+	sse_init(&s, 4000);
+	buf_append_str(&in, "event: ");
+	for (int i = 0; i < SSE_TYPE_BYTES + 9; i++)
+		buf_append_char(&in, 't');
+	buf_append_str(&in, "\ndata: x\n\n");
+	ck_assert_int_eq(sse_feed(&s, in.data, in.len, note, &out, &err), 0);
+	ck_assert_uint_eq(strspn(out.data, "t"), SSE_TYPE_BYTES);
+	ck_assert_str_eq(out.data + SSE_TYPE_BYTES, ":x|");
+	sse_done(&s);
+}
+END_TEST
+
 static int refuse(void *arg, const char *type, const char *data, size_t len, struct err *err)
 {
 	(void)arg, (void)type, (void)data, (void)len;
@@ -119,6 +138,7 @@ int main(void)
 
 	tcase_add_loop_test(t, test_every_split, 0, ARRAY_LEN(rows));
 	tcase_add_test(t, test_ids);
+	tcase_add_test(t, test_long_type);
 	tcase_add_test(t, test_bounds);
 	return suite_run("sse", t);
 }

@@ -22,6 +22,7 @@ static const struct {
 	{"http://h/sse", "file:///etc/passwd\n", NULL},
 	{"http://h/sse", "", NULL},
 	{"http://h/sse", "/a b", NULL},
+	{"nowhere", "/a", NULL},
 };
 
 START_TEST(test_endpoint)
