@@ -129,6 +129,7 @@ static const struct {
 	{"http://h/a/", "../b", "http://h/a/../b"},
 	{"http://h/a/", "1:2", "http://h/a/1:2"},
 	{"http://h/a/", "b/c:d", "http://h/a/b/c:d"},
+	{"http://h/a/", "b_c:d", "http://h/a/b_c:d"},
 };
 
 START_TEST(test_join)

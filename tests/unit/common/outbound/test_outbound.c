@@ -103,9 +103,16 @@ END_TEST
 
 START_TEST(test_ranges)
 {
-	static const char *const bad[] = {
-		"",	  "/8",		 "10.0.0.0/",	"10.0.0.0/33", "10.0.0.0/8x",
-		"::/129", "10.0.0.0/-1", "10.0.0.0/ 8", "name/8"};
+	static const char *const bad[] = {"",
+					  "/8",
+					  "10.0.0.0/",
+					  "10.0.0.0/33",
+					  "10.0.0.0/8x",
+					  "::/129",
+					  "10.0.0.0/-1",
+					  "10.0.0.0/ 8",
+					  "name/8",
+					  "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa/8"};
 	struct ip_range r;
 	struct ip_address a;
 
@@ -181,7 +188,7 @@ START_TEST(test_bad_hosts)
 					  "a#b",
 					  "a?b",
 					  "*.example.org"};
-	char label[70];
+	char label[70], name[OUTBOUND_NAME_BYTES + 2];
 	struct outbound_host h;
 	struct err err;
 
@@ -189,6 +196,12 @@ START_TEST(test_bad_hosts)
 		ck_assert_msg(outbound_host_parse(bad[i], strlen(bad[i]), &h, &err) == -ERR_INVALID,
 			      "%s", bad[i]);
 	ck_assert_int_eq(outbound_host_parse("a\0b", 3, &h, &err), -ERR_INVALID);
+	for (size_t i = 0; i < sizeof(name); i++)
+		name[i] = i % 2 ? '.' : 'a';
+	ck_assert_int_eq(outbound_host_parse(name, OUTBOUND_NAME_BYTES, &h, &err), 0);
+	ck_assert_int_eq(outbound_host_parse(name, OUTBOUND_NAME_BYTES + 2, &h, &err),
+			 -ERR_INVALID);
+	ck_assert_ptr_nonnull(strstr(err.msg, "more than 253 bytes"));
 	memset(label, 'a', sizeof(label));
 	ck_assert_int_eq(outbound_host_parse(label, 63, &h, &err), 0);
 	ck_assert_int_eq(outbound_host_parse(label, 64, &h, &err), -ERR_INVALID);
@@ -338,6 +351,45 @@ START_TEST(test_database_of_results_stays_closed)
 }
 END_TEST
 
+/* Each by the port that its scheme has where the URL says none; what is no URL closes nothing. */
+START_TEST(test_usual_ports)
+{
+	static const struct {
+		const char *setting;
+		uint16_t port;
+	} rows[] = {
+		{"CELERY_BROKER_URL=amqp://127.0.0.2//", 5672},
+		{"CELERY_BROKER_URL=amqp://127.0.0.9;amqp://127.0.0.2//", 5672},
+		{"CELERY_BROKER_URL=amqps://127.0.0.2", 5671},
+		{"CELERY_BROKER_URL=sentinel://127.0.0.9;sentinel://127.0.0.2", 26379},
+		{"CELERY_BROKER_URL=redis://127.0.0.2", 6379},
+		{"CELERY_RESULT_BACKEND=redis://127.0.0.2", 6379},
+		{"DOCKER_HOST=tcp://127.0.0.2", 2375},
+		{"DOCKER_HOST=nowhere,tcp://127.0.0.2", 2375},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct settings s;
+		struct outbound *o;
+		struct err err;
+		char *allow;
+
+		ck_assert_int_ge(asprintf(&allow, "EGRESS_ALLOW=all:127.0.0.0/8:%u", rows[i].port),
+				 0);
+		char *env[] = {(char *)(uintptr_t)rows[i].setting, allow, NULL};
+		ck_assert_int_eq(settings_load(env, &s, &err), 0);
+		ck_assert_int_eq(outbound_open(&s, &o, &err), 0);
+		ck_assert_msg(
+			!open_for(o, OUTBOUND_SANDBOX, "127.0.0.2", "127.0.0.2", rows[i].port),
+			"%s", rows[i].setting);
+		ck_assert(open_for(o, OUTBOUND_SANDBOX, "127.0.0.3", "127.0.0.3", rows[i].port));
+		outbound_close(o);
+		settings_done(&s);
+		free(allow);
+	}
+}
+END_TEST
+
 START_TEST(test_bad_holes)
 {
 	static const char *const bad[] = {
@@ -409,6 +461,7 @@ int main(void)
 	tcase_add_test(t, test_own_services_stay_closed);
 	tcase_add_test(t, test_every_host_of_a_database_stays_closed);
 	tcase_add_test(t, test_database_of_results_stays_closed);
+	tcase_add_test(t, test_usual_ports);
 	tcase_add_test(t, test_bad_holes);
 	tcase_add_test(t, test_lookup);
 	return suite_run("outbound", t);
