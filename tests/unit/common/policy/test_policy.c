@@ -5,6 +5,7 @@
 
 #include "common/policy/pattern.h"
 #include "json.h"
+#include "mem.h"
 #include "policy.h"
 #include "tests/unit/suite.h"
 
@@ -238,6 +239,80 @@ START_TEST(test_commands)
 }
 END_TEST
 
+/* Any host, and any scheme: neither takes the bounds of the other away. */
+START_TEST(test_wide_url_patterns)
+{
+	static const struct {
+		const char *rule, *scheme;
+		uint16_t port;
+		bool allow;
+	} cases[] = {
+		{"allow url *:8080\n", "http", 8080, true},
+		{"allow url *:8080\n", "http", 80, false},
+		{"allow url *://a.example\n", "http", 80, true},
+		{"allow url *://a.example\n", "https", 443, true},
+		{"allow url *://a.example\n", "https", 8443, false},
+		{"allow url *://b.example\n", "https", 443, false},
+		{"allow url https://*\n", "https", 443, true},
+		{"allow url https://*\n", "http", 80, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_free_ char *text = xasprintf("%sdeny url *\n", cases[i].rule);
+		_cleanup_policy_ struct policy *p = policy_of(text);
+
+		ck_assert_msg(strcmp(url_answer(p, NULL, cases[i].scheme, "a.example",
+						cases[i].port, "/"),
+				     cases[i].allow ? "allow" : "deny") == 0,
+			      "%zu", i);
+	}
+}
+END_TEST
+
+/* As many rules as there may be, and one more. */
+START_TEST(test_many_rules)
+{
+	_cleanup_policy_ struct policy *p = policy_new();
+	struct err err;
+
+	for (int i = 0; i < POLICY_RULES_MAX; i++)
+		ck_assert_int_eq(policy_add_rule(p, "tool", NULL, "x", false, NULL, "w", &err), 0);
+	ck_assert_int_eq(policy_add_rule(p, "tool", NULL, "y", false, NULL, "w", &err),
+			 -ERR_TOOBIG);
+	ck_assert(!allows(p, POLICY_TOOL, NULL, "x"));
+	ck_assert(allows(p, POLICY_TOOL, NULL, "y"));
+}
+END_TEST
+
+/* A project's own row, else the one of those without; the last that was added counts. */
+START_TEST(test_quotas)
+{
+	static const struct project_quota none = {-1, -1, -1}, some = {1, 2, 3}, others = {4, 5, 6};
+	struct policy *p = policy_new(), *shared = policy_ref(p);
+
+	ck_assert(policy_quota(p, "a") == NULL);
+	policy_add_quota(p, "a", &none);
+	ck_assert(policy_quota(p, "b") == NULL);
+	policy_add_quota(p, NULL, &others);
+	policy_add_quota(p, "a", &some);
+	policy_unref(p);
+	ck_assert_int_eq(policy_quota(shared, "a")->concurrent_runs, 2);
+	ck_assert_int_eq(policy_quota(shared, "b")->calls_per_minute, 4);
+	policy_unref(shared);
+}
+END_TEST
+
+START_TEST(test_kinds)
+{
+	for (int i = 0; i < POLICY_KINDS; i++) {
+		enum policy_kind kind;
+
+		ck_assert(policy_kind_find(policy_kind_name((enum policy_kind)i), &kind));
+		ck_assert_int_eq(kind, i);
+	}
+}
+END_TEST
+
 START_TEST(test_settings)
 {
 	_cleanup_policy_ struct policy *p = policy_new();
@@ -274,6 +349,10 @@ int main(void)
 	tcase_add_test(t, test_urls);
 	tcase_add_test(t, test_url_rules_of_projects);
 	tcase_add_test(t, test_commands);
+	tcase_add_test(t, test_wide_url_patterns);
+	tcase_add_test(t, test_many_rules);
+	tcase_add_test(t, test_quotas);
+	tcase_add_test(t, test_kinds);
 	tcase_add_test(t, test_settings);
 	return suite_run("policy", t);
 }
