@@ -130,6 +130,15 @@ START_TEST(test_beside)
 	spec.mounts = &nothing;
 	spec.mount_count = 1;
 	refused(&spec, "mounts");
+	/* a writable place of ours is in it, or around it */
+	const struct engine_tmpfs inner = {.path = "/srv/a/tmp", .size = 1 << 20},
+				  outer = {.path = "/srv", .size = 1 << 20};
+	spec.mounts = mounts;
+	spec.tmpfs = &inner;
+	spec.tmpfs_count = 1;
+	refused(&spec, "mounts");
+	spec.tmpfs = &outer;
+	refused(&spec, "mounts");
 }
 END_TEST
 
@@ -137,8 +146,9 @@ END_TEST
 START_TEST(test_image_volumes)
 {
 	static const char *const fine[] = {"/data", "/sandbox", "/tmp", "/usr/local/lib", NULL};
-	static const char *const bad[] = {"/sandbox/output", "/proc",	    "/sys/x", "/", "data",
-					  "/a/../b",	     "/celeriac/x", "/a:ro"};
+	static const char *const bad[] = {
+		"/sandbox/output", "/proc",	  "/sys/x", "/",     "data",
+		"/a/../b",	   "/celeriac/x", "/a:ro",  "/a\377"};
 	const struct engine_tmpfs tmpfs[] = {{.path = "/sandbox", .size = 1 << 20},
 					     {.path = "/tmp", .size = 1 << 20}};
 	struct engine_spec spec = zero_spec;

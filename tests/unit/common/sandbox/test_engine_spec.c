@@ -311,6 +311,12 @@ START_TEST(test_process)
 		many[i] = "A=1";
 	many[BOUND_ENV_VARS + 1] = NULL;
 	REFUSED("env", env = many);
+	many[65] = NULL;
+	REFUSED("argv", argv = many);
+	many[64] = NULL;
+	struct engine_spec most = zero_spec;
+	most.argv = many;
+	free(body_of(&most, "default"));
 }
 END_TEST
 
@@ -348,6 +354,8 @@ START_TEST(test_tmpfs)
 	spec.tmpfs = twice;
 	spec.tmpfs_count = 2;
 	refused(&spec, "tmpfs");
+	spec.tmpfs_count = 100;
+	refused(&spec, "tmpfs: more than");
 }
 END_TEST
 
@@ -366,6 +374,21 @@ START_TEST(test_labels)
 		/* json_string's refusal is named by its key */
 		refused(&spec, i == ARRAY_LEN(bad) - 1 ? "celeriac.a" : "labels");
 	}
+	struct engine_label many[33];
+	struct engine_spec spec = zero_spec;
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		many[i] = (struct engine_label){"a", "x"};
+	spec.labels = many;
+	spec.label_count = ARRAY_LEN(many);
+	refused(&spec, "labels: more than");
+	/* few of them, and all together too long */
+	long_value[1000] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		many[i].value = long_value;
+	spec.label_count = 10;
+	refused(&spec, "labels: more than");
+	spec.label_count = 8;
+	free(body_of(&spec, "default"));
 }
 END_TEST
 
