@@ -178,7 +178,19 @@ START_TEST(test_bad_chunks)
 					    "4\nWiki\r\n",
 					    "4\r\nWiki\n",
 					    "0\r\nA: b\n\r\n"};
+	static const char *const endless[] = {"4;", "0\r\n", "0\r\nA: b\r\n"};
 
+	/* an extension and a trailer without end */
+	for (size_t i = 0; i < ARRAY_LEN(endless); i++) {
+		struct egress_body b = {.chunked = true};
+		size_t bytes = 0;
+
+		fed(&b, endless[i], 1);
+		ck_assert(!b.bad);
+		for (; bytes < 100000 && !b.bad; bytes++)
+			fed(&b, "x", 1);
+		ck_assert(b.bad && bytes > 200);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		struct egress_body b = {.chunked = true};
 
@@ -264,6 +276,27 @@ START_TEST(test_greetings)
 }
 END_TEST
 
+START_TEST(test_old_greetings)
+{
+	_cleanup_buf_ struct buf h = BUF_INIT(4096), wire = BUF_INIT(65536);
+	char name[OUTBOUND_NAME_BYTES + 1];
+
+	/* without extensions, as TLS 1.0 may be */
+	buf_append(&h, "\x01\0\0\x29\x03\x01", 6);
+	for (int i = 0; i < 32; i++)
+		buf_append_char(&h, (char)i);
+	buf_append(&h, "\0\0\x02\0\x2f\x01\0", 7);
+	records(&wire, &h, 16000);
+	ck_assert_int_eq(egress_hello_read(wire.data, wire.len, name), HELLO_NAMELESS);
+	/* and cut off in its random bytes */
+	buf_reset(&h);
+	buf_reset(&wire);
+	buf_append(&h, "\x01\0\0\x04\x03\x01\x7f\x7f", 8);
+	records(&wire, &h, 16000);
+	ck_assert_int_eq(egress_hello_read(wire.data, wire.len, name), HELLO_NOT_TLS);
+}
+END_TEST
+
 /* Whatever is turned over in it: an answer, and never a name that is not in it. */
 START_TEST(test_broken_greetings)
 {
@@ -300,6 +333,7 @@ int main(void)
 	tcase_add_test(t, test_bodies);
 	tcase_add_test(t, test_bad_chunks);
 	tcase_add_test(t, test_greetings);
+	tcase_add_test(t, test_old_greetings);
 	tcase_add_test(t, test_broken_greetings);
 	return suite_run("egress_head", t);
 }

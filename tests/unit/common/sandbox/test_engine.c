@@ -191,7 +191,8 @@ START_TEST(test_info)
 		"\"2\","
 		"\"MemoryLimit\":true,\"SwapLimit\":true,\"PidsLimit\":true,\"CpuCfsQuota\":true,"
 		"\"NCPU\":8,\"MemTotal\":123,\"DefaultRuntime\":\"runc\",\"Runtimes\":{"
-		"\"runc\":{},\"runsc\":{},\"io.containerd.runc.v2\":{}},\"SecurityOptions\":["
+		"\"runc\":{},\"runsc\":{},\"io.containerd.runc.v2\":{},\"a "
+		"b\":{}},\"SecurityOptions\":["
 		"\"name=apparmor\",\"name=seccomp,profile=builtin\",\"name=userns\",7],"
 		"\"Warnings\":[\"WARNING: No swap limit support\",null,"
 		"\"WARNING: No kernel memory limit support\"]}");
@@ -207,6 +208,7 @@ START_TEST(test_info)
 	ck_assert(engine_info_has_runtime(&info, "runsc"));
 	ck_assert(engine_info_has_runtime(&info, "runc"));
 	ck_assert(!engine_info_has_runtime(&info, "run"));
+	ck_assert(!engine_info_has_runtime(&info, "a") && !engine_info_has_runtime(&info, "b"));
 	ck_assert(!engine_info_has_runtime(&info, ""));
 
 	engine_info_apply_warnings(&info, "Your kernel does not support pids limit capabilities "
@@ -415,6 +417,44 @@ START_TEST(test_tar)
 }
 END_TEST
 
+/* Extended headers of an engine before the file: up to two, each with what it says it has. */
+START_TEST(test_tar_with_extensions)
+{
+	struct buf file = BUF_INIT(1 << 16), extension = BUF_INIT(1 << 16), dir = BUF_INIT(1 << 16);
+
+	docker_tar_write("agent", 0555, "code", 4, &file);
+	docker_tar_write("pax", 0644, "20 x=y", 6, &extension);
+	extension.data[156] = 'x'; /* the type; the sum of the header knows it */
+	for (size_t i = 0; i < 8; i++)
+		extension.data[148 + i] = ' ';
+	unsigned sum = 0;
+	for (size_t i = 0; i < 512; i++)
+		sum += (unsigned char)extension.data[i];
+	snprintf(extension.data + 148, 8, "%06o", sum);
+	extension.data[155] = ' ';
+	for (size_t count = 0; count <= 3; count++) {
+		struct buf all = BUF_INIT(1 << 16);
+
+		for (size_t i = 0; i < count; i++)
+			buf_append(&all, extension.data, 1024);
+		buf_append(&all, file.data, file.len);
+		ck_assert(docker_tar_holds(all.data, all.len, "agent", 0555, "code", 4) ==
+			  (count < 3));
+		buf_done(&all);
+	}
+	/* its own end is missing */
+	ck_assert(!docker_tar_holds(extension.data, 512 + 6, "agent", 0555, "code", 4));
+	/* a directory is no file */
+	docker_tar_write_directory("agent", 0755, 1000, &dir);
+	ck_assert_int_eq(dir.data[156], '5');
+	ck_assert_str_eq(dir.data + 108, "0001750");
+	ck_assert(!docker_tar_holds(dir.data, dir.len, "agent", 0755, "", 0));
+	buf_done(&file);
+	buf_done(&extension);
+	buf_done(&dir);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine");
@@ -433,6 +473,7 @@ int main(void)
 	tcase_add_test(t, test_inspect);
 	tcase_add_test(t, test_encode);
 	tcase_add_test(t, test_tar);
+	tcase_add_test(t, test_tar_with_extensions);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -294,7 +294,7 @@ static bool good(const char *name)
 
 START_TEST(test_names)
 {
-	char long_name[300];
+	char long_name[300], deep[FRAME_NAME_BYTES + 2];
 	const char *bad[] = {"",
 			     "/",
 			     "/a",
@@ -328,6 +328,10 @@ START_TEST(test_names)
 	ck_assert(frame_name_is_good(long_name, 255, 1));
 	ck_assert(!frame_name_is_good(long_name, 256, 1));
 	ck_assert(!frame_name_is_good("a", 1, 0));
+	for (size_t i = 1; i < sizeof(deep); i += 2)
+		deep[i - 1] = 'a', deep[i] = '/';
+	ck_assert(frame_name_is_good(deep, FRAME_NAME_BYTES - 1, FRAME_NAME_BYTES));
+	ck_assert(!frame_name_is_good(deep, FRAME_NAME_BYTES + 1, FRAME_NAME_BYTES));
 }
 END_TEST
 

@@ -401,6 +401,19 @@ START_TEST(test_lies_in_a_harvest)
 		now = 0;
 		piece_time = 500;
 		break;
+	case 12:
+		add(&on_harvest, FRAME_SKIPPED, 0, much, 3);
+		break;
+	case 13: /* it is over, and the file is not */
+		add_file("a", 1, 1, 0);
+		on_harvest.len -= FRAME_HEADER + 4;
+		break;
+	case 14:
+		add_file("a", 1, 1, 0);
+		run_id++;
+		add(&on_harvest, FRAME_SKIPPED, 0, much, 8);
+		run_id--;
+		break;
 	default:
 		add_file("huge", UINT64_MAX, 1, 0);
 		break;
@@ -455,7 +468,7 @@ int main(void)
 	tcase_add_test(t, test_stream_ends);
 	tcase_add_loop_test(t, test_stream_ends_before_a_word, 0, 2);
 	tcase_add_loop_test(t, test_lies_in_a_run, 0, 8);
-	tcase_add_loop_test(t, test_lies_in_a_harvest, 0, 13);
+	tcase_add_loop_test(t, test_lies_in_a_harvest, 0, 16);
 	tcase_add_test(t, test_changed_file);
 	tcase_add_loop_test(t, test_used_up_containers, 0, 2);
 	suite_add_tcase(s, t);
