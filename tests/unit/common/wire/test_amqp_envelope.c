@@ -187,6 +187,31 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* A delivery whose properties nobody could read says why; one without headers has none. */
+START_TEST(test_deliveries)
+{
+	static char body[] = "{}", type[] = "application/json", exchange[] = "", key[] = "celery";
+	struct err fault = {.code = ERR_PROTOCOL, .msg = "headers are cut off"};
+	struct amqp_delivery d = {
+		.exchange = exchange, .routing_key = key, .body = body, .len = 2, .fault = &fault};
+	_cleanup_buf_ struct buf out = BUF_INIT(4096);
+	_cleanup_json_ json_t *root = NULL;
+	struct err err = {0};
+
+	ck_assert_int_eq(amqp_envelope_from_delivery(&d, &out, &err), -ERR_PROTOCOL);
+	ck_assert_str_eq(err.msg, fault.msg);
+	ck_assert_uint_eq(out.len, 0);
+	d.fault = NULL;
+	d.properties.text[AMQP_CONTENT_TYPE] = type;
+	ck_assert_int_eq(amqp_envelope_from_delivery(&d, &out, &err), 0);
+	ck_assert_int_eq(json_load_strict(out.data, out.len, &root, &err), 0);
+	ck_assert_uint_eq(json_object_size(json_object_get(root, "headers")), 0);
+	ck_assert(json_is_object(json_object_get(root, "headers")));
+	ck_assert_str_eq(json_member_str(root, "content-type"), type);
+	ck_assert_str_eq(json_member_str(root, "body"), "e30=");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("envelopes over AMQP");
@@ -198,6 +223,7 @@ int main(void)
 	tcase_add_test(t, test_recordings);
 	tcase_add_test(t, test_properties);
 	tcase_add_loop_test(t, test_refused, 0, ARRAY_LEN(refused));
+	tcase_add_test(t, test_deliveries);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

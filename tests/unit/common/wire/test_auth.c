@@ -11,6 +11,8 @@
 
 #include "bounds.h"
 #include "codec.h"
+#include "common/wire/content.h"
+#include "event.h"
 #include "json.h"
 #include "mem.h"
 #include "message.h"
@@ -308,8 +310,13 @@ END_TEST
 /* Signed all the same: it is of no type that is read. */
 START_TEST(test_inner_type)
 {
-	static const char *const types[] = {"application/x-python-serialize", "application/data",
-					    "text/plain", "application/x-unheard-of", ""};
+	static const char *const types[] = {
+		"application/x-python-serialize",
+		"application/data",
+		"text/plain",
+		"application/x-unheard-of",
+		"",
+		"application/a-name-that-is-longer-than-any-content-type-of-ours-is"};
 	_cleanup_json_ json_t *root = recording("5.7.0");
 	_cleanup_buf_ struct buf b = BUF_INIT(65536), changed = BUF_INIT(65536);
 	struct message *m;
@@ -322,6 +329,32 @@ START_TEST(test_inner_type)
 	buf_append_str(&changed, types[_i]);
 	buf_append(&changed, at + 16, b.len - (size_t)(at - b.data) - 16);
 	ck_assert_int_eq(decode_payload(root, changed.data, changed.len, &m), MESSAGE_DISALLOWED);
+}
+END_TEST
+
+/* Events are signed as messages are, and what is no base64 is no signed content. */
+START_TEST(test_events)
+{
+	static const char event[] = "{\"type\": \"worker-online\"}";
+	_cleanup_buf_ struct buf out = BUF_INIT(65536), body = BUF_INIT(65536);
+	_cleanup_json_ json_t *root = NULL, *value = NULL;
+	const char *sent, *signer;
+
+	ck_assert_int_eq(reopen(), 0);
+	ck_assert_int_eq(event_envelope("auth", (struct slice){event, sizeof(event) - 1},
+					"celeryev", "worker.online", "w@h", &out, &g_err),
+			 0);
+	ck_assert_int_eq(json_load_strict(out.data, out.len, &root, &g_err), 0);
+	ck_assert_str_eq(json_member_str(root, "content-type"), "application/data");
+	sent = json_member_str(root, "body");
+	ck_assert_int_eq(base64_decode(sent, strlen(sent), &body, &g_err), 0);
+	ck_assert_int_eq(auth_open(body.data, body.len, &value, &signer, &g_err), 0);
+	ck_assert_str_eq(signer, OWN_ID);
+	ck_assert_str_eq(json_member_str(value, "type"), "worker-online");
+	json_decref(TAKE(value));
+	ck_assert_int_eq(auth_read(body.data, body.len, &value, &g_err), 0);
+	ck_assert_str_eq(json_member_str(value, "type"), "worker-online");
+	ck_assert_int_eq(auth_read("%", 1, &value, &g_err), -ERR_DENIED);
 }
 END_TEST
 
@@ -377,7 +410,8 @@ int main(void)
 	tcase_add_loop_test(t, test_mutations, 0, ARRAY_LEN(g_versions));
 	tcase_add_loop_test(t, test_written, 0, 2);
 	tcase_add_loop_test(t, test_who, 0, 3);
-	tcase_add_loop_test(t, test_inner_type, 0, 5);
+	tcase_add_loop_test(t, test_inner_type, 0, 6);
+	tcase_add_test(t, test_events);
 	tcase_add_loop_test(t, test_settings, 0, 10);
 	return suite_run("auth", t);
 }

@@ -10,6 +10,7 @@
 #include "json.h"
 #include "mem.h"
 #include "message.h"
+#include "serial.h"
 #include "tests/unit/suite.h"
 
 #define ARGS                                                                                       \
@@ -339,6 +340,64 @@ START_TEST(test_unknown_ways_out)
 }
 END_TEST
 
+/* The same of those who write no message. */
+START_TEST(test_unknown_names)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(1 << 20), back = BUF_INIT(1 << 20);
+	_cleanup_json_ json_t *value = json_pack("[i]", 1), *again = NULL;
+	static const char *const unknown[] = {"pickle", "raw", "snappy", ""};
+
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+		const struct slice text = {"x", 1};
+
+		ck_assert(!serial_known(unknown[i]));
+		ck_assert_int_eq(serial_write(unknown[i], value, &out, &g_err), -ERR_UNSUPPORTED);
+		ck_assert_int_eq(serial_read(unknown[i], text, &again, &g_err), -ERR_UNSUPPORTED);
+		ck_assert_int_eq(serial_compress(unknown[i], text, &out, &g_err), -ERR_UNSUPPORTED);
+		ck_assert_int_eq(serial_decompress(unknown[i], text, &out, &g_err),
+				 -ERR_UNSUPPORTED);
+		ck_assert_uint_eq(out.len, 0);
+	}
+	ck_assert_int_eq(serial_write("yaml", value, &out, &g_err), 0);
+	ck_assert_int_eq(serial_read("yaml", (struct slice){out.data, out.len}, &again, &g_err), 0);
+	ck_assert(json_equal(value, again));
+}
+END_TEST
+
+/* Which content types a worker takes: what Celery knows and we refuse is told, anything else is a
+ * mistake. */
+START_TEST(test_accepted)
+{
+	static const struct {
+		const char *accept, *said; /* of notes, or of the error */
+		int rc;
+	} rows[] = {
+		{"json", "", 0},
+		{"json,pickle", "CELERY_ACCEPT_CONTENT: pickle is refused", 0},
+		{"json,application/x-python-serialize", "is refused", 0},
+		{"json,soup", "CELERY_ACCEPT_CONTENT: soup is not one of json", -ERR_INVALID},
+		{"pickle", "names nothing that is read here", -ERR_INVALID},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_free_ char *setting =
+			xasprintf("CELERY_ACCEPT_CONTENT=%s", rows[i].accept);
+		_cleanup_buf_ struct buf notes = BUF_INIT(4096);
+		char *env[] = {setting, NULL};
+		struct settings s;
+
+		ck_assert_int_eq(settings_load(env, &s, &g_err), 0);
+		ck_assert_int_eq(serial_check_accept(&s, &notes, &g_err), rows[i].rc);
+		ck_assert_msg(strstr(rows[i].rc < 0 ? g_err.msg
+				     : notes.data   ? notes.data
+						    : "",
+				     rows[i].said),
+			      "%s: %s", rows[i].accept, rows[i].rc < 0 ? g_err.msg : notes.data);
+		settings_done(&s);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("bodies");
@@ -352,5 +411,7 @@ int main(void)
 	tcase_add_test(t, test_typed_once);
 	tcase_add_test(t, test_bad_compression);
 	tcase_add_test(t, test_unknown_ways_out);
+	tcase_add_test(t, test_unknown_names);
+	tcase_add_test(t, test_accepted);
 	return suite_run("bodies", t);
 }

@@ -87,6 +87,9 @@ static const struct {
 	{"{\"task\": \"t\", \"options\": {\"task_id\": 5}}", -ERR_INVALID},
 	{"{\"task\": \"t\", \"options\": {\"queue\": {\"name\": \"q\"}}}", -ERR_INVALID},
 	{"{\"task\": \"t\", \"options\": {\"queue\": NaN}}", -ERR_INVALID},
+	{"{\"task\": \"t\", \"options\": {\"queue\": \"a\\nb\"}}", -ERR_INVALID},
+	{"{\"task\": \"t\", \"options\": {\"task_id\": \"\"}}", -ERR_INVALID},
+	{"{\"task\": \"t\", \"options\": {\"task_id\": \"a\\u007f\"}}", -ERR_INVALID},
 	{"{\"task\": \"t\", \"options\": {\"eta\": \"tomorrow\"}}", -ERR_INVALID},
 	{"{\"task\": \"t\", \"options\": {\"eta\": []}}", -ERR_INVALID},
 	{"{\"task\": \"t\", \"options\": {\"expires\": NaN}}", -ERR_INVALID},
@@ -218,6 +221,70 @@ START_TEST(test_many)
 		json_array_append(tasks, one);
 	ck_assert_int_eq(signature_apply(&g_context, sig, NULL, NULL, NULL, &plan, &g_err),
 			 -ERR_TOOBIG);
+}
+END_TEST
+
+/* A task's name and an id have as many bytes as those of a message. */
+START_TEST(test_long_names)
+{
+	static const struct {
+		const char *before, *after;
+		size_t most;
+		int code;
+	} rows[] = {
+		{"{\"task\": \"", "\"}", BOUND_TASK_NAME_BYTES, -ERR_TOOBIG},
+		{"{\"task\": \"t\", \"options\": {\"task_id\": \"", "\"}}", BOUND_TASK_ID_BYTES,
+		 -ERR_INVALID},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		for (size_t more = 0; more <= 1; more++) {
+			_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+			struct signature_plan plan;
+
+			buf_append_str(&text, rows[i].before);
+			for (size_t n = 0; n < rows[i].most + more; n++)
+				buf_append_char(&text, 'x');
+			buf_append_str(&text, rows[i].after);
+			ck_assert_int_eq(apply_text(text.data, &plan), more ? rows[i].code : 0);
+			signature_plan_done(&plan);
+		}
+	}
+}
+END_TEST
+
+/* Where parts of a chord are looked for (results in a database), a task that does so is sent with
+ * the header, where the body goes. */
+START_TEST(test_polled_chord)
+{
+	static const char chord[] =
+		"{\"task\": \"celery.chord\", \"subtask_type\": \"chord\", \"kwargs\": "
+		"{\"header\": "
+		"[" PLAIN("a") ", " PLAIN("b") "], \"body\": {\"task\": \"body\", \"args\": [], "
+					       "\"kwargs\": {}, \"options\": {\"queue\": \"q\", "
+					       "\"priority\": 3}}}, \"options\": {}}";
+	_cleanup_json_ json_t *sig = parse(chord), *options = parse("{\"interval\": 2}");
+	struct signature_context context = g_context;
+	struct signature_plan plan = {0};
+	const struct message_out *m;
+
+	context.polls_chords = true;
+	ck_assert_msg(signature_apply(&context, sig, NULL, NULL, options, &plan, &g_err) == 0, "%s",
+		      g_err.msg);
+	ck_assert_uint_eq(plan.message_count, 3);
+	m = &plan.messages[0];
+	ck_assert_str_eq(m->task, "celery.chord_unlock");
+	ck_assert_str_eq(m->queue, "q");
+	ck_assert_int_eq(m->priority, 3);
+	ck_assert_uint_ne(m->eta, 0);
+	ck_assert_int_eq(json_integer_value(json_object_get(m->kwargs, "interval")), 2);
+	ck_assert(json_is_null(json_object_get(m->kwargs, "max_retries")));
+	ck_assert_uint_eq(json_array_size(json_object_get(m->kwargs, "result")), 2);
+	ck_assert_str_eq(json_member_str(json_array_get(m->args, 1), "task"), "body");
+	ck_assert_str_eq(json_string_value(json_array_get(m->args, 0)), plan.messages[1].group);
+	ck_assert_str_eq(plan.messages[1].task, "a");
+	ck_assert_str_eq(plan.messages[2].task, "b");
+	signature_plan_done(&plan);
 }
 END_TEST
 
@@ -542,6 +609,8 @@ int main(void)
 	tcase_add_test(t, test_empty_header);
 	tcase_add_test(t, test_deep);
 	tcase_add_test(t, test_many);
+	tcase_add_test(t, test_long_names);
+	tcase_add_test(t, test_polled_chord);
 	tcase_add_test(t, test_ids);
 	tcase_add_test(t, test_options);
 	tcase_add_test(t, test_merge);

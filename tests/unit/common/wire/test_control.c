@@ -143,6 +143,16 @@ START_TEST(test_only_json_and_not_too_big)
 	}
 	buf_append_str(&body, "\"}");
 	ck_assert_int_eq(decode(body.data, &r), -ERR_TOOBIG);
+	buf_reset(&body);
+	base64_encode("{\"method\": \"ping\"}", 18, &body);
+	buf_reset(&text);
+	buf_appendf(&text,
+		    "{\"body\": \"%s\", \"content-type\": \"application/json\", "
+		    "\"content-encoding\": \"utf-8\", \"headers\": {\"compression\": "
+		    "\"application/x-gzip\"}, \"properties\": {\"body_encoding\": \"base64\"}}",
+		    body.data);
+	ck_assert_int_eq(control_decode(text.data, text.len, &g_accept, NODE, REPLY, &r, &g_err),
+			 -ERR_UNSUPPORTED);
 	for (size_t len = 0; len < text.len; len++) {
 		ck_assert_int_lt(control_decode(text.data, len, &g_accept, NODE, REPLY, &r, &g_err),
 				 0);
@@ -176,6 +186,10 @@ START_TEST(test_reply)
 	sent = json_member_str(envelope, "body");
 	ck_assert_int_eq(base64_decode(sent, strlen(sent), &body, &g_err), 0);
 	ck_assert_str_eq(body.data, "{\"" NODE "\": null}");
+	buf_reset(&text);
+	ck_assert_int_eq(control_encode_reply(&r, "celery@\xff", NULL, 7, &text, &g_err),
+			 -ERR_INVALID);
+	ck_assert_uint_eq(text.len, 0);
 	control_request_done(&r);
 }
 END_TEST
@@ -294,6 +308,9 @@ START_TEST(test_event)
 	event_begin(&text, "task-received", NODE, 5);
 	event_add_str(&text, "uuid", "i\"d\n");
 	event_add_null(&text, "eta");
+	event_add_str(&text, "parent_id", NULL);
+	event_add_text(&text, "args", (struct slice){"(1, \xff)x", 6});
+	event_add_raw(&text, "pool", "{\"a\": [1]}");
 	event_add_bool(&text, "terminated", true);
 	event_add_double(&text, "runtime", 0.5);
 	event_end(&text);
@@ -302,12 +319,18 @@ START_TEST(test_event)
 	ck_assert_str_eq(json_member_str(event, "hostname"), NODE);
 	ck_assert_str_eq(json_member_str(event, "uuid"), "i\"d\n");
 	ck_assert(json_is_real(json_member(event, "timestamp")));
+	ck_assert(json_is_null(json_object_get(event, "parent_id")));
+	ck_assert_str_eq(json_member_str(event, "args"), "(1, \xef\xbf\xbd)");
+	ck_assert_uint_eq(json_object_size(json_member(event, "pool")), 1);
 	ck_assert_int_eq(json_integer_value(json_member(event, "clock")), 5);
 	ck_assert_int_eq(event_envelope("json", (struct slice){text.data, text.len}, "celeryev",
 					"task.received", NODE, &envelope, &g_err),
 			 0);
 	ck_assert_int_eq(json_load_strict(envelope.data, envelope.len, &outer, &g_err), 0);
 	ck_assert_str_eq(json_member_str(json_member(outer, "headers"), "hostname"), NODE);
+	ck_assert_int_eq(event_envelope("json", (struct slice){text.data, text.len}, "celeryev",
+					"task.received", "w@\xff", &envelope, &g_err),
+			 -ERR_INVALID);
 }
 END_TEST
 

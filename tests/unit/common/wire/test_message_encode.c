@@ -219,6 +219,8 @@ START_TEST(test_refused)
 	ck_assert_int_eq(message_encode(&m, &b, &err), -ERR_INVALID);
 	m = good, m.task = "\xff";
 	ck_assert_int_eq(message_encode(&m, &b, &err), -ERR_INVALID);
+	m = good, m.reply_to = "\xff";
+	ck_assert_int_eq(message_encode(&m, &b, &err), -ERR_INVALID);
 	m = good, m.queue = "\xff";
 	ck_assert_int_eq(message_encode(&m, &b, &err), -ERR_INVALID);
 	ck_assert_uint_eq(b.len, 0);
