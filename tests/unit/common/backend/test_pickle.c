@@ -329,6 +329,26 @@ START_TEST(test_deep)
 }
 END_TEST
 
+/* Tuples of one around None, or around an empty list. */
+START_TEST(test_deep_tuples)
+{
+	static const char innermost[] = "N]";
+	_cleanup_buf_ struct buf out = BUF_INIT(1 << 20);
+	json_t *value = NULL;
+
+	for (size_t i = 0; i < 2; i++) {
+		buf_reset(&out);
+		buf_append(&out, "\x80\x02", 2);
+		buf_append_char(&out, innermost[i]);
+		for (size_t depth = 0; depth <= BOUND_JSON_DEPTH; depth++)
+			buf_append_char(&out, (char)0x85);
+		buf_append_char(&out, '.');
+		ck_assert_int_eq(read_bytes(out.data, out.len, &value), -ERR_TOOBIG);
+		ck_assert_ptr_nonnull(strstr(g_err.msg, "nested deeper"));
+	}
+}
+END_TEST
+
 /* Bytes of every kind behind the first two: none of it is more than an error. */
 START_TEST(test_noise)
 {
@@ -361,6 +381,30 @@ START_TEST(test_unwritable)
 }
 END_TEST
 
+/* An integer of more than 64 bits goes in its digits, as Python's protocols below 2 do. */
+START_TEST(test_big_integers)
+{
+	_cleanup_json_ json_t *value = parse("[9223372036854775808, -123456789012345678901]");
+	_cleanup_buf_ struct buf out = BUF_INIT(100);
+
+	ck_assert_int_eq(pickle_write(value, &out, &g_err), 0);
+	ck_assert_ptr_nonnull(memmem(out.data, out.len, P("L9223372036854775808L\n")));
+	ck_assert_ptr_nonnull(memmem(out.data, out.len, P("L-123456789012345678901L\n")));
+}
+END_TEST
+
+/* The longest result is the longest pickle. */
+START_TEST(test_too_long)
+{
+	_cleanup_free_ char *text = xcalloc(1, BOUND_RESULT_BYTES + 1);
+	json_t *value = NULL;
+
+	text[0] = (char)PICKLE_MARK;
+	ck_assert_int_eq(read_bytes(text, BOUND_RESULT_BYTES + 1, &value), -ERR_TOOBIG);
+	ck_assert_int_eq(read_bytes(text, BOUND_RESULT_BYTES, &value), -ERR_UNSUPPORTED);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = tcase_create("pickle");
@@ -372,7 +416,10 @@ int main(void)
 	tcase_add_test(c, test_chain);
 	tcase_add_test(c, test_many);
 	tcase_add_test(c, test_deep);
+	tcase_add_test(c, test_deep_tuples);
 	tcase_add_test(c, test_noise);
 	tcase_add_test(c, test_unwritable);
+	tcase_add_test(c, test_big_integers);
+	tcase_add_test(c, test_too_long);
 	return suite_run("pickle", c);
 }

@@ -145,6 +145,32 @@ START_TEST(test_definitions_refused)
 }
 END_TEST
 
+/* As many queues as there may be, and one more. */
+START_TEST(test_many_definitions)
+{
+	for (int more = 0; more <= 1; more++) {
+		_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+		struct settings s;
+		struct queue_defs d;
+		struct err err;
+
+		for (int i = 0; i < BOUND_QUEUES + more; i++)
+			buf_appendf(&text, "%s{\"name\": \"q%d\", \"durable\": false}",
+				    i ? ", " : "[", i);
+		buf_append_char(&text, ']');
+		s = plain_settings(text.data);
+		if (more) {
+			ck_assert_int_eq(queue_defs_read(&s, &d, &err), -ERR_TOOBIG);
+			break;
+		}
+		ck_assert_int_eq(queue_defs_read(&s, &d, &err), 0);
+		ck_assert_uint_eq(d.count, BOUND_QUEUES);
+		ck_assert(!d.items[0].durable);
+		queue_defs_done(&d);
+	}
+}
+END_TEST
+
 START_TEST(test_pattern)
 {
 	static const char *const rows[][2] = {
@@ -454,6 +480,7 @@ int main(void)
 	tcase_add_test(pure, test_defaults_and_direct);
 	tcase_add_test(pure, test_arguments_of_rabbitmq);
 	tcase_add_test(pure, test_definitions_refused);
+	tcase_add_test(pure, test_many_definitions);
 	tcase_add_test(pure, test_pattern);
 	tcase_add_checked_fixture(routing, setup, close_broker);
 	tcase_set_timeout(routing, 30);

@@ -242,12 +242,17 @@ START_TEST(test_refused)
 		{"{\"socket_keepalive_options\": {\"TCP_X\": 1}}", "TCP_X", ERR_INVALID},
 		{"{\"socket_keepalive_options\": {\"TCP_KEEPCNT\": 0}}", "TCP_KEEPCNT",
 		 ERR_INVALID},
+		{"{\"socket_keepalive_options\": 4}", "must be an object, not a number",
+		 ERR_INVALID},
 		{"{\"health_check_interval\": -1}", "health_check_interval", ERR_INVALID},
 		{"{\"min_other_sentinels\": 1.5}", "min_other_sentinels: must be an integer",
 		 ERR_INVALID},
 		{"{\"sentinel_kwargs\": {\"password\": 1}}", "sentinel_kwargs: password",
 		 ERR_INVALID},
 		{"{\"sentinel_kwargs\": {\"hat\": 1}}", "sentinel_kwargs: hat", ERR_INVALID},
+		{"{\"sentinel_kwargs\": \"x\"}", "must be an object, not a string", ERR_INVALID},
+		{"{\"sentinel_kwargs\": {\"ssl_keyfile\": []}}", "must be a string, not a list",
+		 ERR_INVALID},
 		{"{\"credential_provider\": \"a.B\"}", "credential_provider: is not",
 		 ERR_UNSUPPORTED},
 		{"{\"credential_provider\": \"a.B\"}", "Python", ERR_UNSUPPORTED},
@@ -265,6 +270,42 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* The same of broker_use_ssl, which has no name among the options. */
+START_TEST(test_refused_tls)
+{
+	static const char *const rows[][2] = {
+		{"{\"ssl_keyfile\": {}}", "ssl_keyfile: must be a string"},
+		{"{\"hat\": \"x\"}", "hat: is no known parameter"},
+	};
+	struct transport_options o;
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		ck_assert_int_eq(
+			settings_set(&g_settings, "broker_use_ssl", rows[i][0], "test", &err), 0);
+		ck_assert_int_eq(
+			transport_options_read(&g_settings, TRANSPORT_BROKER, &o, NULL, &err),
+			-ERR_INVALID);
+		ck_assert_msg(strstr(err.msg, "broker_use_ssl: "), "%s", err.msg);
+		ck_assert_msg(strstr(err.msg, rows[i][1]), "%s: %s", rows[i][0], err.msg);
+	}
+}
+END_TEST
+
+/* Python's None is as if the name were not there. */
+START_TEST(test_none)
+{
+	struct transport_options o = read_options(
+		TRANSPORT_BROKER, "{\"visibility_timeout\": null, \"sentinel_kwargs\": "
+				  "{\"password\": null, \"username\": \"u\"}}");
+
+	ck_assert_int_eq(o.visibility_timeout, 3600 * USEC_PER_SEC);
+	ck_assert_ptr_null(o.connection.sentinel_password);
+	ck_assert_str_eq(o.connection.sentinel_user, "u");
+	transport_options_done(&o);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = tcase_create("transport options");
@@ -276,5 +317,7 @@ int main(void)
 	tcase_add_test(c, test_settings);
 	tcase_add_test(c, test_notes);
 	tcase_add_test(c, test_refused);
+	tcase_add_test(c, test_refused_tls);
+	tcase_add_test(c, test_none);
 	return suite_run("transport options", c);
 }
