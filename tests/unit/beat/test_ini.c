@@ -32,6 +32,7 @@ static const struct {
 	{"[]\n", "!Invalid group name"},
 	{"[a]\nexpires = soon\n", "!entry 'a': expires: "},
 	{"[a]\nargs =\n", "!entry 'a': args: "},
+	{"[a]\nenabled = perhaps\n", "!entry 'a': enabled: neither true nor false"},
 	{"[a]\noptions = []\n", "!entry 'a': options must be an object"},
 };
 

@@ -47,6 +47,12 @@ static const struct {
 	{"{\"name\": \"n\"}", "", "!definition: task is missing"},
 	{HEAD EVERY ", \"kwargs\": {\"x\": {\"__type__\": \"weekday\", \"wkday\": 1}}}", "",
 	 "!kwargs: a value of type weekday"},
+	{HEAD EVERY ", \"args\": [1, {\"__type__\": \"datetime\", \"year\": 99999}]}", "",
+	 "!args: year of a date"},
+	{HEAD EVERY
+	 ", \"args\": [[{\"__type__\": \"datetime\", \"year\": 2026, \"month\": 2, \"day\": "
+	 "30}]]}",
+	 "", "!args: "},
 	{HEAD EVERY "}", "{", "!meta: "},
 	{HEAD EVERY "}", "{\"last_run_at\": 5}", "!meta: last_run_at"},
 	{HEAD EVERY "}", "{\"last_run_at\": {\"year\": 99999}}",
