@@ -464,6 +464,54 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+/* What a chord calls back is called by its body: of a group the first task calls it, and not with
+ * its own result; of a chord, again, the body; of an empty group itself. Errbacks are those of
+ * every task of the body. */
+#define MEMBERS(tasks)                                                                             \
+	"{\"task\": \"celery.group\", \"subtask_type\": \"group\", \"args\": [], \"kwargs\": "     \
+	"{\"tasks\": [" tasks "]}, \"options\": {}}"
+#define CHORD(header, body)                                                                        \
+	"{\"task\": \"celery.chord\", \"subtask_type\": \"chord\", \"args\": [], \"kwargs\": "     \
+	"{\"header\": [" header "], \"body\": " body "}, \"options\": {}}"
+static const struct {
+	const char *chord;
+	size_t immutable, errbacks;
+} links[] = {
+	{CHORD(PLAIN("a"), PLAIN("z")), 0, 1},
+	{CHORD(PLAIN("a"), MEMBERS(PLAIN("y") "," PLAIN("z"))), 1, 2},
+	{CHORD(PLAIN("a"), MEMBERS("")), 0, 0},
+	{CHORD(PLAIN("a"), CHORD(PLAIN("y"), PLAIN("z"))), 0, 1},
+	{CHORD(PLAIN("a"), CHORD(PLAIN("x"), CHORD(PLAIN("y"), PLAIN("z")))), 0, 1},
+};
+
+static size_t count_of(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)) != NULL; text += strlen(what))
+		n++;
+	return n;
+}
+
+START_TEST(test_links)
+{
+	_cleanup_json_ json_t *sig = parse(links[_i].chord);
+	_cleanup_json_ json_t *options =
+		parse("{\"link\": [" PLAIN("called") "], \"link_error\": [" PLAIN("failed") "]}");
+	struct signature_plan plan = {0};
+	_cleanup_free_ char *body = NULL;
+
+	ck_assert_msg(signature_apply(&g_context, sig, NULL, NULL, options, &plan, &g_err) == 0,
+		      "%s", g_err.msg);
+	ck_assert_uint_eq(plan.message_count, 1);
+	body = json_dumps(json_object_get(plan.messages[0].embed, "chord"), 0);
+	ck_assert_uint_eq(count_of(body, "\"called\""), 1);
+	ck_assert_uint_eq(count_of(body, "\"immutable\": true"), links[_i].immutable);
+	ck_assert_uint_eq(count_of(body, "\"failed\""), links[_i].errbacks);
+	signature_plan_done(&plan);
+}
+END_TEST
+
 START_TEST(test_unreached)
 {
 	_cleanup_json_ json_t *chain = parse("[" PLAIN(
@@ -616,6 +664,7 @@ int main(void)
 	tcase_add_test(t, test_merge);
 	tcase_add_test(t, test_chunks);
 	tcase_add_test(t, test_sizes);
+	tcase_add_loop_test(t, test_links, 0, ARRAY_LEN(links));
 	tcase_add_test(t, test_unreached);
 	tcase_add_test(t, test_embeds);
 	tcase_add_test(t, test_mutations);
