@@ -3,6 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/conf.h"
+#include "json.h"
+#include "mem.h"
 #include "settings.h"
 #include "tests/unit/suite.h"
 
@@ -249,6 +252,65 @@ START_TEST(test_print)
 }
 END_TEST
 
+/* What remote control shows of them: CELERY_'s by Celery's names, each as what it is in Python; no
+ * secret. */
+START_TEST(test_conf)
+{
+	struct settings s = load(ENV("CELERY_WORKER_CONCURRENCY=3", "CELERY_WORKER_QUEUES=a, b",
+				     "CELERY_TASK_ACKS_LATE=true", "CELERY_TASK_TIME_LIMIT=1500ms",
+				     "CELERY_BROKER_URL=redis://u:hunter2@h/0", "SANDBOX_MAX=9"));
+	_cleanup_json_ json_t *set = settings_conf(&s, false), *all = settings_conf(&s, true);
+	_cleanup_free_ char *text = json_dumps(all, 0);
+
+	ck_assert_ptr_null(strstr(text, "hunter2"));
+	ck_assert_uint_gt(json_object_size(all), json_object_size(set));
+	ck_assert_uint_eq(json_object_size(set), 5);
+	for (size_t i = 0; i < settings_row_count; i++) {
+		const json_t *value = json_object_get(all, settings_rows[i].key);
+
+		if (strncmp(settings_rows[i].name, "CELERY_", 7) != 0)
+			continue;
+		ck_assert_msg(value != NULL, "%s", settings_rows[i].name);
+		switch (settings_rows[i].type) {
+		case CONF_BOOL:
+			ck_assert(json_is_boolean(value));
+			break;
+		case CONF_INT:
+		case CONF_SIZE:
+			ck_assert(json_is_integer(value));
+			break;
+		case CONF_DOUBLE:
+		case CONF_DURATION:
+			ck_assert(json_is_real(value));
+			break;
+		case CONF_LIST:
+			ck_assert(json_is_array(value));
+			break;
+		case CONF_STRING:
+		case CONF_URL:
+		case CONF_MAP:
+			ck_assert(json_is_string(value));
+		}
+	}
+	settings_done(&s);
+}
+END_TEST
+
+/* Whose environment must not be handed on: what holds a secret, by any of its names. */
+START_TEST(test_holds_secret)
+{
+	ck_assert(settings_holds_secret("DATABASE_URL=x"));
+	ck_assert(settings_holds_secret("DATABASE_URL_FILE=x"));
+	ck_assert(settings_holds_secret("CELERY_BROKER_URL=x"));
+	ck_assert(settings_holds_secret("BROKER_URL=x"));
+	ck_assert(settings_holds_secret("RESULT_BACKEND_FILE=x"));
+	ck_assert(settings_holds_secret("CELERY_SECURITY_KEY_PASSWORD=x"));
+	ck_assert(!settings_holds_secret("DATABASE_URLS=x") && !settings_holds_secret("PATH=x"));
+	ck_assert(!settings_holds_secret("SANDBOX_MAX=1") &&
+		  !settings_holds_secret("DATABASE_URL"));
+}
+END_TEST
+
 /* Every line is NAME = value  # source; help, every name stands once, every default can be given
  * again. */
 START_TEST(test_print_is_regular)
@@ -311,6 +373,8 @@ int main(void)
 	tcase_add_loop_test(t, test_set_by_any_name, 0, 3);
 	tcase_add_test(t, test_set_replaces);
 	tcase_add_test(t, test_print);
+	tcase_add_test(t, test_conf);
+	tcase_add_test(t, test_holds_secret);
 	tcase_add_test(t, test_print_is_regular);
 	tcase_add_test(t, test_own_environment);
 	return suite_run("settings", t);

@@ -174,9 +174,10 @@ START_TEST(test_make_number)
 END_TEST
 
 /* Strings that only look like marks, put there by somebody who knows them. */
-static const char *const g_forged[] = {"\x01n1",    "\x01nnan", "\x01n1, \"x\": 2",
-				       "\x01n",	    "\x01",	"\x01n01234567890123456789",
-				       "\x01nNaN ", "\x01nnull"};
+static const char *const g_forged[] = {"\x01n1",	"\x01nnan",  "\x01n1, \"x\": 2",
+				       "\x01n",		"\x01",	     "\x01n01234567890123456789",
+				       "\x01nNaN ",	"\x01nnull", "\x01s\x01uzzzz",
+				       "\x01s\x01u0041"};
 
 START_TEST(test_forged_marks_are_text)
 {
@@ -187,6 +188,28 @@ START_TEST(test_forged_marks_are_text)
 	json_dump_python(value, &out);
 	ck_assert_int_eq(out.data[0], '"');
 	ck_assert_int_eq(out.data[out.len - 1], '"');
+}
+END_TEST
+
+/* Of a marked text: an escape that is none, and one of what needs none, are U+0001 and the rest. */
+START_TEST(test_forged_escapes)
+{
+	static const char *const rows[][2] = {{"\x01s\x01uzzzz", "\"\\u0001uzzzz\""},
+					      {"\x01s\x01u0041", "\"\\u0001u0041\""},
+					      {"\x01s\x01ud800", "\"\\ud800\""}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_json_ json_t *value = json_string(rows[i][0]);
+		_cleanup_buf_ struct buf out = BUF_INIT(100);
+
+		json_dump_python(value, &out);
+		ck_assert_str_eq(out.data, rows[i][1]);
+	}
+	/* nobody looked at these bytes */
+	_cleanup_json_ json_t *raw = json_stringn_nocheck("a\xff\xc3", 3);
+	_cleanup_buf_ struct buf out = BUF_INIT(100);
+	json_dump_python(raw, &out);
+	ck_assert_str_eq(out.data, "\"a\\ufffd\\ufffd\"");
 }
 END_TEST
 
@@ -243,9 +266,14 @@ START_TEST(test_text)
 {
 	_cleanup_json_ json_t *value =
 		json_text(g_texts[_i].bytes, g_texts[_i].len, g_texts[_i].no_nul);
-	_cleanup_buf_ struct buf out = BUF_INIT(100), plain = BUF_INIT(100), again = BUF_INIT(100);
+	_cleanup_buf_ struct buf out = BUF_INIT(100), plain = BUF_INIT(100), again = BUF_INIT(100),
+				 direct = BUF_INIT(100);
 	json_dump_python(value, &out);
 	ck_assert_str_eq(out.data, g_texts[_i].dumped);
+	if (!g_texts[_i].no_nul) {
+		json_dump_python_text(g_texts[_i].bytes, g_texts[_i].len, &direct);
+		ck_assert_str_eq(direct.data, g_texts[_i].dumped);
+	}
 	/* What it says is the same bytes, cleaned; and reading the dump gives the same again. */
 	json_text_append(value, &plain);
 	_cleanup_json_ json_t *read = load(out.data);
@@ -307,6 +335,7 @@ int main(void)
 	tcase_add_loop_test(t, test_reals, 0, ARRAY_LEN(g_reals));
 	tcase_add_loop_test(t, test_make_number, 0, ARRAY_LEN(g_numbers));
 	tcase_add_loop_test(t, test_forged_marks_are_text, 0, ARRAY_LEN(g_forged));
+	tcase_add_test(t, test_forged_escapes);
 	tcase_add_test(t, test_type_names);
 	tcase_add_test(t, test_members);
 	tcase_add_loop_test(t, test_text, 0, ARRAY_LEN(g_texts));
