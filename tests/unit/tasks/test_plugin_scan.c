@@ -49,6 +49,7 @@ static const struct {
 	{"class A(BaseTool):\n    name = other\n    name = f'x'\n    name = 'a b'\n    name = 'a\n "
 	 "   name = ''\n",
 	 ""},
+	{"class A(BaseTool):\n    name\n    name \n    name + x = 'a'\n    name, b = 'a'\n", ""},
 	/* what stands in strings */
 	{"\"\"\"\nclass A(BaseTool):\n    name = 'a'\n\"\"\"\n", ""},
 	{"class A(BaseTool):\n    '''\n    name = 'no'\n    '''\n    name = 'a'\n", "a "},
