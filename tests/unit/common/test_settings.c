@@ -210,6 +210,23 @@ START_TEST(test_set_by_any_name)
 }
 END_TEST
 
+/* A list of more than it may have leaves what was there. */
+START_TEST(test_long_list)
+{
+	struct settings s = load(ENV("CELERIAC_CAGE_PATHS=/a:ro"));
+	_cleanup_buf_ struct buf list = BUF_INIT(8192);
+	struct err err;
+
+	for (int i = 0; i < 257; i++)
+		buf_append_str(&list, "/b:ro,");
+	ck_assert_int_eq(settings_set(&s, "CELERIAC_CAGE_PATHS", list.data, "test", &err),
+			 -ERR_INVALID);
+	ck_assert_uint_eq(s.cage_paths.count, 1);
+	ck_assert_str_eq(s.cage_paths.items[0], "/a:ro");
+	settings_done(&s);
+}
+END_TEST
+
 START_TEST(test_set_replaces)
 {
 	struct settings s = load(NO_ENV);
@@ -371,6 +388,7 @@ int main(void)
 	tcase_add_loop_test(t, test_wrong, 0, ARRAY_LEN(g_wrong));
 	tcase_add_test(t, test_lowered_ceiling);
 	tcase_add_loop_test(t, test_set_by_any_name, 0, 3);
+	tcase_add_test(t, test_long_list);
 	tcase_add_test(t, test_set_replaces);
 	tcase_add_test(t, test_print);
 	tcase_add_test(t, test_conf);

@@ -238,7 +238,9 @@ static const struct {
 	{P("\x80\x02Nq\x07."), ERR_INVALID}, /* beyond the memo */
 	{P("\x80\x02X\xff\xff\xff\xff."), ERR_INVALID},
 	{P("\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff."), ERR_INVALID},
-	{P("(dp0\n."), ERR_INVALID}, /* protocol 0 */
+	{P("(dp0\n."), ERR_INVALID},			  /* protocol 0 */
+	{P("\x80\x02}q\0X\x01\0\0\0ah\0s."), ERR_TOOBIG}, /* d["a"] = d */
+	{P("\x80\x02]q\0h\0a."), ERR_TOOBIG},
 };
 
 START_TEST(test_refused)
@@ -306,6 +308,14 @@ START_TEST(test_many)
 	memset(text, '}', len);
 	memcpy(text, "\x80\x02", 2);
 	ck_assert_int_eq(pickle_read((struct slice){text, len}, &value, &err), -ERR_TOOBIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "more than 1048576 values"));
+	/* nor by what the memo gives */
+	len = 5 + 2 * (size_t)BOUND_JSON_VALUES;
+	_cleanup_free_ char *again = xmalloc(len);
+	memcpy(again, "\x80\x02Nq\0", 5);
+	for (size_t i = 5; i < len; i += 2)
+		memcpy(again + i, "h\0", 2);
+	ck_assert_int_eq(pickle_read((struct slice){again, len}, &value, &err), -ERR_TOOBIG);
 	ck_assert_ptr_nonnull(strstr(err.msg, "more than 1048576 values"));
 }
 END_TEST

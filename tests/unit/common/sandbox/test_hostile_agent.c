@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "common/sandbox/sandbox_internal.h"
 #include "common/sandbox/run.h"
 #include "tests/unit/suite.h"
 
@@ -115,6 +116,21 @@ START_TEST(test_a_flood_of_the_other_stream_is_silence)
 }
 END_TEST
 
+/* Asked what its limits are it says something else. */
+START_TEST(test_no_limits)
+{
+	struct agent_link *l = taken_over(DROPPED_FILES);
+	struct frame_bounds bounds = {.memory = 7};
+	char kernel[64] = "before";
+	struct err err;
+
+	ck_assert_int_lt(sandbox_bounds_ask(l, &bounds, kernel, sizeof(kernel), &err), 0);
+	ck_assert_int_eq(bounds.memory, 7);
+	ck_assert_str_eq(kernel, "before");
+	agent_link_close(l);
+}
+END_TEST
+
 START_TEST(test_files_that_are_dropped_for_ever)
 {
 	struct agent_link *l = taken_over(DROPPED_FILES);
@@ -137,6 +153,7 @@ int main(void)
 
 	tcase_set_timeout(t, 20);
 	tcase_add_test(t, test_a_flood_of_the_other_stream_is_silence);
+	tcase_add_test(t, test_no_limits);
 	tcase_add_test(t, test_files_that_are_dropped_for_ever);
 	return suite_run("hostile agent", t);
 }

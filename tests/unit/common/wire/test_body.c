@@ -182,6 +182,17 @@ START_TEST(test_yaml_aliases)
 }
 END_TEST
 
+/* Without an alias likewise: a value has a weight of its own. */
+START_TEST(test_many_scalars)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(8 << 20);
+
+	for (uint32_t i = 0; i <= BOUND_JSON_VALUES; i++)
+		buf_append_str(&b, "- a\n");
+	ck_assert_int_eq(read_yaml_text(&b), -ERR_TOOBIG);
+}
+END_TEST
+
 /* As in JSON: what is next to nothing in the message is a hundred times as much in memory. */
 START_TEST(test_many_values)
 {
@@ -540,6 +551,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_yaml, 0, ARRAY_LEN(g_yaml));
 	tcase_add_test(t, test_yaml_aliases);
+	tcase_add_test(t, test_many_scalars);
 	tcase_add_test(t, test_many_values);
 	tcase_add_test(t, test_depth);
 	tcase_add_loop_test(t, test_both_ways, 0, ARRAY_LEN(g_values));

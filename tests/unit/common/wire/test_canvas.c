@@ -253,6 +253,33 @@ START_TEST(test_long_names)
 }
 END_TEST
 
+/* Empty groups between the steps of a chain are none of them; a group itself calls nobody. */
+START_TEST(test_holes_in_chains)
+{
+	_cleanup_json_ json_t *chain = parse(
+		"{\"task\": \"celery.chain\", \"subtask_type\": \"chain\", \"kwargs\": {\"tasks\": "
+		"[" PLAIN("a") ", {\"task\": \"celery.group\", \"subtask_type\": \"group\", "
+			       "\"kwargs\": "
+			       "{\"tasks\": []}}, " PLAIN("b") "]}, \"options\": {}}");
+	_cleanup_json_ json_t *group = parse(
+		"{\"task\": \"celery.group\", \"subtask_type\": \"group\", \"kwargs\": {\"tasks\": "
+		"[" PLAIN("a") "]}}");
+	_cleanup_json_ json_t *link = parse("{\"link\": [" PLAIN("b") "]}");
+	struct signature_plan plan = {0};
+	const json_t *rest;
+
+	ck_assert_int_eq(signature_apply(&g_context, chain, NULL, NULL, NULL, &plan, &g_err), 0);
+	ck_assert_uint_eq(plan.message_count, 1);
+	rest = json_object_get(plan.messages[0].embed, "chain");
+	ck_assert_uint_eq(json_array_size(rest), 1);
+	ck_assert_str_eq(json_member_str(json_array_get(rest, 0), "task"), "b");
+	signature_plan_done(&plan);
+	ck_assert_int_eq(signature_apply(&g_context, group, NULL, NULL, link, &plan, &g_err),
+			 -ERR_INVALID);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "Cannot add link to group"));
+}
+END_TEST
+
 /* Where parts of a chord are looked for (results in a database), a task that does so is sent with
  * the header, where the body goes. */
 START_TEST(test_polled_chord)
@@ -658,6 +685,7 @@ int main(void)
 	tcase_add_test(t, test_deep);
 	tcase_add_test(t, test_many);
 	tcase_add_test(t, test_long_names);
+	tcase_add_test(t, test_holes_in_chains);
 	tcase_add_test(t, test_polled_chord);
 	tcase_add_test(t, test_ids);
 	tcase_add_test(t, test_options);

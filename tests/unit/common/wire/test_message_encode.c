@@ -10,6 +10,7 @@
 #include "json.h"
 #include "mem.h"
 #include "message.h"
+#include "reply.h"
 
 #define VERSION	 "celery-5.7.0"
 #define REPLY_TO "0a8f3f7e-2f4c-3a5e-8c7b-1d2e3f405162"
@@ -228,6 +229,33 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* A result for whoever waits at RabbitMQ: to the queue that it named. */
+START_TEST(test_reply)
+{
+	_cleanup_json_ json_t *meta = load("{\"status\": \"SUCCESS\", \"result\": 1}"),
+			      *root = NULL;
+	_cleanup_buf_ struct buf b = BUF_INIT(1 << 20), small = BUF_INIT(64);
+	const json_t *properties;
+	struct err err;
+
+	ck_assert_int_eq(reply_encode("json", meta, true, "queue", "i", &b, &err), 0);
+	root = load(b.data);
+	properties = json_object_get(root, "properties");
+	ck_assert_str_eq(json_member_str(root, "content-type"), "application/json");
+	ck_assert_str_eq(json_member_str(properties, "correlation_id"), "i");
+	ck_assert_int_eq(json_integer_value(json_object_get(properties, "delivery_mode")), 2);
+	ck_assert_str_eq(
+		json_member_str(json_object_get(properties, "delivery_info"), "routing_key"),
+		"queue");
+	buf_reset(&b);
+	ck_assert_int_eq(reply_encode("pickle", meta, true, "queue", "i", &b, &err),
+			 -ERR_UNSUPPORTED);
+	ck_assert_int_eq(reply_encode("json", meta, true, "\xff", "i", &b, &err), -ERR_INVALID);
+	ck_assert_uint_eq(b.len, 0);
+	ck_assert_int_eq(reply_encode("json", meta, true, "queue", "i", &small, &err), -ERR_TOOBIG);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("message_encode");
@@ -241,6 +269,7 @@ int main(void)
 	tcase_add_loop_test(t, test_round_trip, 0, 4);
 	tcase_add_test(t, test_defaults);
 	tcase_add_test(t, test_refused);
+	tcase_add_test(t, test_reply);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
