@@ -39,6 +39,7 @@ static const struct {
 	{TEMPLATE_JSON, "{'q':'\\'{q}\\''}", "{'q':5}", "{'q':'\\'5\\''}"},
 	{TEMPLATE_FORM, "a={a}&b={b}", "{'a':'x y&z','b':true}", "a=x+y%26z&b=true"},
 	{TEMPLATE_TEXT, "{a}: {b}{", "{'a':'x','b':1.5}", "x: 1.5{"},
+	{TEMPLATE_TEXT, "{a b} {a", "{'a':'x'}", "{a b} {a"},
 	{TEMPLATE_TEXT, "{a}{a}", "{'a':'{b}','b':'no'}", "{b}{b}"},
 };
 

@@ -50,6 +50,7 @@ static const struct {
 	 "   name = ''\n",
 	 ""},
 	{"class A(BaseTool):\n    name\n    name \n    name + x = 'a'\n    name, b = 'a'\n", ""},
+	{"class A(BaseTool):\n    name = a\n    name: x\n    name (b) = 'a'\n", ""},
 	/* what stands in strings */
 	{"\"\"\"\nclass A(BaseTool):\n    name = 'a'\n\"\"\"\n", ""},
 	{"class A(BaseTool):\n    '''\n    name = 'no'\n    '''\n    name = 'a'\n", "a "},

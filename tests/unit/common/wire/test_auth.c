@@ -332,6 +332,23 @@ START_TEST(test_inner_type)
 }
 END_TEST
 
+/* What is accepted beside what is signed is told. */
+START_TEST(test_accepts_more)
+{
+	static char auth[] = "auth", json[] = "json";
+	static char *names[] = {auth, json};
+	_cleanup_buf_ struct buf notes = BUF_INIT(4096);
+	struct settings s = g_settings;
+
+	s.accept_content = (struct str_list){.items = names, .count = 1};
+	ck_assert_msg(serial_open(&s, &notes, &g_err) == 0, "%s", g_err.msg);
+	ck_assert(notes.data == NULL || !strstr(notes.data, "CELERY_ACCEPT_CONTENT"));
+	s.accept_content.count = 2;
+	ck_assert_int_eq(serial_open(&s, &notes, &g_err), 0);
+	ck_assert_ptr_nonnull(strstr(notes.data, "CELERY_ACCEPT_CONTENT names more than auth"));
+}
+END_TEST
+
 /* Events are signed as messages are, and what is no base64 is no signed content. */
 START_TEST(test_events)
 {
@@ -412,6 +429,7 @@ int main(void)
 	tcase_add_loop_test(t, test_who, 0, 3);
 	tcase_add_loop_test(t, test_inner_type, 0, 6);
 	tcase_add_test(t, test_events);
+	tcase_add_test(t, test_accepts_more);
 	tcase_add_loop_test(t, test_settings, 0, 10);
 	return suite_run("auth", t);
 }

@@ -253,68 +253,6 @@ START_TEST(test_long_names)
 }
 END_TEST
 
-/* Empty groups between the steps of a chain are none of them; a group itself calls nobody. */
-START_TEST(test_holes_in_chains)
-{
-	_cleanup_json_ json_t *chain = parse(
-		"{\"task\": \"celery.chain\", \"subtask_type\": \"chain\", \"kwargs\": {\"tasks\": "
-		"[" PLAIN("a") ", {\"task\": \"celery.group\", \"subtask_type\": \"group\", "
-			       "\"kwargs\": "
-			       "{\"tasks\": []}}, " PLAIN("b") "]}, \"options\": {}}");
-	_cleanup_json_ json_t *group = parse(
-		"{\"task\": \"celery.group\", \"subtask_type\": \"group\", \"kwargs\": {\"tasks\": "
-		"[" PLAIN("a") "]}}");
-	_cleanup_json_ json_t *link = parse("{\"link\": [" PLAIN("b") "]}");
-	struct signature_plan plan = {0};
-	const json_t *rest;
-
-	ck_assert_int_eq(signature_apply(&g_context, chain, NULL, NULL, NULL, &plan, &g_err), 0);
-	ck_assert_uint_eq(plan.message_count, 1);
-	rest = json_object_get(plan.messages[0].embed, "chain");
-	ck_assert_uint_eq(json_array_size(rest), 1);
-	ck_assert_str_eq(json_member_str(json_array_get(rest, 0), "task"), "b");
-	signature_plan_done(&plan);
-	ck_assert_int_eq(signature_apply(&g_context, group, NULL, NULL, link, &plan, &g_err),
-			 -ERR_INVALID);
-	ck_assert_ptr_nonnull(strstr(g_err.msg, "Cannot add link to group"));
-}
-END_TEST
-
-/* Where parts of a chord are looked for (results in a database), a task that does so is sent with
- * the header, where the body goes. */
-START_TEST(test_polled_chord)
-{
-	static const char chord[] =
-		"{\"task\": \"celery.chord\", \"subtask_type\": \"chord\", \"kwargs\": "
-		"{\"header\": "
-		"[" PLAIN("a") ", " PLAIN("b") "], \"body\": {\"task\": \"body\", \"args\": [], "
-					       "\"kwargs\": {}, \"options\": {\"queue\": \"q\", "
-					       "\"priority\": 3}}}, \"options\": {}}";
-	_cleanup_json_ json_t *sig = parse(chord), *options = parse("{\"interval\": 2}");
-	struct signature_context context = g_context;
-	struct signature_plan plan = {0};
-	const struct message_out *m;
-
-	context.polls_chords = true;
-	ck_assert_msg(signature_apply(&context, sig, NULL, NULL, options, &plan, &g_err) == 0, "%s",
-		      g_err.msg);
-	ck_assert_uint_eq(plan.message_count, 3);
-	m = &plan.messages[0];
-	ck_assert_str_eq(m->task, "celery.chord_unlock");
-	ck_assert_str_eq(m->queue, "q");
-	ck_assert_int_eq(m->priority, 3);
-	ck_assert_uint_ne(m->eta, 0);
-	ck_assert_int_eq(json_integer_value(json_object_get(m->kwargs, "interval")), 2);
-	ck_assert(json_is_null(json_object_get(m->kwargs, "max_retries")));
-	ck_assert_uint_eq(json_array_size(json_object_get(m->kwargs, "result")), 2);
-	ck_assert_str_eq(json_member_str(json_array_get(m->args, 1), "task"), "body");
-	ck_assert_str_eq(json_string_value(json_array_get(m->args, 0)), plan.messages[1].group);
-	ck_assert_str_eq(plan.messages[1].task, "a");
-	ck_assert_str_eq(plan.messages[2].task, "b");
-	signature_plan_done(&plan);
-}
-END_TEST
-
 /* The same task done again says the same again; another task, or another end of it, does not. */
 START_TEST(test_ids)
 {
@@ -491,54 +429,6 @@ START_TEST(test_sizes)
 }
 END_TEST
 
-/* What a chord calls back is called by its body: of a group the first task calls it, and not with
- * its own result; of a chord, again, the body; of an empty group itself. Errbacks are those of
- * every task of the body. */
-#define MEMBERS(tasks)                                                                             \
-	"{\"task\": \"celery.group\", \"subtask_type\": \"group\", \"args\": [], \"kwargs\": "     \
-	"{\"tasks\": [" tasks "]}, \"options\": {}}"
-#define CHORD(header, body)                                                                        \
-	"{\"task\": \"celery.chord\", \"subtask_type\": \"chord\", \"args\": [], \"kwargs\": "     \
-	"{\"header\": [" header "], \"body\": " body "}, \"options\": {}}"
-static const struct {
-	const char *chord;
-	size_t immutable, errbacks;
-} links[] = {
-	{CHORD(PLAIN("a"), PLAIN("z")), 0, 1},
-	{CHORD(PLAIN("a"), MEMBERS(PLAIN("y") "," PLAIN("z"))), 1, 2},
-	{CHORD(PLAIN("a"), MEMBERS("")), 0, 0},
-	{CHORD(PLAIN("a"), CHORD(PLAIN("y"), PLAIN("z"))), 0, 1},
-	{CHORD(PLAIN("a"), CHORD(PLAIN("x"), CHORD(PLAIN("y"), PLAIN("z")))), 0, 1},
-};
-
-static size_t count_of(const char *text, const char *what)
-{
-	size_t n = 0;
-
-	for (; (text = strstr(text, what)) != NULL; text += strlen(what))
-		n++;
-	return n;
-}
-
-START_TEST(test_links)
-{
-	_cleanup_json_ json_t *sig = parse(links[_i].chord);
-	_cleanup_json_ json_t *options =
-		parse("{\"link\": [" PLAIN("called") "], \"link_error\": [" PLAIN("failed") "]}");
-	struct signature_plan plan = {0};
-	_cleanup_free_ char *body = NULL;
-
-	ck_assert_msg(signature_apply(&g_context, sig, NULL, NULL, options, &plan, &g_err) == 0,
-		      "%s", g_err.msg);
-	ck_assert_uint_eq(plan.message_count, 1);
-	body = json_dumps(json_object_get(plan.messages[0].embed, "chord"), 0);
-	ck_assert_uint_eq(count_of(body, "\"called\""), 1);
-	ck_assert_uint_eq(count_of(body, "\"immutable\": true"), links[_i].immutable);
-	ck_assert_uint_eq(count_of(body, "\"failed\""), links[_i].errbacks);
-	signature_plan_done(&plan);
-}
-END_TEST
-
 START_TEST(test_unreached)
 {
 	_cleanup_json_ json_t *chain = parse("[" PLAIN(
@@ -685,14 +575,11 @@ int main(void)
 	tcase_add_test(t, test_deep);
 	tcase_add_test(t, test_many);
 	tcase_add_test(t, test_long_names);
-	tcase_add_test(t, test_holes_in_chains);
-	tcase_add_test(t, test_polled_chord);
 	tcase_add_test(t, test_ids);
 	tcase_add_test(t, test_options);
 	tcase_add_test(t, test_merge);
 	tcase_add_test(t, test_chunks);
 	tcase_add_test(t, test_sizes);
-	tcase_add_loop_test(t, test_links, 0, ARRAY_LEN(links));
 	tcase_add_test(t, test_unreached);
 	tcase_add_test(t, test_embeds);
 	tcase_add_test(t, test_mutations);
