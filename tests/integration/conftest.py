@@ -31,7 +31,7 @@ from building import Headers
 from clients import OURS, Broker, PythonWorker, RabbitBroker
 from rabbitmq import RabbitMQ
 from sandboxes import Calls, remove_containers
-from services import Redis, patience, wait_until
+from services import Redis, Service, patience, wait_until
 from stack import ROOT, SERVICES, Stack
 from worker import created_postgres, ENGINE_SETTINGS, Worker
 
@@ -171,6 +171,8 @@ def ended(request, instance):
     request.node.stash[STARTED] = services
     yield services
     for service in reversed(services):
+        if isinstance(service, Service):
+            service.count()
         service.kill()
 
 
@@ -272,6 +274,7 @@ def make_house(redis_server, postgres, session_directory):
     yield make
     for made in houses:
         made.app.close()
+        made.worker.count()
         made.worker.kill()
         remove_containers(made.instance)
 

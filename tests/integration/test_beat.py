@@ -26,6 +26,8 @@ def run_beat(*args, **settings):
 
 
 class Beat(Service):
+    ends_on = signal.SIGTERM
+
     def __init__(self, directory, url, instance, args=(), **settings):
         self.log_path = directory / f"beat-{free_port()}.log"
         self.args = args

@@ -62,6 +62,7 @@ class EngineRole(Service):
 
 
 class Worker(Service):
+    ends_on = signal.SIGQUIT
     role = None  # its own engine role, with CELERIAC_TEST_ENGINE=role
 
     def __init__(self, directory, node, args=(), program=PROGRAM, **settings):

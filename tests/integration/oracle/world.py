@@ -76,6 +76,7 @@ class World:
     def kill(self):
         if self._events:
             self._events.stop()
+        self.worker.count()
         self.worker.kill()
         self.app.close()
         self.results.close()
