@@ -57,8 +57,7 @@ static void name_run(const struct publisher *p, const struct entry *e, char id[U
 	uuid8(what, id);
 }
 
-/* That of the run that is next, as it is sent at `wall`, which its times are counted from. Given.
- */
+/* That of the next run, as it is sent at `wall`, which its times are counted from. Given. */
 static int make_parcel(const struct publisher *p, const struct entry *e, usec_t wall,
 		       struct parcel **ret, struct err *err)
 {

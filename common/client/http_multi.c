@@ -221,8 +221,7 @@ static void set_up(struct http_exchange *x, const char *method, const char *url,
 		/* of no consequence but that no name is looked up */
 		x->pins = curl_slist_append(x->pins, "::127.0.0.1:9");
 		curl_easy_setopt(curl, CURLOPT_CONNECT_TO, x->pins);
-		/* Making one costs little, and whoever has one that is idle keeps it from others.
-		 */
+		/* Making one costs little, and one that is idle is one less for others. */
 		curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
 		curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
 		curl_easy_setopt(curl, CURLOPT_PREREQDATA, x);
