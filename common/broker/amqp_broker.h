@@ -56,7 +56,7 @@ struct amqp_broker {
 	bool consuming[BOUND_QUEUES]; /* by the table of queues */
 	struct amqp_refused {
 		usec_t again_at; /* it is asked for again */
-		int consumes;	 /* in a row */
+		int costly;	 /* refusals in a row, amqp_refused.c */
 	} refused[BOUND_QUEUES];
 	char *queue_prefix; /* of our own queues on fanout exchanges */
 	bool cascade;	    /* it is there */

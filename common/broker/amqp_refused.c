@@ -8,9 +8,9 @@
 #include "log.h"
 
 #define MAKE_AGAIN (10 * USEC_PER_SEC)
-/* Being refused to consume costs us the deliveries of all others: at first, then twice as long. */
-#define CONSUME_AGAIN (30 * USEC_PER_SEC)
-#define DOUBLINGS     7 /* an hour */
+/* Where being refused costs us the deliveries of all others: at first, then twice as long. */
+#define COSTLY_AGAIN (30 * USEC_PER_SEC)
+#define DOUBLINGS    7 /* an hour */
 
 /* For good: it was declared otherwise or cannot be, is somebody else's, or may not be ours. */
 static bool is_refusal(int rc, const struct err *err)
@@ -20,6 +20,13 @@ static bool is_refusal(int rc, const struct err *err)
 	       !err_is_transient(err);
 }
 
+/* What is refused to a consumer ends its channel. With command-invalid, not-implemented and
+ * internal-error, as RabbitMQ 4.3 answers to a transient queue, the server ends the connection. */
+static bool is_costly(int rc, bool consuming)
+{
+	return consuming || rc == -ERR_INVALID || rc == -ERR_UNSUPPORTED;
+}
+
 bool amqp_refuse(struct broker *b, size_t i, int rc, bool consuming, const struct err *err)
 {
 	struct amqp_refused *r = &b->amqp->refused[i];
@@ -27,9 +34,9 @@ bool amqp_refuse(struct broker *b, size_t i, int rc, bool consuming, const struc
 
 	if (!is_refusal(rc, err))
 		return false;
-	if (consuming) {
-		again = CONSUME_AGAIN << r->consumes;
-		r->consumes += r->consumes < DOUBLINGS;
+	if (is_costly(rc, consuming)) {
+		again = COSTLY_AGAIN << r->costly;
+		r->costly += r->costly < DOUBLINGS;
 	}
 	r->again_at = clock_deadline(again);
 	if (!atomic_exchange(&b->queues[i]->refused, true))
