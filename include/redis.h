@@ -178,7 +178,8 @@ void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count,
 struct redis_link_batch {
 	/* Takes `entry` in, or not; under the link's lock: no more than a few pointers. */
 	bool (*add)(void *arg, void *entry);
-	void (*write)(void *arg, struct buf *out); /* once; nothing joins any more [owner] */
+	void (*write)(void *arg, struct buf *out); /* once; nothing joins any more [owner, or who
+						      submits while it sleeps] */
 	redis_link_fn *done;
 };
 /* Adds `entry` of `bytes` to the batch that was submitted last, if that is of this kind, takes it,

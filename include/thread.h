@@ -27,6 +27,8 @@ void mutex_init(struct mutex *m);
 void mutex_done(struct mutex *m);
 void mutex_lock(struct mutex *m) THREAD_ATTR(acquire_capability(*m));
 void mutex_unlock(struct mutex *m) THREAD_ATTR(release_capability(*m));
+/* False when it is locked. */
+bool mutex_try(struct mutex *m) THREAD_ATTR(try_acquire_capability(true, *m)) must_check;
 
 void cond_init(struct cond *c);
 void cond_done(struct cond *c);

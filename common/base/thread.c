@@ -42,6 +42,15 @@ UNCHECKED void mutex_unlock(struct mutex *m)
 	must(pthread_mutex_unlock(&m->m), "mutex_unlock");
 }
 
+UNCHECKED bool mutex_try(struct mutex *m)
+{
+	int rc = pthread_mutex_trylock(&m->m);
+
+	if (rc != EBUSY)
+		must(rc, "mutex_try");
+	return rc == 0;
+}
+
 void cond_init(struct cond *c)
 {
 	pthread_condattr_t attr;

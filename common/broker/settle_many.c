@@ -22,7 +22,7 @@ struct ending {
 	struct ending *next;
 };
 
-/* Guarded by the link's lock until it is written, then the owner's. */
+/* Guarded by the link's lock until it is written, then by the link. */
 struct batch {
 	struct broker *broker;
 	struct ending *first, **last;

@@ -46,16 +46,19 @@ static void count_backlog(struct redis_link *l, struct link_item *item)
 
 static void enqueue(struct redis_link *l, struct link_item *item)
 {
-	bool wake, held;
+	bool wake, held, untimed;
 
 	count_backlog(l, item);
 	mutex_lock(&l->lock);
 	held = l->holding && item->batch && !l->queue.head;
+	untimed = held && l->untimed;
 	link_list_append(&l->queue, item);
-	wake = !held && link_news_locked(l);
+	wake = (!held || untimed) && link_news_locked(l);
 	mutex_unlock(&l->lock);
-	if (wake)
+	if (wake && untimed)
 		link_wake(l);
+	else if (wake)
+		link_write_at_once(l);
 }
 
 void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
@@ -233,6 +236,7 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 	l->name = xstrdup(name);
 	l->wake_fd = l->cancel_fd = -1;
 	mutex_init(&l->lock);
+	mutex_init(&l->work_lock);
 	cond_init(&l->connector_news);
 	rc = start(l, err);
 	if (rc < 0) {
@@ -245,15 +249,12 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 
 static void stop_owner(struct redis_link *l, usec_t deadline)
 {
-	bool wake;
-
 	mutex_lock(&l->lock);
 	l->stopping = true;
 	l->stop_at = deadline;
-	wake = link_news_locked(l);
+	(void)link_news_locked(l);
 	mutex_unlock(&l->lock);
-	if (wake)
-		link_wake(l);
+	link_wake(l);
 	(void)pthread_join(l->owner, NULL);
 }
 
@@ -290,6 +291,7 @@ void redis_link_free(struct redis_link *l, usec_t deadline)
 	redis_address_done(&l->address);
 	cond_done(&l->connector_news);
 	mutex_done(&l->lock);
+	mutex_done(&l->work_lock);
 	free(l->name);
 	free(l);
 }

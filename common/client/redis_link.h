@@ -2,6 +2,7 @@
  * redis_link.h: the inside of a link, shared by its files.
  *
  *   redis_link.c          what callers call: hand items over, wait for one, stop
+ *   redis_link_write.c    … and write them at once, while the owner sleeps
  *   redis_link_item.c     items and lists of them
  *   redis_link_owner.c    the owner thread: news, outages, waiting, the end
  *   redis_link_pump.c     … writes and reads its connection, completes items
@@ -10,6 +11,9 @@
  *   submit ─▶ queue ─▶ work ─┬─ written, reply owed ─▶ done(replies)
  *                            └─ to be written        ─▶ done(error): connection lost without KEEP,
  * stopped
+ *
+ * The owner has the connection but while it sleeps: whoever hands over an item then writes it for
+ * it, which saves waking it. All else, replies and failures, is the owner's.
  *
  * The connector is a thread of its own so that the owner can refuse work at once while a connect or
  * a name lookup takes its time. `lock` is held for list operations only, never during I/O or a
@@ -78,6 +82,8 @@ struct redis_link {
 	struct link_list queue;
 	bool sleeping; /* the owner waits and wants to be woken … */
 	bool holding;  /* … but not for a batch that is alone: it waits for the one before */
+	bool awake;    /* the owner has work_lock, or waits for it */
+	bool untimed;  /* though the owner does not know for how long */
 	bool stopping;
 	usec_t stop_at;
 	char **scripts;
@@ -86,7 +92,9 @@ struct redis_link {
 	struct redis *made;	/* by the connector, for the owner */
 	struct err *made_error; /* or why not */
 
-	/* the owner's own */
+	/* The owner's, but while it sleeps. It is tried alone, and comes before `lock`. */
+	struct mutex work_lock;
+	/* guarded by work_lock */
 	struct redis *conn;
 	struct link_list work;
 	struct link_item *next_send; /* first in work that is not completely written */
@@ -110,8 +118,16 @@ struct link_item *link_item_new(struct buf *commands, size_t count, unsigned fla
 /* Frees the replies so far: it will be sent from its beginning. */
 void link_item_rewind(struct link_item *item);
 void link_item_free(struct link_item *item);
-/* Completes it with its replies, or with `err` if not NULL, and frees it. No lock held. [owner] */
+/* Completes it with its replies, or with `err` if not NULL, and frees it. `lock` is not held.
+ * [owner] */
 void link_item_finish(struct redis_link *l, struct link_item *item, const struct err *err);
+
+/* Writes what is queued for an owner that sleeps, if that can be done without waiting, and leaves
+ * the rest to it. The caller has taken `sleeping` away. [any but the owner] */
+void link_write_at_once(struct redis_link *l);
+/* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
+ * server that is far away, it goes at once. */
+bool link_holds(const struct redis_link *l);
 
 /* Marks news for the owner; true when the caller must call link_wake after unlocking. */
 bool link_news_locked(struct redis_link *l) REQUIRES(l->lock);
@@ -119,13 +135,20 @@ void link_wake(struct redis_link *l);
 /* Appends SCRIPT LOAD of each script; their number. */
 size_t link_scripts_locked(struct redis_link *l, struct buf *out) REQUIRES(l->lock);
 
-/* ---- the owner's work on a live connection (redis_link_pump.c) ---- */
-void link_add_work(struct redis_link *l, struct link_item *item);
+/* ---- work on a live connection (redis_link_pump.c) ---- */
+/* Makes the commands of a batch, or its fault. */
+void link_write_batch(struct redis_link *l, struct link_item *item);
+/* To be written and answered; replies are owed from now on. */
+void link_take_work(struct redis_link *l, struct link_item *item);
+/* Writes what is possible without waiting. */
+int link_send_work(struct redis_link *l, struct err *err) must_check;
 /* Logs that the trouble is over, if any was logged. */
 void link_tell_over(struct redis_link *l);
 /* How long the connection may be silent: until a reply that is owed, or until it is asked for one.
  */
 usec_t link_patience(const struct redis_link *l);
+/* How long it may owe a reply. */
+usec_t link_owed_patience(const struct redis_link *l);
 /* Writes and reads what is possible without waiting. An error means that the connection is lost. */
 int link_pump(struct redis_link *l, struct err *err) must_check;
 

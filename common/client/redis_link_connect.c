@@ -58,7 +58,7 @@ static int connect_once(struct redis_link *l, struct buf *scripts, size_t count,
 static void await_news_locked(struct redis_link *l) REQUIRES(l->lock);
 static void await_news_locked(struct redis_link *l)
 {
-	bool changed, wake;
+	bool changed;
 
 	if (!l->address.site->sentinel) {
 		cond_wait(&l->connector_news, &l->lock);
@@ -69,9 +69,10 @@ static void await_news_locked(struct redis_link *l)
 	mutex_unlock(&l->lock);
 	changed = redis_sentinel_watch(l->address.site, l->cancel_fd);
 	mutex_lock(&l->lock);
-	wake = changed && link_news_locked(l);
+	(void)link_news_locked(l);
 	mutex_unlock(&l->lock);
-	if (wake)
+	/* whoever writes for the owner lets it sleep on */
+	if (changed)
 		link_wake(l);
 	mutex_lock(&l->lock);
 }

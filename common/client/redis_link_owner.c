@@ -26,16 +26,9 @@ struct news {
 	usec_t stop_at;
 };
 
-/* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
- * server that is far away, it goes at once. */
-static bool holds(const struct redis_link *l)
-{
-	return l->conn && l->batches > 0 && clock_mono() < l->hold_until;
-}
-
 static void take_news(struct redis_link *l, struct news *ret)
 {
-	bool holding = holds(l);
+	bool holding = link_holds(l);
 
 	mutex_lock(&l->lock);
 	holding = holding && !l->stopping;
@@ -53,8 +46,10 @@ static void take_news(struct redis_link *l, struct news *ret)
 	l->made = NULL;
 	l->made_error = NULL;
 	ret->holding = l->holding = holding;
+	l->untimed = false;
 	ret->nothing = !ret->items.head && !ret->made && !ret->made_error;
 	l->sleeping = ret->nothing;
+	l->awake = !ret->nothing;
 	mutex_unlock(&l->lock);
 }
 
@@ -119,34 +114,17 @@ static void adopt_connection(struct redis_link *l, struct redis *made)
 		link_tell_over(l);
 }
 
-static void write_batch(struct redis_link *l, struct link_item *item)
-{
-	struct err err;
-
-	item->batch->write(item->arg, &item->commands);
-	if (buf_status(&item->commands, &err) == 0) {
-		item->is_written = true;
-		l->batches++;
-		l->hold_until = clock_deadline(LINK_HOLD);
-		return;
-	}
-	item->fault = xmalloc(sizeof(err));
-	*item->fault = err;
-}
-
 static void accept_items(struct redis_link *l, struct link_list *items)
 {
 	struct link_item *item;
 
 	while ((item = link_list_pop(items))) {
 		if (item->batch && !item->fault)
-			write_batch(l, item);
+			link_write_batch(l, item);
 		if (item->fault) {
 			link_item_finish(l, item, item->fault);
 		} else if (l->conn || !l->attempted || (item->flags & REDIS_LINK_KEEP)) {
-			if (!l->work.head)
-				l->alive_at = clock_mono();
-			link_add_work(l, item);
+			link_take_work(l, item);
 		} else {
 			struct err err;
 
@@ -157,6 +135,8 @@ static void accept_items(struct redis_link *l, struct link_list *items)
 	}
 }
 
+/* Whoever submits may have the connection meanwhile. */
+static void wait_for_news(struct redis_link *l, usec_t until) REQUIRES(l->work_lock);
 static void wait_for_news(struct redis_link *l, usec_t until)
 {
 	struct pollfd fds[] = {
@@ -166,17 +146,26 @@ static void wait_for_news(struct redis_link *l, usec_t until)
 	uint64_t count;
 
 	if (l->conn) {
-		usec_t patience = link_patience(l);
+		usec_t patience = link_patience(l), owed = clock_deadline(link_owed_patience(l));
 		usec_t check = patience == USEC_NEVER ? patience : l->alive_at + patience;
 
 		if (l->next_send)
 			fds[1].events |= POLLOUT;
 		until = check < until ? check : until;
+		/* a reply may be owed from any moment on */
+		until = owed < until ? owed : until;
 	}
+	mutex_unlock(&l->work_lock);
 	if (poll(fds, ARRAY_LEN(fds), clock_left_ms(until)) < 0 && errno != EINTR)
 		BUG("poll: errno %d", errno);
 	if (fds[0].revents != 0 && read(l->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		BUG("eventfd: errno %d", errno);
+	/* Nobody writes any more for one who is awake, who might never get the lock. */
+	mutex_lock(&l->lock);
+	l->sleeping = false;
+	l->awake = true;
+	mutex_unlock(&l->lock);
+	mutex_lock(&l->work_lock);
 }
 
 static void cancel_everything(struct redis_link *l)
@@ -204,6 +193,7 @@ void *link_owner_main(void *arg)
 {
 	struct redis_link *l = arg;
 
+	mutex_lock(&l->work_lock);
 	order_connection(l, true);
 	for (;;) {
 		struct news news;
@@ -235,5 +225,6 @@ void *link_owner_main(void *arg)
 	}
 	cancel_everything(l);
 	redis_close(TAKE(l->conn));
+	mutex_unlock(&l->work_lock);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /*
- * redis_link_pump.c: the owner's work on a live connection: writes all that waits at once, reads
- * what came, completes items in order.
+ * redis_link_pump.c: work on a live connection, of who holds its lock: writes all that waits at
+ * once; of the owner alone: reads what came, completes items in order.
  */
 #include "redis_link.h"
 
@@ -14,7 +14,7 @@
 #define IOV_COUNT   128 /* items written with one system call */
 #define READ_ROUNDS 64	/* reads in a row before what was queued meanwhile is looked at */
 
-void link_add_work(struct redis_link *l, struct link_item *item)
+static void add_work(struct redis_link *l, struct link_item *item)
 {
 	link_list_append(&l->work, item);
 	if (!l->next_send)
@@ -35,7 +35,7 @@ static int add_internal(struct redis_link *l, struct buf *commands, size_t count
 	item->done = done;
 	item->arg = l;
 	atomic_fetch_add_explicit(&l->backlog, item->commands.len, memory_order_relaxed);
-	link_add_work(l, item);
+	add_work(l, item);
 	return 0;
 }
 
@@ -64,7 +64,34 @@ static void advance(struct redis_link *l, size_t n)
 	}
 }
 
-static int send_work(struct redis_link *l, struct err *err)
+void link_write_batch(struct redis_link *l, struct link_item *item)
+{
+	struct err err;
+
+	item->batch->write(item->arg, &item->commands);
+	if (buf_status(&item->commands, &err) == 0) {
+		item->is_written = true;
+		l->batches++;
+		l->hold_until = clock_deadline(LINK_HOLD);
+		return;
+	}
+	item->fault = xmalloc(sizeof(err));
+	*item->fault = err;
+}
+
+bool link_holds(const struct redis_link *l)
+{
+	return l->conn && l->batches > 0 && clock_mono() < l->hold_until;
+}
+
+void link_take_work(struct redis_link *l, struct link_item *item)
+{
+	if (!l->work.head)
+		l->alive_at = clock_mono();
+	add_work(l, item);
+}
+
+int link_send_work(struct redis_link *l, struct err *err)
 {
 	while (l->next_send) {
 		struct iovec iov[IOV_COUNT];
@@ -147,7 +174,7 @@ static int resend_with_scripts(struct redis_link *l, struct link_item *item, str
 	}
 	link_item_rewind(item);
 	item->reloaded = rc == 0;
-	link_add_work(l, item);
+	add_work(l, item);
 	return rc;
 }
 
@@ -202,12 +229,19 @@ static int read_replies(struct redis_link *l, struct err *err)
 	return 0;
 }
 
+usec_t link_owed_patience(const struct redis_link *l)
+{
+	const struct redis_tuning *t = &l->address.site->tuning;
+
+	return t->socket_timeout > 0 ? t->socket_timeout : REDIS_REPLY_TIMEOUT;
+}
+
 usec_t link_patience(const struct redis_link *l)
 {
 	const struct redis_tuning *t = &l->address.site->tuning;
 
 	if (l->work.head)
-		return t->socket_timeout > 0 ? t->socket_timeout : REDIS_REPLY_TIMEOUT;
+		return link_owed_patience(l);
 	return t->health_check_interval > 0 ? t->health_check_interval : REDIS_HEALTH_CHECK;
 }
 
@@ -228,12 +262,12 @@ static int check_alive(struct redis_link *l, struct err *err)
 	redis_command(&ping, "PING");
 	l->alive_at = clock_mono();
 	rc = add_internal(l, &ping, 1, NULL, err);
-	return rc < 0 ? rc : send_work(l, err);
+	return rc < 0 ? rc : link_send_work(l, err);
 }
 
 int link_pump(struct redis_link *l, struct err *err)
 {
-	int rc = send_work(l, err);
+	int rc = link_send_work(l, err);
 
 	if (rc == 0)
 		rc = read_replies(l, err);
