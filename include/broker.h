@@ -110,6 +110,9 @@ void broker_full(struct broker *b);
 /* Nothing is claimed any more: what such a server has handed out and nobody took is others'. Blocks
  * for moments. [after the consumer's end] */
 void broker_end_claims(struct broker *b);
+/* The last claim saw the end of every list: broker_wait hears of what comes, without another claim
+ * before. */
+bool broker_is_dry(const struct broker *b);
 /* Waits until a message may be there, `wake_fd` is readable or the monotonic `deadline`. Takes
  * nothing. */
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;

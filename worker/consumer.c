@@ -294,9 +294,11 @@ static int consume_once(struct worker *w, struct delivery *batch, struct err *er
 		wait_for_wake(w, until);
 		return 0;
 	}
-	rc = claim_and_receive(w, max - served, batch, &count, err);
-	if (rc < 0 || count > 0 || served > 0)
-		return rc;
+	if (served > 0 || !broker_is_dry(w->broker)) {
+		rc = claim_and_receive(w, max - served, batch, &count, err);
+		if (rc < 0 || count > 0 || served > 0)
+			return rc;
+	}
 	return broker_wait(w->broker, w->state.wake_fd, until, err);
 }
 

@@ -146,6 +146,11 @@ void broker_end_claims(struct broker *b)
 		b->driver->end(b);
 }
 
+bool broker_is_dry(const struct broker *b)
+{
+	return b->driver->is_dry != NULL && b->driver->is_dry(b);
+}
+
 int broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err)
 {
 	return b->driver->wait(b, wake_fd, deadline, err);

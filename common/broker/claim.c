@@ -17,7 +17,7 @@ extern const char script_claim[];
 #define CONNECT_TIMEOUT (4 * USEC_PER_SEC) /* broker_connection_timeout */
 /* Of one batch: the script stops beyond. It holds up the server and has to come within the time
  * that a connection has to answer. */
-#define CLAIM_BYTES "16777216"
+#define CLAIM_BYTES (16u << 20)
 
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
 #define FIXED_KEYS    6
@@ -38,6 +38,7 @@ static void replace(struct broker *b, struct redis **connection, struct redis *w
 
 static void disconnect(struct broker *b)
 {
+	b->dry = false;
 	replace(b, &b->claiming, NULL);
 	for (size_t i = 0; i < BROKER_WAKE_MAX; i++) {
 		replace(b, &b->waking[i], NULL);
@@ -163,6 +164,23 @@ static void note_others(struct broker *b, const struct redis_reply *reply,
 	note_no_lists(b, redis_reply_at(reply, 2), lists);
 }
 
+/* Whether the claim saw the end of every list. One that counts something may stop there, and one
+ * that has got too much does; calls that were to be routed are followed by another claim, which
+ * says that they are. */
+static bool left_nothing(const struct broker *b, const struct redis_reply *reply,
+			 const struct delivery *d, size_t count, size_t max)
+{
+	int64_t others = redis_reply_int(redis_reply_at(reply, 0)) +
+			 redis_reply_int(redis_reply_at(reply, 1));
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += d[i].len;
+	return count < max && others == 0 && bytes < CLAIM_BYTES / 2 &&
+	       redis_reply_count(redis_reply_at(reply, 3)) == 0 &&
+	       (b->route.presence == NULL || count == 0);
+}
+
 /* At most `max`, numbered from `first` on. Of an answer that is not the script's, nothing is taken.
  */
 static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t first, size_t max,
@@ -192,6 +210,7 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t
 		return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
 	}
 	*ret_count = count;
+	b->dry = left_nothing(b, reply, ret, count, max);
 	return 0;
 }
 
@@ -200,7 +219,7 @@ struct claim {
 	/* keys: FIXED_KEYS and one per list; then FIXED_ARGS and two per list */
 	struct slice *args;
 	size_t keys, count;
-	char number[24], most[24], limit[24], now[BROKER_SCORE_SIZE];
+	char number[24], most[24], bytes[24], limit[24], now[BROKER_SCORE_SIZE];
 	char *dead_line, *killer_line;
 	char *steps; /* of the lists, STEP_SIZE each */
 };
@@ -231,6 +250,7 @@ static void claim_make(const struct broker *b, struct broker_list *const *lists,
 		.steps = xmalloc(STEP_SIZE * (b->list_count + 1))};
 	snprintf(c->number, sizeof(c->number), "%llu", (unsigned long long)b->next_number);
 	snprintf(c->most, sizeof(c->most), "%zu", max);
+	snprintf(c->bytes, sizeof(c->bytes), "%u", CLAIM_BYTES);
 	snprintf(c->limit, sizeof(c->limit), "%lld", (long long)b->redelivery_limit);
 	broker_score(c->now);
 	claim_add(c, b->unacked);
@@ -244,7 +264,7 @@ static void claim_make(const struct broker *b, struct broker_list *const *lists,
 	claim_add(c, b->tag_prefix);
 	claim_add(c, c->number);
 	claim_add(c, c->most);
-	claim_add(c, CLAIM_BYTES);
+	claim_add(c, c->bytes);
 	claim_add(c, c->now);
 	claim_add(c, c->dead_line);
 	claim_add(c, c->limit);
@@ -281,6 +301,7 @@ int redis_broker_claim(struct broker *b, size_t max, struct delivery *ret, size_
 	int rc;
 
 	*ret_count = 0;
+	b->dry = false;
 	if (b->list_count == 0)
 		return 0; /* every queue was cancelled */
 	rc = claim_checked(b, &max, err);
@@ -329,12 +350,18 @@ int redis_broker_claim_answer(struct broker *b, struct delivery *ret, size_t *re
 	int rc = redis_receive_script(b->claiming, &reply, err);
 
 	*ret_count = 0;
+	b->dry = false;
 	if (rc == -ERR_NOTFOUND)
 		return 0; /* the next claim loads it */
 	if (rc < 0)
 		return rc;
 	return take_deliveries(b, reply, b->ahead_number, b->ahead_max, b->ahead_lists, ret,
 			       ret_count, err);
+}
+
+bool redis_broker_is_dry(const struct broker *b)
+{
+	return b->dry;
 }
 
 void redis_broker_received(struct broker *b, const char *mark)

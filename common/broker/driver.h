@@ -24,8 +24,9 @@ struct broker_driver {
 	int (*claim_answer)(struct broker *b, struct delivery *ret, size_t *ret_count,
 			    struct err *err);
 	void (*received)(struct broker *b, const char *mark);
-	void (*full)(struct broker *b); /* may be NULL … */
-	void (*end)(struct broker *b);	/* … likewise: broker_end_claims */
+	void (*full)(struct broker *b);		/* may be NULL … */
+	void (*end)(struct broker *b);		/* … likewise: broker_end_claims */
+	bool (*is_dry)(const struct broker *b); /* may be NULL: it is asked again */
 	int (*wait)(struct broker *b, int wake_fd, usec_t deadline, struct err *err);
 	int (*purge)(struct broker *b, int64_t *ret_erased, struct err *err);
 	void (*interrupt)(struct broker *b);

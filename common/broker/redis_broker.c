@@ -256,6 +256,7 @@ const struct broker_driver broker_driver_redis = {
 	.claim_ahead = redis_broker_claim_ahead,
 	.claim_answer = redis_broker_claim_answer,
 	.received = redis_broker_received,
+	.is_dry = redis_broker_is_dry,
 	.wait = redis_broker_wait,
 	.purge = redis_broker_purge,
 	.interrupt = redis_broker_interrupt,

@@ -103,6 +103,7 @@ struct broker {
 	struct broker_list **ahead_lists; /* of the claim ahead, in its order … */
 	uint64_t ahead_number;		  /* … the first number of what it gives … */
 	size_t ahead_max;		  /* … and the most that it may */
+	bool dry;			  /* the last claim saw the end of every list */
 	struct redis_script claim;
 	struct mutex connections; /* over closing and opening them, for broker_interrupt */
 	struct redis *claiming;
@@ -235,6 +236,7 @@ int redis_broker_claim_ahead(struct broker *b, size_t max, struct err *err) must
 int redis_broker_claim_answer(struct broker *b, struct delivery *ret, size_t *ret_count,
 			      struct err *err) must_check;
 void redis_broker_received(struct broker *b, const char *mark);
+bool redis_broker_is_dry(const struct broker *b);
 int redis_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err *err) must_check;
 int redis_broker_purge(struct broker *b, int64_t *ret_erased, struct err *err) must_check;
 void redis_broker_interrupt(struct broker *b);

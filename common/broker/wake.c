@@ -82,6 +82,7 @@ int redis_broker_wait(struct broker *b, int wake_fd, usec_t deadline, struct err
 	usec_t poll_at = clock_deadline(b->no_blmove ? POLL_OLD_SERVER : POLL_LISTS);
 	int rc;
 
+	b->dry = false; /* what it hears of, and what it does not wait for, is claimed next */
 	for (size_t i = 0; i < count; i++) {
 		rc = b->lists[i]->no_list ? 0 : ask(b, i, err);
 		if (rc < 0)

@@ -25,7 +25,7 @@ class Broker:
     def __init__(self, url, instance):
         self.url = self.results = url
         self.instance = instance
-        self.redis = redis.Redis.from_url(url)
+        self.redis = redis.Redis.from_url(url, socket_timeout=60)  # messages may be long, and machines slow
         self.handed_over = f"celeriac.node.{instance}:"  # calls of conversations that no node has
 
     def close(self):

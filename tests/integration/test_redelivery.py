@@ -84,7 +84,7 @@ def test_what_nobody_lives_to_read(make_worker, app, broker, directory):
     broker.wait_settled()
     ((said, message),) = broker.dead()
     assert "nobody lived to read it" in said["reason"] and json.loads(message)["body"] == poison["body"]
-    assert worker.log_lines("CRITICAL.*1 message.* moved to celeriac:dead")
+    wait_until(lambda: worker.log_lines("CRITICAL.*1 message.* moved to celeriac:dead"), 30, "it is not said")
     assert taken(broker) == []
 
 
@@ -155,10 +155,10 @@ def test_held_for_its_time_is_not_run(make_worker, app, broker):
     worker = make_worker("-c", "1", CELERIAC_REDELIVERY_LIMIT="1")
     result = app.send_task("celeriac.echo", (1,), countdown=600)
     for _ in range(4):
-        wait_until(lambda: broker.unacked() == (1, 1), 30, "it is not held")
+        wait_until(lambda: broker.unacked() == (1, 1) and taken(broker) == [], 30, "it is not held")
         worker.kill()
         worker.start()
-    wait_until(lambda: broker.unacked() == (1, 1), 30, "it is not held")
+    wait_until(lambda: broker.unacked() == (1, 1) and taken(broker) == [], 30, "it is not held")
     assert broker.dead() == [] and begun(broker) == []
     assert result.state == "PENDING"
 

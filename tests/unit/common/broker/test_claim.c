@@ -290,6 +290,56 @@ START_TEST(test_claimed_ahead_and_no_answer)
 }
 END_TEST
 
+/* When nothing can be there, and when there may be more. */
+START_TEST(test_dry)
+{
+	struct delivery d[4];
+	struct err err = {0};
+
+	ck_assert(!broker_is_dry(g_broker));
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert(broker_is_dry(g_broker));
+	push_number("celery", 1);
+	ck_assert_uint_eq(claim(1, d), 1);
+	ck_assert(!broker_is_dry(g_broker));
+	drop(d, 1);
+	push_number("celery", 2);
+	ck_assert_uint_eq(claim(4, d), 1);
+	ck_assert(broker_is_dry(g_broker));
+	drop(d, 1);
+	push_number("celery", 3);
+	ck_assert_int_eq(broker_wait(g_broker, -1, clock_deadline(20 * USEC_PER_SEC), &err), 0);
+	ck_assert(!broker_is_dry(g_broker));
+	ck_assert_uint_eq(claim(4, d), 1);
+	drop(d, 1);
+	push("celery", "no message");
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert(!broker_is_dry(g_broker));
+}
+END_TEST
+
+/* What somebody took and nobody lived to read is taken alone. */
+START_TEST(test_not_dry_behind_what_is_counted)
+{
+	static const char suspect[] = "{\"n\": 1, \"redelivered\": true}";
+	struct delivery d[4];
+
+	close_broker();
+	g_settings.redelivery_limit = 3;
+	open_broker("a");
+	push("celery", suspect);
+	ck_assert_uint_eq(claim(4, d), 1);
+	ck_assert(!broker_is_dry(g_broker));
+	drop(d, 1);
+	push("celery", suspect);
+	push_number("celery", 2);
+	ck_assert_uint_eq(claim(4, d), 1);
+	ck_assert_int_eq(number_of(d), 1);
+	ck_assert(!broker_is_dry(g_broker));
+	drop(d, 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("redis");
@@ -308,5 +358,7 @@ int main(void)
 	tcase_add_test(t, test_claimed_ahead);
 	tcase_add_test(t, test_claimed_ahead_without_a_script);
 	tcase_add_test(t, test_claimed_ahead_and_no_answer);
+	tcase_add_test(t, test_dry);
+	tcase_add_test(t, test_not_dry_behind_what_is_counted);
 	return suite_run("claim", t);
 }
