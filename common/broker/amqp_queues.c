@@ -260,6 +260,7 @@ static int declare_ours(struct broker *b, usec_t deadline, struct err *err)
 				*err = why;
 		} else {
 			atomic_store(&b->queues[i]->refused, false);
+			a->refused[i] = (struct amqp_refused){0};
 			if (a->consuming[i])
 				rc = cancel_one(b, i, deadline, err);
 		}
