@@ -14,6 +14,7 @@
 #include "json.h"
 #include "mem.h"
 #include "pickle.h"
+#include "pickle_integer.h"
 #include "pickle_tree.h"
 #include "pickle_types.h"
 #include "typed.h"
@@ -140,26 +141,29 @@ static int op_int(struct reader *r, size_t size)
 	return push(r, json_integer(size == 4 ? (int32_t)(uint32_t)value : (json_int_t)value), 0);
 }
 
-/* An integer of `size` bytes, the lowest first, with its sign. */
-static int push_long(struct reader *r, const unsigned char *p, size_t size)
-{
-	uint64_t value = size > 0 && (p[size - 1] & 0x80) != 0 ? UINT64_MAX : 0;
-
-	if (size > 8)
-		return err_set(r->err, ERR_UNSUPPORTED, "a pickled integer of %zu bytes", size);
-	for (size_t i = 0; i < size; i++) {
-		value &= ~((uint64_t)0xff << (8 * i));
-		value |= (uint64_t)p[i] << (8 * i);
-	}
-	return push(r, json_integer((json_int_t)value), 0);
-}
-
 static int op_long(struct reader *r, size_t size)
 {
 	uint64_t len;
 	const unsigned char *p = number(r, size, &len) ? bytes(r, len) : NULL;
+	json_t *value;
+	int rc = p != NULL ? pickle_integer_of_bytes(p, len, &value, r->err) : damaged(r);
 
-	return p != NULL ? push_long(r, p, len) : damaged(r);
+	return rc < 0 ? rc : push(r, value, 0);
+}
+
+static int op_long_digits(struct reader *r, unused_arg size_t size)
+{
+	const unsigned char *end = memchr(r->p, '\n', (size_t)(r->end - r->p));
+	struct slice line = {.data = (const char *)r->p};
+	json_t *value;
+	int rc;
+
+	if (end == NULL)
+		return damaged(r);
+	line.len = (size_t)(end - r->p);
+	r->p = end + 1;
+	rc = pickle_integer_of_digits(line, &value, r->err);
+	return rc < 0 ? rc : push(r, value, 0);
 }
 
 static int op_float(struct reader *r, size_t size)
@@ -522,18 +526,19 @@ static const struct {
 } g_ops[256] = {
 	[0x80] = {op_skip, 1}, /* PROTO */
 	[0x95] = {op_skip, 8}, /* FRAME */
-	['.'] = {op_stop, 0},	   ['('] = {op_mark, 0},	  ['N'] = {op_none, 0},
-	[0x88] = {op_true, 0},	   [0x89] = {op_false, 0},	  ['K'] = {op_int, 1},
-	['M'] = {op_int, 2},	   ['J'] = {op_int, 4},		  [0x8a] = {op_long, 1},
-	[0x8b] = {op_long, 4},	   ['G'] = {op_float, 8},	  [0x8c] = {op_text, 1},
-	['X'] = {op_text, 4},	   [0x8d] = {op_text, 8},	  [']'] = {op_list, 0},
-	['}'] = {op_dict, 0},	   [')'] = {op_tuple, 0},	  [0x85] = {op_tuple, 1},
-	[0x86] = {op_tuple, 2},	   [0x87] = {op_tuple, 3},	  ['t'] = {op_tuple_marked, 0},
-	['a'] = {op_append, 0},	   ['e'] = {op_appends, 0},	  ['s'] = {op_set_item, 0},
-	['C'] = {op_bytes, 1},	   ['B'] = {op_bytes, 4},	  [0x8e] = {op_bytes, 8},
-	['c'] = {op_global, 0},	   [0x93] = {op_stack_global, 0}, ['R'] = {op_reduce, 0},
-	['u'] = {op_set_items, 0}, [0x94] = {op_memoize, 0},	  ['q'] = {op_put, 1},
-	['r'] = {op_put, 4},	   ['h'] = {op_get, 1},		  ['j'] = {op_get, 4},
+	['.'] = {op_stop, 0},	      ['('] = {op_mark, 0},	 ['N'] = {op_none, 0},
+	[0x88] = {op_true, 0},	      [0x89] = {op_false, 0},	 ['K'] = {op_int, 1},
+	['L'] = {op_long_digits, 0},  ['M'] = {op_int, 2},	 ['J'] = {op_int, 4},
+	[0x8a] = {op_long, 1},	      [0x8b] = {op_long, 4},	 ['G'] = {op_float, 8},
+	[0x8c] = {op_text, 1},	      ['X'] = {op_text, 4},	 [0x8d] = {op_text, 8},
+	[']'] = {op_list, 0},	      ['}'] = {op_dict, 0},	 [')'] = {op_tuple, 0},
+	[0x85] = {op_tuple, 1},	      [0x86] = {op_tuple, 2},	 [0x87] = {op_tuple, 3},
+	['t'] = {op_tuple_marked, 0}, ['a'] = {op_append, 0},	 ['e'] = {op_appends, 0},
+	['s'] = {op_set_item, 0},     ['C'] = {op_bytes, 1},	 ['B'] = {op_bytes, 4},
+	[0x8e] = {op_bytes, 8},	      ['c'] = {op_global, 0},	 [0x93] = {op_stack_global, 0},
+	['R'] = {op_reduce, 0},	      ['u'] = {op_set_items, 0}, [0x94] = {op_memoize, 0},
+	['q'] = {op_put, 1},	      ['r'] = {op_put, 4},	 ['h'] = {op_get, 1},
+	['j'] = {op_get, 4},
 };
 
 static int run(struct reader *r)

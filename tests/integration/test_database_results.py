@@ -87,7 +87,7 @@ def test_values_that_json_has_no_type_for(database_worker, results, broker, pick
     app = celery.Celery(broker=broker.url, backend=results.url("newest"), set_as_current=False)
     noon = datetime.datetime(2026, 11, 28, 12, 0, 1, 5)
     value = [noon, noon.replace(tzinfo=datetime.timezone.utc), noon.astimezone(datetime.timezone(datetime.timedelta(hours=-5, minutes=-30))),
-             noon.date(), noon.time(), {"a": decimal.Decimal("-1.50E+40"), "b": [b"\xff\0", b"plain"]}]
+             noon.date(), noon.time(), 2**70, -(2**64), {"a": decimal.Decimal("-1.50E+40"), "b": [b"\xff\0", b"plain"]}]
     whole = [*value, uuid.uuid4()]
     result = app.send_task("celeriac.echo", (whole,))
     assert result.get(timeout=30) == whole

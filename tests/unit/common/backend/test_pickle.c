@@ -221,15 +221,14 @@ static const struct {
 	{P("\x80\x03NC\0\x85R."), ERR_INVALID}, /* what is called is no class */
 	{P("\x80\x02]q\0h\0a."), ERR_TOOBIG},	/* a list in itself */
 	{P("\x80\x02}q\0X\x01\0\0\0aq\1]q\2h\0ash\2a."), ERR_INVALID},
-	{P("\x80\x02}q\0X\x01\0\0\0a]q\1h\0as."), ERR_TOOBIG},	       /* a dict in a list in it */
-	{P("\x80\x02}NK\x01s."), ERR_UNSUPPORTED},		       /* a key that is None */
-	{P("\x80\x02}X\x02\0\0\0a\0NsN."), ERR_UNSUPPORTED},	       /* a key with a NUL */
-	{P("\x80\x02\x8a\x09\0\0\0\0\0\0\0\0\x01."), ERR_UNSUPPORTED}, /* 2**64 */
-	{P("\x80\x02."), ERR_INVALID},				       /* nothing */
-	{P("\x80\x02NN."), ERR_INVALID},			       /* two things */
-	{P("\x80\x02(."), ERR_INVALID},				       /* a mark */
-	{P("\x80\x02N(e."), ERR_INVALID},			       /* into no list */
-	{P("\x80\x02)Na."), ERR_INVALID},			       /* into a tuple */
+	{P("\x80\x02}q\0X\x01\0\0\0a]q\1h\0as."), ERR_TOOBIG}, /* a dict in a list in it */
+	{P("\x80\x02}NK\x01s."), ERR_UNSUPPORTED},	       /* a key that is None */
+	{P("\x80\x02}X\x02\0\0\0a\0NsN."), ERR_UNSUPPORTED},   /* a key with a NUL */
+	{P("\x80\x02."), ERR_INVALID},			       /* nothing */
+	{P("\x80\x02NN."), ERR_INVALID},		       /* two things */
+	{P("\x80\x02(."), ERR_INVALID},			       /* a mark */
+	{P("\x80\x02N(e."), ERR_INVALID},		       /* into no list */
+	{P("\x80\x02)Na."), ERR_INVALID},		       /* into a tuple */
 	{P("\x80\x02"
 	   "e."),
 	 ERR_INVALID},
@@ -391,15 +390,86 @@ START_TEST(test_unwritable)
 }
 END_TEST
 
+static void is_written(const json_t *value, const char *json)
+{
+	_cleanup_free_ char *text = dump(value);
+
+	ck_assert_str_eq(text, json);
+}
+
 /* An integer of more than 64 bits goes in its digits, as Python's protocols below 2 do. */
 START_TEST(test_big_integers)
 {
-	_cleanup_json_ json_t *value = parse("[9223372036854775808, -123456789012345678901]");
+	_cleanup_json_ json_t *value = parse("[9223372036854775808, -123456789012345678901]"),
+			      *back = NULL;
 	_cleanup_buf_ struct buf out = BUF_INIT(100);
 
 	ck_assert_int_eq(pickle_write(value, &out, &g_err), 0);
 	ck_assert_ptr_nonnull(memmem(out.data, out.len, P("L9223372036854775808L\n")));
 	ck_assert_ptr_nonnull(memmem(out.data, out.len, P("L-123456789012345678901L\n")));
+	ck_assert_int_eq(read_bytes(out.data, out.len, &back), 0);
+	is_written(back, "[9223372036854775808, -123456789012345678901]");
+}
+END_TEST
+
+/* Of Python's pickle.dumps(…, 2): as many bytes as it takes, the last with the sign. */
+START_TEST(test_read_integers)
+{
+	static const struct {
+		const char *pickle;
+		size_t len;
+		const char *json;
+	} rows[] = {
+		{P("\x80\x02\x8a\x00."), "0"},
+		{P("\x80\x02\x8a\x01\xff."), "-1"},
+		{P("\x80\x02\x8a\x02\xff\x00."), "255"},
+		{P("\x80\x02\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f."), "9223372036854775807"},
+		{P("\x80\x02\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80."), "-9223372036854775808"},
+		{P("\x80\x02\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x80\x00."), "9223372036854775808"},
+		{P("\x80\x02\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\xff."),
+		 "-18446744073709551616"},
+		{P("\x80\x02\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01."),
+		 "18446744073709551616"},
+		{P("\x80\x02L18446744073709551616L\n."), "18446744073709551616"},
+		{P("\x80\x02L-5\n."), "-5"},
+	};
+	static const struct {
+		const char *pickle;
+		size_t len;
+	} bad[] = {{P("\x80\x02L\n.")},	   {P("\x80\x02L12")},	   {P("\x80\x02L1x\n.")},
+		   {P("\x80\x02LNaN\n.")}, {P("\x80\x02L1-2\n.")}, {P("\x80\x02\x8a\x02\xff.")}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_json_ json_t *value = NULL;
+
+		ck_assert_msg(read_bytes(rows[i].pickle, rows[i].len, &value) == 0, "%s: %s",
+			      rows[i].json, g_err.msg);
+		is_written(value, rows[i].json);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		json_t *value = NULL;
+
+		ck_assert_int_eq(read_bytes(bad[i].pickle, bad[i].len, &value), -ERR_INVALID);
+	}
+}
+END_TEST
+
+/* As long as Python writes digits, and no longer. */
+START_TEST(test_read_the_longest_integer)
+{
+	for (int bytes = 1786; bytes <= 1787; bytes++) {
+		_cleanup_buf_ struct buf text = BUF_INIT(4096);
+		_cleanup_json_ json_t *value = NULL;
+
+		buf_append(&text, "\x80\x02\x8b", 3);
+		for (int i = 0; i < 4; i++)
+			buf_append_char(&text, (char)(bytes >> (8 * i)));
+		for (int i = 0; i < bytes - 1; i++)
+			buf_append_char(&text, '\xff');
+		buf_append_str(&text, "\x01.");
+		ck_assert_int_eq(read_bytes(text.data, text.len, &value),
+				 bytes == 1786 ? 0 : -ERR_TOOBIG);
+	}
 }
 END_TEST
 
@@ -430,6 +500,8 @@ int main(void)
 	tcase_add_test(c, test_noise);
 	tcase_add_test(c, test_unwritable);
 	tcase_add_test(c, test_big_integers);
+	tcase_add_test(c, test_read_integers);
+	tcase_add_test(c, test_read_the_longest_integer);
 	tcase_add_test(c, test_too_long);
 	return suite_run("pickle", c);
 }
