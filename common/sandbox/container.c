@@ -204,8 +204,11 @@ int sandbox_container_make(struct sandbox *s, const struct container_wish *wish,
 		if (rc == -ERR_NOTFOUND)
 			return err_wrap(err, "image %s", s->settings->sandbox_image);
 		/* an engine role makes nothing with a volume that is not there */
-		if (rc == -ERR_CONFLICT && i == 0 && sandbox_agent_deliver(s, &second) == 0)
-			continue;
+		if (rc == -ERR_CONFLICT && i == 0) {
+			rc = sandbox_agent_deliver(s, err);
+			if (rc == 0)
+				continue;
+		}
 		if (rc < 0)
 			return rc;
 		FAULT_POINT("container.created");

@@ -189,8 +189,10 @@ void engine_new_name(const char *role, char out[ENGINE_NAME_SIZE]); /* role may 
 bool engine_is_own_name(const char *name); /* "celeriac-…" with a part that nobody would choose */
 bool engine_is_ours(const char *instance, const char *name, const json_t *labels);
 
-/* Is there a volume with this name that was made for an agent? */
-bool engine_agent_exists(struct engine *e, const char *volume);
+/* Is there a volume with this name that was made for an agent, or for packages of this instance? 1,
+ * 0, or the transient error for which the engine could not say. */
+int engine_agent_exists(struct engine *e, const char *volume, struct err *err) must_check;
+int engine_package_look(struct engine *e, const char *volume, struct err *err) must_check;
 
 #define ENGINE_DEFAULT_UID 10001u
 /* What a specification means that says 0. */

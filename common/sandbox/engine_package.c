@@ -115,13 +115,22 @@ int engine_direct_package_volume(struct engine *e, const char *volume, bool *ret
 	return engine_call(e, "POST", "/volumes/create", text, ENGINE_LIMIT_LOOK, NULL, err);
 }
 
-bool engine_direct_package_exists(struct engine *e, const char *volume)
+int engine_package_look(struct engine *e, const char *volume, struct err *err)
 {
 	_cleanup_json_ json_t *there = NULL;
+	int rc = look(e, volume, &there, err);
+
+	if (rc < 0 && err_is_transient(err))
+		return rc;
+	return rc == 0 &&
+	       strcmp(engine_label(json_member(there, "Labels"), "instance"), e->instance) == 0;
+}
+
+bool engine_direct_package_exists(struct engine *e, const char *volume)
+{
 	struct err ignored;
 
-	return look(e, volume, &there, &ignored) == 0 &&
-	       strcmp(engine_label(json_member(there, "Labels"), "instance"), e->instance) == 0;
+	return engine_package_look(e, volume, &ignored) == 1;
 }
 
 bool engine_direct_name_is_taken(struct engine *e, const char *name)

@@ -47,13 +47,18 @@ static int look(struct engine *e, const char *volume, bool *ret_labelled, struct
 	return rc;
 }
 
-bool engine_agent_exists(struct engine *e, const char *volume)
+int engine_agent_exists(struct engine *e, const char *volume, struct err *err)
 {
-	struct err ignored;
 	bool labelled = false;
+	int rc;
 
-	return strncmp(volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) == 0 &&
-	       engine_is_name(volume, 79) && look(e, volume, &labelled, &ignored) == 0 && labelled;
+	if (strncmp(volume, ENGINE_VOLUME_PREFIX, strlen(ENGINE_VOLUME_PREFIX)) != 0 ||
+	    !engine_is_name(volume, 79))
+		return 0;
+	rc = look(e, volume, &labelled, err);
+	if (rc < 0 && err_is_transient(err))
+		return rc;
+	return rc == 0 && labelled;
 }
 
 /* One without a label was made by an engine for a container whose volume had gone: it gives way to

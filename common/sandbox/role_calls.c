@@ -190,13 +190,18 @@ static int check_room(struct served *s, struct err *err)
 /* A name is enough for an engine to make a volume: what is not there is not granted. */
 static int check_volumes(struct served *s, const struct engine_spec *spec, struct err *err)
 {
-	if (spec->agent_volume && !engine_agent_exists(s->r->engine, spec->agent_volume))
+	struct engine *e = s->r->engine;
+	int rc = spec->agent_volume ? engine_agent_exists(e, spec->agent_volume, err) : 1;
+
+	if (rc == 0)
 		return err_set(err, ERR_CONFLICT, "no agent volume of ours: '%.80s'",
 			       spec->agent_volume);
-	if (spec->package_volume && !engine_package_exists(s->r->engine, spec->package_volume))
+	if (rc == 1 && spec->package_volume)
+		rc = engine_package_look(e, spec->package_volume, err);
+	if (rc == 0)
 		return err_set(err, ERR_DENIED, "no package volume of ours: '%.80s'",
 			       spec->package_volume);
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 static int create(struct served *s, const struct engine_spec *spec, char **ret_warnings,

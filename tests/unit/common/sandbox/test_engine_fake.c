@@ -9,7 +9,9 @@
 #include "common/sandbox/engine_internal.h"
 #include "tests/unit/http_fixture.h"
 
-#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define AGENT	"celeriac-agent-0123456789abcdef"
+#define PACKAGE "celeriac-package-0123456789abcdef"
 #define PING(version)                                                                              \
 	{                                                                                          \
 		"HTTP/1.1 200 OK\r\nApi-Version: " version "\r\n\r\nOK", CLOSE, 0                  \
@@ -320,6 +322,32 @@ START_TEST(test_attach)
 END_TEST
 
 /* As many volumes of packages as there may be: those of others do not count. */
+/* Whether a volume is there: an engine that cannot say has not said that it is none. */
+START_TEST(test_volumes_looked_for)
+{
+	HTTP_RUN(PING("1.41"), SAYS("200", "{\"Labels\":{\"celeriac.role\":\"agent\"}}"),
+		 SAYS("200", "{\"Labels\":{}}"), MESSAGE("404", "get: no such volume"),
+		 MESSAGE("500", "no"), SAYS("200", "{\"Labels\":{\"celeriac.instance\":\"mine\"}}"),
+		 SAYS("200", "{\"Labels\":{\"celeriac.instance\":\"mine2\"}}"),
+		 MESSAGE("404", "get: no such volume"), MESSAGE("500", "no"));
+	connect_engine();
+	ck_assert_int_eq(engine_agent_exists(g_engine, AGENT, &g_err), 1);
+	ck_assert_int_eq(engine_agent_exists(g_engine, AGENT, &g_err), 0);
+	ck_assert_int_eq(engine_agent_exists(g_engine, AGENT, &g_err), 0);
+	ck_assert_int_eq(engine_agent_exists(g_engine, AGENT, &g_err), -ERR_FAILED);
+	ck_assert(err_is_transient(&g_err));
+	ck_assert_int_eq(engine_package_look(g_engine, PACKAGE, &g_err), 1);
+	ck_assert_int_eq(engine_package_look(g_engine, PACKAGE, &g_err), 0);
+	ck_assert_int_eq(engine_package_look(g_engine, PACKAGE, &g_err), 0);
+	ck_assert_int_eq(engine_package_look(g_engine, PACKAGE, &g_err), -ERR_FAILED);
+	ck_assert(err_is_transient(&g_err));
+	ck_assert_uint_eq(http_fixture_requests(), 9);
+	ck_assert_int_eq(engine_agent_exists(g_engine, "postgres-data", &g_err), 0);
+	ck_assert_int_eq(engine_package_look(g_engine, "postgres-data", &g_err), 0);
+	ck_assert_uint_eq(http_fixture_requests(), 9);
+}
+END_TEST
+
 START_TEST(test_package_volumes)
 {
 	static char full[BOUND_PACKAGE_VOLUMES * 200], others[sizeof(full)];
@@ -386,6 +414,7 @@ int main(void)
 	tcase_add_test(t, test_start_and_kill);
 	tcase_add_test(t, test_monstrous_answers);
 	tcase_add_test(t, test_attach);
+	tcase_add_test(t, test_volumes_looked_for);
 	tcase_add_test(t, test_package_volumes);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
