@@ -489,6 +489,7 @@ int main(void)
 {
 	TCase *c = tcase_create("pickle");
 
+	tcase_set_timeout(c, 60); /* of processors that others have too */
 	tcase_add_loop_test(c, test_round, 0, (int)ARRAY_LEN(g_values));
 	tcase_add_loop_test(c, test_python, 0, (int)ARRAY_LEN(g_python));
 	tcase_add_loop_test(c, test_refused, 0, (int)ARRAY_LEN(g_refused));

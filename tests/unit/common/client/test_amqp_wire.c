@@ -295,6 +295,7 @@ START_TEST(test_depth)
 	deep = json_pack("{s:o}", "d", deep);
 	buf_reset(&out);
 	ck_assert_msg(amqp_json_to_table(deep, &out, &err) == 0, "%s", err.msg);
+	json_decref(TAKE(got));
 	ck_assert_int_eq(amqp_json_from_table(out.data, out.len, &got, &err), 0);
 	ck_assert(json_equal(deep, got));
 	ck_assert_int_eq(json_array_append_new(json_object_get(deep, "d"), json_array()), 0);
