@@ -10,10 +10,10 @@ ROWS = {
     "revoked eta": ("a revoked task that waits for its eta is settled at once; Celery holds it until then", "test_oracle_revoke.py"),
     "soft": ("a limit ends what the task runs, never a thread or process of the worker, and our own tasks cannot catch the soft one",
              "test_task_life.py"),
-    "late": ("our own tasks are acknowledged late whatever `task_acks_late` says: they survive the worker's death", "test_crash.py"),
     "broadcast retry": ("a broadcast task that is retried runs again where it ran; Celery sends it to the exchange again", "test_broadcast.py"),
-    "poison": ("what was run `CELERIAC_REDELIVERY_LIMIT` times and killed its workers ends as `WorkerLostError`; Celery's goes round for "
-               "ever", "test_redelivery.py"),
+    "outlives": ("our own tasks outlive their worker though `task_acks_late` is off, `CELERIAC_REDELIVERY_LIMIT` times, then end as "
+                 "`WorkerLostError`; Celery's are lost, or go round for ever", "test_redelivery.py"),
+    "refused queue": ("a queue that RabbitMQ refuses is named, and the others are consumed; Celery's worker ends", "test_rabbitmq_denied.py"),
     "dead": ("messages that cannot be run (not JSON, pickle, no id …) are kept in `celeriac:dead` with the reason; Celery drops them",
              "test_bad_messages.py"),
 }
