@@ -4,7 +4,7 @@
     .run/venv/bin/python tests/bench/conversations.py [-n ROUNDS] [-o FILE.json] [first|at_once|many|growth…]
 
 `first` is a conversation's first call while the pool has containers ready. `at_once` is `print(1)` in 1, 8 and 32 warm
-conversations, each calling as fast as it is answered. `many` creates, uses and closes 200: nothing is left of them, and the
+conversations, each calling as fast as it is answered. `many` creates, uses and closes 500: nothing is left of them, and the
 worker's memory is what it was. `growth` is what a call takes of processors in worker, Redis and PostgreSQL while 1, 10 and 100
 conversations have their containers: calls one after the other, of all conversations in turn. They are of bash, whose containers
 hold little.
@@ -20,7 +20,7 @@ from stand import cost, finish, grown, judge, options, PAUSE, Stand, summary, ti
 
 FIRST_BAR_MS = 50
 AT_ONCE = (1, 8, 32)
-MANY, AT_A_TIME = 200, 4
+MANY, AT_A_TIME = 500, 4
 LIVE = (1, 10, 100)
 GROWTH_MIB = 2  # of the worker over the last four fifths of them, at the most
 # 32 conversations must all have room beside the pool.

@@ -164,7 +164,7 @@ def reuse(calls):
     changes = sum(json.loads(line).get("method") == "notifications/tools/list_changed" for line in lines["told"])
     row = {"calls": calls, "containers": 1, "asked": dict(asked), "changes": changes}
     # one greeting, one catalogue, and one more for each change that the server tells of
-    judge(row, calls=(asked["tools/call"], "most", calls), greetings=(asked["initialize"], "most", 1), catalogues=(asked["tools/list"], "most", 1 + changes))
+    judge(row, calls=(asked["tools/call"], "exactly", calls), greetings=(asked["initialize"], "most", 1), catalogues=(asked["tools/list"], "most", 1 + changes))
     print(f"{calls} calls of a conversation: 1 container, which was asked {dict(asked)} and told of {changes} changes of its catalogue{told(row)}", flush=True)
     return row
 

@@ -124,7 +124,7 @@ class House:
             row["bytes_each"] = round((rest - base) / count)
             bars["bytes_each"] = (row["bytes_each"], "most", 460)
         if "cpu_percent" in row:
-            bars["cpu_percent"] = (row["cpu_percent"], "most", 1)
+            bars["cpu_percent"] = (row["cpu_percent"], "below", 1)
         return judge(row, **bars)
 
 

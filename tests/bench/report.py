@@ -1,5 +1,10 @@
 """What a report (build/bench.json) says in short: ratios, bars, and costs as the load grows. For `bench`, which prints it, and `plot`."""
 
+import operator
+
+# How a bar is said, and when it is met.
+WAYS = {"most": ("at most", operator.le), "least": ("at least", operator.ge), "below": ("below", operator.lt), "exactly": ("exactly", operator.eq)}
+
 
 def scripts(report):
     """(the name of a row, the row) of all scripts that wrote a report."""
@@ -46,8 +51,8 @@ def told(bar):
     """A bar and whether it was met, for people."""
     if not bar:
         return ""
-    (way,) = {"least", "most"} & set(bar)
-    return f"at {way} {bar[way]}: {'met' if bar['met'] else 'MISSED'}"
+    (way,) = set(WAYS) & set(bar)
+    return f"{WAYS[way][0]} {bar[way]}: {'met' if bar['met'] else 'MISSED'}"
 
 
 def table(report):

@@ -138,7 +138,7 @@ def two_engines(rounds, count=50):
                    "containers": [on_engine(first, stand), on_engine(second, stand)], "conversations": owners(stand, names)}
     finally:
         second.stop()
-    judge(row, containers=(sum(row["containers"]), "most", count), on_an_engine=(min(row["containers"]), "least", count // 5))
+    judge(row, containers=(sum(row["containers"]), "exactly", count), on_an_engine=(min(row["containers"]), "least", count // 5))
     print(f"{count} containers on two engines under 4 workers: {row['containers']}, {row['calls_per_second']} calls/s, {row['of_the_sleep']} of what"
           f" the sleep allows; load {row['load']}; conversations {row['conversations']}{told(row)}", flush=True)
     return row
@@ -194,7 +194,7 @@ def simulate(stand, rounds, count, nodes, slots, seconds):
            "seconds": round(took, 1), "calls_per_second": round(len(ids) / took, 1), "of_the_sleep": round(len(ids) * seconds / slots / nodes / took, 3),
            "stayed_on_one_node": stayed, "conversations_of_a_node": sorted(spread.values()), "load": load(),
            "broker": cost(before, after, len(ids), without=("exists", "mget"))}
-    judge(row, stayed_on_one_node=(stayed, "least", count))
+    judge(row, stayed_on_one_node=(stayed, "exactly", count))
     print(f"SIMULATION (no containers): {count} conversations, {len(ids)} calls of {seconds} s over {nodes} workers of {slots} slots: in order, {stayed}"
           f" stayed on one node, {row['calls_per_second']} calls/s ({row['of_the_sleep']} of what the sleep allows); a node has"
           f" {min(spread.values())} to {max(spread.values())} of them; load {row['load']}{told(row)}", flush=True)

@@ -211,8 +211,8 @@ def options(description, rounds):
 
 
 def judge(row, **bars):
-    """Sets what is measured against a bar: each is (what it is, "most" or "least", the bar)."""
-    row["bars"] = {name: {"is": value, way: bar, "met": value <= bar if way == "most" else value >= bar} for name, (value, way, bar) in bars.items()}
+    """Sets what is measured against a bar: each is (what it is, one of report.WAYS, the bar)."""
+    row["bars"] = {name: {"is": value, way: bar, "met": report.WAYS[way][1](value, bar)} for name, (value, way, bar) in bars.items()}
     row["met"] = all(each["met"] for each in row["bars"].values())
     return row
 
