@@ -17,7 +17,7 @@ extern const char script_claim[];
 #define CONNECT_TIMEOUT (4 * USEC_PER_SEC) /* broker_connection_timeout */
 /* Of one batch: the script stops beyond. It holds up the server and has to come within the time
  * that a connection has to answer. */
-#define CLAIM_BYTES (16u << 20)
+#define CLAIM_BYTES "16777216"
 
 #define TAKEN_SECONDS "604800" /* nothing comes again a week after it was taken */
 #define FIXED_KEYS    6
@@ -102,12 +102,19 @@ static size_t ordered_lists(const struct broker *b, struct broker_list **out)
 	return b->list_count;
 }
 
-/* Queues whose key holds something else: said when it begins and when it is over. A claim that had
- * enough looks at no more lists: `wrong` begins with how many. */
-static void note_no_lists(struct broker *b, const struct redis_reply *wrong,
+/* Of how many lists the claim saw the end, from the first of its order on; one that had enough
+ * stops before. */
+static int64_t ends_seen(const struct redis_reply *reply)
+{
+	return redis_reply_int(redis_reply_at(redis_reply_at(reply, 2), 0));
+}
+
+/* Queues whose key holds something else: said when it begins and when it is over. */
+static void note_no_lists(struct broker *b, const struct redis_reply *reply,
 			  struct broker_list *const *lists)
 {
-	int64_t looked = redis_reply_int(redis_reply_at(wrong, 0));
+	const struct redis_reply *wrong = redis_reply_at(reply, 2);
+	int64_t looked = ends_seen(reply);
 
 	for (size_t i = 0; i < b->list_count && (int64_t)i < looked; i++) {
 		bool now = false;
@@ -161,24 +168,7 @@ static void note_others(struct broker *b, const struct redis_reply *reply,
 		log_critical("%lld message(s) that nobody lived to read, however often they were "
 			     "taken, moved to %s",
 			     (long long)never_read, b->dead);
-	note_no_lists(b, redis_reply_at(reply, 2), lists);
-}
-
-/* Whether the claim saw the end of every list. One that counts something may stop there, and one
- * that has got too much does; calls that were to be routed are followed by another claim, which
- * says that they are. */
-static bool left_nothing(const struct broker *b, const struct redis_reply *reply,
-			 const struct delivery *d, size_t count, size_t max)
-{
-	int64_t others = redis_reply_int(redis_reply_at(reply, 0)) +
-			 redis_reply_int(redis_reply_at(reply, 1));
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < count; i++)
-		bytes += d[i].len;
-	return count < max && others == 0 && bytes < CLAIM_BYTES / 2 &&
-	       redis_reply_count(redis_reply_at(reply, 3)) == 0 &&
-	       (b->route.presence == NULL || count == 0);
+	note_no_lists(b, reply, lists);
 }
 
 /* At most `max`, numbered from `first` on. Of an answer that is not the script's, nothing is taken.
@@ -210,7 +200,9 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t
 		return err_set(err, ERR_PROTOCOL, "claim script answered no delivery");
 	}
 	*ret_count = count;
-	b->dry = left_nothing(b, reply, ret, count, max);
+	/* calls that were to be routed are followed by a claim, which says that they are */
+	b->dry = ends_seen(reply) == (int64_t)b->list_count &&
+		 (b->route.presence == NULL || count == 0);
 	return 0;
 }
 
@@ -219,7 +211,7 @@ struct claim {
 	/* keys: FIXED_KEYS and one per list; then FIXED_ARGS and two per list */
 	struct slice *args;
 	size_t keys, count;
-	char number[24], most[24], bytes[24], limit[24], now[BROKER_SCORE_SIZE];
+	char number[24], most[24], limit[24], now[BROKER_SCORE_SIZE];
 	char *dead_line, *killer_line;
 	char *steps; /* of the lists, STEP_SIZE each */
 };
@@ -250,7 +242,6 @@ static void claim_make(const struct broker *b, struct broker_list *const *lists,
 		.steps = xmalloc(STEP_SIZE * (b->list_count + 1))};
 	snprintf(c->number, sizeof(c->number), "%llu", (unsigned long long)b->next_number);
 	snprintf(c->most, sizeof(c->most), "%zu", max);
-	snprintf(c->bytes, sizeof(c->bytes), "%u", CLAIM_BYTES);
 	snprintf(c->limit, sizeof(c->limit), "%lld", (long long)b->redelivery_limit);
 	broker_score(c->now);
 	claim_add(c, b->unacked);
@@ -264,7 +255,7 @@ static void claim_make(const struct broker *b, struct broker_list *const *lists,
 	claim_add(c, b->tag_prefix);
 	claim_add(c, c->number);
 	claim_add(c, c->most);
-	claim_add(c, c->bytes);
+	claim_add(c, CLAIM_BYTES);
 	claim_add(c, c->now);
 	claim_add(c, c->dead_line);
 	claim_add(c, c->limit);

@@ -5,8 +5,8 @@
 -- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
 -- is forgotten, our place ('' = nothing is routed) and the one before it, then per list the end of its unacked record and
 -- its priority step.
--- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at and which of them
--- (from 0) are none, the deliveries that are counted (from 0) with the marks of their counts, then per delivery: position of its
+-- Returns the count of unreadable messages, that of those nobody lives to read, of how many lists the end was seen and which of
+-- them (from 0) are none, the deliveries that are counted (from 0) with the marks of their counts, then per delivery: position of its
 -- list, message. Their tags are numbered one after the other from the first. A first count of -1 says that nothing is taken now:
 -- what others took has to be put back before.
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
@@ -54,11 +54,10 @@ for i = 7, #KEYS do
 	if left <= 0 or bytes_left <= 0 then
 		break
 	end
-	wrong[1] = i - 6
 	local at = 12 + 2 * (i - 7)
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local prefix = ARGV[1] .. step .. ':'
-	local asked, got
+	local asked, got, cut
 	repeat
 		asked = math.min(left, chunk, math.floor(bytes_left / size) + 1)
 		local messages = redis.pcall('RPOP', KEYS[i], asked) or {}
@@ -77,7 +76,7 @@ for i = 7, #KEYS do
 			-- What may have killed who took it is taken alone: nothing else is counted with it.
 			local alone = count > 0 and count < limit
 			if bytes_left <= 0 or left <= 0 or (alone and f > 0) then
-				left = 0
+				left, cut = 0, true
 				-- the rest stays queued, in its order
 				for back = #messages, n, -1 do
 					redis.call('RPUSH', KEYS[i], messages[back])
@@ -109,6 +108,10 @@ for i = 7, #KEYS do
 		end
 		size = math.max(size, #(messages[got] or ''))
 	until got < asked or left <= 0 or bytes_left <= 0
+	if cut or got == asked then
+		break
+	end
+	wrong[1] = i - 6
 end
 if f > 0 then
 	redis.call('HSET', KEYS[1], unpack(fields))

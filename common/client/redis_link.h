@@ -82,8 +82,8 @@ struct redis_link {
 	struct link_list queue;
 	bool sleeping; /* the owner waits and wants to be woken … */
 	bool holding;  /* … but not for a batch that is alone: it waits for the one before */
+	bool untimed;  /* … though the owner does not know for how long */
 	bool awake;    /* the owner has work_lock, or waits for it */
-	bool untimed;  /* though the owner does not know for how long */
 	bool stopping;
 	usec_t stop_at;
 	char **scripts;

@@ -313,13 +313,17 @@ START_TEST(test_dry)
 	ck_assert_uint_eq(claim(4, d), 1);
 	drop(d, 1);
 	push("celery", "no message");
-	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert_uint_eq(claim(1, d), 0);
 	ck_assert(!broker_is_dry(g_broker));
+	push("celery", "no message");
+	ck_assert_uint_eq(claim(4, d), 0);
+	ck_assert(broker_is_dry(g_broker));
 }
 END_TEST
 
-/* What somebody took and nobody lived to read is taken alone. */
-START_TEST(test_not_dry_behind_what_is_counted)
+/* What somebody took and nobody lived to read is taken alone: behind it, and before it, there is
+ * more. */
+START_TEST(test_not_dry_beside_what_is_counted)
 {
 	static const char suspect[] = "{\"n\": 1, \"redelivered\": true}";
 	struct delivery d[4];
@@ -329,12 +333,17 @@ START_TEST(test_not_dry_behind_what_is_counted)
 	open_broker("a");
 	push("celery", suspect);
 	ck_assert_uint_eq(claim(4, d), 1);
-	ck_assert(!broker_is_dry(g_broker));
+	ck_assert(broker_is_dry(g_broker));
 	drop(d, 1);
 	push("celery", suspect);
 	push_number("celery", 2);
 	ck_assert_uint_eq(claim(4, d), 1);
 	ck_assert_int_eq(number_of(d), 1);
+	ck_assert(!broker_is_dry(g_broker));
+	drop(d, 1);
+	push("celery", suspect);
+	ck_assert_uint_eq(claim(4, d), 1);
+	ck_assert_int_eq(number_of(d), 2);
 	ck_assert(!broker_is_dry(g_broker));
 	drop(d, 1);
 }
@@ -359,6 +368,6 @@ int main(void)
 	tcase_add_test(t, test_claimed_ahead_without_a_script);
 	tcase_add_test(t, test_claimed_ahead_and_no_answer);
 	tcase_add_test(t, test_dry);
-	tcase_add_test(t, test_not_dry_behind_what_is_counted);
+	tcase_add_test(t, test_not_dry_beside_what_is_counted);
 	return suite_run("claim", t);
 }
