@@ -64,6 +64,11 @@ const char *json_python_number(const json_t *value);
 /* A value for `token`, which must be NaN, Infinity, -Infinity or a decimal integer: a plain
  * json_integer where it fits. Given. ERR_INVALID. */
 int json_make_number(const char *token, json_t **ret, struct err *err) must_check;
+#define JSON_DIGITS_MAX 4300 /* sys.int_info.default_max_str_digits: Python reads no more */
+/* The same for the integer whose `size` bytes these are, the lowest first, in two's complement; no
+ * bytes are 0. Given. ERR_TOOBIG: it has more than JSON_DIGITS_MAX digits; ERR_NOMEM. */
+int json_make_integer(const unsigned char *p, size_t size, json_t **ret,
+		      struct err *err) must_check;
 
 /* Appends Python's repr of `value` ({'a': None, 'b': True, 'c': nan}), cut at `limit` bytes with
  * "..." */

@@ -1,0 +1,70 @@
+/*
+ * pickle_machine.h: the machine that reads a pickle, shared by its files. Private to
+ * common/backend. [owner]
+ *
+ *   pickle_read.c     the table of opcodes; containers, the memo, the beginning and the end
+ *   pickle_stack.c    its stack, and what opcodes have for arguments
+ *   pickle_scalars.c  opcodes of values that hold no others
+ *   pickle_calls.c    … of values that a class makes, and bytes
+ */
+#ifndef CELERIAC_BACKEND_PICKLE_MACHINE_H
+#define CELERIAC_BACKEND_PICKLE_MACHINE_H
+
+#include <jansson.h>
+
+#include "base.h"
+#include "err.h"
+
+struct pickle_item {
+	json_t *value; /* NULL: a mark */
+	size_t depth;  /* of containers in it, those of the memo not counted */
+	bool is_tuple; /* which cannot be filled any more; also a typed value */
+	int class;     /* 0, or one more than its number: `value` is of no use */
+};
+
+struct pickle_reader {
+	const unsigned char *p, *end;
+	struct pickle_item *stack, *memo;
+	size_t count, size, memo_count, memo_size;
+	size_t values; /* made so far, whatever became of them */
+	bool shared;   /* a container came from the memo */
+	bool called;   /* a class was: what is between may be left */
+	bool stopped;
+	struct err *err;
+};
+
+/* ---- pickle_stack.c ---- */
+/* Both answer -code. */
+int pickle_damaged(struct pickle_reader *r);
+int pickle_refused(struct pickle_reader *r);
+/* Room for one more of `count`, of `*size` so far. */
+struct pickle_item *pickle_grow(struct pickle_item **items, size_t count, size_t *size);
+/* Takes `value` (NULL: a mark). */
+int pickle_push(struct pickle_reader *r, json_t *value, size_t depth) must_check;
+/* Leaves `count`. */
+void pickle_drop(struct pickle_reader *r, size_t count);
+/* Are there `count` values at the top, and no mark or class among them? */
+bool pickle_has_values(const struct pickle_reader *r, size_t count);
+/* `size` bytes of the pickle; NULL when there are fewer. */
+const unsigned char *pickle_bytes(struct pickle_reader *r, size_t size);
+/* The next `size` (at most 8) bytes, the lowest first. */
+bool pickle_number(struct pickle_reader *r, size_t size, uint64_t *ret);
+/* Up to the end of the line. */
+bool pickle_line(struct pickle_reader *r, struct slice *ret);
+
+/* ---- opcodes: `size` is of the argument, or of the number that says how long it is ---- */
+int pickle_op_skip(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_none(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_true(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_false(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_int(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_long(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_long_digits(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_float(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_text(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_bytes(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_global(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_stack_global(struct pickle_reader *r, size_t size) must_check;
+int pickle_op_reduce(struct pickle_reader *r, size_t size) must_check;
+
+#endif

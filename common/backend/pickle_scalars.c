@@ -1,0 +1,104 @@
+/*
+ * pickle_scalars.c: opcodes of pickles for what holds no other values: None, truth, numbers, texts.
+ */
+#include "pickle_machine.h"
+
+#include <string.h>
+
+#include "json.h"
+#include "mem.h"
+
+int pickle_op_skip(struct pickle_reader *r, size_t size)
+{
+	return pickle_bytes(r, size) != NULL ? 0 : pickle_damaged(r);
+}
+
+int pickle_op_none(struct pickle_reader *r, unused_arg size_t size)
+{
+	return pickle_push(r, json_null(), 0);
+}
+
+int pickle_op_true(struct pickle_reader *r, unused_arg size_t size)
+{
+	return pickle_push(r, json_true(), 0);
+}
+
+int pickle_op_false(struct pickle_reader *r, unused_arg size_t size)
+{
+	return pickle_push(r, json_false(), 0);
+}
+
+int pickle_op_int(struct pickle_reader *r, size_t size)
+{
+	uint64_t value;
+
+	if (!pickle_number(r, size, &value))
+		return pickle_damaged(r);
+	return pickle_push(
+		r, json_integer(size == 4 ? (int32_t)(uint32_t)value : (json_int_t)value), 0);
+}
+
+int pickle_op_long(struct pickle_reader *r, size_t size)
+{
+	uint64_t len;
+	const unsigned char *p = pickle_number(r, size, &len) ? pickle_bytes(r, len) : NULL;
+	json_t *value;
+	int rc = p != NULL ? json_make_integer(p, len, &value, r->err) : pickle_damaged(r);
+
+	return rc < 0 ? rc : pickle_push(r, value, 0);
+}
+
+/* A line of digits, which may end in "L". */
+int pickle_op_long_digits(struct pickle_reader *r, unused_arg size_t size)
+{
+	char token[JSON_DIGITS_MAX + sizeof("-")];
+	struct slice line;
+	json_t *value;
+	int rc;
+
+	if (!pickle_line(r, &line))
+		return pickle_damaged(r);
+	if (line.len > 0 && line.data[line.len - 1] == 'L')
+		line.len--;
+	if (line.len >= sizeof(token))
+		return err_set(r->err, ERR_TOOBIG, "an integer of %zu digits", line.len);
+	memcpy(token, line.data, line.len);
+	token[line.len] = '\0';
+	if (strspn(token, "-0123456789") != line.len)
+		return pickle_damaged(r);
+	rc = json_make_number(token, &value, r->err);
+	return rc < 0 ? rc : pickle_push(r, value, 0);
+}
+
+int pickle_op_float(struct pickle_reader *r, size_t size)
+{
+	const unsigned char *p = pickle_bytes(r, size);
+	uint64_t bits = 0;
+	json_t *value;
+	double real;
+	int rc = 0;
+
+	for (size_t i = 0; p != NULL && i < size; i++)
+		bits = bits << 8 | p[i];
+	memcpy(&real, &bits, sizeof(real));
+	if (p == NULL)
+		return pickle_damaged(r);
+	if (__builtin_isfinite(real))
+		value = json_real(real);
+	else
+		rc = json_make_number(__builtin_isnan(real) ? "NaN"
+				      : real < 0	    ? "-Infinity"
+							    : "Infinity",
+				      &value, r->err);
+	return rc < 0 ? rc : pickle_push(r, value, 0);
+}
+
+int pickle_op_text(struct pickle_reader *r, size_t size)
+{
+	uint64_t len;
+	const unsigned char *p = pickle_number(r, size, &len) ? pickle_bytes(r, len) : NULL;
+
+	if (p == NULL)
+		return pickle_damaged(r);
+	return pickle_push(r, json_text((const char *)p, len, false), 0);
+}
