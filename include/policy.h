@@ -104,7 +104,7 @@ bool policy_has_url_rules(const struct policy *p, const char *project);
 /* The row of the project, else the one for all, else NULL. */
 const struct sandbox_setting *policy_setting(const struct policy *p, const char *tool,
 					     const char *project);
-/* Likewise. */
+/* Likewise; `project` may be NULL. */
 const struct project_quota *policy_quota(const struct policy *p, const char *project);
 
 #endif

@@ -317,7 +317,7 @@ const struct sandbox_setting *policy_setting(const struct policy *p, const char 
 
 const struct project_quota *policy_quota(const struct policy *p, const char *project)
 {
-	const struct quota_row *q = find_quota(p, project);
+	const struct quota_row *q = project ? find_quota(p, project) : NULL;
 
 	if (q == NULL)
 		q = find_quota(p, "");

@@ -298,6 +298,7 @@ START_TEST(test_quotas)
 	policy_unref(p);
 	ck_assert_int_eq(policy_quota(shared, "a")->concurrent_runs, 2);
 	ck_assert_int_eq(policy_quota(shared, "b")->calls_per_minute, 4);
+	ck_assert_int_eq(policy_quota(shared, NULL)->calls_per_minute, 4);
 	policy_unref(shared);
 }
 END_TEST
