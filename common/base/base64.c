@@ -8,18 +8,21 @@
 
 static const char g_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/* Of '+' to 'z'. */
+static const unsigned char g_digits[] = {
+	62,  BAD, BAD, BAD, 63,	 52,  53, 54, 55, 56, 57, 58, 59, 60, 61, BAD,
+	BAD, BAD, BAD, BAD, BAD, BAD, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,
+	10,  11,  12,  13,  14,	 15,  16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+	BAD, BAD, BAD, BAD, BAD, BAD, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35,
+	36,  37,  38,  39,  40,	 41,  42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+};
+
 static unsigned value_of(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return (unsigned)(c - 'A');
-	if (c >= 'a' && c <= 'z')
-		return (unsigned)(c - 'a') + 26;
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0') + 52;
-	if (c == '+')
-		return 62;
-	if (c == '/')
-		return 63;
+	unsigned at = (unsigned char)c - (unsigned)'+';
+
+	if (at < sizeof(g_digits))
+		return g_digits[at];
 	return c == ' ' || (c >= '\t' && c <= '\r') ? SPACE : BAD;
 }
 
@@ -63,6 +66,24 @@ static int bad(size_t at, struct err *err)
 	return err_set(err, ERR_INVALID, "base64: wrong character or padding at byte %zu", at);
 }
 
+/* How many characters at the beginning are groups of four digits; decoded, if `to` is not NULL. */
+static size_t groups(const char *text, size_t len, char *to)
+{
+	size_t i = 0;
+	for (; i + 4 <= len; i += 4) {
+		unsigned a = value_of(text[i]), b = value_of(text[i + 1]),
+			 c = value_of(text[i + 2]), d = value_of(text[i + 3]);
+		if ((a | b | c | d) >= SPACE)
+			break;
+		if (to) {
+			*to++ = (char)(a << 2 | b >> 4);
+			*to++ = (char)(b << 4 | c >> 2);
+			*to++ = (char)(c << 6 | d);
+		}
+	}
+	return i;
+}
+
 /* `to` has room for what comes out, or is NULL: then it is only looked at. */
 static int decode(const char *text, size_t len, char *to, size_t *ret_len, struct err *err)
 {
@@ -71,6 +92,13 @@ static int decode(const char *text, size_t len, char *to, size_t *ret_len, struc
 	unsigned pads = 0;
 	size_t n = 0;
 	for (size_t i = 0; i < len; i++) {
+		if (have == 0 && pads == 0) {
+			size_t whole = groups(text + i, len - i, to ? to + n : NULL);
+			n += whole / 4 * 3;
+			i += whole;
+			if (i == len)
+				break;
+		}
 		unsigned v = value_of(text[i]);
 		if (v == SPACE)
 			continue;

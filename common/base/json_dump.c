@@ -33,6 +33,8 @@ static void append_string(const char *s, size_t len, bool strict, struct buf *ou
 	buf_append_char(out, '"');
 	while (c.p < c.end) {
 		const char *from = c.p;
+		while (c.end - c.p >= 8 && json_are_plain(c.p))
+			c.p += 8;
 		while (c.p < c.end && is_plain(*c.p))
 			c.p++;
 		buf_append(out, from, (size_t)(c.p - from));

@@ -11,6 +11,8 @@
 #ifndef CELERIAC_BASE_JSON_PRIVATE_H
 #define CELERIAC_BASE_JSON_PRIVATE_H
 
+#include <string.h>
+
 #include "json.h"
 
 #define MARK	       '\x01'
@@ -18,6 +20,21 @@
 #define MARK_STRING    's'
 #define MARK_SURROGATE 'u'
 #define MARK_NUL       '0'
+
+/* Are all eight bytes characters that a string has as they are: ASCII, no quote, no backslash, no
+ * control character? */
+static inline bool json_are_plain(const char *p)
+{
+	const uint64_t each = 0x0101010101010101u;
+	uint64_t x, quote, escape, del;
+
+	memcpy(&x, p, sizeof(x));
+	quote = x ^ each * '"';
+	escape = x ^ each * '\\';
+	del = x ^ each * 0x7f;
+	return ((x | (x - each * ' ') | (quote - each) | (escape - each) | (del - each)) &
+		each * 0x80) == 0;
+}
 
 /* ---- json_read.c ---- */
 /* What `text` says, if it is ordinary JSON, and whether `key` is among the keys of its objects;

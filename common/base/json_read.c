@@ -17,8 +17,6 @@
 #define DEPTH	    32
 #define MOST_DIGITS 18 /* that surely fit 64 bits */
 
-#define BYTES(b) (0x0101010101010101u * (uint64_t)(b)) /* eight times the same */
-
 struct read {
 	const char *p, *end;
 	size_t values;	     /* as json_scan counts them */
@@ -45,25 +43,13 @@ static bool passes(struct read *r, char c)
 	return true;
 }
 
-/* Are all eight bytes ASCII, and none a quote, a backslash or a control character? */
-static bool are_plain(const char *p)
-{
-	uint64_t x, quote, escape;
-
-	memcpy(&x, p, sizeof(x));
-	quote = x ^ BYTES('"');
-	escape = x ^ BYTES('\\');
-	return ((x | (x - BYTES(0x20)) | (quote - BYTES(1)) | (escape - BYTES(1))) & BYTES(0x80)) ==
-	       0;
-}
-
 /* Up to the next quote or backslash; false when there is something else that is not ordinary. */
 static bool skip_plain(struct read *r)
 {
 	for (;;) {
 		size_t n;
 
-		while (r->end - r->p >= 8 && are_plain(r->p))
+		while (r->end - r->p >= 8 && json_are_plain(r->p))
 			r->p += 8;
 		if (r->p == r->end)
 			return false;

@@ -73,6 +73,37 @@ START_TEST(test_base64_space_and_limit)
 }
 END_TEST
 
+/* Each byte at each place of a group, alone in it and between others. */
+START_TEST(test_base64_every_byte)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (int c = 0; c < 256; c++) {
+		for (int at = 0; at < 12; at++) {
+			_cleanup_buf_ struct buf out = BUF_INIT(9);
+			const char *digit = c ? strchr(digits, c) : NULL;
+			bool space = c == ' ' || (c >= '\t' && c <= '\r'),
+			     pad = c == '=' && at == 11;
+			char text[] = "AAAAAAAAAAAA";
+			struct err err;
+			text[at] = (char)c;
+			int rc = base64_decode(text, 12, &out, &err);
+			/* without one digit the last group has three, which need padding */
+			ck_assert_int_eq(rc, digit || pad ? 0 : -ERR_INVALID);
+			ck_assert_int_eq(base64_check(text, 12, &err), rc);
+			if (digit) {
+				unsigned v = (unsigned)(digit - digits) << (18 - at % 4 * 6);
+				unsigned char *group = (unsigned char *)out.data + at / 4 * 3;
+				ck_assert_uint_eq(out.len, 9);
+				ck_assert_uint_eq(
+					(unsigned)group[0] << 16 | group[1] << 8 | group[2], v);
+			}
+			ck_assert(!space || strstr(err.msg, "byte 12") != NULL);
+		}
+	}
+}
+END_TEST
+
 START_TEST(test_base64_round_trip)
 {
 	unsigned char in[200];
@@ -194,6 +225,7 @@ int main(void)
 	tcase_add_loop_test(t, test_base64_known, 0, ARRAY_LEN(g_base64));
 	tcase_add_loop_test(t, test_base64_bad, 0, ARRAY_LEN(g_bad_base64));
 	tcase_add_test(t, test_base64_space_and_limit);
+	tcase_add_test(t, test_base64_every_byte);
 	tcase_add_test(t, test_base64_round_trip);
 	tcase_add_test(t, test_uuid4);
 	tcase_add_test(t, test_sha1);

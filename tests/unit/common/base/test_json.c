@@ -294,6 +294,33 @@ static const struct {
 	{"{\"\\u0000\": \"\\u0001\"}", "{\"\\ufffd\": \"\\u0001\"}"},
 };
 
+/* Each character at each place of two words: written as Python does, and read again. */
+START_TEST(test_every_character)
+{
+	static const char named[] = "\"\\\b\t\n\f\r", names[] = "\"\\btnfr";
+	for (int c = 1; c < 0x80; c++) {
+		for (size_t at = 0; at < 16; at++) {
+			_cleanup_buf_ struct buf out = BUF_INIT(64), expected = BUF_INIT(64);
+			const char *name = strchr(named, c);
+			char text[] = "abcdefghijklmnop";
+			text[at] = (char)c;
+			buf_appendf(&expected, "\"%.*s", (int)at, text);
+			if (name)
+				buf_appendf(&expected, "\\%c", names[name - named]);
+			else
+				buf_appendf(&expected, c < ' ' || c == 0x7f ? "\\u%04x" : "%c", c);
+			buf_appendf(&expected, "%s\"", text + at + 1);
+			json_dump_python_text(text, 16, &out);
+			ck_assert_str_eq(out.data, expected.data);
+			_cleanup_json_ json_t *read = load(out.data);
+			buf_reset(&out);
+			json_dump_python(read, &out);
+			ck_assert_str_eq(out.data, expected.data);
+		}
+	}
+}
+END_TEST
+
 START_TEST(test_dump_strict)
 {
 	_cleanup_json_ json_t *value = load(g_strict[_i].text);
@@ -339,6 +366,7 @@ int main(void)
 	tcase_add_test(t, test_type_names);
 	tcase_add_test(t, test_members);
 	tcase_add_loop_test(t, test_text, 0, ARRAY_LEN(g_texts));
+	tcase_add_test(t, test_every_character);
 	tcase_add_loop_test(t, test_dump_strict, 0, ARRAY_LEN(g_strict));
 	tcase_add_test(t, test_load_strict);
 	return suite_run("json", t);
