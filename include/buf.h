@@ -14,7 +14,6 @@
 #include "base.h"
 #include "err.h"
 #include "mem.h"
-#include "mem.h"
 
 struct buf {
 	char *data;

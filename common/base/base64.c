@@ -52,13 +52,21 @@ void base64_encode(const void *data, size_t len, struct buf *out)
 	buf_added(out, n);
 }
 
-/* Bytes that `text` decodes to if it is valid. */
-static size_t decoded_size(const char *text, size_t len)
+static size_t size_of(size_t digits)
+{
+	return digits / 4 * 3 + (digits % 4 > 1 ? digits % 4 - 1 : 0);
+}
+
+/* Bytes that `text` decodes to if it is valid, and no more than `room`; or a few more than that,
+ * where there is room for them. */
+static size_t decoded_size(const char *text, size_t len, size_t room)
 {
 	size_t digits = 0;
+	if (size_of(len) <= room)
+		return size_of(len);
 	for (size_t i = 0; i < len; i++)
 		digits += value_of(text[i]) < SPACE;
-	return digits / 4 * 3 + (digits % 4 > 1 ? digits % 4 - 1 : 0);
+	return size_of(digits);
 }
 
 static int bad(size_t at, struct err *err)
@@ -134,7 +142,7 @@ static int decode(const char *text, size_t len, char *to, size_t *ret_len, struc
 
 int base64_decode(const char *text, size_t len, struct buf *out, struct err *err)
 {
-	char *to = buf_reserve(out, decoded_size(text, len));
+	char *to = buf_reserve(out, decoded_size(text, len, out->limit - out->len));
 	size_t n;
 	int rc = to ? decode(text, len, to, &n, err) : buf_status(out, err);
 
