@@ -260,7 +260,7 @@ analyze: $O/.flags   ## gcc's own analyser over every source
 # were not joined it says nothing: who is made to end by force waits for none.
 THREAD_TESTS ?= $(addprefix tests/integration/,test_echo.py test_task_life.py test_canvas.py test_control.py test_events.py test_revoke.py test_shutdown.py \
 	test_execute_code.py test_http_tools.py)
-check-thread:   ## ThreadSanitizer over a loaded worker (THREAD_TESTS="tests/integration/test_echo.py …")
+check-thread: build/celeriac-beat   ## ThreadSanitizer over a loaded worker (THREAD_TESTS="tests/integration/test_echo.py …")
 	+$(MAKE) --no-print-directory SANITIZE=thread build/thread/celeriac-worker
 	rm -f build/thread/race.*
 	TSAN_OPTIONS='log_path=$(CURDIR)/build/thread/race exitcode=0 report_thread_leaks=0 suppressions=$(CURDIR)/tests/lint/thread.suppress' CELERIAC_CAGE_PATHS='$(CURDIR)/build/thread:rw' \

@@ -142,14 +142,14 @@ static void free_piece(struct block *b)
 	t_freed++;
 }
 
-static void *alloc(size_t size)
+static void *json_alloc(size_t size)
 {
 	void *piece = t_together && size <= PIECE_MOST ? together(size) : NULL;
 
 	return piece ? piece : xmalloc(size);
 }
 
-static void release(void *piece)
+static void json_release(void *piece)
 {
 	size_t offset = (size_t)((uintptr_t)piece - (uintptr_t)g_base);
 
@@ -194,7 +194,7 @@ __attribute__((constructor)) static void give_memory(void)
 {
 	void *base = MAP_FAILED;
 
-	json_set_alloc_funcs(alloc, release);
+	json_set_alloc_funcs(json_alloc, json_release);
 	if (!WATCHED && pthread_key_create(&g_owner, thread_ends) == 0)
 		base = mmap(NULL, BLOCKS * BLOCK, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

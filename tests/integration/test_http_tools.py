@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from http_peer import KEY, call, peer, rows, worker_of_tools  # noqa: F401
-from services import ROOT, wait_until
+from services import wait_until
+from worker import PROGRAM
 
 
 def test_requests(call, rows, peer, postgres):  # noqa: F811
@@ -50,7 +51,7 @@ def seal(key, place, secret):
 
 
 def sealed_by_worker(place, secret, **environment):
-    return subprocess.run([str(ROOT / "build/celeriac-worker"), "--seal", place], input=secret, capture_output=True, text=True,
+    return subprocess.run([str(PROGRAM), "--seal", place], input=secret, capture_output=True, text=True,
                           env={**os.environ, "SECRETS_ENCRYPTION_KEY": KEY, **environment})
 
 
