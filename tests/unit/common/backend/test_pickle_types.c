@@ -1,0 +1,131 @@
+/* Pickles of the classes that are known: what looks like one of their values and is none. */
+#include <string.h>
+
+#include "bounds.h"
+#include "common/backend/pickle.h"
+#include "json.h"
+#include "tests/unit/suite.h"
+
+#define P(text) text, sizeof(text) - 1
+
+static const struct {
+	const char *data;
+	size_t len;
+	enum err_code code;
+} g_refused[] = {
+	{P("\x80\x04\x93."), ERR_INVALID},		       /* a class without a name */
+	{P("\x80\x04NN\x93."), ERR_INVALID},		       /* … whose name is None */
+	{P("\x80\x03](cdatetime\ndate\ne."), ERR_UNSUPPORTED}, /* a class among a list's values */
+	{P("\x80\x03"
+	   "cdatetime\ndate\n)R."),
+	 ERR_UNSUPPORTED}, /* date() */
+	{P("\x80\x03"
+	   "cdatetime\ndate\nN\x85R."),
+	 ERR_UNSUPPORTED}, /* date(None) */
+	{P("\x80\x03"
+	   "cdatetime\ndate\nC\x03\x07\xe9\x01\x85R."),
+	 ERR_UNSUPPORTED}, /* of three bytes */
+	{P("\x80\x03"
+	   "cdatetime\ndate\nC\x04\x07\xe9\x0d\x01\x85R."),
+	 ERR_UNSUPPORTED}, /* a thirteenth month */
+	{P("\x80\x03"
+	   "cdatetime\ntime\nC\x06\x18\0\0\0\0\0\x85R."),
+	 ERR_UNSUPPORTED}, /* 24:00 */
+	{P("\x80\x03"
+	   "cdatetime\ntime\nC\x06\x17\0\0\0\0\0N\x86R."),
+	 ERR_UNSUPPORTED}, /* a zone that is None */
+	{P("\x80\x03"
+	   "cdatetime\ntimedelta\nK\0NK\0\x87R."),
+	 ERR_UNSUPPORTED}, /* seconds that are None */
+	{P("\x80\x03"
+	   "cdatetime\ntimedelta\nK\0J\x41\x42\x0f\0K\0\x87R."),
+	 ERR_UNSUPPORTED}, /* a million and one */
+	{P("\x80\x03"
+	   "cdatetime\ntimedelta\nK\x01K\0K\0\x87R."),
+	 ERR_UNSUPPORTED}, /* more than an offset */
+	{P("\x80\x03"
+	   "cdatetime\ntimezone\n)R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\nX\x02\0\0\0"
+	   "1.\x85R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\nX\x02\0\0\0"
+	   "1E\x85R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\nX\x12\0\0\0"
+	   "1E1234567890123456\x85R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cdecimal\nDecimal\nX\x02\0\0\0"
+	   "1x\x85R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cuuid\nUUID\nX\x02\0\0\0"
+	   "0a\x85R."),
+	 ERR_UNSUPPORTED},
+};
+
+START_TEST(test_refused)
+{
+	struct slice data = {g_refused[_i].data, g_refused[_i].len};
+	json_t *value = NULL;
+	struct err err = {0};
+
+	ck_assert_msg(pickle_read(data, &value, &err) == -(int)g_refused[_i].code, "%s", err.msg);
+	ck_assert_ptr_null(value);
+}
+END_TEST
+
+/* What isoformat() and str() would not write is no date and no number: the object that it is. */
+static const char *const g_plain[] = {
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28 10:00:00\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-13-28T10:00:00\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T24:00:00\"}",
+	"{\"__type__\": \"date\", \"__value__\": \"0000-01-01\"}",
+	"{\"__type__\": \"time\", \"__value__\": \"10:00\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": \"1.E1\"}",
+};
+
+START_TEST(test_plain)
+{
+	_cleanup_json_ json_t *value = NULL, *again = NULL;
+	_cleanup_buf_ struct buf out = BUF_INIT(1000), text = BUF_INIT(1000);
+	struct err err = {0};
+
+	ck_assert_int_eq(json_load_python(g_plain[_i], strlen(g_plain[_i]), &value, &err), 0);
+	ck_assert_int_eq(pickle_write(value, &out, &err), 0);
+	ck_assert_ptr_nonnull(memmem(out.data, out.len, "__type__", 8));
+	ck_assert_int_eq(pickle_read((struct slice){out.data, out.len}, &again, &err), 0);
+	json_dump_python(again, &text);
+	ck_assert_str_eq(text.data, g_plain[_i]);
+}
+END_TEST
+
+START_TEST(test_too_many_digits)
+{
+	_cleanup_buf_ struct buf data = BUF_INIT(1 << 20);
+	json_t *value = NULL;
+	struct err err = {0};
+
+	buf_append(&data, "\x80\x02L", 3);
+	for (int i = 0; i < 100000; i++)
+		buf_append_char(&data, '1');
+	buf_append_str(&data, "L\n.");
+	ck_assert_int_eq(pickle_read((struct slice){data.data, data.len}, &value, &err),
+			 -ERR_TOOBIG);
+	ck_assert_str_eq(err.msg, "an integer of 100000 digits");
+}
+END_TEST
+
+int main(void)
+{
+	TCase *t = tcase_create("pickled types");
+
+	tcase_add_loop_test(t, test_refused, 0, ARRAY_LEN(g_refused));
+	tcase_add_loop_test(t, test_plain, 0, ARRAY_LEN(g_plain));
+	tcase_add_test(t, test_too_many_digits);
+	return suite_run("pickle_types", t);
+}
