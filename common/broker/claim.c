@@ -102,11 +102,14 @@ static size_t ordered_lists(const struct broker *b, struct broker_list **out)
 	return b->list_count;
 }
 
-/* Of how many lists the claim saw the end, from the first of its order on; one that had enough
- * stops before. */
-static int64_t ends_seen(const struct redis_reply *reply)
+/* Of the lists, from the first of the claim's order on: LOOKED_AT of them were asked, and of
+ * ENDS_SEEN the end was seen, as one that has enough stops before. Behind these numbers are the
+ * places of those that are none. */
+enum { LOOKED_AT, ENDS_SEEN, NO_LISTS };
+
+static int64_t of_lists(const struct redis_reply *reply, size_t what)
 {
-	return redis_reply_int(redis_reply_at(redis_reply_at(reply, 2), 0));
+	return redis_reply_int(redis_reply_at(redis_reply_at(reply, 2), what));
 }
 
 /* Queues whose key holds something else: said when it begins and when it is over. */
@@ -114,12 +117,12 @@ static void note_no_lists(struct broker *b, const struct redis_reply *reply,
 			  struct broker_list *const *lists)
 {
 	const struct redis_reply *wrong = redis_reply_at(reply, 2);
-	int64_t looked = ends_seen(reply);
+	int64_t looked = of_lists(reply, LOOKED_AT);
 
 	for (size_t i = 0; i < b->list_count && (int64_t)i < looked; i++) {
 		bool now = false;
 
-		for (size_t w = 1; !now && w < redis_reply_count(wrong); w++)
+		for (size_t w = NO_LISTS; !now && w < redis_reply_count(wrong); w++)
 			now = redis_reply_int(redis_reply_at(wrong, w)) == (int64_t)i;
 		if (now && !lists[i]->no_list)
 			log_error("the queue %s is no list: nothing is taken from it",
@@ -201,7 +204,7 @@ static int take_deliveries(struct broker *b, struct redis_reply *reply, uint64_t
 	}
 	*ret_count = count;
 	/* calls that were to be routed are followed by a claim, which says that they are */
-	b->dry = ends_seen(reply) == (int64_t)b->list_count &&
+	b->dry = of_lists(reply, ENDS_SEEN) == (int64_t)b->list_count &&
 		 (b->route.presence == NULL || count == 0);
 	return 0;
 }

@@ -5,14 +5,14 @@
 -- taken that nobody lives to read (0 = always), line for the dead of such, prefix of the counts of it, seconds until a count
 -- is forgotten, our place ('' = nothing is routed) and the one before it, then per list the end of its unacked record and
 -- its priority step.
--- Returns the count of unreadable messages, that of those nobody lives to read, of how many lists the end was seen and which of
--- them (from 0) are none, the deliveries that are counted (from 0) with the marks of their counts, then per delivery: position of its
--- list, message. Their tags are numbered one after the other from the first. A first count of -1 says that nothing is taken now:
--- what others took has to be put back before.
+-- Returns the count of unreadable messages, that of those nobody lives to read, how many lists were looked at, of how many the
+-- end was seen and which of them (from 0) are none, the deliveries that are counted (from 0) with the marks of their counts, then
+-- per delivery: position of its list, message. Their tags are numbered one after the other from the first. A first count of -1
+-- says that nothing is taken now: what others took has to be put back before.
 -- The record is the JSON array [message, exchange, routing key] that kombu's own sweeper restores. What cannot be an
 -- object would break that array, so it goes to the dead at once.
-local wrong, marks = {0}, {}
-local out = {0, 0, wrong, marks}
+local lists, marks = {0, 0}, {}
+local out = {0, 0, lists, marks}
 -- What cannot be recorded is not taken: a script that ends half-way cannot be taken back.
 redis.call('HLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
@@ -21,7 +21,7 @@ local place, last = ARGV[11], 0
 if place ~= '' then
 	local lost = redis.pcall('SCARD', KEYS[6])
 	if type(lost) == 'number' and lost > 0 then
-		return {-1, 0, wrong, marks}
+		return {-1, 0, lists, marks}
 	end
 	redis.call('ZREM', KEYS[4], ARGV[12])
 	last = tonumber(redis.call('GET', KEYS[5]) or '0') or 0
@@ -58,6 +58,7 @@ for i = 7, #KEYS do
 	local ending, step = ARGV[at + 1], ARGV[at + 2]
 	local prefix = ARGV[1] .. step .. ':'
 	local asked, got, cut
+	lists[1] = i - 6
 	repeat
 		asked = math.min(left, chunk, math.floor(bytes_left / size) + 1)
 		local messages = redis.pcall('RPOP', KEYS[i], asked) or {}
@@ -67,7 +68,7 @@ for i = 7, #KEYS do
 			if f == 0 and string.sub(messages.err, 1, 9) ~= 'WRONGTYPE' then
 				return redis.error_reply(messages.err)
 			end
-			wrong[#wrong + 1] = i - 7
+			lists[#lists + 1] = i - 7
 			messages = {}
 		end
 		for n = 1, #messages do
@@ -111,7 +112,7 @@ for i = 7, #KEYS do
 	if cut or got == asked then
 		break
 	end
-	wrong[1] = i - 6
+	lists[2] = i - 6
 end
 if f > 0 then
 	redis.call('HSET', KEYS[1], unpack(fields))

@@ -2,6 +2,7 @@
  * test_claim.c: messages are taken from a real Redis: which, in which order, what is recorded of
  * them, and what becomes of a claim whose answer is late or never comes.
  */
+#include "common/broker/redis_broker.h"
 #include "tests/unit/broker_fixture.h"
 #include "tests/unit/suite.h"
 
@@ -321,6 +322,25 @@ START_TEST(test_dry)
 }
 END_TEST
 
+/* Though there is always more than a claim takes. */
+START_TEST(test_a_list_again)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct delivery d[4];
+	struct err err;
+
+	ck_assert_int_eq(redis_do(g_redis, &reply, &err, "SET celery x"), 0);
+	ck_assert_uint_eq(claim(2, d), 0);
+	ck_assert(g_broker->lists[0]->no_list);
+	ck_assert_int_eq(ask("DEL", "celery"), 1);
+	for (int i = 0; i < 10; i++)
+		push_number("celery", i);
+	ck_assert_uint_eq(claim(2, d), 2);
+	ck_assert(!g_broker->lists[0]->no_list);
+	drop(d, 2);
+}
+END_TEST
+
 /* What somebody took and nobody lived to read is taken alone: behind it, and before it, there is
  * more. */
 START_TEST(test_not_dry_beside_what_is_counted)
@@ -369,5 +389,6 @@ int main(void)
 	tcase_add_test(t, test_claimed_ahead_and_no_answer);
 	tcase_add_test(t, test_dry);
 	tcase_add_test(t, test_not_dry_beside_what_is_counted);
+	tcase_add_test(t, test_a_list_again);
 	return suite_run("claim", t);
 }
