@@ -105,11 +105,6 @@ class Peer:
                 pass
 
 
-def deliveries(count, tag=b"celeriac:x@1:0:1", item=b":0", message=b"{}"):
-    one = b"$%d\r\n%s\r\n%s\r\n$%d\r\n%s\r\n$0\r\n\r\n" % (len(tag), tag, item, len(message), message)
-    return b"*%d\r\n:0\r\n:0\r\n*0\r\n" % (3 + 4 * count) + one * count
-
-
 HANDSHAKE = {b"AUTH", b"SELECT", b"CLIENT", b"PING"}
 ANSWERS = {
     "nothing": lambda _: b"$-1\r\n",
@@ -118,11 +113,6 @@ ANSWERS = {
     "an empty array": lambda _: b"*0\r\n",
     "arrays in arrays": lambda _: b"*2\r\n*1\r\n*1\r\n:1\r\n*0\r\n",
     "an error": lambda _: b"-WRONGTYPE no\r\n",
-    "more deliveries than were asked for": lambda _: deliveries(300),
-    "a delivery that is not ours": lambda _: deliveries(1),
-    "a delivery without a number": lambda _: deliveries(1, tag=b"x"),
-    "a delivery with a long tag": lambda _: deliveries(1, tag=b"celeriac:" + b"x" * 5000),
-    "a delivery of no list": lambda _: deliveries(1, item=b":99"),
     "messages nobody asked for": lambda _: b"*4\r\n$8\r\npmessage\r\n$1\r\nx\r\n$1\r\nx\r\n:1\r\n",
     "anything": lambda _: random.choice([*ANSWERS.values()][:-1])(_),
 }

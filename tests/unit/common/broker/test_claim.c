@@ -322,6 +322,47 @@ START_TEST(test_dry)
 }
 END_TEST
 
+/* What is no answer of the script's: nothing of it is taken. An odd count of items is half a
+ * delivery; `said` NULL: it is an answer all the same. */
+static const struct {
+	const char *script, *said;
+} g_answers[] = {
+	{"return {}", "claim script answered 0 items"},
+	{"return {0, 0, {1, 1}, {}, 0}", "claim script answered 5 items"},
+	{"return {0, 0, {1, 1}, {}, 0, '{}', 0, '{}', 0, '{}'}", "claim script answered 10 items"},
+	{"return {0, 0, {1, 1}, {}, 99, '{}'}", "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {}, 0, '{}', -1, '{}'}", "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {}, 0, 7}", "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {}, {}, '{}'}", NULL},
+	{"return {0, 0, {1, 1}, {1, 'x'}, 0, '{}'}", "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {-1, 'x'}, 0, '{}'}", "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {0, string.rep('x', 5000)}, 0, '{}'}",
+	 "claim script answered no delivery"},
+	{"return {0, 0, {1, 1}, {0}, 0, '{}'}", NULL},
+	{"return {0, 0, {2^62, 2^62, 2^62}, {}, 0, '{}'}", NULL},
+	{"return {0, 0, {-2^62, -2^62, -2^62}, {}, 0, '{}'}", NULL},
+	{"return {0, 0, {}, {}, 0, '{}'}", NULL},
+	{"return {0, 0, 'x', 'x', 0, '{}'}", NULL},
+};
+
+START_TEST(test_nonsense)
+{
+	struct delivery d[2];
+	size_t count = 9;
+	struct err err = {0};
+	int rc;
+
+	ck_assert_uint_eq(claim(2, d), 0); /* the script is made */
+	redis_script_init(&g_broker->claim, g_answers[_i].script);
+	rc = broker_claim(g_broker, 2, d, &count, &err);
+	ck_assert_msg(rc == (g_answers[_i].said ? -ERR_PROTOCOL : 0), "%d: %s", rc, err.msg);
+	ck_assert_uint_eq(count, g_answers[_i].said ? 0 : 1);
+	if (g_answers[_i].said)
+		ck_assert_str_eq(err.msg, g_answers[_i].said);
+	drop(d, count);
+}
+END_TEST
+
 /* Though there is always more than a claim takes. */
 START_TEST(test_a_list_again)
 {
@@ -390,5 +431,6 @@ int main(void)
 	tcase_add_test(t, test_dry);
 	tcase_add_test(t, test_not_dry_beside_what_is_counted);
 	tcase_add_test(t, test_a_list_again);
+	tcase_add_loop_test(t, test_nonsense, 0, ARRAY_LEN(g_answers));
 	return suite_run("claim", t);
 }
