@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from stand import finish, judge, load, options, ROOT, told, wait_until, Worker
+from stand import Figure, finish, judge, load, options, ROOT, told, wait_until, Worker
 
 from clients import envelope, PythonWorker, RabbitBroker
 from rabbitmq import RabbitMQ
@@ -54,7 +54,7 @@ def measured(rabbitmq, messages, size):
             values.append(one(rabbitmq, kind, messages, size))
         ratios.append(rates["ours"][-1] / rates["bare"][-1])
     row = {f"{kind}_per_s": {"p50": statistics.median(values), "each": values} for kind, values in rates.items()}
-    row["times_bare"], row["load"] = round(statistics.median(ratios), 2), load()
+    row["times_bare"], row["load"] = Figure(statistics.median(ratios), 2), load()
     judge(row, times_bare=(row["times_bare"], "least", BAR))
     print(f"{size} bytes: {row['ours_per_s']['p50']} messages/s, {row['bare_per_s']['p50']} by rabbitmq-c alone: {row['times_bare']} times; "
           f"load {row['load']}{told(row)}", flush=True)
@@ -118,7 +118,7 @@ def workers(rabbitmq, directory, messages):
     row = {f"{kind}_per_s": {"p50": statistics.median(values), "each": values} for kind, values in rates.items()}
     for other in ("bare", "celery"):
         each = [mine / theirs for mine, theirs in zip(rates["ours"], rates[other], strict=True)]
-        row[f"times_{other}"] = round(statistics.median(each), 2)
+        row[f"times_{other}"] = Figure(statistics.median(each), 2)
     row["load"] = load()
     judge(row, times_bare=(row["times_bare"], "least", BAR))
     print(f"worker: {row['ours_per_s']['p50']} tasks/s, {row['bare_per_s']['p50']} by rabbitmq-c alone: {row['times_bare']} times; "

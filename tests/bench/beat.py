@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 
-from stand import finish, grown, judge, load, options, processor_seconds, Redis, told
+from stand import Figure, finish, grown, judge, load, options, processor_seconds, Redis, told
 
 import beat_load
 from clients import Broker
@@ -64,7 +64,7 @@ def growth(entries):
             def used(pid):
                 return processor_seconds(pid) + processor_seconds(server.process.pid)
 
-            by_load[count] = round(beat_load.few_of(broker, path, beat.start, count, min(count, DUE), used), 1)
+            by_load[count] = Figure(beat_load.few_of(broker, path, beat.start, count, min(count, DUE), used), 1)
     return grown("a message", "entries", by_load)
 
 

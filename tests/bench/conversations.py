@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from stand import cost, finish, grown, judge, options, PAUSE, Stand, summary, timed, told, wait_until
+from stand import cost, Figure, finish, grown, judge, options, PAUSE, Stand, summary, timed, told, wait_until
 
 FIRST_BAR_MS = 50
 AT_ONCE = (1, 8, 32)
@@ -84,7 +84,7 @@ def at_once(rounds):
             on_threads([(calls_of, (stand, name, each, took)) for name in names])
             seconds = time.perf_counter() - began
             assert len(took) == count * each, "a call failed"
-            row[str(count)] = {"calls_per_second": round(len(took) / seconds, 1), "call_ms": summary(took)}
+            row[str(count)] = {"calls_per_second": Figure(len(took) / seconds, 1), "call_ms": summary(took)}
             print(f"{count:2} conversations at once: {row[str(count)]['calls_per_second']} calls/s, p50 {row[str(count)]['call_ms']['p50']}"
                   f" ms, p99 {row[str(count)]['call_ms']['p99']}", flush=True)
     return row
@@ -111,8 +111,8 @@ def many(_, count=MANY):
             memory.append(stand.worker.anonymous() / (1 << 20))
         seconds = time.perf_counter() - began
         left = left_of(stand)
-    row = {"conversations": count, "ms_each": round(seconds / count * 1000, 1), "left": left, "memory_mib": [round(m, 2) for m in memory],
-           "growth_mib": round(memory[-1] - memory[0], 2)}
+    row = {"conversations": count, "ms_each": Figure(seconds / count * 1000, 1), "left": left, "memory_mib": [Figure(m, 2) for m in memory],
+           "growth_mib": Figure(memory[-1] - memory[0], 2)}
     judge(row, left=(left, "most", 0), growth_mib=(row["growth_mib"], "most", GROWTH_MIB))
     print(f"{count} conversations created, used, closed: {row['ms_each']} ms each, {left} containers left, memory of the worker "
           f"{row['memory_mib']} MiB{told(row)}", flush=True)

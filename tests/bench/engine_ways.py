@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from stand import finish, judge, options, PAUSE, Stand, summary, told
+from stand import Figure, finish, judge, options, PAUSE, Stand, summary, told
 
 CODE, WAYS, BAR = "print(1)", ("direct", "fork"), 1.05
 
@@ -31,9 +31,9 @@ def main():
                 time.sleep(PAUSE)
                 figures[way].append(stands[way].sent_until_visible("sandbox.execute_code", conversation_id="bench", code=CODE))
     row = {way: summary(values) for way, values in figures.items()}
-    row["p10"] = {way: round(sorted(values)[len(values) // 10], 2) for way, values in figures.items()}
-    row["of_direct"] = round(statistics.median(figures["fork"]) / statistics.median(figures["direct"]), 3)
-    row["added_ms"] = round(statistics.median(fork - direct for fork, direct in zip(figures["fork"], figures["direct"])), 3)
+    row["p10"] = {way: Figure(sorted(values)[len(values) // 10], 2) for way, values in figures.items()}
+    row["of_direct"] = Figure(statistics.median(figures["fork"]) / statistics.median(figures["direct"]), 3)
+    row["added_ms"] = Figure(statistics.median(fork - direct for fork, direct in zip(figures["fork"], figures["direct"])), 3)
     judge(row, of_direct=(row["of_direct"], "most", BAR))
     print(f"p50 {row['fork']['p50']} ms by a role, {row['direct']['p50']} without: {row['of_direct']} of it (p10 {row['p10']['fork']} and "
           f"{row['p10']['direct']}); added, median of pairs: {row['added_ms']} ms{told(row)}")

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from stand import created_postgres, finish, judge, load, options, PAUSE, Redis, ROOT, Stand, summary, timed, told, wait_until
+from stand import created_postgres, Figure, finish, judge, load, options, PAUSE, Redis, ROOT, Stand, summary, timed, told, wait_until
 
 from web import Web
 
@@ -51,7 +51,7 @@ def run_gate(log, calls, *args, **settings):
 def summary_of(values):
     """Milliseconds, to the microsecond."""
     ordered = sorted(values)
-    pick = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4)  # noqa: E731
+    pick = lambda share: Figure(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4)  # noqa: E731
     return {"p50": pick(0.5), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
 
 
@@ -120,7 +120,7 @@ def call(calls):
                 if number >= 20:  # both are warm
                     figures[project].append(took)
     row = {f"{name}_ms": summary(values) for name, values in figures.items()}
-    row["added_ms"] = round(row["ruled_ms"]["p50"] - row["plain_ms"]["p50"], 2)
+    row["added_ms"] = Figure(row["ruled_ms"]["p50"] - row["plain_ms"]["p50"], 2)
     row["load"] = load()
     judge(row, added_ms=(row["added_ms"], "most", BAR_MS))
     print(f"a call of an HTTP tool: p50 {row['ruled_ms']['p50']} ms with {RULES} rules and a quota, {row['plain_ms']['p50']} ms without: "

@@ -20,7 +20,7 @@ import time
 import psycopg
 import requests
 
-from stand import cost, finish, grown, load, options, PAUSE, ROOT, Stand, summary, timed, wait_until
+from stand import cost, Figure, finish, grown, load, options, PAUSE, ROOT, Stand, summary, timed, wait_until
 
 from clients import envelope, PythonWorker
 from web import Web
@@ -81,7 +81,7 @@ def call(calls):
                 if number >= 0:
                     figures[name].append(took)
     row = {f"{name}_ms": summary(values) for name, values in figures.items()}
-    row["times"] = {name: round(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 2) for name in ("kept", "each")}
+    row["times"] = {name: Figure(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 2) for name in ("kept", "each")}
     row["load"] = load()
     print(f"an HTTP tool: p50 {row['task_ms']['p50']} ms; requests in a Celery task, session kept {row['kept_ms']['p50']} ms "
           f"({row['times']['kept']} times), requests.get {row['each_ms']['p50']} ms ({row['times']['each']} times); the request alone "
@@ -125,8 +125,8 @@ def rows(calls):
             if number > 0:
                 figures["ours"].append(count / took)
                 figures["bare"].append(count / bare)
-    row = {f"{name}_per_s": {key: round(value) for key, value in summary(values).items() if key in ("p50", "n")} for name, values in figures.items()}
-    row["times_bare"] = round(row["ours_per_s"]["p50"] / row["bare_per_s"]["p50"], 2)
+    row = {f"{name}_per_s": {key: Figure(value) for key, value in summary(values).items() if key in ("p50", "n")} for name, values in figures.items()}
+    row["times_bare"] = Figure(row["ours_per_s"]["p50"] / row["bare_per_s"]["p50"], 2)
     row["load"] = load()
     print(f"rows: {row['ours_per_s']['p50']} a second of whole calls of an HTTP tool through {THREADS} threads, "
           f"{row['bare_per_s']['p50']} by psycopg alone: {row['times_bare']} times; load {row['load']}", flush=True)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from stand import finish, IMAGE, judge, options, PAUSE, Stand, summary, told
+from stand import Figure, finish, IMAGE, judge, options, PAUSE, Stand, summary, told
 
 BAR = 1.3
 HOME = "/sandbox/.celeriac/"
@@ -63,7 +63,7 @@ def measure(stand, language, rounds):
         time.sleep(PAUSE)
         bare.append(float(stand.run(by_hand, conversation, timeout=120)["stdout"]))
     ratio = statistics.median(ours) / statistics.median(bare)
-    return judge({"ours_ms": summary(ours), "by_hand_ms": summary(bare), "of_the_bare": round(ratio, 2)}, of_the_bare=(ratio, "most", BAR))
+    return judge({"ours_ms": summary(ours), "by_hand_ms": summary(bare), "of_the_bare": Figure(ratio, 2)}, of_the_bare=(ratio, "most", BAR))
 
 
 def image_with_all():

@@ -25,7 +25,7 @@ import sys
 import time
 import uuid
 
-from stand import cost, finish, grown, judge, load, options, PAUSE, ROOT, Stand, summary, timed, told, wait_until
+from stand import cost, Figure, finish, grown, judge, load, options, PAUSE, ROOT, Stand, summary, timed, told, wait_until
 
 import npm_packages
 from clients import PythonWorker
@@ -132,9 +132,9 @@ def echo(rounds):
                 figures["visible"].append(took)
         bare.close()
     row = {f"{name}_ms": summary(values) for name, values in figures.items()}
-    row["added_ms"] = round(row["visible_ms"]["p50"] - row["bare_ms"]["p50"], 2)
-    row["added_with_client_ms"] = round(row["task_ms"]["p50"] - row["bare_ms"]["p50"], 2)
-    row["times"] = {name: round(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 1) for name in ("open", "each")}
+    row["added_ms"] = Figure(row["visible_ms"]["p50"] - row["bare_ms"]["p50"], 2)
+    row["added_with_client_ms"] = Figure(row["task_ms"]["p50"] - row["bare_ms"]["p50"], 2)
+    row["times"] = {name: Figure(row[f"{name}_ms"]["p50"] / row["task_ms"]["p50"], 1) for name in ("open", "each")}
     row["load"] = load()
     judge(row, **{name: (row[name], "most", BAR_ADDED_MS) for name in ("added_ms", "added_with_client_ms")})
     print(f"echo, warm, by stdio: p50 {row['visible_ms']['p50']} ms, by hand {row['bare_ms']['p50']} ms: {row['added_ms']} ms added by us; with a Celery "

@@ -19,7 +19,7 @@ import time
 
 import celery
 
-from stand import created_postgres, finish, judge, options, Redis, remove_containers, ROOT, told, wait_until, Worker
+from stand import created_postgres, Figure, finish, judge, options, Redis, remove_containers, ROOT, told, wait_until, Worker
 
 from clients import Broker, envelope
 from services import launch, Service
@@ -117,11 +117,11 @@ class House:
     def result(self, name, bar_mib, count=0, base=0, **more):
         time.sleep(1)  # what is at rest stays so
         rest = self.sample()
-        row = {"scenario": name, "peak_mib": round(max(self.peak, rest) / MIB, 2), "rest_mib": round(rest / MIB, 2),
-               "resident_mib": round(self.sample("Rss") / MIB, 2), **more}
+        row = {"scenario": name, "peak_mib": Figure(max(self.peak, rest) / MIB, 2), "rest_mib": Figure(rest / MIB, 2),
+               "resident_mib": Figure(self.sample("Rss") / MIB, 2), **more}
         bars = {"peak_mib": (row["peak_mib"], "most", bar_mib)}
         if count:
-            row["bytes_each"] = round((rest - base) / count)
+            row["bytes_each"] = Figure((rest - base) / count)
             bars["bytes_each"] = (row["bytes_each"], "most", 460)
         if "cpu_percent" in row:
             bars["cpu_percent"] = (row["cpu_percent"], "below", 1)
@@ -156,7 +156,7 @@ def scheduled(house, scale, wanted=100_000):
     used = cpu_seconds(pid)
     time.sleep(10 * scale)
     share = (cpu_seconds(pid) - used) / (time.monotonic() - began)
-    return house.result(f"{count} ETA tasks held", 64, count, base, cpu_percent=round(100 * share, 2))
+    return house.result(f"{count} ETA tasks held", 64, count, base, cpu_percent=Figure(100 * share, 2))
 
 
 def due(house, scale):
@@ -167,7 +167,7 @@ def due(house, scale):
     wait_until(lambda: house.worker.metric("tasks_succeeded_total") >= count, 300,
                lambda: f"{house.worker.metric('tasks_succeeded_total')} ran")
     house.broker.wait_settled(60)
-    return house.result(f"{count} ETA tasks due at once", 64, seconds_late=round(time.monotonic() - began - seconds, 1))
+    return house.result(f"{count} ETA tasks due at once", 64, seconds_late=Figure(time.monotonic() - began - seconds, 1))
 
 
 def limited(house, scale):

@@ -47,6 +47,11 @@ def growth(report):
             yield name, row["load_is"], row["by_load"], row["bars"]["of_the_least"]
 
 
+def shown(value):
+    """Four digits of it."""
+    return f"{float(f'{value:.4g}'):g}"
+
+
 def told(bar):
     """A bar and whether it was met, for people."""
     if not bar:
@@ -57,14 +62,14 @@ def told(bar):
 
 def table(report):
     """All of it as lines."""
-    rows = [(label, f"{times:g} times", told(bar)) for label, times, bar in ratios(report)]
-    rows += [(label, f"{bar['is']:g}", told(bar)) for label, bar in bars(report)]
+    rows = [(label, f"{shown(times)} times", told(bar)) for label, times, bar in ratios(report)]
+    rows += [(label, shown(bar['is']), told(bar)) for label, bar in bars(report)]
     wide = max([len(label) for label, _, _ in rows], default=0)
     yield from (f"{label:{wide}}  {value:>12}  {said}".rstrip() for label, value, said in rows)
-    costs = [(f"{name}, us by {load_is}", by_load, f"{bar['is']:g}, {told(bar)}") for name, load_is, by_load, bar in growth(report)]
+    costs = [(f"{name}, us by {load_is}", by_load, f"{shown(bar['is'])}, {told(bar)}") for name, load_is, by_load, bar in growth(report)]
     if costs:
         wide = max(len(label) for label, _, _ in costs)
         yield f"\n{'processors for one':{wide}}  under the largest load, of the least"
         for label, by_load, said in costs:
             yield f"{label:{wide}}  {said}"
-            yield "    " + "   ".join(f"{load}: {cost:g}" for load, cost in by_load.items())
+            yield "    " + "   ".join(f"{load}: {shown(cost)}" for load, cost in by_load.items())

@@ -19,7 +19,7 @@ import sys
 import time
 import venv
 
-from stand import DockerExec, finish, IMAGE, judge, options, PAUSE, ROOT, Stand, summary, timed, told
+from stand import DockerExec, Figure, finish, IMAGE, judge, options, PAUSE, ROOT, Stand, summary, timed, told
 
 CODES = {
     "print": "print(1)",
@@ -101,9 +101,9 @@ def measure(stand, engine, llm, name, rounds):
     median = {key: statistics.median(values) for key, values in figures.items()}
     for other in ("docker_exec", *(("llm_sandbox",) if llm else ())):
         for way, of in (("", "visible_ms"), ("_with_client", "task_ms")):
-            row[f"times_{other}{way}"] = round(median[f"{other}_ms"] / median[of], 1)
+            row[f"times_{other}{way}"] = Figure(median[f"{other}_ms"] / median[of], 1)
     if llm:
-        row["times_llm_sandbox_pool"] = round(median["llm_sandbox_pool_ms"] / median["visible_ms"], 1)
+        row["times_llm_sandbox_pool"] = Figure(median["llm_sandbox_pool_ms"] / median["visible_ms"], 1)
     return row
 
 
@@ -136,7 +136,7 @@ def main():
     asked = options(__doc__, 40).parse_args()
     with Stand() as stand, LlmSandbox() as llm:
         rows = measured(asked.only or CODES, asked.rounds, stand, DockerExec(), llm, bars=True)
-        rows["llm-sandbox open"] = {"ms": round(llm.open_ms, 1)}
+        rows["llm-sandbox open"] = {"ms": Figure(llm.open_ms, 1)}
     return finish(asked, rows)
 
 

@@ -19,7 +19,7 @@ import time
 import uuid
 
 from conversations import rest
-from stand import finish, judge, load, options, Stand, told, wait_until
+from stand import Figure, finish, judge, load, options, Stand, told, wait_until
 
 import engines
 from building import Headers
@@ -45,8 +45,8 @@ def cost(before, after, calls, without=()):
     # A script's time holds that of its commands.
     outer = [name for name in names if name in ("evalsha", "eval")]
     inner = sum(after[name][1] - before.get(name, (0, 0))[1] for name in outer) / calls
-    return {"commands": round(sum(each.values()), 1), "scripts": round(sum(each[name] for name in outer), 2), "script_us": round(inner, 1),
-            "most": {name: round(value, 2) for name, value in sorted(each.items(), key=lambda item: -item[1])[:8]}}
+    return {"commands": Figure(sum(each.values()), 1), "scripts": Figure(sum(each[name] for name in outer), 2), "script_us": Figure(inner, 1),
+            "most": {name: Figure(value, 2) for name, value in sorted(each.items(), key=lambda item: -item[1])[:8]}}
 
 
 def all_at_once(stand, names, rounds, seconds=SLEEP):
@@ -93,8 +93,8 @@ def with_workers(count, rounds):
         rest(30)
         seconds, values = all_at_once(stand, names, rounds)
         check(values, 2)
-        row = {"calls_per_second": round(len(names) * rounds / seconds, 3), "conversations": owners(stand, names),
-               "of_the_sleep": round(SLEEP * rounds / seconds, 3), "load": load(), "broker": quick_calls(stand, names[0])}
+        row = {"calls_per_second": Figure(len(names) * rounds / seconds, 3), "conversations": owners(stand, names),
+               "of_the_sleep": Figure(SLEEP * rounds / seconds, 3), "load": load(), "broker": quick_calls(stand, names[0])}
     print(f"{count} worker(s) of {SLOTS} slots: {row['calls_per_second']} calls/s, {row['of_the_sleep']} of what the sleep of {SLEEP} s allows;"
           f" load {row['load']}; conversations {row['conversations']}; `print(1)` costs the broker {row['broker']['commands']} commands"
           f" ({row['broker']['scripts']} scripts)", flush=True)
@@ -104,7 +104,7 @@ def with_workers(count, rounds):
 def workers(rounds):
     row = {str(count): with_workers(count, rounds) for count in (1, 2, 4)}
     alone = row["1"]["calls_per_second"]
-    row["ratio_per_worker"] = {count: round(row[count]["calls_per_second"] / alone / int(count), 3) for count in ("1", "2", "4")}
+    row["ratio_per_worker"] = {count: Figure(row[count]["calls_per_second"] / alone / int(count), 3) for count in ("1", "2", "4")}
     row["sleep"] = SLEEP
     judge(row, ratio_per_worker_of_4=(row["ratio_per_worker"]["4"], "least", RATIO_BAR))
     print(f"calls/s for each worker, of what one alone makes: {row['ratio_per_worker']}{told(row)}", flush=True)
@@ -134,7 +134,7 @@ def two_engines(rounds, count=50):
             rest(30)
             seconds, values = all_at_once(stand, names, rounds)
             check(values, 2)
-            row = {"sleep": SLEEP, "calls_per_second": round(count * rounds / seconds, 3), "of_the_sleep": round(SLEEP * rounds / seconds, 3), "load": load(),
+            row = {"sleep": SLEEP, "calls_per_second": Figure(count * rounds / seconds, 3), "of_the_sleep": Figure(SLEEP * rounds / seconds, 3), "load": load(),
                    "containers": [on_engine(first, stand), on_engine(second, stand)], "conversations": owners(stand, names)}
     finally:
         second.stop()
@@ -191,7 +191,7 @@ def simulate(stand, rounds, count, nodes, slots, seconds):
     assert all(meta["status"] == "SUCCESS" for meta in metas), [meta for meta in metas if meta["status"] != "SUCCESS"][:3]
     stayed, spread = came_in_order([meta["result"] for meta in metas])
     row = {"SIMULATION": "calls sleep in the worker, without a container", "conversations": count, "workers": nodes, "calls": len(ids),
-           "seconds": round(took, 1), "calls_per_second": round(len(ids) / took, 1), "of_the_sleep": round(len(ids) * seconds / slots / nodes / took, 3),
+           "seconds": Figure(took, 1), "calls_per_second": Figure(len(ids) / took, 1), "of_the_sleep": Figure(len(ids) * seconds / slots / nodes / took, 3),
            "stayed_on_one_node": stayed, "conversations_of_a_node": sorted(spread.values()), "load": load(),
            "broker": cost(before, after, len(ids), without=("exists", "mget"))}
     judge(row, stayed_on_one_node=(stayed, "exactly", count))

@@ -78,10 +78,25 @@ class DockerExec:
         assert self.call("GET", f"/exec/{made}/json")["ExitCode"] == 0
 
 
+class Figure(float):
+    """A number that is what it is, is judged as what it is, and is shown with so many digits behind the point at the most."""
+
+    def __new__(cls, value, digits=0):
+        self = super().__new__(cls, value)
+        self.digits = digits
+        return self
+
+    def __str__(self):
+        shown = f"{float(self):.{self.digits}f}"
+        return shown.rstrip("0").rstrip(".") if self.digits else shown
+
+    __repr__ = __str__  # in lists; JSON has all digits
+
+
 def summary(values):
     ordered = sorted(values)
-    pick = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
-    return {"p50": round(statistics.median(ordered), 2), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
+    pick = lambda share: Figure(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
+    return {"p50": Figure(statistics.median(ordered), 2), "p90": pick(0.9), "p99": pick(0.99), "n": len(ordered)}
 
 
 def load():
@@ -115,7 +130,7 @@ def cost(used, work, count, times=5):
 
     rest, seconds = taken(lambda: time.sleep(1))
     each = (seconds_used - rest / seconds * took for seconds_used, took in (taken(work) for _ in range(times)))
-    return round(min(each) / count * 1e6, 1)
+    return Figure(min(each) / count * 1e6, 1)
 
 
 def timed(function):
@@ -225,7 +240,7 @@ def told(row):
 def flat(by_load):
     """A bar: what an item costs under the largest load, of the least of all. Where fixed costs are spread it falls, and this is 1."""
     costs = list(by_load.values())
-    return round(costs[-1] / min(costs), 2), "most", GROWTH_BAR
+    return Figure(costs[-1] / min(costs), 2), "most", GROWTH_BAR
 
 
 def grown(what, of, by_load):

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 
-from stand import finish, grown, judge, load, options, processor_seconds, Redis, ROOT, told, wait_until, Worker
+from stand import Figure, finish, grown, judge, load, options, processor_seconds, Redis, ROOT, told, wait_until, Worker
 
 from clients import Broker, envelope, PythonWorker
 from forwarder import DelayingForwarder
@@ -167,7 +167,7 @@ def drained_bare(bench, broker, count, size=0, ignored=False, port=None):
 
 
 def figures(values):
-    return {"p50": round(statistics.median(values), 1), "least": round(min(values), 1), "most": round(max(values), 1), "n": len(values)}
+    return {"p50": Figure(statistics.median(values), 1), "least": Figure(min(values), 1), "most": Figure(max(values), 1), "n": len(values)}
 
 
 def in_turn(bench, count, rounds=ROUNDS, threads=4, size=0, ignored=False, port=None, reserved=RESERVED):
@@ -190,7 +190,7 @@ def in_turn(bench, count, rounds=ROUNDS, threads=4, size=0, ignored=False, port=
         connections = worker.connections()
     return {"tasks": count, "ours_per_s": figures(rates["ours"]), "bare_per_s": figures(rates["bare"]),
             "cpu_of_a_task": {name: figures(values) for name, values in cpu.items()}, "connections": connections,
-            "times_bare": round(statistics.median(ratios), 2), "load": load()}
+            "times_bare": Figure(statistics.median(ratios), 2), "load": load()}
 
 
 def say(what, row):
@@ -214,7 +214,7 @@ def beside(bench, count):
     again = in_turn(bench, count, rounds=3)  # ours once more: the load may have changed since
     rates = statistics.median([row["ours_per_s"]["p50"], again["ours_per_s"]["p50"]])
     row["again"] = again
-    row["times_celery"] = {pool: round(rates / python["per_s"]["p50"], 1) for pool, python in row["celery"].items()}
+    row["times_celery"] = {pool: Figure(rates / python["per_s"]["p50"], 1) for pool, python in row["celery"].items()}
     judge(row, times_celery_prefork=(row["times_celery"]["prefork"], "least", TIMES_PREFORK), times_bare=(row["times_bare"], "least", TIMES_BARE))
     for pool, python in row["celery"].items():
         print(f"Celery {pool}: {python['per_s']['p50']:.0f} tasks/s, {python['cpu_us']['p50']:.0f} us of a processor each, "
@@ -235,7 +235,7 @@ def latency(bench, count):
         done = subprocess.run([LOOP, "latency", str(bench.redis.port), broker.url.rpartition("/")[2], "3000"], input=lines,
                               capture_output=True, text=True, check=True)
     values = sorted(float(line) / 1000 for line in done.stdout.split()[100:])
-    pick = lambda share: round(values[min(len(values) - 1, int(share * len(values)))], 3)  # noqa: E731
+    pick = lambda share: Figure(values[min(len(values) - 1, int(share * len(values)))], 3)  # noqa: E731
     row = {"ms": {"p10": pick(0.1), "p25": pick(0.25), "p50": pick(0.5), "p90": pick(0.9), "p99": pick(0.99), "n": len(values)},
            "load": load()}
     judge(row, **{f"{name}_ms": (row["ms"][name], "most", bar) for name, bar in BARS_LATENCY_MS.items()})
@@ -268,7 +268,7 @@ def delay(bench, count):
     with bench.running(python):
         runs = [drained(bench, broker, few, pids=[python.process.pid])[0] for _ in range(3)][1:]
     row["celery_per_s"] = figures([few / took for took in runs])
-    row["times_celery"] = round(row["ours_per_s"]["p50"] / row["celery_per_s"]["p50"], 1)
+    row["times_celery"] = Figure(row["ours_per_s"]["p50"] / row["celery_per_s"]["p50"], 1)
     print(f"Celery prefork there: {row['celery_per_s']['p50']} tasks/s: ours is {row['times_celery']} times", flush=True)
     return row
 
@@ -281,8 +281,8 @@ def growth(bench, count):
         for times in (1, 10, 100):
             many = times * max(100, count // 20)
             runs = [drained(bench, broker, many, pids=[worker.process.pid]) for _ in range(3)]
-            by_load[many] = round(min(used + of_redis for _, used, of_redis in runs) / many * 1e6, 1)
-            us[many] = round(statistics.median(took for took, _, _ in runs) / many * 1e6, 1)
+            by_load[many] = Figure(min(used + of_redis for _, used, of_redis in runs) / many * 1e6, 1)
+            us[many] = Figure(statistics.median(took for took, _, _ in runs) / many * 1e6, 1)
     return {**grown("a task", "tasks in the queue", by_load), "us": us}
 
 
