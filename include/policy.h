@@ -104,7 +104,8 @@ bool policy_has_url_rules(const struct policy *p, const char *project);
 /* The row of the project, else the one for all, else NULL. */
 const struct sandbox_setting *policy_setting(const struct policy *p, const char *tool,
 					     const char *project);
-/* Likewise; `project` may be NULL. */
+/* The project's row, else the one for every project without one, else NULL; of a call without a
+ * project (NULL) it is NULL. */
 const struct project_quota *policy_quota(const struct policy *p, const char *project);
 
 #endif

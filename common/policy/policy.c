@@ -317,8 +317,11 @@ const struct sandbox_setting *policy_setting(const struct policy *p, const char 
 
 const struct project_quota *policy_quota(const struct policy *p, const char *project)
 {
-	const struct quota_row *q = project ? find_quota(p, project) : NULL;
+	const struct quota_row *q;
 
+	if (project == NULL)
+		return NULL;
+	q = find_quota(p, project);
 	if (q == NULL)
 		q = find_quota(p, "");
 	return q ? &q->values : NULL;
