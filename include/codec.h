@@ -44,6 +44,8 @@ void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
 /* Length of the valid UTF-8 sequence at `s` (1-4), 0 if there is none. Surrogates and overlong
  * forms are invalid. */
 size_t utf8_valid(const char *s, size_t len);
+/* Whether `s` has a character below U+0020, or U+007F. */
+bool utf8_has_control(const char *s, size_t len);
 /* Appends `data` with every invalid byte (and NUL if `no_nul`) replaced by U+FFFD. */
 void utf8_clean(const char *data, size_t len, bool no_nul, struct buf *out);
 

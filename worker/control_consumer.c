@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "bounds.h"
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "panel.h"
@@ -91,10 +92,8 @@ static int check_name(const char *what, const json_t *value, struct err *err)
 		return 0;
 	if (strlen(text) > BOUND_TASK_ID_BYTES)
 		return panel_raise(err, "ValueError", "%s is too long", what);
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			return panel_raise(err, "ValueError", "%s holds a control character", what);
-	}
+	if (utf8_has_control(text, strlen(text)))
+		return panel_raise(err, "ValueError", "%s holds a control character", what);
 	return 0;
 }
 

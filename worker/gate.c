@@ -207,7 +207,7 @@ enum gate_quota gate_enter(struct task_ctx *ctx)
 	static const struct project_quota none = {-1, -1, -1};
 	const struct request *r = ctx->request;
 	const struct project_quota *limits =
-		ctx->policy && ctx->project ? policy_quota(ctx->policy, ctx->project) : NULL;
+		ctx->policy ? policy_quota(ctx->policy, ctx->project) : NULL;
 
 	if (limits == NULL || (ctx->task->flags & TASK_STORED) == 0)
 		return GATE_OPEN;

@@ -32,6 +32,15 @@ size_t utf8_valid(const char *s, size_t len)
 	return 4;
 }
 
+bool utf8_has_control(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+			return true;
+	}
+	return false;
+}
+
 void utf8_clean(const char *data, size_t len, bool no_nul, struct buf *out)
 {
 	size_t start = 0;

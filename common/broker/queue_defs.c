@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "redis_broker.h"
@@ -44,9 +45,31 @@ const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *
 	return NULL;
 }
 
+/* Names stand in lines of logs and pages, and a line feed divides the parts of settlements' keys.
+ */
+static int check_names(const char *name, const char *exchange, const char *routing_key,
+		       struct err *err)
+{
+	const struct {
+		const char *what, *text;
+	} names[] = {{"name", name}, {"exchange", exchange}, {"routing_key", routing_key}};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (utf8_has_control(names[i].text, strlen(names[i].text)))
+			return err_set(err, ERR_INVALID,
+				       "queue %.100s: its %s holds a control character", name,
+				       names[i].what);
+	}
+	return 0;
+}
+
 static int add(struct queue_defs *d, const char *name, const char *exchange,
 	       enum exchange_type type, const char *routing_key, struct err *err)
 {
+	int rc = check_names(name, exchange, routing_key, err);
+
+	if (rc < 0)
+		return rc;
 	if (d->count == BOUND_QUEUES)
 		return err_set(err, ERR_TOOBIG, "more than %d queues", BOUND_QUEUES);
 	if (queue_defs_find(d, name) != NULL)
@@ -79,10 +102,6 @@ static int take_text(const json_t *object, const char *name, const char **ret, s
 	    json_string_length(value) > BOUND_TASK_ID_BYTES)
 		return err_set(err, ERR_INVALID, "%s must be a string of at most %d bytes", name,
 			       BOUND_TASK_ID_BYTES);
-	for (const char *p = json_string_value(value); *p != '\0'; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			return err_set(err, ERR_INVALID, "%s holds a control character", name);
-	}
 	*ret = json_string_value(value);
 	return 0;
 }

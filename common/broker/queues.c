@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "codec.h"
 #include "json.h"
 #include "log.h"
 #include "mem.h"
@@ -93,16 +94,6 @@ static char *heard_channels(const struct broker *b, const char *name)
 	return xstrdup(pattern.data);
 }
 
-/* Names stand in lines of logs and pages, and in keys whose parts a line feed divides. */
-static int check_name(const char *name, struct err *err)
-{
-	for (const char *p = name; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			return err_set(err, ERR_INVALID,
-				       "queue %.100s: control character in its name", name);
-	return 0;
-}
-
 static int make_queue(struct broker *b, const char *name, size_t steps, struct broker_queue **ret,
 		      struct err *err)
 {
@@ -114,9 +105,9 @@ static int make_queue(struct broker *b, const char *name, size_t steps, struct b
 
 	if (count >= BOUND_QUEUES)
 		return err_set(err, ERR_TOOBIG, "more than %d queues", BOUND_QUEUES);
-	rc = check_name(name, err);
-	if (rc < 0)
-		return rc;
+	if (utf8_has_control(name, strlen(name)))
+		return err_set(err, ERR_INVALID, "queue %.100s: its name holds a control character",
+			       name);
 	list_of_queue = list_name(b, name);
 	q = xcalloc(1, sizeof(*q));
 	q->name = xstrdup(name);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "pattern.h"
@@ -140,9 +141,8 @@ static int check_pattern(const struct rule *r, struct err *err)
 
 	if (len == 0 || len > PATTERN_BYTES)
 		return err_set(err, ERR_INVALID, "a pattern has 1 to %d bytes", PATTERN_BYTES);
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)r->pattern[i] < ' ' || r->pattern[i] == 0x7f)
-			return err_set(err, ERR_INVALID, "a control character");
+	if (utf8_has_control(r->pattern, len))
+		return err_set(err, ERR_INVALID, "a control character");
 	return 0;
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec.h"
+
 #define IS_OF_HOST "the host's own"
 #define IS_ENGINES "the engine's own"
 #define IS_INSIDE  "the sandbox's own"
@@ -58,17 +60,9 @@ static bool is_socket(const char *path)
 	return len >= sizeof(end) - 1 && strcmp(path + len - (sizeof(end) - 1), end) == 0;
 }
 
-static bool is_printable(const char *path)
-{
-	for (const char *p = path; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			return false;
-	return true;
-}
-
 const char *engine_mount_refusal(const char *path)
 {
-	if (!engine_is_path(path) || !is_printable(path))
+	if (!engine_is_path(path) || utf8_has_control(path, strlen(path)))
 		return "not a plain absolute path";
 	if (path[1] == '\0')
 		return IS_OF_HOST;
@@ -89,7 +83,7 @@ int engine_mount_parse(const char *text, struct engine_mount *ret, struct err *e
 		return err_set(err, ERR_INVALID, "'%.200s' is not path:ro or path:rw", text);
 	m.path = xstrndup(text, (size_t)(colon - text));
 	m.writable = colon[2] == 'w';
-	if (!engine_is_path(m.path) || !is_printable(m.path)) {
+	if (!engine_is_path(m.path) || utf8_has_control(m.path, strlen(m.path))) {
 		free(m.path);
 		return err_set(err, ERR_INVALID, "'%.200s': not a plain absolute path", text);
 	}

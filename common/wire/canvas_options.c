@@ -5,6 +5,7 @@
 #include "bounds.h"
 #include "canvas.h"
 #include "clock.h"
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "typed.h"
@@ -90,11 +91,9 @@ static int check_name(const char *key, const json_t *value, bool may_be_empty, s
 		return err_set(err, ERR_INVALID,
 			       "a signature whose %s has %zu bytes, %d to %d are allowed", key, len,
 			       !may_be_empty, BOUND_TASK_ID_BYTES);
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return err_set(err, ERR_INVALID,
-				       "a signature whose %s holds a control character", key);
-	}
+	if (utf8_has_control(text, len))
+		return err_set(err, ERR_INVALID, "a signature whose %s holds a control character",
+			       key);
 	return 0;
 }
 

@@ -110,7 +110,8 @@ def test_a_check_without_a_broker_names_the_setting():
     [
         ("CELERY_TASK_QUEUES", "[1", "CELERY_TASK_QUEUES: JSON"), ("CELERY_TASK_QUEUES", "[{}]", "a queue has no name"),
         ("CELERY_WORKER_EXCLUDE_QUEUES", "celery", "every queue is excluded"),
-        ("CELERY_WORKER_QUEUES", "im\npossible", "queue im\\x0apossible: control character"),
+        ("CELERY_WORKER_QUEUES", "im\npossible", "queue im\\x0apossible: its name holds a control character"),
+        ("CELERY_TASK_DEFAULT_EXCHANGE", "im\npossible", "queue celery: its exchange holds a control character"),
         ("CELERY_ACCEPT_CONTENT", "json,yml", "CELERY_ACCEPT_CONTENT: yml"), ("CELERY_ACCEPT_CONTENT", "pickle", "names nothing"),
         ("CELERY_RESULT_ACCEPT_CONTENT", "xml", "CELERY_RESULT_ACCEPT_CONTENT: xml"),
         ("CELERY_RESULT_SERIALIZER", "pickle", "result_serializer: pickle"), ("CELERY_RESULT_COMPRESSION", "rar", "result_compression: rar"),

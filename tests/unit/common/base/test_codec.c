@@ -120,6 +120,19 @@ START_TEST(test_base64_round_trip)
 }
 END_TEST
 
+START_TEST(test_control_characters)
+{
+	static const char text[] = "a\x1f\x7f\0\xc3\xa9 ~";
+
+	ck_assert(!utf8_has_control(text, 0));
+	ck_assert(!utf8_has_control(text, 1));
+	for (size_t i = 1; i <= 3; i++)
+		ck_assert(utf8_has_control(text + i, 1));
+	ck_assert(utf8_has_control(text, sizeof(text) - 1));
+	ck_assert(!utf8_has_control(text + 4, 4));
+}
+END_TEST
+
 START_TEST(test_uuid4)
 {
 	char a[UUID_SIZE], b[UUID_SIZE];
@@ -227,6 +240,7 @@ int main(void)
 	tcase_add_test(t, test_base64_space_and_limit);
 	tcase_add_test(t, test_base64_every_byte);
 	tcase_add_test(t, test_base64_round_trip);
+	tcase_add_test(t, test_control_characters);
 	tcase_add_test(t, test_uuid4);
 	tcase_add_test(t, test_sha1);
 	tcase_add_test(t, test_digests);
