@@ -57,8 +57,8 @@ static size_t size_of(size_t digits)
 	return digits / 4 * 3 + (digits % 4 > 1 ? digits % 4 - 1 : 0);
 }
 
-/* Bytes that `text` decodes to if it is valid, and no more than `room`; or a few more than that,
- * where there is room for them. */
+/* Room for what `text` decodes to if it is valid: as if none of it were white space or padding, or,
+ * where that is more than `room`, just so much. */
 static size_t decoded_size(const char *text, size_t len, size_t room)
 {
 	size_t digits = 0;

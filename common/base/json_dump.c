@@ -26,18 +26,26 @@ static bool is_plain(char c)
 	return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* How many bytes at the beginning stand in a string as they are. */
+static size_t plain_length(const char *s, size_t len)
+{
+	size_t n = 0;
+	while (len - n >= 8 && json_are_plain(s + n))
+		n += 8;
+	while (n < len && is_plain(s[n]))
+		n++;
+	return n;
+}
+
 static void append_string(const char *s, size_t len, bool strict, struct buf *out)
 {
 	struct json_chars c;
 	json_chars_init(&c, s, len);
 	buf_append_char(out, '"');
 	while (c.p < c.end) {
-		const char *from = c.p;
-		while (c.end - c.p >= 8 && json_are_plain(c.p))
-			c.p += 8;
-		while (c.p < c.end && is_plain(*c.p))
-			c.p++;
-		buf_append(out, from, (size_t)(c.p - from));
+		size_t plain = plain_length(c.p, (size_t)(c.end - c.p));
+		buf_append(out, c.p, plain);
+		c.p += plain;
 		uint32_t cp;
 		if (!json_chars_next(&c, &cp))
 			break;
@@ -79,11 +87,8 @@ void json_dump_python(const json_t *value, struct buf *out)
 void json_dump_python_text(const char *text, size_t len, struct buf *out)
 {
 	_cleanup_json_ json_t *value = NULL;
-	size_t plain = 0;
 
-	while (plain < len && is_plain(text[plain]))
-		plain++;
-	if (plain < len) {
+	if (plain_length(text, len) < len) {
 		value = json_text(text, len, false);
 		json_dump_python(value, out);
 		return;
