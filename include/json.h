@@ -64,9 +64,15 @@ const char *json_python_number(const json_t *value);
 /* A value for `token`, which must be NaN, Infinity, -Infinity or a decimal integer: a plain
  * json_integer where it fits. Given. ERR_INVALID. */
 int json_make_number(const char *token, json_t **ret, struct err *err) must_check;
-#define JSON_DIGITS_MAX 4300 /* sys.int_info.default_max_str_digits: Python reads no more */
-/* The same for the integer whose `size` bytes these are, the lowest first, in two's complement; no
- * bytes are 0. Given. ERR_TOOBIG: it has more than JSON_DIGITS_MAX digits; ERR_NOMEM. */
+/* sys.int_info.default_max_str_digits: Python reads and writes no more, since either takes time by
+ * the square of their number. */
+#define JSON_DIGITS_MAX 4300
+/* ERR_TOOBIG, in Python's words: an integer of `len` characters, the first of which may be its
+ * sign, has more digits. */
+int json_check_digits(const char *token, size_t len, struct err *err) must_check;
+/* The same as json_make_number for the integer whose `size` bytes these are, the lowest first, in
+ * two's complement; no bytes are 0. Given. ERR_TOOBIG: it has more than JSON_DIGITS_MAX digits,
+ * however many bytes say so; ERR_NOMEM. */
 int json_make_integer(const unsigned char *p, size_t size, json_t **ret,
 		      struct err *err) must_check;
 

@@ -10,10 +10,6 @@
 #include <string.h>
 
 #include "json.h"
-#include "mem.h"
-
-/* sys.get_int_max_str_digits(): beyond it conversion takes time by the square of the length. */
-#define DIGITS_MAX 4300
 
 void number_done(struct number *n)
 {
@@ -30,18 +26,6 @@ static BIGNUM *make_big(const char *digits)
 	return big;
 }
 
-static int check_digits(const char *token, struct err *err)
-{
-	size_t digits = strlen(token) - (token[0] == '-');
-
-	if (digits <= DIGITS_MAX)
-		return 0;
-	return err_set(
-		err, ERR_TOOBIG,
-		"Exceeds the limit (%d digits) for integer string conversion: value has %zu digits",
-		DIGITS_MAX, digits);
-}
-
 static int read_token(const char *token, struct number *ret, struct err *err)
 {
 	int rc;
@@ -53,7 +37,7 @@ static int read_token(const char *token, struct number *ret, struct err *err)
 								 : INFINITY};
 		return 0;
 	}
-	rc = check_digits(token, err);
+	rc = json_check_digits(token, strlen(token), err);
 	if (rc < 0)
 		return rc;
 	*ret = (struct number){.kind = NUMBER_BIG, .big = make_big(token)};
@@ -175,7 +159,7 @@ int number_write(const struct number *n, json_t **ret, struct err *err)
 		break;
 	}
 	digits = BN_bn2dec(n->big);
-	rc = check_digits(digits, err);
+	rc = json_check_digits(digits, strlen(digits), err);
 	if (rc == 0)
 		rc = json_make_number(digits, ret, err);
 	OPENSSL_free(digits);

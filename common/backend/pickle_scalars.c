@@ -60,8 +60,9 @@ int pickle_op_long_digits(struct pickle_reader *r, unused_arg size_t size)
 		return pickle_damaged(r);
 	if (line.len > 0 && line.data[line.len - 1] == 'L')
 		line.len--;
-	if (line.len >= sizeof(token))
-		return err_set(r->err, ERR_TOOBIG, "an integer of %zu digits", line.len);
+	rc = json_check_digits(line.data, line.len, r->err);
+	if (rc < 0)
+		return rc;
 	memcpy(token, line.data, line.len);
 	token[line.len] = '\0';
 	if (strspn(token, "-0123456789") != line.len)

@@ -454,25 +454,6 @@ START_TEST(test_read_integers)
 }
 END_TEST
 
-/* As long as Python writes digits, and no longer. */
-START_TEST(test_read_the_longest_integer)
-{
-	for (int bytes = 1786; bytes <= 1787; bytes++) {
-		_cleanup_buf_ struct buf text = BUF_INIT(4096);
-		_cleanup_json_ json_t *value = NULL;
-
-		buf_append(&text, "\x80\x02\x8b", 3);
-		for (int i = 0; i < 4; i++)
-			buf_append_char(&text, (char)(bytes >> (8 * i)));
-		for (int i = 0; i < bytes - 1; i++)
-			buf_append_char(&text, '\xff');
-		buf_append_str(&text, "\x01.");
-		ck_assert_int_eq(read_bytes(text.data, text.len, &value),
-				 bytes == 1786 ? 0 : -ERR_TOOBIG);
-	}
-}
-END_TEST
-
 /* The longest result is the longest pickle. */
 START_TEST(test_too_long)
 {
@@ -502,7 +483,6 @@ int main(void)
 	tcase_add_test(c, test_unwritable);
 	tcase_add_test(c, test_big_integers);
 	tcase_add_test(c, test_read_integers);
-	tcase_add_test(c, test_read_the_longest_integer);
 	tcase_add_test(c, test_too_long);
 	return suite_run("pickle", c);
 }

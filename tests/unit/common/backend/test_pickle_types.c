@@ -104,6 +104,27 @@ START_TEST(test_plain)
 }
 END_TEST
 
+/* As many digits as Python reads, and no more; test_json_integer.c has those in bytes. */
+START_TEST(test_most_digits)
+{
+	static const char *const signs[] = {"", "-"};
+
+	for (int digits = 4300; digits <= 4301; digits++) {
+		_cleanup_buf_ struct buf text = BUF_INIT(8192);
+		_cleanup_json_ json_t *value = NULL;
+		struct err err = {0};
+
+		buf_append(&text, "\x80\x02L", 3);
+		buf_append_str(&text, signs[_i]);
+		for (int i = 0; i < digits; i++)
+			buf_append_char(&text, '9');
+		buf_append_str(&text, "L\n.");
+		ck_assert_int_eq(pickle_read((struct slice){text.data, text.len}, &value, &err),
+				 digits == 4300 ? 0 : -ERR_TOOBIG);
+	}
+}
+END_TEST
+
 START_TEST(test_too_many_digits)
 {
 	_cleanup_buf_ struct buf data = BUF_INIT(1 << 20);
@@ -116,7 +137,7 @@ START_TEST(test_too_many_digits)
 	buf_append_str(&data, "L\n.");
 	ck_assert_int_eq(pickle_read((struct slice){data.data, data.len}, &value, &err),
 			 -ERR_TOOBIG);
-	ck_assert_str_eq(err.msg, "an integer of 100000 digits");
+	ck_assert_ptr_nonnull(strstr(err.msg, "value has 100000 digits"));
 }
 END_TEST
 
@@ -126,6 +147,7 @@ int main(void)
 
 	tcase_add_loop_test(t, test_refused, 0, ARRAY_LEN(g_refused));
 	tcase_add_loop_test(t, test_plain, 0, ARRAY_LEN(g_plain));
+	tcase_add_loop_test(t, test_most_digits, 0, 2);
 	tcase_add_test(t, test_too_many_digits);
 	return suite_run("pickle_types", t);
 }
