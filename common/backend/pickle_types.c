@@ -279,12 +279,17 @@ static int make_moment(int class, const json_t *args, json_t **ret, struct err *
 	return 0;
 }
 
-/* As str() writes it: digits with a point and an exponent, or a name. */
-static bool is_decimal(const char *text)
+/* As str() writes it: digits with a point and an exponent, or a name. However many digits: the
+ * limit on those of an int is none of a Decimal. */
+static bool is_decimal(const json_t *value)
 {
-	const char *p = text + (*text == '-');
-	size_t digits = strspn(p, "0123456789"), more;
+	const char *p = json_string_value(value);
+	size_t digits, more;
 
+	if (p == NULL || strlen(p) != json_string_length(value))
+		return false;
+	p += *p == '-';
+	digits = strspn(p, "0123456789");
 	if (strcmp(p, "Infinity") == 0 || strcmp(p, "NaN") == 0 || strcmp(p, "sNaN") == 0)
 		return true;
 	p += digits;
@@ -307,9 +312,10 @@ static bool is_decimal(const char *text)
 	return *p == '\0';
 }
 
-static bool is_hex(const char *text)
+static bool is_hex(const json_t *value)
 {
-	return strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
+	return json_string_length(value) == 32 &&
+	       strspn(json_string_value(value), "0123456789abcdef") == 32;
 }
 
 static int made(json_t *value, json_t **ret, struct err *err)
@@ -322,9 +328,7 @@ static int made(json_t *value, json_t **ret, struct err *err)
 
 int pickle_call(int class, const json_t *args, json_t **ret, struct err *err)
 {
-	json_t *first = json_array_get(args, 0);
-	const char *text =
-		json_is_string(first) && json_array_size(args) == 1 ? typed_text(first) : NULL;
+	json_t *only = json_array_size(args) == 1 ? json_array_get(args, 0) : NULL;
 
 	switch (class) {
 	case DELTA:
@@ -332,14 +336,14 @@ int pickle_call(int class, const json_t *args, json_t **ret, struct err *err)
 	case ZONE:
 		return made(make_zone(args), ret, err);
 	case DECIMAL:
-		if (text == NULL || !is_decimal(text))
+		if (!is_decimal(only))
 			return refused(err);
-		return made(json_pack("{s:s, s:O}", TYPED_KEY, "decimal", VALUE_KEY, first), ret,
+		return made(json_pack("{s:s, s:O}", TYPED_KEY, "decimal", VALUE_KEY, only), ret,
 			    err);
 	case UUID:
-		if (text == NULL || !is_hex(text))
+		if (!is_hex(only))
 			return refused(err);
-		return made(json_pack("{s:s, s:{s:O}}", TYPED_KEY, "uuid", VALUE_KEY, "hex", first),
+		return made(json_pack("{s:s, s:{s:O}}", TYPED_KEY, "uuid", VALUE_KEY, "hex", only),
 			    ret, err);
 	default:
 		return make_moment(class, args, ret, err);
@@ -378,13 +382,15 @@ static void write_zone(int64_t zone, struct buf *out)
 	close_call(out);
 }
 
-static bool write_moment(int class, const char *text, struct buf *out)
+static bool write_moment(int class, const json_t *value, struct buf *out)
 {
+	const char *text = json_string_value(value);
 	struct moment m;
 	size_t first = class == TIME ? DATE_BYTES : 0,
 	       last = class == DATE ? DATE_BYTES : DATE_BYTES + CLOCK_BYTES;
 
-	if (text == NULL || !read_moment(text, class, &m))
+	if (text == NULL || !read_moment(text, class, &m) ||
+	    strlen(text) != json_string_length(value))
 		return false;
 	open_call(class, out);
 	buf_append_char(out, 'C'); /* SHORT_BINBYTES */
@@ -396,11 +402,11 @@ static bool write_moment(int class, const char *text, struct buf *out)
 	return true;
 }
 
-static bool write_text(int class, const char *text, struct buf *out)
+static bool write_text(int class, const json_t *text, struct buf *out)
 {
 	open_call(class, out);
-	append_number(out, 'X', strlen(text)); /* BINUNICODE */
-	buf_append_str(out, text);
+	append_number(out, 'X', json_string_length(text)); /* BINUNICODE */
+	buf_append(out, json_string_value(text), json_string_length(text));
 	close_call(out);
 	return true;
 }
@@ -429,23 +435,19 @@ static bool write_bytes(const json_t *value, struct buf *out)
 bool pickle_write_typed(const json_t *value, struct buf *out)
 {
 	const json_t *inside = json_object_get(value, VALUE_KEY);
-	const char *text = typed_text(value);
+	const json_t *hex = json_object_get(inside, "hex");
 
 	switch (typed_whole_kind(value)) {
 	case TYPED_DATETIME:
-		return write_moment(DATETIME, json_string_value(inside), out);
+		return write_moment(DATETIME, inside, out);
 	case TYPED_DATE:
-		return write_moment(DATE, json_string_value(inside), out);
+		return write_moment(DATE, inside, out);
 	case TYPED_TIME:
-		return write_moment(TIME, text, out);
+		return write_moment(TIME, inside, out);
 	case TYPED_DECIMAL:
-		return text != NULL && is_decimal(text) &&
-				       strlen(text) == json_string_length(inside)
-			       ? write_text(DECIMAL, text, out)
-			       : false;
+		return is_decimal(inside) && write_text(DECIMAL, inside, out);
 	case TYPED_UUID:
-		return json_object_size(inside) == 1 && is_hex(text) ? write_text(UUID, text, out)
-								     : false;
+		return json_object_size(inside) == 1 && is_hex(hex) && write_text(UUID, hex, out);
 	case TYPED_BYTES:
 	case TYPED_BASE64:
 		return write_bytes(value, out);

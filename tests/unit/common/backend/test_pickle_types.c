@@ -63,8 +63,16 @@ static const struct {
 	   "1x\x85R."),
 	 ERR_UNSUPPORTED},
 	{P("\x80\x03"
+	   "cdecimal\nDecimal\nX\x02\0\0\0"
+	   "1\0\x85R."),
+	 ERR_UNSUPPORTED}, /* a NUL */
+	{P("\x80\x03"
 	   "cuuid\nUUID\nX\x02\0\0\0"
 	   "0a\x85R."),
+	 ERR_UNSUPPORTED},
+	{P("\x80\x03"
+	   "cuuid\nUUID\nX\x22\0\0\0"
+	   "0a8f3f7e2f4c4a5e8c7b1d2e3f405162\0x\x85R."),
 	 ERR_UNSUPPORTED},
 };
 
@@ -87,6 +95,12 @@ static const char *const g_plain[] = {
 	"{\"__type__\": \"date\", \"__value__\": \"0000-01-01\"}",
 	"{\"__type__\": \"time\", \"__value__\": \"10:00\"}",
 	"{\"__type__\": \"decimal\", \"__value__\": \"1.E1\"}",
+	"{\"__type__\": \"decimal\", \"__value__\": \"1\\u0000\"}",
+	"{\"__type__\": \"datetime\", \"__value__\": \"2026-11-28T10:00:00\\u0000\"}",
+	"{\"__type__\": \"date\", \"__value__\": \"2026-11-28\\u0000x\"}",
+	"{\"__type__\": \"time\", \"__value__\": \"10:00:00\\u0000\"}",
+	"{\"__type__\": \"uuid\", \"__value__\": {\"hex\": "
+	"\"0a8f3f7e2f4c4a5e8c7b1d2e3f405162\\u0000\"}}",
 };
 
 START_TEST(test_plain)
@@ -141,6 +155,27 @@ START_TEST(test_too_many_digits)
 }
 END_TEST
 
+/* As the decimal module has no limit of its own. */
+START_TEST(test_long_decimal)
+{
+	_cleanup_buf_ struct buf data = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+	_cleanup_json_ json_t *value = NULL;
+	struct err err = {0};
+
+	buf_append_str(&data, "\x80\x03"
+			      "cdecimal\nDecimal\n(X");
+	for (size_t i = 0; i < 4; i++)
+		buf_append_char(&data, (char)(100000 >> (8 * i)));
+	for (int i = 0; i < 100000; i++)
+		buf_append_char(&data, '1');
+	buf_append_str(&data, "tR.");
+	ck_assert_int_eq(pickle_read((struct slice){data.data, data.len}, &value, &err), 0);
+	ck_assert_int_eq(pickle_write(value, &again, &err), 0);
+	ck_assert_uint_eq(again.len, data.len);
+	ck_assert_mem_eq(again.data, data.data, data.len);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("pickled types");
@@ -149,5 +184,6 @@ int main(void)
 	tcase_add_loop_test(t, test_plain, 0, ARRAY_LEN(g_plain));
 	tcase_add_loop_test(t, test_most_digits, 0, 2);
 	tcase_add_test(t, test_too_many_digits);
+	tcase_add_test(t, test_long_decimal);
 	return suite_run("pickle_types", t);
 }
