@@ -78,6 +78,10 @@ int pickle_op_reduce(struct pickle_reader *r, unused_arg size_t size)
 	if (r->count < 2 || top[-1].value == NULL || !top[-1].is_tuple || top[-2].class == 0 ||
 	    !json_is_array(top[-1].value))
 		return pickle_damaged(r);
+	/* all of it is looked at, and the memo may give the tuple that holds it */
+	rc = pickle_repeat(r, json_array_get(top[-1].value, 0));
+	if (rc < 0)
+		return rc;
 	rc = pickle_call(top[-2].class - 1, top[-1].value, &value, r->err);
 	pickle_drop(r, r->count - 2);
 	r->called = true;

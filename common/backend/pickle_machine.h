@@ -26,9 +26,10 @@ struct pickle_reader {
 	const unsigned char *p, *end;
 	struct pickle_item *stack, *memo;
 	size_t count, size, memo_count, memo_size;
-	size_t values; /* made so far, whatever became of them */
-	bool shared;   /* a container came from the memo */
-	bool called;   /* a class was: what is between may be left */
+	size_t values;	 /* made so far, whatever became of them */
+	size_t repeated; /* bytes of text, by pickle_repeat */
+	bool shared;	 /* a container came from the memo */
+	bool called;	 /* a class was: what is between may be left */
 	bool stopped;
 	struct err *err;
 };
@@ -43,6 +44,9 @@ struct pickle_item *pickle_grow(struct pickle_item **items, size_t count, size_t
 int pickle_push(struct pickle_reader *r, json_t *value, size_t depth) must_check;
 /* Leaves `count`. */
 void pickle_drop(struct pickle_reader *r, size_t count);
+/* Before a text, if `value` is one, is copied or walked once more for a few bytes of the pickle:
+ * ERR_TOOBIG when all of these come to more than BOUND_RESULT_BYTES. */
+int pickle_repeat(struct pickle_reader *r, const json_t *value) must_check;
 /* Are there `count` values at the top, and no mark or class among them? */
 bool pickle_has_values(const struct pickle_reader *r, size_t count);
 /* `size` bytes of the pickle; NULL when there are fewer. */

@@ -5,7 +5,9 @@
  *
  * Nothing it makes is deeper than BOUND_JSON_DEPTH. A container that the memo gives a second time
  * may hold itself, or stand for gigabytes: what has such is copied in the end, so deep and so many
- * values at most, and the containers of the memo are emptied, whoever holds whom.
+ * values at most, and the containers of the memo are emptied, whoever holds whom. A text is shared
+ * by all values that are it, but copied as a key, and walked in more than one place: what the memo
+ * gives of texts is at most BOUND_RESULT_BYTES, each counted as often as it is given.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -237,13 +239,17 @@ static int op_get(struct pickle_reader *r, size_t size)
 {
 	uint64_t at;
 	const struct pickle_item *kept;
+	int rc;
 
 	if (!pickle_number(r, size, &at) || at >= r->memo_count)
 		return pickle_damaged(r);
 	kept = &r->memo[at];
 	r->shared |= json_is_array(kept->value) || json_is_object(kept->value);
-	if (pickle_push(r, json_incref(kept->value), 0) < 0)
-		return -ERR_TOOBIG;
+	rc = pickle_repeat(r, kept->value);
+	if (rc == 0)
+		rc = pickle_push(r, json_incref(kept->value), 0);
+	if (rc < 0)
+		return rc;
 	r->stack[r->count - 1].is_tuple = kept->is_tuple;
 	r->stack[r->count - 1].class = kept->class;
 	return 0;

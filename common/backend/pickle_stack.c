@@ -8,6 +8,7 @@
 
 #include "bounds.h"
 #include "mem.h"
+#include "pickle_tree.h"
 
 int pickle_damaged(struct pickle_reader *r)
 {
@@ -43,6 +44,16 @@ int pickle_push(struct pickle_reader *r, json_t *value, size_t depth)
 	*pickle_grow(&r->stack, r->count, &r->size) =
 		(struct pickle_item){.value = value, .depth = depth};
 	r->count++;
+	return 0;
+}
+
+int pickle_repeat(struct pickle_reader *r, const json_t *value)
+{
+	size_t len = json_string_length(value); /* 0 of what is no text */
+
+	if (len > BOUND_RESULT_BYTES - r->repeated)
+		return pickle_repeats(r->err);
+	r->repeated += len;
 	return 0;
 }
 

@@ -242,7 +242,8 @@ static int take_bytes(const json_t *value, unsigned char *ret, size_t len, struc
 	enum typed_kind kind = typed_kind(value);
 	int rc;
 
-	if (kind != TYPED_BYTES && kind != TYPED_BASE64)
+	if ((kind != TYPED_BYTES && kind != TYPED_BASE64) ||
+	    json_string_length(json_object_get(value, VALUE_KEY)) > TEXT_SIZE)
 		return refused(err);
 	rc = typed_read_bytes(value, &raw, err);
 	if (rc == -ERR_NOMEM)

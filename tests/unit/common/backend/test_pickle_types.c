@@ -176,6 +176,29 @@ START_TEST(test_long_decimal)
 }
 END_TEST
 
+/* Of a date as it is, there are four bytes and no spaces between their digits. */
+START_TEST(test_spaced_date)
+{
+	for (size_t len = 8; len <= 100; len += 92) {
+		_cleanup_buf_ struct buf data = BUF_INIT(1 << 20);
+		_cleanup_json_ json_t *value = NULL;
+		struct err err = {0};
+
+		buf_append(&data, P("\x80\x03"
+				    "cdatetime\ndate\n}(X\x08\0\0\0__type__X\x06\0\0\0"
+				    "base64X\x09\0\0\0__value__X"));
+		for (size_t i = 0; i < 4; i++)
+			buf_append_char(&data, (char)(len >> (8 * i)));
+		buf_append_str(&data, "B+gCHQ==");
+		for (size_t i = 8; i < len; i++)
+			buf_append_char(&data, ' ');
+		buf_append_str(&data, "u\x85R.");
+		ck_assert_int_eq(pickle_read((struct slice){data.data, data.len}, &value, &err),
+				 len == 8 ? 0 : -ERR_UNSUPPORTED);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("pickled types");
@@ -185,5 +208,6 @@ int main(void)
 	tcase_add_loop_test(t, test_most_digits, 0, 2);
 	tcase_add_test(t, test_too_many_digits);
 	tcase_add_test(t, test_long_decimal);
+	tcase_add_test(t, test_spaced_date);
 	return suite_run("pickle_types", t);
 }
