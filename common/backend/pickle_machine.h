@@ -35,8 +35,9 @@ struct pickle_reader {
 };
 
 /* ---- pickle_stack.c ---- */
-/* Both answer -code. */
+/* All answer -code; too many are values. */
 int pickle_damaged(struct pickle_reader *r);
+int pickle_too_many(struct pickle_reader *r);
 int pickle_refused(struct pickle_reader *r);
 /* Room for one more of `count`, of `*size` so far. */
 struct pickle_item *pickle_grow(struct pickle_item **items, size_t count, size_t *size);

@@ -216,6 +216,8 @@ static int keep(struct pickle_reader *r, uint64_t number)
 
 	if (r->count == 0 || r->stack[r->count - 1].value == NULL || number != r->memo_count)
 		return pickle_damaged(r);
+	if (r->memo_count == BOUND_JSON_VALUES)
+		return pickle_too_many(r);
 	at = pickle_grow(&r->memo, r->memo_count, &r->memo_size);
 	r->memo_count++;
 	*at = r->stack[r->count - 1];
@@ -340,12 +342,19 @@ static int take_value(struct pickle_reader *r, json_t **ret)
 	return rc;
 }
 
+/* An object that is empty is let be: to clear it takes as long as when it was full, and the memo
+ * may have it in each place. */
+static void empty(json_t *value)
+{
+	json_array_clear(value);
+	if (json_object_size(value) > 0)
+		json_object_clear(value);
+}
+
 static void release(struct pickle_reader *r)
 {
-	for (size_t i = 0; r->shared && i < r->memo_count; i++) {
-		json_array_clear(r->memo[i].value);
-		json_object_clear(r->memo[i].value);
-	}
+	for (size_t i = 0; r->shared && i < r->memo_count; i++)
+		empty(r->memo[i].value);
 	pickle_drop(r, 0);
 	for (size_t i = 0; i < r->memo_count; i++)
 		json_decref(r->memo[i].value);

@@ -20,6 +20,11 @@ int pickle_refused(struct pickle_reader *r)
 	return err_set(r->err, ERR_UNSUPPORTED, "a pickle of more than plain data");
 }
 
+int pickle_too_many(struct pickle_reader *r)
+{
+	return err_set(r->err, ERR_TOOBIG, "a pickle of more than %u values", BOUND_JSON_VALUES);
+}
+
 struct pickle_item *pickle_grow(struct pickle_item **items, size_t count, size_t *size)
 {
 	if (count == *size) {
@@ -38,8 +43,7 @@ int pickle_push(struct pickle_reader *r, json_t *value, size_t depth)
 	}
 	if (++r->values > BOUND_JSON_VALUES) {
 		json_decref(value);
-		return err_set(r->err, ERR_TOOBIG, "a pickle of more than %u values",
-			       BOUND_JSON_VALUES);
+		return pickle_too_many(r);
 	}
 	*pickle_grow(&r->stack, r->count, &r->size) =
 		(struct pickle_item){.value = value, .depth = depth};

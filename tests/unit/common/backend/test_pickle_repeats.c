@@ -65,11 +65,50 @@ START_TEST(test_repeats)
 }
 END_TEST
 
+/* One byte for each place of the memo. */
+START_TEST(test_memo)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(2 * MIB);
+
+	buf_append_str(&out, "\x80\x04N");
+	for (size_t i = 0; i < BOUND_JSON_VALUES; i++)
+		buf_append_char(&out, '\x94');
+	buf_append_char(&out, '.');
+	ck_assert_msg(read_all(&out) == 0, "%s", g_err.msg);
+	out.data[out.len - 1] = '\x94';
+	buf_append_char(&out, '.');
+	ck_assert_int_eq(read_all(&out), -ERR_TOOBIG);
+	ck_assert_ptr_nonnull(strstr(g_err.msg, "more than 1048576 values"));
+}
+END_TEST
+
+/* A large dict is emptied once, however often the memo has it: the time that a test has is for one
+ * that looks at its places each time. */
+START_TEST(test_kept_often)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(4 * MIB);
+
+	buf_append(&out, P("\x80\x04](}("));
+	for (size_t i = 0; i < 300000; i++) {
+		buf_append_char(&out, 'J');
+		append_number(&out, i);
+		buf_append_char(&out, 'N');
+	}
+	buf_append_char(&out, 'u');
+	for (size_t i = 0; i < BOUND_JSON_VALUES; i++)
+		buf_append_char(&out, '\x94');
+	buf_append(&out, P("h\0e."));
+	ck_assert_msg(read_all(&out) == 0, "%s", g_err.msg);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("what pickles repeat");
 
 	tcase_set_timeout(t, 60); /* of processors that others have too */
 	tcase_add_loop_test(t, test_repeats, 0, (int)ARRAY_LEN(g_repeats));
+	tcase_add_test(t, test_memo);
+	tcase_add_test(t, test_kept_often);
 	return suite_run("pickle_repeats", t);
 }
