@@ -4,10 +4,7 @@
  */
 #include "pickle_machine.h"
 
-#include <string.h>
-
 #include "json.h"
-#include "mem.h"
 #include "pickle_types.h"
 #include "typed.h"
 

@@ -39,26 +39,31 @@ struct pickle_reader {
 int pickle_damaged(struct pickle_reader *r);
 int pickle_too_many(struct pickle_reader *r);
 int pickle_refused(struct pickle_reader *r);
-/* Room for one more of `count`, of `*size` so far. */
+/*
+ * A place behind `count` items, of which there is room for `*size` so far. It holds anything yet,
+ * and `count` is the caller's to raise. All items may move: pointers to them, such as into the
+ * stack, do not outlive this, nor pickle_push.
+ */
 struct pickle_item *pickle_grow(struct pickle_item **items, size_t count, size_t *size);
-/* Takes `value` (NULL: a mark). */
+/* Takes `value` (NULL: a mark), also when it fails. */
 int pickle_push(struct pickle_reader *r, json_t *value, size_t depth) must_check;
-/* Leaves `count`. */
+/* Leaves `count` items, and gives up those above. */
 void pickle_drop(struct pickle_reader *r, size_t count);
 /* Before a text, if `value` is one, is copied or walked once more for a few bytes of the pickle:
  * ERR_TOOBIG when all of these come to more than BOUND_RESULT_BYTES. */
 int pickle_repeat(struct pickle_reader *r, const json_t *value) must_check;
 /* Are there `count` values at the top, and no mark or class among them? */
 bool pickle_has_values(const struct pickle_reader *r, size_t count);
-/* `size` bytes of the pickle; NULL when there are fewer. */
+/* The next `size` bytes of the pickle, borrowed from it, which are then behind; NULL, and none are,
+ * when there are fewer. */
 const unsigned char *pickle_bytes(struct pickle_reader *r, size_t size);
-/* The next `size` (at most 8) bytes, the lowest first. */
+/* The next `size` (at most 8) bytes as a number, the lowest first; false when there are fewer. */
 bool pickle_number(struct pickle_reader *r, size_t size, uint64_t *ret);
-/* Up to the end of the line. */
+/* What is before the next LF, borrowed from the pickle; the LF is not in it, and is behind as well.
+ * False: there is none. */
 bool pickle_line(struct pickle_reader *r, struct slice *ret);
 
 /* ---- opcodes: `size` is of the argument, or of the number that says how long it is ---- */
-int pickle_op_skip(struct pickle_reader *r, size_t size) must_check;
 int pickle_op_none(struct pickle_reader *r, size_t size) must_check;
 int pickle_op_true(struct pickle_reader *r, size_t size) must_check;
 int pickle_op_false(struct pickle_reader *r, size_t size) must_check;

@@ -22,6 +22,12 @@
 
 /* ---- opcodes: `size` is of the argument, or of the number that says how long it is ---- */
 
+/* PROTO, FRAME */
+static int op_skip(struct pickle_reader *r, size_t size)
+{
+	return pickle_bytes(r, size) != NULL ? 0 : pickle_damaged(r);
+}
+
 static int op_stop(struct pickle_reader *r, unused_arg size_t size)
 {
 	r->stopped = true;
@@ -263,8 +269,8 @@ static const struct {
 	int (*run)(struct pickle_reader *r, size_t size);
 	size_t size;
 } g_ops[256] = {
-	[0x80] = {pickle_op_skip, 1}, /* PROTO */
-	[0x95] = {pickle_op_skip, 8}, /* FRAME */
+	[0x80] = {op_skip, 1},
+	[0x95] = {op_skip, 8},
 	['.'] = {op_stop, 0},
 	['('] = {op_mark, 0},
 	['N'] = {pickle_op_none, 0},

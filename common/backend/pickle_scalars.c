@@ -6,12 +6,6 @@
 #include <string.h>
 
 #include "json.h"
-#include "mem.h"
-
-int pickle_op_skip(struct pickle_reader *r, size_t size)
-{
-	return pickle_bytes(r, size) != NULL ? 0 : pickle_damaged(r);
-}
 
 int pickle_op_none(struct pickle_reader *r, unused_arg size_t size)
 {

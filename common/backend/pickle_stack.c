@@ -76,10 +76,12 @@ bool pickle_number(struct pickle_reader *r, size_t size, uint64_t *ret)
 	const unsigned char *p = pickle_bytes(r, size);
 	uint64_t value = 0;
 
-	for (size_t i = 0; p != NULL && i < size; i++)
+	if (p == NULL)
+		return false;
+	for (size_t i = 0; i < size; i++)
 		value |= (uint64_t)p[i] << (8 * i);
 	*ret = value;
-	return p != NULL;
+	return true;
 }
 
 bool pickle_line(struct pickle_reader *r, struct slice *ret)
