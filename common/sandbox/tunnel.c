@@ -254,6 +254,16 @@ static int take_frames(struct tunnel *t, struct err *err)
 }
 
 /* ---- the thread ---- */
+/* Woken again by what comes after this: so before what we were woken for is looked at, and never
+ * after it. */
+static void hear(struct tunnel *t)
+{
+	uint64_t ignored;
+
+	if (read(t->wake, &ignored, sizeof(ignored)) < 0)
+		errno = 0;
+}
+
 static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 {
 	fds[0] = (struct pollfd){.fd = agent_link_fd(t->link), .events = POLLIN};
@@ -267,6 +277,7 @@ static void wait_for(struct tunnel *t, struct pollfd *fds, bool more)
 		fds[OWN_FDS + i] = (struct pollfd){.fd = l->fd, .events = events};
 	}
 	poll(fds, OWN_FDS + FRAME_DIALS, more ? 0 : clock_left_ms(t->next_sign));
+	hear(t);
 }
 
 static int work(struct tunnel *t, const struct pollfd *fds, struct err *err)
@@ -300,10 +311,6 @@ static int give_sign(struct tunnel *t, struct err *err)
 
 static bool is_stopping(struct tunnel *t)
 {
-	uint64_t ignored;
-
-	if (read(t->wake, &ignored, sizeof(ignored)) < 0)
-		errno = 0;
 	mutex_lock(&t->lock);
 	bool stopping = t->stopping;
 	mutex_unlock(&t->lock);
