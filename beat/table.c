@@ -264,10 +264,9 @@ json_t *table_take(struct table *t)
 
 	if (!t)
 		return NULL;
+	clear_fd(t->fd); /* before: what is read from now on makes it readable again */
 	mutex_lock(&t->lock);
 	rows = TAKE(t->rows);
 	mutex_unlock(&t->lock);
-	if (rows)
-		clear_fd(t->fd);
 	return rows;
 }
