@@ -277,22 +277,20 @@ check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_
 		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/address-undefined/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/build/address-undefined/celeriac-beat \
 		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory and not too_large and not payloads_stay' $(ADDRESS_TESTS)
 	if cat build/address-undefined/fault.* 2>/dev/null; then exit 1; fi
-# Of what the unit tests, the corpora (plainly and without memory) and the tests of a request's life reach, but for one that measures memory:
-# a program without optimisation has more. A program that a test kills writes no counts, so most are asked to end.
-COVERAGE_TESTS ?= $(addprefix tests/integration/test_,$(addsuffix .py,auth bad_messages builtin_tasks canvas canvas_bad chord_sweep control crash \
-	database_results dead_letters echo execute_code http_tools matrix modules outage policy quotas rabbitmq_worker redelivery revoke sandbox_life \
-	sandbox_settings schedule shutdown task_life))
+# Of what the unit tests, the corpora (plainly and without memory) and the integration tests of `make check` reach, but for one that measures
+# memory: a program without optimisation has more. A program that a test kills writes no counts, so most are asked to end.
+COVERAGE_TESTS ?= tests/integration
 coverage:   ## lines and branches that the tests reach, by room (COVERAGE_TESTS=: of unit tests and corpora alone)
 	deploy/setup --long
 	+$(MAKE) --no-print-directory COVERAGE=1 WERROR=0 coverage-run
-coverage-run: $(TESTS) $O/fuzz-replay $O/fuzz-scarce $(PROGRAMS) build/mcp-client build/beat-next
+coverage-run: $(TESTS) $O/fuzz-replay $O/fuzz-scarce $(PROGRAMS) build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker
 	find $O -name '*.gcda' -delete
 	-CK_TIMEOUT_MULTIPLIER=5 tests/run unit $(TESTS)
 	$O/fuzz-replay tests/fuzz/corpus >/dev/null
 	$O/fuzz-scarce tests/fuzz/corpus >/dev/null
 	-$(if $(COVERAGE_TESTS),CELERIAC_TEST_PROGRAM=$(CURDIR)/$(BIN)/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/$(BIN)/celeriac-beat \
 		CELERIAC_TEST_COUNTED=1 CELERIAC_CAGE_PATHS='$(CURDIR)/$O:rw' \
-		tests/run pytest $(PYTHON) -m 'not long' -k 'not payloads_stay' $(COVERAGE_TESTS))
+		tests/run pytest $(PYTHON) -n $(TEST_JOBS) --dist loadfile -m 'not long' -k 'not payloads_stay' $(COVERAGE_TESTS))
 	tests/coverage $O
 check-fuzz: $O/fuzz-replay $O/fuzz-scarce   ## what the fuzzers found and began with, once more, and with each request for memory refused
 	tests/run step 'corpora of the fuzz targets' $O/fuzz-replay tests/fuzz/corpus
