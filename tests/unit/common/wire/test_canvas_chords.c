@@ -32,6 +32,15 @@ static json_t *parse(const char *text)
 	return value;
 }
 
+static size_t count_of(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)) != NULL; text += strlen(what))
+		n++;
+	return n;
+}
+
 /* Empty groups between the steps of a chain are none of them; a group itself calls nobody. */
 START_TEST(test_holes_in_chains)
 {
@@ -92,6 +101,60 @@ START_TEST(test_unrolled)
 }
 END_TEST
 
+/* A chord in such a body hears of the errbacks in its header as well where that is allowed: there
+ * without the id of what failed. */
+START_TEST(test_errbacks_of_headers)
+{
+	_cleanup_json_ json_t *chain = parse(STEPS(
+		CHORD(PLAIN("a"), STEPS(PLAIN("b") "," CHORD(PLAIN("c") "," PLAIN("d"), PLAIN("e")),
+					"\"link_error\": [" PLAIN("failed") "]")) "," PLAIN("z"),
+		""));
+	struct signature_context context = g_context;
+
+	for (int allowed = 0; allowed < 2; allowed++) {
+		struct signature_plan plan = {0};
+		_cleanup_free_ char *rest = NULL;
+
+		context.errbacks_on_header = allowed == 1;
+		ck_assert_msg(signature_apply(&context, chain, NULL, NULL, NULL, &plan, &g_err) ==
+				      0,
+			      "%s", g_err.msg);
+		ck_assert_uint_eq(plan.message_count, 1);
+		rest = json_dumps(json_object_get(plan.messages[0].embed, "chord"), 0);
+		ck_assert_uint_eq(count_of(rest, "\"failed\""), allowed ? 4 : 2);
+		ck_assert_uint_eq(count_of(rest, "\"immutable\": true"), allowed ? 2 : 0);
+		signature_plan_done(&plan);
+	}
+}
+END_TEST
+
+/* The chords of a chain that is a step of a body's chain are taken apart like its own. */
+START_TEST(test_chains_in_bodies)
+{
+	_cleanup_json_ json_t *chord = parse(CHORD(
+		PLAIN("a"), STEPS(PLAIN("b") "," STEPS(
+					  PLAIN("c") "," CHORD(
+						  PLAIN("d"), STEPS(PLAIN("e") "," PLAIN("f"), "")),
+					  ""),
+				  "")));
+	struct signature_plan plan = {0};
+	static const char *const unrolled[] = {"c", "celery.chord", "f"};
+	const json_t *body, *inner, *tasks;
+
+	ck_assert_msg(signature_apply(&g_context, chord, NULL, NULL, NULL, &plan, &g_err) == 0,
+		      "%s", g_err.msg);
+	ck_assert_uint_eq(plan.message_count, 1);
+	body = json_object_get(plan.messages[0].embed, "chord");
+	tasks = json_object_get(json_object_get(body, "kwargs"), "tasks");
+	ck_assert_uint_eq(json_array_size(tasks), 2);
+	inner = json_object_get(json_object_get(json_array_get(tasks, 1), "kwargs"), "tasks");
+	ck_assert_uint_eq(json_array_size(inner), ARRAY_LEN(unrolled));
+	for (size_t i = 0; i < ARRAY_LEN(unrolled); i++)
+		ck_assert_str_eq(json_member_str(json_array_get(inner, i), "task"), unrolled[i]);
+	signature_plan_done(&plan);
+}
+END_TEST
+
 /* Where parts of a chord are looked for (results in a database), a task that does so is sent with
  * the header, where the body goes. */
 START_TEST(test_polled_chord)
@@ -141,15 +204,6 @@ static const struct {
 	{CHORD(PLAIN("a"), CHORD(PLAIN("x"), CHORD(PLAIN("y"), PLAIN("z")))), 0, 1},
 };
 
-static size_t count_of(const char *text, const char *what)
-{
-	size_t n = 0;
-
-	for (; (text = strstr(text, what)) != NULL; text += strlen(what))
-		n++;
-	return n;
-}
-
 START_TEST(test_links)
 {
 	_cleanup_json_ json_t *sig = parse(links[_i].chord);
@@ -175,6 +229,8 @@ int main(void)
 
 	tcase_add_test(t, test_holes_in_chains);
 	tcase_add_test(t, test_unrolled);
+	tcase_add_test(t, test_errbacks_of_headers);
+	tcase_add_test(t, test_chains_in_bodies);
 	tcase_add_test(t, test_polled_chord);
 	tcase_add_loop_test(t, test_links, 0, ARRAY_LEN(links));
 	return suite_run("canvas_chords", t);
