@@ -216,6 +216,74 @@ def test_indexes(worker, broker, index):
     assert sorted(broker.meta("body")["result"]) == ["a", "b"]
 
 
+def test_bodies_that_cannot_fail_as_they_should(worker, broker):
+    """A body that cannot run, and whose failure cannot be told: its errback, the rest of its chain or what it is itself is none."""
+    for n, (key, body, text) in enumerate((
+        (".s", sig(options={"task_id": "a", "queue": 5, "link_error": [sig(options={"queue": {}})]}), "a signature whose queue is a dict"),
+        (".s", sig(options={"task_id": "b", "queue": 5, "chain": [7]}), "a chain with a int in it"),
+        (".j", 5, "chord body: a int is not a signature"),
+    )):
+        broker.redis.set(f"celery-taskset-meta-bad-{n}{key}", 1)
+        meta = broker.meta(push(broker, {"chord": body}, group=f"bad-{n}"))
+        assert (meta["status"], meta["result"]["exc_type"]) == ("FAILURE", "EncodeError") and text in meta["result"]["exc_message"][0], meta
+    chord_size(broker, 1)
+    task_id = push(broker, {"chord": sig(options={"queue": 5})}, group="g")
+    assert broker.meta(task_id)["status"] == "SUCCESS", "what has no id cannot be a failure"
+    worker.wait_log(r"Chord g raised: Callback error: .*a signature whose queue is a int")
+    broker.wait_settled()
+
+
+def test_a_chord_whose_body_cannot_run_is_a_part_of_another(worker, broker):
+    """That one's body fails, too."""
+    outer = sig(options={"task_id": "outer"})
+    for group in ("inner-group", "outer-group"):
+        broker.redis.set(f"celery-taskset-meta-{group}.s", 1)
+    body = sig(options={"task_id": "inner", "queue": 5, "chord": outer, "group_id": "outer-group"})
+    assert broker.meta(push(broker, {"chord": body}, group="inner-group"))["status"] == "SUCCESS"
+    assert "Callback error: " in broker.meta("inner")["result"]["exc_message"][0]
+    meta = broker.meta("outer")
+    assert meta["result"]["exc_type"] == "ChordError" and "Dependency inner raised ChordError" in meta["result"]["exc_message"][0], meta
+
+
+def test_each_of_a_body_that_is_a_group_fails_as_the_part_did(worker, broker):
+    body = {"task": "celery.group", "args": [], "options": {"task_id": "both"}, "subtask_type": "group",
+            "kwargs": {"tasks": [sig(options={"task_id": f"of-both-{n}"}) for n in range(2)]}}
+    chord_size(broker, 1)
+    push(broker, {"chord": body}, task="celeriac.fail", args=("boo",), group="g")
+    for task_id in ("of-both-0", "of-both-1"):
+        assert broker.meta(task_id)["result"] == {"exc_type": "RuntimeError", "exc_message": ["boo"], "exc_module": "builtins"}
+
+
+def test_the_rest_of_a_chain_without_names(worker, broker):
+    """What follows a failure has an id and no task: it is a failure all the same."""
+    push(broker, {"chain": [{"options": {"task_id": "nameless"}}]}, task="celeriac.fail", args=("boo",))
+    assert broker.meta("nameless")["result"]["exc_message"] == ["boo"]
+
+
+def test_the_body_of_a_chord_is_bounded_as_well(worker, broker):
+    """It is too long by itself for what is left by those before it."""
+    def group(tasks):
+        return {"task": "celery.group", "args": [], "kwargs": {"tasks": tasks}, "options": {}, "subtask_type": "group"}
+
+    chord = {"task": "celery.chord", "args": [], "kwargs": {"header": [sig(args=(1,))], "body": sig(args=("y" * (11 << 20),))}, "options": {},
+             "subtask_type": "chord"}
+    task_id = push(broker, {"callbacks": [group([sig()] * 8), chord]}, args=("x" * (8 << 20),))
+    meta = broker.meta(task_id, 60)
+    assert "bytes of messages and results follow" in meta["result"]["exc_message"][0] and "follow-up" not in meta["result"]["exc_message"][0]
+
+
+def test_a_group_that_ends_a_part_of_a_chord(worker, broker):
+    """What it returns is a list in the list of the parts."""
+    group = {"task": "celery.group", "args": [], "kwargs": {"tasks": [sig(args=(n,), immutable=True) for n in range(2)]}, "options": {},
+             "subtask_type": "group"}
+    inner = {"task": "celery.chord", "args": [], "options": {}, "subtask_type": "chord", "immutable": True,
+             "kwargs": {"header": [sig(args=("first",), immutable=True)], "body": group}}
+    chord = {"task": "celery.chord", "args": [], "options": {}, "subtask_type": "chord", "immutable": True,
+             "kwargs": {"header": [inner, sig(args=("last",), immutable=True)], "body": sig(options={"task_id": "body"})}}
+    push(broker, {"callbacks": [chord]})
+    assert broker.meta("body")["result"] == [[0, 1], "last"]
+
+
 @pytest.mark.long
 def test_a_chain_of_100_000(worker, broker, app):
     """Longer than a message may hold values: said, and not followed by half."""
