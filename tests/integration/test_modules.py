@@ -9,7 +9,7 @@ import celery
 import pytest
 
 from asking import asking
-from clients import Broker, Client
+from clients import Broker, Client, envelope
 from services import wait_until
 from worker import PROGRAM, run_program
 
@@ -102,10 +102,90 @@ def test_what_a_task_sees(make_worker, headers, app, broker):
     for signature in ({}, {"task": 5, "args": []}, {"task": "celery.chain", "subtask_type": "chain", "kwargs": {"tasks": [3]}}):
         with pytest.raises(ValueError, match="send_task: "):
             app.send_task("probe.signature", (signature,)).get(timeout=30)
-    with pytest.raises(ValueError, match="needs an exception"):
-        app.send_task("probe.state", ("FAILURE",)).get(timeout=30)
+    for name, args, said in (("send", ("celeriac.echo", [], 5), "options must be dict, not int"), ("send_bytes", (), "a name that is not UTF-8")):
+        with pytest.raises(ValueError, match=said):
+            app.send_task(f"probe.{name}", args).get(timeout=30)
+    for state, said in (("FAILURE", "needs an exception"), ("", "has 1 to 64 bytes"), ("x" * 65, "has 1 to 64 bytes"), ("two words", "a word of visible")):
+        with pytest.raises(ValueError, match=said):
+            app.send_task("probe.state", (state,)).get(timeout=30)
+    with pytest.raises(ValueError, match="update_state: .*bytes"):
+        app.send_task("probe.long_state", (65 << 20,)).get(timeout=30)
+    app.send_task("probe.log", ("not so loud", 10), task_id="quiet").get(timeout=30)
     app.send_task("probe.log", ("it\nwas me",), task_id="logging").get(timeout=30)
     worker.wait_log(r"WARNING/MainProcess\] probe\.log\[logging\]: it\\x0awas me")
+    assert not worker.log_lines(r"\[quiet\]: ")
+
+
+def test_why_a_task_is_cancelled(make_worker, headers, app, broker):
+    worker = make_worker("-I", headers.compile("probe"))
+    for how, limits in (("revoked", {}), ("limit", {"time_limit": 1}), ("soft limit", {"soft_time_limit": 1}), ("shutdown", {})):
+        result = app.send_task("probe.why", task_id=how, **limits)
+        worker.wait_log(rf"probe\.why\[{how}\]: first not cancelled")
+        if how == "revoked":
+            broker.wait_listening()
+            app.control.revoke(result.id, terminate=True)
+        elif how == "shutdown":
+            assert worker.quit() == 0
+        worker.wait_log(rf"probe\.why\[{how}\]: then {how}$")
+
+
+def test_children_are_those_that_it_sent_and_those_that_follow(make_worker, headers, app):
+    make_worker("-I", headers.compile("probe"))
+    sent = app.send_task("probe.send", ("celeriac.echo", [1], {"task_id": "sent"}), link=app.signature("celeriac.echo", task_id="linked"))
+    assert sent.get(timeout=30) == "sent"
+    assert [child.id for child in sent.children] == ["sent", "linked"]
+    assert app.AsyncResult("linked").get(timeout=30) == "sent"
+
+
+def test_without_results(make_worker, headers, app, broker):
+    """What a task says of itself, and what its chain would hear, is kept nowhere."""
+    worker = make_worker("-I", headers.compile("probe"), CELERY_RESULT_BACKEND="disabled://")
+    app.send_task("probe.state", ("PROGRESS",), task_id="progress")
+    worker.wait_log(r"probe\.state\[progress\] succeeded")
+    failing = app.signature("celeriac.fail", args=("boo",), task_id="failing", chain=[app.signature("celeriac.echo", task_id="never")])
+    failing.apply_async()
+    worker.wait_log(r"celeriac\.fail\[failing\] raised unexpected")
+    broker.wait_settled()
+    assert broker.result_count() == 0 and not worker.log_lines("not all that follows")
+
+
+def test_early_acknowledgement_and_rejection(make_worker, headers, app, broker, directory):
+    """The message is gone by then: it is sent again, under the same id; one without a result leaves nothing."""
+    worker, gate = make_worker("-I", f"{headers.compile('probe')},{headers.compile('matrix')}"), directory / "gate"
+    result = app.send_task("probe.not_yet", (str(gate),), task_id="again")
+    worker.wait_log(r"probe\.not_yet\[again\] reject requeue=True: None", count=3)
+    gate.touch()
+    assert result.get(timeout=30) == 0, "it counts as a retry"
+    app.send_task("matrix.run", ("ignore",), task_id="ignored")
+    worker.wait_log(r"matrix\.run\[ignored\] ignored")
+    broker.wait_settled()
+    assert worker.term() == 0 and not worker.log_lines("is lost|goes back")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_early_acknowledgement_and_results_that_are_refused(make_worker, make_redis, headers, broker, elsewhere):
+    """STARTED cannot be stored, nor what it returns: it runs all the same, and all of it is said."""
+    results = make_redis().start() if elsewhere else None
+    worker = make_worker("-I", headers.compile("matrix"), **({"CELERY_RESULT_BACKEND": results.url()} if elsewhere else {}))
+    (results.client() if elsewhere else broker.redis).lpush("celery-task-meta-refused", "not a string")
+    broker.push(json.dumps(envelope("matrix.run", ("fine",), task_id="refused")[1]))
+    worker.wait_log(r"matrix\.run\[refused\]: STARTED was not stored: .*WRONGTYPE")
+    worker.wait_log(r"matrix\.run\[refused\]: the result was not stored: .*WRONGTYPE")
+    broker.wait_settled()
+    assert worker.term() == 0
+    assert len(worker.log_lines(r"matrix\.run\[refused\] succeeded")) == 1
+
+
+@pytest.mark.parametrize("how", ["retry", "not_yet"])
+def test_what_is_too_long_to_be_sent_again(make_worker, headers, broker, directory, how):
+    """It came with letters as they are, and is written as Python's json writes them: then it is a failure."""
+    make_worker("-I", headers.compile("probe"))
+    args = (2,) if how == "retry" else (str(directory / "never"),)
+    task_id, message = envelope(f"{'celeriac' if how == 'retry' else 'probe'}.{how}", args, headers={"mine": "\u00e9" * (12 << 20)})
+    broker.push(json.dumps(message, ensure_ascii=False).encode())
+    meta = broker.meta(task_id, 60)
+    assert (meta["status"], meta["result"]["exc_type"], meta["result"]["exc_module"]) == ("FAILURE", "EncodeError", "kombu.exceptions")
+    broker.wait_settled()
 
 
 def test_a_task_that_is_sent_again_sends_the_same(make_worker, headers, app, broker):
