@@ -269,7 +269,8 @@ check-thread: build/celeriac-beat   ## ThreadSanitizer over a loaded worker (THR
 		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/thread/celeriac-worker \
 		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand' $(THREAD_TESTS)
 	if cat build/thread/race.* 2>/dev/null; then exit 1; fi
-# Programs under AddressSanitizer and UBSan, but for tests that measure memory or a claim's time. Leaks are test_leak.py's.
+# Programs under AddressSanitizer and UBSan, but for tests that measure memory or a claim's time, or load a clock of their own before all
+# else. Leaks are test_leak.py's.
 ADDRESS_TESTS ?= $(addprefix tests/integration/test_,$(addsuffix .py,echo task_life canvas canvas_bad bad_messages wrong_keys control events revoke \
 	shutdown execute_code http_tools mcp_client policy beat_schedule full_disk full_machine))
 check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_TESTS="tests/integration/test_echo.py …")
@@ -277,7 +278,7 @@ check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_
 	rm -f build/address-undefined/fault.*
 	ASAN_OPTIONS='log_path=$(CURDIR)/build/address-undefined/fault detect_leaks=0' CELERIAC_CAGE_PATHS='$(CURDIR)/build/address-undefined:rw' \
 		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/address-undefined/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/build/address-undefined/celeriac-beat \
-		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory and not too_large and not payloads_stay' $(ADDRESS_TESTS)
+		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory and not too_large and not payloads_stay and not clock' $(ADDRESS_TESTS)
 	if cat build/address-undefined/fault.* 2>/dev/null; then exit 1; fi
 # Of what the unit tests, the corpora (plainly and without memory) and the integration tests of `make check` reach, but for one that measures
 # memory: a program without optimisation has more. A program that a test kills writes no counts, so most are asked to end.
