@@ -156,3 +156,28 @@ def test_maps_and_chunks_in_canvases(worker, app):
     assert mapped("chunks", [[n, n] for n in range(5)], n=2).apply_async().get(timeout=60) == [[0, 2], [4, 6], [8]]
     assert chain(signature("celeriac.echo", (1,), app=app), mapped("starmap", [[1, 2], [3, 4]]))().get(timeout=60) == [3, 7]
     assert chord([mapped("map", [1]), mapped("map", [2])])(echo).get(timeout=60) == [[1], [2]]
+
+
+def test_what_cannot_be_applied(worker, app):
+    """A group ends at a signature that is none; the failure of an unlocked body that is none is one of the task."""
+    fine, bad = {**ECHO, "args": [1], "options": {"task_id": "fine"}}, {"task": 5}
+    with pytest.raises(ValueError, match="a signature without a task"):
+        app.send_task("celery.group", ([fine, bad], [["g-5", None], []], "g-5", [])).get(timeout=60)
+    with pytest.raises(ValueError, match="a signature without a task"):
+        app.send_task("celery.chord", ([bad], BODY)).get(timeout=60)
+    done = app.send_task("celeriac.echo", (1,))
+    assert done.get(timeout=60) == 1
+    app.send_task("celery.chord_unlock", ("g-6", {}), {"result": [done.as_tuple()]}, task_id="no-body")
+    worker.wait_log(r"celery.chord_unlock\[no-body\] raised unexpected: .*chord body: a signature without a task")
+    assert app.AsyncResult("fine").get(timeout=60) == 1, "as by Celery, which sends one after the other"
+
+
+def test_what_follows_a_group_follows_its_tasks(worker, app):
+    """What the task published and what its own message says go out together, in this order."""
+    sent = app.send_task("celery.group", ([{**ECHO, "args": ["first"], "options": {"task_id": "published"}}], [["g-7", None], []], "g-7", []),
+                         link=app.signature("celeriac.echo", task_id="linked"))
+    assert sent.get(timeout=60) == [["g-7", None], []]
+    assert app.AsyncResult("published").get(timeout=60) == "first"
+    assert app.AsyncResult("linked").get(timeout=60) == [["g-7", None], []]
+    order = [line.split("[")[-1].split("]")[0] for line in worker.log_lines(r"celeriac.echo\[.*received")]
+    assert order == ["published", "linked"]
