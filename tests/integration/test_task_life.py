@@ -1,5 +1,6 @@
 """The life of a task between its start and its end: retries and time limits."""
 
+import json
 import time
 
 import billiard.exceptions
@@ -70,3 +71,18 @@ def test_an_application_keeps_its_names(make_worker, app):
     assert app.send_task("app.sum", (1, 2)).get(timeout=30) == 3
     assert app.send_task("celeriac.add", (1, 2)).get(timeout=30) == 3
     assert "Task app.sum[" in worker.log()
+
+
+def test_a_limit_that_is_over_at_once(worker, app):
+    for _ in range(5):
+        with pytest.raises(billiard.exceptions.TimeLimitExceeded):
+            app.send_task("celeriac.sleep", (60,), time_limit=0.02).get(timeout=30)
+    assert len(worker.log_lines(r"Hard time limit \(0\.02s\) exceeded")) == 5
+
+
+def test_every_exception_is_retried(make_worker, app):
+    options = {"autoretry_for": ["Exception"], "max_retries": 2, "default_retry_delay": 0}
+    worker = make_worker(CELERY_TASK_ANNOTATIONS=json.dumps({"celeriac.fail": options}))
+    with pytest.raises(RuntimeError, match="boo"):
+        app.send_task("celeriac.fail", ("boo",), task_id="failing").get(timeout=30)
+    assert len(worker.log_lines(r"celeriac.fail\[failing\] retry: ")) == 2
