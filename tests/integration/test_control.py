@@ -447,3 +447,12 @@ def test_stats_hold_no_secret(make_worker, app):
     make_worker("-n", OURS, CELERY_BROKER_TRANSPORT_OPTIONS=json.dumps(options))
     stats = told(app, OURS, "stats")
     assert stats["broker"]["transport_options"] == {"master_name": "m", "deep": {}}
+
+
+def test_more_queues_than_are_consumed(ours, app, ask):
+    for n in range(256):
+        app.control.broadcast("add_consumer", arguments={"queue": f"more-{n}"}, destination=[OURS])
+    assert ask("add_consumer", queue="last") == {"ok": "add consumer last"}
+    ours.wait_log("ERROR.*queue last is not consumed: more than 256 queues")
+    assert app.send_task("celeriac.echo", (1,), queue="more-0").get(timeout=30) == 1
+    assert not any(queue["name"] == "last" for queue in ask("active_queues"))

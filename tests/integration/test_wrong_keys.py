@@ -54,6 +54,15 @@ def test_what_cannot_be_recorded_is_not_taken(make_worker, app, broker, key):
     assert len(worker.log_lines("ERROR.*WRONGTYPE")) < 10
 
 
+def test_dead_letters_that_are_no_list(make_worker, app, broker):
+    """Nobody makes room among them, and all else goes on."""
+    broker.redis.set("celeriac:dead", "x")
+    worker = make_worker("-c", "1")
+    worker.wait_log("WARNING.*WRONGTYPE")
+    broker.redis.delete("celeriac:dead")
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
+
+
 def test_a_server_that_permits_no_channels(make_worker, app, make_redis):
     """No remote control then, but a worker."""
     server = make_redis().start()
