@@ -76,6 +76,7 @@ def worker(place):
     made.start()
     wait_until(place.mailbox, 30, "no mailbox")
     yield made
+    made.count()
     made.kill()
 
 

@@ -120,6 +120,15 @@ def test_much_later_waits_in_the_server(broker, make_worker, app):
     wait_until(waits, 60, lambda: f"{broker.queues()}")
 
 
+def test_much_later_in_a_queue_with_a_long_name(broker, make_worker, app):
+    """The server could not bring it back there: it is held here."""
+    queue = "q" * 220
+    worker = make_worker("-Q", queue)
+    app.send_task("celeriac.echo", ("much later",), countdown=3 * 3600, queue=queue, task_id="held")
+    worker.wait_log(r"celeriac.echo\[held\] is held here until it is due: the routing key")
+    wait_until(lambda: worker.metric("tasks_scheduled") == 1, 30, "it is not held")
+
+
 def works_again(worker, app, trouble):
     before = worker.log().count("Connected to amqp://")
     trouble()
@@ -143,16 +152,35 @@ def cut_connections(broker):
 
 
 def test_what_outlives_its_connection_runs_once(broker, make_worker, app, headers, directory):
-    """It is delivered again while it runs: the second waits for the first, and is acknowledged."""
+    """Each is delivered again while it runs: the second waits for the first, and is acknowledged."""
     worker, gate = make_worker("-c", "4", "-I", headers.compile("probe"), CELERY_TASK_ACKS_LATE="true"), directory / "gate"
-    result = app.send_task("probe.wait_for", (str(gate),), task_id="long-lived")
-    worker.wait_log(r"probe.wait_for\[long-lived\] received")
+    results = {name: app.send_task("probe.wait_for", (str(gate),), task_id=name) for name in ("long-lived", "as-long-lived")}
+    for name in results:
+        worker.wait_log(rf"probe.wait_for\[{name}\] received")
     works_again(worker, app, lambda: wait_until(lambda: cut_connections(broker), 30, "there is no connection"))
-    worker.wait_log(r"long-lived\] received", count=2)
+    for name in results:
+        worker.wait_log(rf"\[{name}\] received", count=2)
     gate.touch()
-    worker.wait_log(r"long-lived\] ended here after its connection was lost: not run again")
+    for name, result in results.items():
+        worker.wait_log(rf"\[{name}\] ended here after its connection was lost: not run again")
+        assert len(worker.log_lines(rf"\[{name}\] succeeded")) == 1 and result.get(timeout=30) == 1
     broker.wait_settled()
-    assert len(worker.log_lines(r"long-lived\] succeeded")) == 1 and result.get(timeout=30) == 1
+
+
+def test_what_had_not_begun_is_left_to_who_has_it(broker, make_worker, app, headers, directory):
+    """Its connection is lost while it waits for a thread: it runs once, of the message that is delivered again."""
+    worker, gate = make_worker("-c", "1", "-I", headers.compile("probe"), CELERY_TASK_ACKS_LATE="true"), directory / "gate"
+    app.send_task("probe.wait_for", (str(gate),), task_id="first")
+    second = app.send_task("celeriac.echo", (2,), task_id="second")
+    worker.wait_log(r"\[second\] received")
+    before = worker.log().count("Connected to amqp://")
+    wait_until(lambda: cut_connections(broker), 30, "there is no connection")
+    wait_until(lambda: worker.log().count("Connected to amqp://") > before, 60, "it did not connect again")
+    gate.touch()
+    worker.wait_log(r"\[second\] goes back to its queue")
+    assert second.get(timeout=60) == 2
+    broker.wait_settled()
+    assert len(worker.log_lines(r"\[second\] succeeded")) == 1
 
 
 def delivered_before(broker, task_ids, queue="celery"):
