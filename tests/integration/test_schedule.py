@@ -7,6 +7,7 @@ import time
 import pytest
 
 from clients import OURS, Broker, envelope
+from forwarder import Forwarder
 from services import wait_until
 
 SLACK = 6 << 20
@@ -204,6 +205,59 @@ def test_an_outage_of_the_broker_when_they_are_due(make_redis, make_worker):
     server.start()
     assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [n + 1 for n in range(100)]
     broker.wait_settled()
+
+
+def test_a_payload_that_can_no_longer_be_read(make_worker, broker, app):
+    """Somebody wrote over it while it waited: it is kept with the reason, and the others run."""
+    worker = make_worker("-c", "1", CELERIAC_DEAD_MAX="10")
+    bad, good = hold(broker, worker, 2, 4)
+    for tag, record in broker.redis.hgetall("unacked").items():
+        message, *rest = json.loads(record)
+        if message["headers"]["id"] == bad:
+            broker.redis.hset("unacked", tag, json.dumps([{**message, "body": "bm8="}, *rest]))
+    assert broker.meta(good, 60)["result"] == 2
+    wait_until(broker.dead, 30, "it is not kept")
+    assert len(broker.dead()) == 1 and not broker.redis.exists(f"celery-task-meta-{bad}")
+    broker.wait_settled()
+
+
+def test_stopped_while_the_broker_is_away(make_redis, make_worker):
+    """What waits cannot be given back: the next worker of the name has it."""
+    server = make_redis(durable=True).start()
+    broker = Broker(server.url(), "outage")
+    worker = make_worker("-c", "1", broker=broker)
+    ids = fill(broker, 300, eta(600))
+    scheduled(worker, 300)
+    server.kill()
+    assert worker.term() == 0
+    assert len(worker.log_lines("300 held message.s. are restored by the next worker")) == 1
+    server.start()
+    worker.start()
+    scheduled(worker, 300)
+    assert len(ids) == 300 and broker.unacked() == (300, 300)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_no_answer_when_they_are_due(make_redis, make_worker, ended, full):
+    """The server hears and says nothing: what is due is still held here, and runs when it answers again, once."""
+    server = make_redis().start()
+    door = Forwarder(("127.0.0.1", server.port)).open()
+    ended.append(door)
+    broker = Broker(server.url(), "silent")
+    behind = server.url().replace(f":{server.port}/", f":{door.port}/")
+    worker = make_worker("-c", "1", "--prefetch-multiplier", "1", broker=broker, CELERY_BROKER_URL=behind, CELERY_RESULT_BACKEND=behind)
+    (task_id,) = hold(broker, worker, 1, 6, 3)
+    if full:
+        broker.send("celeriac.sleep", 12)
+        wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
+    door.muted = True
+    worker.wait_log("Cannot connect to", 60)
+    door.close()
+    door.muted = False
+    door.open()
+    assert broker.meta(task_id, 60)["result"] == 1
+    broker.wait_settled()
+    assert len(worker.log_lines(rf"\[{task_id}\] succeeded")) == 1
 
 
 def watch_scores(broker, worker, count, timeout, seconds):
