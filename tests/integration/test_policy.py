@@ -73,6 +73,19 @@ def test_a_file_that_cannot_be_read(make_full_worker, directory):
     assert "policy:2" in worker.log()
 
 
+def test_a_policy_that_may_not_be_read(make_full_worker, make_postgres, app):
+    """Nothing runs before it is known, and it is said why."""
+    database = make_postgres()
+    database.sql("REVOKE SELECT ON celeriac.policy_rules FROM PUBLIC, celeriac_worker")
+    worker = make_full_worker(start=False, DATABASE_URL=database.url()).spawn()
+    worker.wait_log("ERROR.*the policy cannot be loaded: .*permission denied")
+    waiting = app.send_task("celeriac.echo", (1,))
+    assert worker.http("/readyz")[0] == 503
+    database.sql("GRANT SELECT ON celeriac.policy_rules TO celeriac_worker")
+    worker.wait_ready()
+    assert waiting.get(timeout=30) == 1
+
+
 def test_a_rule_that_means_nothing(make_full_worker, app, rules):
     """One that allows opens nothing; one that denies keeps everything of its kind closed."""
     rules.sql("INSERT INTO celeriac.policy_rules (kind, pattern, action) VALUES ('url', 'ftp://x', 'allow')")

@@ -1,9 +1,11 @@
 """What a project may use, counted for all workers of a deployment; changed while they run."""
 
+import json
 import uuid
 
 import pytest
 
+from clients import envelope
 from sandboxes import Calls
 from services import wait_until
 
@@ -78,3 +80,15 @@ def test_sandbox_seconds(make_full_worker, app, postgres, project, limit):
     assert said(calls, project, "import time\ntime.sleep(1.1)\nprint('ran')") == "ran"
     text = said(calls, project)
     assert text.startswith(f"PermissionError: project {project}: 1 sandbox seconds a day are used up, open at ") and "T00:00:0" in text
+
+
+def test_what_was_let_in_once_stays_so(make_full_worker, app, broker, postgres, project, limit):
+    """By a worker that may be dead: a call that comes again is not counted against its project."""
+    limit(calls_per_minute=1)
+    make_full_worker()
+    assert said(Calls(app, postgres), project) == "ran"
+    _, message = envelope("sandbox.execute_code", kwargs={"conversation_id": "again", "code": "print('ran')", "project_id": project}, task_id="again")
+    message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+    broker.push(json.dumps(message))
+    assert broker.meta("again", 60)["result"]["stdout"] == "ran\n"
+    assert "calls per minute" in said(Calls(app, postgres), project)
