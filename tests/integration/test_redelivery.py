@@ -266,3 +266,21 @@ def test_redelivered_cannot_be_hidden(make_worker, app, broker):
     assert broker.meta(task_id)["result"]["exc_type"] == "WorkerLostError"
     broker.wait_settled()
     assert len(broker.dead()) == 1
+
+
+def test_what_others_took_before_it_began(make_worker, app, broker, headers, directory):
+    """It waits for a thread, and a sweeper believes that its worker is dead: it is left to whoever has it now."""
+    worker, gate = make_worker("-c", "1", "-I", headers.compile("probe"), **LIMIT), directory / "gate"
+    app.send_task("probe.wait_for", (str(gate),), task_id="first")
+    wait_active(worker)
+    _, message = envelope("celeriac.echo", (1,), task_id="taken")
+    broker.push(redelivered(message))
+    worker.wait_log(r"\[taken\] received")
+    for tag, record in broker.redis.hgetall("unacked").items():
+        if json.loads(record)[0]["headers"]["id"] == "taken":
+            broker.redis.hdel("unacked", tag)
+            broker.redis.zrem("unacked_index", tag)
+    gate.touch()
+    worker.wait_log(r"\[taken\] was taken from us before it began: left to others")
+    broker.wait_settled()
+    assert not broker.redis.exists("celery-task-meta-taken")

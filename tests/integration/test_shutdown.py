@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from clients import OURS
 from services import wait_until
 
 TERM, INT, QUIT, HUP, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1
@@ -174,6 +175,20 @@ def test_shutdown_by_remote_control_is_warm(make_gated, app, broker, gate):
     gate.touch()
     assert worker.process.wait(60) == 0
     assert result.state == "SUCCESS"
+
+
+def test_an_order_that_comes_at_the_end(make_gated, app, broker, ask, gate):
+    """Somebody adds a queue while it waits for its last task: it is not consumed any more."""
+    worker = make_gated("-n", OURS)
+    result = app.send_task("probe.wait_for", (str(gate),))
+    wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
+    broker.wait_listening()
+    signals(worker, (TERM, WARM))
+    app.send_task("celeriac.echo", (1,), queue="late")
+    assert ask("add_consumer", queue="late") == {"ok": "add consumer late"}
+    gate.touch()
+    assert worker.process.wait(60) == 0 and result.state == "SUCCESS"
+    assert broker.redis.llen("late") == 1
 
 
 class TestRestart:
