@@ -84,3 +84,50 @@ def test_a_worker_that_slept_through_its_lease(make_full_worker, calls, broker, 
     for worker in (first, second):
         wait_until(lambda: worker.http("/healthz")[0] == 200, 30, worker.log)
     assert calls.run("print('again')", conversation)["stdout"] == "again\n"
+
+
+def running_row(postgres, task_id, conversation, worker, epoch):
+    postgres.sql("INSERT INTO celeriac.tool_results (task_id, kind, tool, conversation_id, worker, epoch) "
+                 "VALUES (%s, 'sandbox', 'sandbox.execute_code', %s, %s, %s)", task_id, conversation, worker, epoch)
+
+
+def epoch_of(broker, worker):
+    return int(broker.redis.get(f"celeriac:{broker.instance}:node:{worker.node}").split()[0])
+
+
+def test_what_another_runs_is_set_aside(make_full_worker, app, broker, postgres):
+    """Its row is one of a worker that lives; revoked, it does not wait for the next look."""
+    ours, other = make_full_worker("-c", "1", "-Q", "celery"), make_full_worker("-c", "1", "-Q", "other")
+    task_id = f"aside-{uuid.uuid4()}"
+    running_row(postgres, task_id, "aside", other.node, epoch_of(broker, other))
+    app.send_task("sandbox.execute_code", kwargs={"conversation_id": "aside", "code": "print(1)"}, task_id=task_id)
+    ours.wait_log(rf"\[{task_id}\] received")
+    wait_until(lambda: ours.metric("tasks_active") == 0, 30, "it is not set aside")
+    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1, "it takes the only thread"
+    broker.wait_listening(2)
+    app.control.revoke(task_id)
+    assert broker.meta(task_id)["status"] == "REVOKED"
+    broker.wait_settled()
+    assert postgres.sql("SELECT state, worker FROM celeriac.tool_results WHERE task_id = %s", task_id) == [("running", other.node)]
+
+
+def test_a_row_of_ours_that_nobody_runs(make_full_worker, app, broker, postgres):
+    worker = make_full_worker("-c", "1")
+    task_id = f"ours-{uuid.uuid4()}"
+    running_row(postgres, task_id, "ours", worker.node, epoch_of(broker, worker))
+    result = app.send_task("sandbox.execute_code", kwargs={"conversation_id": "ours", "code": "print(1)"}, task_id=task_id)
+    assert result.get(timeout=60)["stdout"] == "1\n"
+    worker.wait_log(rf"\[{task_id}\]: its worker {worker.node} died in attempt 1, taken over")
+
+
+def test_terminated_when_another_has_it(make_full_worker, calls, app, broker, postgres):
+    """The row is not ours any more: what is told of the task is the other's to say."""
+    worker = make_full_worker()
+    result = calls.send(HELD, "lost")
+    wait_said(broker, result.id, "begun")
+    postgres.sql("UPDATE celeriac.tool_results SET worker = 'another', epoch = 1 WHERE task_id = %s", result.id)
+    broker.wait_listening()
+    app.control.revoke(result.id, terminate=True)
+    worker.wait_log(rf"\[{result.id}\]: another worker has taken it over, this result is dropped")
+    broker.wait_settled()
+    assert not broker.redis.exists(f"celery-task-meta-{result.id}")
