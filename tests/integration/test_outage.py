@@ -11,7 +11,7 @@ import redis
 from clients import Broker, envelope
 from faulty import FaultyDoor, stall
 from forwarder import Forwarder
-from sandboxes import HELD, container_of, open_gate, wait_said
+from sandboxes import HELD, IMAGE, container_of, docker, open_gate, wait_said
 from services import free_port, patience, wait_until
 from worker import run_program
 
@@ -247,16 +247,19 @@ def test_engine_lost_in_the_middle(make_full_worker, app, broker, door):
 
 
 @pytest.mark.docker
-def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, directory, ended):
-    """A call that came before the outage was noticed is not failed by it, however long it lasts."""
+def test_what_was_claimed_waits_for_the_engine(make_full_worker, app, broker, directory, ended):
+    """A call that came before the outage was noticed is not failed by it, however long it lasts, unless it is revoked."""
     door = FaultyDoor(DOCKER, path=directory / "docker.sock").open()
     ended.append(door)
-    worker = make_full_worker("-c", "2", DOCKER_HOST=f"unix://{door.path}")
+    worker = make_full_worker("-c", "3", DOCKER_HOST=f"unix://{door.path}")
+    broker.wait_listening()
     door.begin(stall)
-    sent = [execute(app), app.send_task("sandbox.reset_output", kwargs={"conversation_id": "waits"})]
-    wait_until(lambda: worker.metric("messages_received_total") == 2, 30, "they were not claimed")
+    sent = [execute(app), app.send_task("sandbox.reset_output", kwargs={"conversation_id": "waits"}), execute(app)]
+    wait_until(lambda: worker.metric("messages_received_total") == 3, 30, "they were not claimed")
     door.close()
-    worker.wait_log("the container engine is away, waiting", 40)
+    worker.wait_log("the container engine is away, waiting", 40, count=3)
+    app.control.revoke(sent[2].id, terminate=True)
+    assert broker.meta(sent[2].id)["status"] == "REVOKED"
     door.end()
     door.open()
     assert sent[0].get(timeout=30)["stdout"] == "ran\n"
@@ -277,6 +280,19 @@ def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, in
     assert value["status"] in ("ok", "lost"), value
     rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = %s", result.id)
     assert rows == [("finished",)]
+
+
+@pytest.mark.docker
+def test_an_image_that_is_gone(make_full_worker, app):
+    """Somebody removed it while the worker runs: the call fails with what the engine says, and nobody waits for it."""
+    image = f"celeriac-test-gone:{uuid.uuid4().hex}"
+    docker("tag", IMAGE, image)
+    worker = make_full_worker(SANDBOX_IMAGE=image)
+    docker("rmi", image)
+    result = execute(app)
+    with pytest.raises(Exception, match="No such image"):
+        result.get(timeout=60)
+    assert type(result.result).__name__ == "SandboxError" and worker.alive()
 
 
 @pytest.mark.docker
