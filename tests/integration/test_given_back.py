@@ -1,0 +1,141 @@
+"""What was taken before an outage and cannot begin during it: it waits, and goes back when the worker is stopped meanwhile."""
+
+import json
+
+import pytest
+
+from clients import Broker, envelope
+from sandboxes import Calls, HELD, container_of, open_gate, wait_said
+from services import wait_until
+
+
+@pytest.fixture
+def make_gated(make_worker, headers, directory):
+    """A worker with one thread, which is busy until the gate is opened; and the gate."""
+    def make(broker, *args, **settings):
+        worker = make_worker("-c", "1", "-I", f"{headers.compile('probe')},{headers.compile('matrix')}", *args, broker=broker, **{
+            "CELERY_TASK_ANNOTATIONS": json.dumps({"probe.wait_for": {"acks_late": True}}), "CELERIAC_GRACE_TIME": "600", **settings})
+        broker.send("probe.wait_for", str(directory / "gate"))
+        wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
+        return worker, directory / "gate"
+
+    return make
+
+
+def push(broker, worker, name, redelivered=False, **more):
+    task_id, message = envelope(name, task_id="waits", **more)
+    if redelivered:
+        message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+    broker.push(json.dumps(message))
+    worker.wait_log(r"\[waits\] received")
+
+
+def queued(broker):
+    """With calls of conversations that no node has any more."""
+    return broker.redis.llen("celery") + broker.redis.llen(broker.handed_over)
+
+
+def began(worker):
+    """The first one has ended, and the one that waited has the thread."""
+    worker.wait_log(r"probe\.wait_for\[.*\] succeeded")
+    wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it did not begin")
+
+
+REDIS = {
+    "acknowledged before it runs": ("matrix.run", {"args": ("fine",)}, {}),
+    "delivered before": ("celeriac.echo", {"args": (1,), "redelivered": True}, {}),
+    "asked whether it was done before": ("celeriac.echo", {"args": (1,), "redelivered": True}, {"CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS": "1"}),
+}
+
+
+@pytest.mark.parametrize("which", REDIS)
+def test_redis(make_redis, instance, make_gated, which):
+    server = make_redis(durable=True).start()
+    broker = Broker(server.url(), instance)
+    name, message, settings = REDIS[which]
+    worker, gate = make_gated(broker, **settings)
+    push(broker, worker, name, **message)
+    server.kill()
+    gate.touch()
+    began(worker)
+    worker.quit(60)
+    assert not worker.log_lines(r"\[waits\] succeeded")
+    server.start()
+    worker.start()
+    assert broker.meta("waits")["status"] == "SUCCESS"
+    broker.wait_settled()
+    assert len(worker.log_lines(r"\[waits\] succeeded")) == 1
+
+
+DATABASE = {
+    "its row": ("sandbox.execute_code", {"conversation_id": "waits", "code": "print('ran')"}),
+    "its tool": ("tools.call", {"name": "mcp_nobody_nothing", "params": {}, "conversation_id": "waits"}),
+}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("which", DATABASE)
+def test_the_database(make_postgres, broker, make_gated, which):
+    database = make_postgres()
+    name, kwargs = DATABASE[which]
+    worker, gate = make_gated(broker, DATABASE_URL=database.url())
+    push(broker, worker, name, kwargs=kwargs)
+    database.kill()
+    gate.touch()
+    began(worker)
+    assert worker.quit(60) == 0
+    assert worker.log_lines(r"\[waits\] goes back to its queue")
+    assert queued(broker) == 1 and broker.unacked() == (0, 0)
+
+
+@pytest.mark.docker
+def test_a_result_without_its_row(make_postgres, broker, make_full_worker, app, instance):
+    """The code ran, and nobody can be told: another worker has its message."""
+    database = make_postgres()
+    worker = make_full_worker("-c", "1", DATABASE_URL=database.url())
+    result = Calls(app, database).send(HELD, "held")
+    wait_said(broker, result.id, "begun")
+    database.kill()
+    open_gate(container_of(instance, "held"))
+    worker.wait_log(r"the database is away, waiting")
+    assert worker.quit(60) == 0
+    assert queued(broker) == 1 and broker.unacked() == (0, 0) and result.state == "PENDING"
+
+
+@pytest.mark.docker
+def test_a_quota(make_redis, broker, postgres, make_gated):
+    """Nobody counts how much its project has had."""
+    shared = make_redis().start()
+    postgres.sql("INSERT INTO celeriac.project_quotas (project_id, calls_per_minute) VALUES ('given-back', 5)")
+    try:
+        worker, gate = make_gated(broker, DATABASE_URL=postgres.url(), CELERIAC_STATE_URL=shared.url())
+        push(broker, worker, "tools.call_http", kwargs={"tool": "nothing", "project_id": "given-back"})
+        shared.kill()
+        gate.touch()
+        began(worker)
+        assert worker.quit(60) == 0
+    finally:
+        postgres.sql("DELETE FROM celeriac.project_quotas")
+    assert worker.log_lines(r"\[waits\] goes back to its queue")
+    assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
+
+
+def test_the_parts_of_a_chord(make_redis, broker, make_gated, directory):
+    """They cannot be counted: one that may run again goes back, one that was acknowledged early is lost, and it is said."""
+    results = make_redis().start()
+    chord = {"callbacks": None, "errbacks": None, "chain": None, "chord": {"task": "celeriac.echo", "args": [], "kwargs": {}, "options": {}}}
+    worker, gate = make_gated(broker, "-c", "3", CELERY_RESULT_BACKEND=results.url(),
+                              CELERY_TASK_ANNOTATIONS=json.dumps({"probe.wait_for": {"acks_late": False}}))
+    wrong = {**chord, "callbacks": 5}
+    late = str(directory / "gate")
+    for task_id, embed in (("early", chord), ("wrong", wrong)):
+        message = envelope("probe.wait_for", task_id=task_id, headers={"group": "g"}, body=json.dumps([[late], {}, embed]))[1]
+        broker.push(json.dumps(message))
+    wait_until(lambda: worker.metric("tasks_active") == 3, 30, "they do not run")
+    results.kill()
+    gate.touch()
+    worker.wait_log(r"\[wrong\] succeeded")
+    worker.wait_log(r"\[early\] succeeded")
+    worker.quit(60)
+    for task_id in ("early", "wrong"):
+        assert worker.log_lines(rf"\[{task_id}\] is lost: it was acknowledged before it ran")
