@@ -15,7 +15,7 @@ def make_gated(make_worker, headers, directory):
     def make(broker, *args, **settings):
         worker = make_worker("-c", "1", "-I", f"{headers.compile('probe')},{headers.compile('matrix')}", *args, broker=broker, **{
             "CELERY_TASK_ANNOTATIONS": json.dumps({"probe.wait_for": {"acks_late": True}}), "CELERIAC_GRACE_TIME": "600", **settings})
-        broker.send("probe.wait_for", str(directory / "gate"))
+        broker.push(json.dumps(envelope("probe.wait_for", (str(directory / "gate"),), headers={"ignore_result": True})[1]))
         wait_until(lambda: worker.metric("tasks_active") == 1, 30, "it was not busy")
         return worker, directory / "gate"
 
@@ -89,6 +89,32 @@ def test_the_database(make_postgres, broker, make_gated, which):
 
 
 @pytest.mark.docker
+def test_a_row_that_waited_for_the_database(make_postgres, broker, make_gated):
+    """It is back before anybody stops the worker: the call runs."""
+    database = make_postgres()
+    worker, gate = make_gated(broker, DATABASE_URL=database.url())
+    push(broker, worker, *DATABASE["its row"][:1], kwargs=DATABASE["its row"][1])
+    database.kill()
+    gate.touch()
+    worker.wait_log(r"\[waits\]: the database is away, waiting")
+    database.start()
+    assert broker.meta("waits", 60)["result"]["stdout"] == "ran\n"
+
+
+@pytest.mark.docker
+def test_a_result_that_the_database_refuses(make_postgres, broker, make_full_worker, app):
+    """By its form, so that it would be refused again: a failure, and not a call that waits for ever."""
+    database = make_postgres()
+    database.sql("ALTER TABLE celeriac.tool_results ALTER COLUMN error TYPE varchar(1), ALTER COLUMN stdout TYPE varchar(1)")
+    make_full_worker(DATABASE_URL=database.url())
+    result = Calls(app, database).send("print('ran')")
+    with pytest.raises(Exception, match="too long"):
+        result.get(timeout=60)
+    assert type(result.result).__name__ == "StoreError"
+    broker.wait_settled()
+
+
+@pytest.mark.docker
 def test_a_result_without_its_row(make_postgres, broker, make_full_worker, app, instance):
     """The code ran, and nobody can be told: another worker has its message."""
     database = make_postgres()
@@ -121,21 +147,22 @@ def test_a_quota(make_redis, broker, postgres, make_gated):
 
 
 def test_the_parts_of_a_chord(make_redis, broker, make_gated, directory):
-    """They cannot be counted: one that may run again goes back, one that was acknowledged early is lost, and it is said."""
+    """They cannot be counted, and were acknowledged early: they are lost, and it is said."""
     results = make_redis().start()
     chord = {"callbacks": None, "errbacks": None, "chain": None, "chord": {"task": "celeriac.echo", "args": [], "kwargs": {}, "options": {}}}
     worker, gate = make_gated(broker, "-c", "3", CELERY_RESULT_BACKEND=results.url(),
-                              CELERY_TASK_ANNOTATIONS=json.dumps({"probe.wait_for": {"acks_late": False}}))
+                              CELERY_TASK_ANNOTATIONS="{}")
     wrong = {**chord, "callbacks": 5}
     late = str(directory / "gate")
     for task_id, embed in (("early", chord), ("wrong", wrong)):
         message = envelope("probe.wait_for", task_id=task_id, headers={"group": "g"}, body=json.dumps([[late], {}, embed]))[1]
         broker.push(json.dumps(message))
-    wait_until(lambda: worker.metric("tasks_active") == 3, 30, "they do not run")
+    started = [f"celery-task-meta-{task_id}" for task_id in ("early", "wrong")]
+    wait_until(lambda: results.client().exists(*started) == 2 and broker.unacked() == (0, 0), 30, "they are not acknowledged")
     results.kill()
     gate.touch()
     worker.wait_log(r"\[wrong\] succeeded")
     worker.wait_log(r"\[early\] succeeded")
-    worker.quit(60)
+    assert worker.quit(60) == 0
     for task_id in ("early", "wrong"):
         assert worker.log_lines(rf"\[{task_id}\] is lost: it was acknowledged before it ran")
