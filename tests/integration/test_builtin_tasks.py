@@ -181,3 +181,11 @@ def test_what_follows_a_group_follows_its_tasks(worker, app):
     assert app.AsyncResult("linked").get(timeout=60) == [["g-7", None], []]
     order = [line.split("[")[-1].split("]")[0] for line in worker.log_lines(r"celeriac.echo\[.*received")]
     assert order == ["published", "linked"]
+
+
+@pytest.mark.docker
+def test_a_map_of_what_cannot_run_inside(make_full_worker, app):
+    """It has a row and a lane of its own, which a task in a task has not."""
+    make_full_worker()
+    with pytest.raises(NotImplementedError, match="sandbox.close cannot run inside celery.map: send it by itself"):
+        app.send_task("celery.map", ({**ECHO, "task": "sandbox.close"}, ["c"])).get(timeout=60)

@@ -282,6 +282,10 @@ def test_a_group_that_ends_a_part_of_a_chord(worker, broker):
              "kwargs": {"header": [inner, sig(args=("last",), immutable=True)], "body": sig(options={"task_id": "body"})}}
     push(broker, {"callbacks": [chord]})
     assert broker.meta("body")["result"] == [[0, 1], "last"]
+    group["kwargs"]["tasks"] = [sig("celeriac.fail", (f"boo {n}",), immutable=True) for n in range(2)]
+    chord["kwargs"]["body"] = sig(options={"task_id": "failing"})
+    push(broker, {"callbacks": [chord]})
+    assert broker.meta("failing")["result"]["exc_message"] == ["Join error: RuntimeError('boo 0')"]
 
 
 @pytest.mark.long
