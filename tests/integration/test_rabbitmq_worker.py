@@ -169,18 +169,21 @@ def test_what_outlives_its_connection_runs_once(broker, make_worker, app, header
 
 def test_what_had_not_begun_is_left_to_who_has_it(broker, make_worker, app, headers, directory):
     """Its connection is lost while it waits for a thread: it runs once, of the message that is delivered again."""
-    worker, gate = make_worker("-c", "1", "-I", headers.compile("probe"), CELERY_TASK_ACKS_LATE="true"), directory / "gate"
+    worker, gate = make_worker("-c", "1", "-I", headers.compile("probe"), CELERY_TASK_ANNOTATIONS=json.dumps(
+        {"probe.wait_for": {"acks_late": True}})), directory / "gate"
     app.send_task("probe.wait_for", (str(gate),), task_id="first")
     second = app.send_task("celeriac.echo", (2,), task_id="second")
-    worker.wait_log(r"\[second\] received")
+    early = app.send_task("probe.request", task_id="early")
+    worker.wait_log(r"\[early\] received")
     before = worker.log().count("Connected to amqp://")
     wait_until(lambda: cut_connections(broker), 30, "there is no connection")
     wait_until(lambda: worker.log().count("Connected to amqp://") > before, 60, "it did not connect again")
     gate.touch()
-    worker.wait_log(r"\[second\] goes back to its queue")
-    assert second.get(timeout=60) == 2
+    for name in ("second", "early"):
+        worker.wait_log(rf"\[{name}\] goes back to its queue")
+    assert second.get(timeout=60) == 2 and early.get(timeout=60)["id"] == "early"
     broker.wait_settled()
-    assert len(worker.log_lines(r"\[second\] succeeded")) == 1
+    assert all(len(worker.log_lines(rf"\[{name}\] succeeded")) == 1 for name in ("second", "early"))
 
 
 def delivered_before(broker, task_ids, queue="celery"):
