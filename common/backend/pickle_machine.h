@@ -27,7 +27,7 @@ struct pickle_reader {
 	struct pickle_item *stack, *memo;
 	size_t count, size, memo_count, memo_size;
 	size_t values;	 /* made so far, whatever became of them */
-	size_t repeated; /* bytes of text, by pickle_repeat */
+	size_t repeated; /* bytes of text, by pickle_repeat; work, by pickle_work */
 	bool shared;	 /* a container came from the memo */
 	bool called;	 /* a class was: what is between may be left */
 	bool stopped;
@@ -52,6 +52,9 @@ void pickle_drop(struct pickle_reader *r, size_t count);
 /* Before a text, if `value` is one, is copied or walked once more for a few bytes of the pickle:
  * ERR_TOOBIG when all of these come to more than BOUND_RESULT_BYTES. */
 int pickle_repeat(struct pickle_reader *r, const json_t *value) must_check;
+/* Before work that is more than reading these bytes once: `bytes` of text would be as much. Counted
+ * with pickle_repeat's. */
+int pickle_work(struct pickle_reader *r, size_t bytes) must_check;
 /* Are there `count` values at the top, and no mark or class among them? */
 bool pickle_has_values(const struct pickle_reader *r, size_t count);
 /* The next `size` bytes of the pickle, borrowed from it, which are then behind; NULL, and none are,

@@ -32,13 +32,25 @@ int pickle_op_int(struct pickle_reader *r, size_t size)
 		r, json_integer(size == 4 ? (int32_t)(uint32_t)value : (json_int_t)value), 0);
 }
 
+/* What it takes to write an integer of so many bytes in digits: by its words, each of which is
+ * divided for each digit. */
+static size_t digits_take(size_t bytes)
+{
+	size_t most = JSON_DIGITS_MAX / 2; /* more is refused, or padded */
+
+	bytes = bytes < most ? bytes : most;
+	return bytes * bytes / sizeof(uint64_t) / 8;
+}
+
 int pickle_op_long(struct pickle_reader *r, size_t size)
 {
 	uint64_t len;
 	const unsigned char *p = pickle_number(r, size, &len) ? pickle_bytes(r, len) : NULL;
 	json_t *value;
-	int rc = p != NULL ? json_make_integer(p, len, &value, r->err) : pickle_damaged(r);
+	int rc = p != NULL ? pickle_work(r, digits_take(len)) : pickle_damaged(r);
 
+	if (rc == 0)
+		rc = json_make_integer(p, len, &value, r->err);
 	return rc < 0 ? rc : pickle_push(r, value, 0);
 }
 

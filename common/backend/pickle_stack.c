@@ -51,14 +51,17 @@ int pickle_push(struct pickle_reader *r, json_t *value, size_t depth)
 	return 0;
 }
 
+int pickle_work(struct pickle_reader *r, size_t bytes)
+{
+	if (bytes > BOUND_RESULT_BYTES - r->repeated)
+		return pickle_repeats(r->err);
+	r->repeated += bytes;
+	return 0;
+}
+
 int pickle_repeat(struct pickle_reader *r, const json_t *value)
 {
-	size_t len = json_string_length(value); /* 0 of what is no text */
-
-	if (len > BOUND_RESULT_BYTES - r->repeated)
-		return pickle_repeats(r->err);
-	r->repeated += len;
-	return 0;
+	return pickle_work(r, json_string_length(value)); /* 0 of what is no text */
 }
 
 const unsigned char *pickle_bytes(struct pickle_reader *r, size_t size)

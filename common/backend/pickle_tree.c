@@ -81,9 +81,10 @@ static int copy_object(struct copying *c, json_t *object, size_t depth, json_t *
 
 static int copy(struct copying *c, json_t *value, size_t depth, json_t **ret)
 {
+	bool holds = json_is_array(value) || json_is_object(value);
 	int rc;
 
-	if (depth >= BOUND_JSON_DEPTH || c->values == 0)
+	if ((holds && depth >= BOUND_JSON_DEPTH) || c->values == 0)
 		return pickle_holds_itself(c->err);
 	c->values--;
 	if (json_is_array(value))

@@ -66,6 +66,31 @@ START_TEST(test_repeats)
 END_TEST
 
 /* One byte for each place of the memo. */
+/* Of 1785 bytes each: hundreds are read, of thousands the digits would take seconds. */
+START_TEST(test_integers)
+{
+	static const struct {
+		size_t count;
+		int rc;
+	} rows[] = {{500, 0}, {5000, -ERR_TOOBIG}};
+	unsigned char digits[1785];
+
+	memset(digits, 0x7f, sizeof(digits));
+	for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(16 * MIB);
+
+		buf_append(&out, "\x80\x02](", 4);
+		for (size_t i = 0; i < rows[row].count; i++) {
+			buf_append_char(&out, '\x8b');
+			append_number(&out, sizeof(digits));
+			buf_append(&out, digits, sizeof(digits));
+		}
+		buf_append(&out, "e.", 2);
+		ck_assert_msg(read_all(&out) == rows[row].rc, "%s", g_err.msg);
+	}
+}
+END_TEST
+
 START_TEST(test_memo)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(2 * MIB);
@@ -109,6 +134,7 @@ int main(void)
 	tcase_set_timeout(t, 60); /* of processors that others have too */
 	tcase_add_loop_test(t, test_repeats, 0, (int)ARRAY_LEN(g_repeats));
 	tcase_add_test(t, test_memo);
+	tcase_add_test(t, test_integers);
 	tcase_add_test(t, test_kept_often);
 	return suite_run("pickle_repeats", t);
 }
