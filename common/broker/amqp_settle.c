@@ -20,12 +20,12 @@
 #define BEGUN_TTL	 "604800"
 #define SECONDS_LEAST	 1
 
-/* ---- steps: `key` is exchange, LF, routing key; no name of ours has control characters ---- */
+/* ---- steps: `key` is the length of the exchange, a colon, exchange and routing key ---- */
 
 static void add_message(struct settle_steps *s, enum settle_step_kind kind, const char *exchange,
 			const char *routing_key, char *envelope, size_t len)
 {
-	_cleanup_free_ char *key = xasprintf("%s\n%s", exchange, routing_key);
+	_cleanup_free_ char *key = xasprintf("%zu:%s%s", strlen(exchange), exchange, routing_key);
 
 	settle_steps_add(s, kind, key, envelope, len, 0);
 }
@@ -77,10 +77,11 @@ static int publish_envelope(struct amqp_batch *batch, const char *exchange, cons
 
 static int publish_step(struct amqp_batch *batch, const struct settle_step *step, struct err *err)
 {
-	const char *end = strchr(step->key, '\n');
-	_cleanup_free_ char *exchange = xstrndup(step->key, (size_t)(end - step->key));
+	char *name;
+	size_t len = strtoul(step->key, &name, 10);
+	_cleanup_free_ char *exchange = xstrndup(++name, len);
 
-	return publish_envelope(batch, exchange, end + 1, step->kind == STEP_PUSH,
+	return publish_envelope(batch, exchange, name + len, step->kind == STEP_PUSH,
 				(struct slice){step->data, step->len}, err);
 }
 

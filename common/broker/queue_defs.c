@@ -45,14 +45,13 @@ const struct queue_def *queue_defs_find(const struct queue_defs *d, const char *
 	return NULL;
 }
 
-/* Names stand in lines of logs and pages, and a line feed divides the parts of settlements' keys.
- */
+/* Names stand in lines of logs and pages. */
 static int check_names(const char *name, const char *exchange, const char *routing_key,
 		       struct err *err)
 {
 	const struct {
 		const char *what, *text;
-	} names[] = {{"name", name}, {"exchange", exchange}, {"routing_key", routing_key}};
+	} names[] = {{"name", name}, {"exchange", exchange}, {"routing key", routing_key}};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (utf8_has_control(names[i].text, strlen(names[i].text)))
