@@ -27,11 +27,12 @@ static void drain_news(struct amqp_broker *a)
 int amqp_broker_connect(struct broker *b, const struct presence *p, struct err *err)
 {
 	struct amqp_broker *a = b->amqp;
-	uint64_t outages = atomic_load(&a->outages);
+	uint64_t outages;
 	char detail[64];
 	int rc;
 
-	drain_news(a);
+	drain_news(a); /* before: an outage from now on is news again */
+	outages = atomic_load(&a->outages);
 	if (b->tag_prefix == NULL)
 		b->tag_prefix = xasprintf("celeriac:%s:", presence_owner(p));
 	if (outages != a->seen) {

@@ -12,8 +12,10 @@
 #include "redis_broker.h"
 #include "subscription.h"
 
-#define LIST_TTL   "86400"	       /* seconds; said again with every message */
-#define BIND_AGAIN (60 * USEC_PER_SEC) /* binding sets get lost */
+#define LIST_TTL "86400" /* seconds; said again with every message */
+/* Then the caller is asked whether it is to end, however fast they come. */
+#define TAKEN_AT_ONCE 64
+#define BIND_AGAIN    (60 * USEC_PER_SEC) /* binding sets get lost */
 
 struct broadcast {
 	struct broker *broker;
@@ -190,7 +192,7 @@ int broadcast_receive(struct broadcast *l, int wake_fd, usec_t deadline, struct 
 	int rc = follow(l, err);
 
 	bind_again(l);
-	while (rc == 0) {
+	for (int taken = 0; rc == 0 && taken < TAKEN_AT_ONCE; taken++) {
 		const struct broker_queue *q;
 
 		rc = subscription_receive(&l->listening,
