@@ -91,6 +91,7 @@ static void take_table(struct service *s)
 		return;
 	if (service_entries(s->settings, s->zone, &fresh, &err) < 0) {
 		log_error("beat: %s; the entries stay as they were", err.msg);
+		table_give_back(s->table, TAKE(rows));
 		return;
 	}
 	entries_add_rows(&fresh, rows, s->settings);

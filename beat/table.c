@@ -270,3 +270,12 @@ json_t *table_take(struct table *t)
 	mutex_unlock(&t->lock);
 	return rows;
 }
+
+void table_give_back(struct table *t, json_t *rows)
+{
+	mutex_lock(&t->lock);
+	if (t->rows == NULL)
+		t->rows = TAKE(rows);
+	mutex_unlock(&t->lock);
+	json_decref(rows);
+}

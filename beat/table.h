@@ -25,5 +25,8 @@ int table_fd(const struct table *t);
 /* The rows as they are now, if they were read anew since the last call: given; else NULL. [one
  * thread] */
 json_t *table_take(struct table *t);
+/* Takes `rows`, of which nothing could be made now: table_take gives them again, unless newer ones
+ * have come. [that thread] */
+void table_give_back(struct table *t, json_t *rows);
 
 #endif
