@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "codec.h"
 #include "json.h"
 #include "mem.h"
 #include "tasks.h"
@@ -51,11 +52,8 @@ static int check_id(const struct task_param *p, const json_t *value, struct err 
 	if (len > BOUND_CONVERSATION_ID_BYTES)
 		return err_set(err, ERR_FAILED, "%s has %zu bytes, at most %d are allowed", p->name,
 			       len, BOUND_CONVERSATION_ID_BYTES);
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return err_set(err, ERR_FAILED, "%s must not hold control characters",
-				       p->name);
-	}
+	if (utf8_has_control(text, len))
+		return err_set(err, ERR_FAILED, "%s must not hold control characters", p->name);
 	return 0;
 }
 

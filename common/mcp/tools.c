@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "codec.h"
 #include "header.h"
 #include "json.h"
 
@@ -31,12 +32,8 @@ static bool valid_name(const json_t *name)
 {
 	size_t len = json_string_length(name);
 
-	if (!json_is_string(name) || len == 0 || len > TOOL_NAME_BYTES)
-		return false;
-	for (const char *s = json_string_value(name); len > 0; s++, len--)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			return false;
-	return true;
+	return json_is_string(name) && len > 0 && len <= TOOL_NAME_BYTES &&
+	       !utf8_has_control(json_string_value(name), len);
 }
 
 /* Why a tool cannot be taken, or NULL. */

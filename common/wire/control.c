@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "codec.h"
 #include "content.h"
 #include "json.h"
 #include "wire.h"
@@ -90,13 +91,8 @@ static int is_for(const json_t *body, const char *node, bool *ret, struct err *e
 /* Names become keys: text without control characters, of a bounded length. */
 static bool is_name(const char *text, size_t len)
 {
-	if (text == NULL || len == 0 || len > BOUND_TASK_ID_BYTES)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return false;
-	}
-	return true;
+	return text != NULL && len > 0 && len <= BOUND_TASK_ID_BYTES &&
+	       !utf8_has_control(text, len);
 }
 
 static int read_reply_to(const json_t *body, const char *allowed, struct control_request *r,

@@ -9,6 +9,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "codec.h"
 #include "json.h"
 #include "typed.h"
 #include "wire.h"
@@ -34,11 +35,8 @@ static int name_header(const json_t *headers, const char *key, size_t limit, con
 		return err_set(err, ERR_TOOBIG,
 			       "header `%s` has %zu bytes, at most %zu are allowed", key, len,
 			       limit);
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return err_set(err, ERR_INVALID, "header `%s` holds a control character",
-				       key);
-	}
+	if (utf8_has_control(text, len))
+		return err_set(err, ERR_INVALID, "header `%s` holds a control character", key);
 	*ret = text;
 	return 0;
 }
