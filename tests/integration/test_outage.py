@@ -53,6 +53,20 @@ def test_redis_absent_at_the_start(own_redis, own_broker, make_worker):
     assert len(worker.log_lines("Cannot connect")) == 1
 
 
+def test_an_order_whose_connection_is_refused(own_redis, own_broker, instance, make_worker):
+    """Who consumes another queue connects anew, here to a server that asks for a password by now: the order is kept until it does not."""
+    own_redis.start()
+    worker, inside = make_worker(broker=own_broker), own_redis.client()
+    inside.acl_setuser("another", enabled=True, passwords=["+another"], keys=["*"], channels=["*"], commands=["+@all"])
+    app = Broker(own_broker.url.replace("//", "//another:another@"), instance).app()
+    inside.config_set("requirepass", "secret")
+    app.control.broadcast("add_consumer", arguments={"queue": "late"})
+    worker.wait_log("consumer: Cannot connect")
+    inside.config_set("requirepass", "")
+    assert app.send_task("celeriac.echo", (2,), queue="late").get(timeout=patience(30)) == 2
+    worker.wait_ready()
+
+
 def test_stopped_while_redis_is_absent(own_broker, make_worker):
     for how in ("term", "quit"):
         worker = make_worker(broker=own_broker, start=False).spawn()
