@@ -278,7 +278,7 @@ check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_
 	rm -f build/address-undefined/fault.*
 	ASAN_OPTIONS='log_path=$(CURDIR)/build/address-undefined/fault detect_leaks=0' CELERIAC_CAGE_PATHS='$(CURDIR)/build/address-undefined:rw' \
 		CELERIAC_TEST_PROGRAM=$(CURDIR)/build/address-undefined/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/build/address-undefined/celeriac-beat \
-		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory and not too_large and not payloads_stay and not clock' $(ADDRESS_TESTS)
+		tests/run pytest $(PYTHON) -m 'not long' -k 'not chord_of_a_thousand and not memory and not too_large and not payloads_stay and not the_clock_of_a_worker and not (clocks and not lamports)' $(ADDRESS_TESTS)
 	if cat build/address-undefined/fault.* 2>/dev/null; then exit 1; fi
 # Of what the unit tests, the corpora (plainly and without memory) and the integration tests of `make check` reach, but for one that measures
 # memory: a program without optimisation has more. A program that a test kills writes no counts, so most are asked to end.
