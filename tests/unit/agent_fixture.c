@@ -356,6 +356,16 @@ void agent_box_put(struct agent_box *b, uint32_t run, const char *name, const ch
 		agent_box_send(b, FRAME_PUT_DATA, 0, run, text, strlen(text));
 }
 
+void agent_box_touch(const struct agent_box *b, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/sandbox/%s", b->pid, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
 void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, struct buf *out)
 {
 	agent_box_harvest_run(b, 5, limits, out);

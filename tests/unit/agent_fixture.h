@@ -66,6 +66,9 @@ void agent_result_done(struct agent_result *r);
 
 void agent_box_put(struct agent_box *b, uint32_t run, const char *name, const char *text);
 
+/* Makes an empty file in /sandbox, past the agent: what a run waits for. */
+void agent_box_touch(const struct agent_box *b, const char *name);
+
 /* Harvests; "+name:size " per file, "-name:reason " per skipped one, in the order they came. */
 void agent_box_harvest(struct agent_box *b, const struct frame_harvest *limits, struct buf *out);
 

@@ -115,11 +115,14 @@ START_TEST(test_kept_verdict)
 	struct frame_state s;
 	struct frame f;
 
-	agent_box_start_keyed(box, 1, "task", "echo begun; sleep 0.3; seq 1000 >&2; exit 7", 60000,
-			      1000, 0);
+	agent_box_start_keyed(box, 1, "task",
+			      "echo begun; while [ ! -e gate ]; do sleep 0.01; done; "
+			      "seq 1000 >&2; exit 7",
+			      60000, 1000, 0);
 	await_output("begun");
 	agent_box_hello(box, 2);
 	ck_assert_int_eq(agent_box_ask(box, 5, "another", &s), FRAME_STATE_BUSY);
+	agent_box_touch(box, "gate");
 	/* it is said when it has ended, and nothing else */
 	ck_assert(agent_box_read(box, 60000, &f) && f.type == FRAME_STATE && f.run == 5);
 	ck_assert(frame_state_decode(&f, &s) && s.state == FRAME_STATE_NONE);
@@ -261,9 +264,12 @@ START_TEST(test_harvest_ahead)
 	ck_assert_uint_eq(r.exit.end, FRAME_END_NOT_STARTED);
 	/* the order was the other worker's */
 	order_with_harvest(4, &limits);
-	agent_box_start_keyed(box, 4, "fourth", "sleep 1; echo 4 >output/d", 60000, 1000, 0);
+	agent_box_start_keyed(box, 4, "fourth",
+			      "while [ ! -e gate ]; do sleep 0.01; done; echo 4 >output/d", 60000,
+			      1000, 0);
 	agent_box_hello(box, 2);
 	ck_assert_int_eq(agent_box_ask(box, 7, "fourth", &s), FRAME_STATE_GOING);
+	agent_box_touch(box, "gate");
 	agent_result_done(&r);
 	agent_box_finish(box, 7, &r);
 	agent_box_harvest_run(box, 7, &limits, &found);
