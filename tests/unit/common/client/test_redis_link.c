@@ -246,14 +246,15 @@ START_TEST(test_idle_latency)
 	usec_t best = USEC_NEVER;
 
 	ck_assert_int_eq(ask_number(l, "EXISTS %s", "nothing"), 0);
-	for (int i = 0; i < 50; i++) {
-		usec_t begin = clock_mono();
+	/* until one finds the processors free: no rest of the link's own is in it */
+	for (int i = 0; i < 5000 && best >= 5 * USEC_PER_MSEC; i++) {
+		usec_t begin, took;
 
 		pause_ms(1);
 		begin = clock_mono();
 		(void)ask_number(l, "EXISTS %s", "nothing");
-		if (clock_mono() - begin < best)
-			best = clock_mono() - begin;
+		took = clock_mono() - begin;
+		best = took < best ? took : best;
 	}
 	ck_assert_int_lt(best, 5 * USEC_PER_MSEC);
 	redis_link_free(l, seconds(1));
@@ -408,7 +409,9 @@ START_TEST(test_readonly)
 	free(redis_server_tell(s, "REPLICAOF 127.0.0.1 1"));
 	submit(l, &others, 0, "INCR %s", "others");
 	submit(l, &kept, REDIS_LINK_KEEP, "INCR %s", "k");
-	pause_ms(600);
+	while (atomic_load(&others.error_replies) == 0)
+		pause_ms(1);
+	pause_ms(600); /* kept ones are tried again meanwhile */
 	ck_assert_int_eq(atomic_load(&others.error_replies), 1);
 	ck_assert_int_eq(atomic_load(&kept.ok) + atomic_load(&kept.error_replies), 0);
 	free(redis_server_tell(s, "REPLICAOF NO ONE"));
@@ -429,7 +432,9 @@ START_TEST(test_out_of_memory)
 	free(redis_server_tell(s, "CONFIG SET maxmemory 1"));
 	submit(l, &others, 0, "INCR %s", "others");
 	submit(l, &kept, REDIS_LINK_KEEP, "INCR %s", "k");
-	pause_ms(600);
+	while (atomic_load(&others.error_replies) == 0)
+		pause_ms(1);
+	pause_ms(600); /* kept ones are tried again meanwhile */
 	ck_assert_int_eq(atomic_load(&others.error_replies), 1);
 	ck_assert_int_eq(atomic_load(&kept.ok) + atomic_load(&kept.error_replies), 0);
 	free(redis_server_tell(s, "CONFIG SET maxmemory 0"));
