@@ -203,6 +203,8 @@ START_TEST(test_redis_away)
 		usleep(1000);
 	}
 	sandbox_stream_end(s, "ok");
+	while (redis_link_up(wire))
+		usleep(1000);
 	redis_server_up(server);
 	/* It has forgotten everything: nobody can go on with what is not there. */
 	while (!redis_link_up(wire))
