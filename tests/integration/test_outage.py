@@ -57,6 +57,7 @@ def test_an_order_whose_connection_is_refused(own_redis, own_broker, instance, m
     """Who consumes another queue connects anew, here to a server that asks for a password by now: the order is kept until it does not."""
     own_redis.start()
     worker, inside = make_worker(broker=own_broker), own_redis.client()
+    own_broker.wait_listening()  # it is ready before, and would not hear of the queue
     inside.acl_setuser("another", enabled=True, passwords=["+another"], keys=["*"], channels=["*"], commands=["+@all"])
     app = Broker(own_broker.url.replace("//", "//another:another@"), instance).app()
     inside.config_set("requirepass", "secret")
