@@ -141,8 +141,8 @@ def managed(servers, name="counter", source=COUNTER, **row):
                    environment=f"CODE={code}\nTOKEN=s3cret-in-env\n", **row)
 
 
-def instances(broker):
-    return docker("ps", "-aq", "--filter=label=celeriac.role=mcp", f"--filter=label=celeriac.instance={broker.instance}").split()
+def instances(broker, *options):
+    return docker("ps", "-aq", "--filter=label=celeriac.role=mcp", f"--filter=label=celeriac.instance={broker.instance}", *options).split()
 
 
 def served(servers, name="web", source=HTTP_COUNTER, **row):
