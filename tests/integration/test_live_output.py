@@ -42,6 +42,7 @@ class Reader:
         return other
 
 
+# Its time is the test's: a worker may be started meanwhile.
 GATED = """
 import os, sys, time
 print('first line')
@@ -57,7 +58,7 @@ def open_gate(container):
 
 def test_lines_are_seen_while_the_run_is_going(house):
     conversation = f"c-{uuid.uuid4()}"
-    result = house.calls.send(GATED, conversation)
+    result = house.calls.send(GATED, conversation, timeout=200)
     reader = Reader(house.broker, result.id).until("stdout", "first line\n").until("stderr", "a warning\n")
     assert not result.ready(), "they were not seen in time"
     open_gate(container_of(house.instance, conversation))
@@ -94,7 +95,7 @@ def test_every_end_is_told(house, code, timeout, status):
 def test_it_goes_on_after_its_worker_died(make_full_worker, calls, broker, instance):
     worker = make_full_worker()
     conversation = f"c-{uuid.uuid4()}"
-    result = calls.send(GATED, conversation)
+    result = calls.send(GATED, conversation, timeout=200)
     reader = Reader(broker, result.id).until("stdout", "first line\n").until("stderr", "a warning\n")
     worker.restart()
     open_gate(container_of(instance, conversation))
