@@ -21,7 +21,6 @@ class Forwarder:
         self.swallow = False  # as a peer that vanished: whoever sends now stays connected and never gets anything again
         self.silenced = set()  # connections that carry nothing more, though they stay open
         self.names = {}  # of a connection: the first bytes that the client sent
-        self.answers = {}  # and that the server sent
 
     def open(self):
         if self.path is None:
@@ -42,12 +41,6 @@ class Forwarder:
     def named(self, name):
         with self.lock:
             return {one for one, said in self.names.items() if name in said and one in self.connections}
-
-    def is_a_stream(self, name):
-        """Whose HTTP request was answered by a stream, in which something has been said."""
-        with self.lock:
-            return any(name in said and self.answers.get(one, b"").partition(b"\r\n\r\n")[2]
-                       for one, said in self.names.items() if one in self.connections)
 
     def cut(self, name):
         """Present connections whose client said that end, as a proxy ends those that were idle."""
@@ -93,7 +86,8 @@ class Forwarder:
     def _carry(self, source, sink, is_answer, gone):
         try:
             while data := source.recv(65536):
-                self._remember(self.answers if is_answer else self.names, source, sink, data)
+                if not is_answer:
+                    self._remember(source, sink, data)
                 if self.swallow:
                     gone.set()
                 if source not in self.silenced and not gone.is_set() and not (is_answer and self.muted):
@@ -105,11 +99,11 @@ class Forwarder:
             self._shut(source)
             self._shut(sink)
 
-    def _remember(self, where, source, sink, data):
+    def _remember(self, source, sink, data):
         with self.lock:
-            said = where.get(source, b"")
+            said = self.names.get(source, b"")
             if len(said) < 1024:
-                where[source] = where[sink] = said + data
+                self.names[source] = self.names[sink] = said + data
 
     @staticmethod
     def _shut(connection):
@@ -133,7 +127,7 @@ class DelayingForwarder(Forwarder):
             sink = _Later(late, self.seconds)
         super()._carry(source, sink, is_answer, gone)
 
-    def _remember(self, where, source, sink, data):
+    def _remember(self, source, sink, data):
         pass
 
     @staticmethod
@@ -158,7 +152,7 @@ class SlowForwarder(Forwarder):
     def _carry(self, source, sink, is_answer, gone):
         super()._carry(source, _Paced(sink, self.rate) if is_answer else sink, is_answer, gone)
 
-    def _remember(self, where, source, sink, data):
+    def _remember(self, source, sink, data):
         pass
 
 

@@ -42,9 +42,8 @@ def test_streams_that_a_proxy_cuts(make_full_worker, calls, instance, directory)
     """As proxies before the engine do with those that are idle: neither the spares nor a conversation notice."""
     door = Forwarder(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"), path=directory / "docker.sock").open()
     try:
-        make_full_worker(SANDBOX_POOL="2", DOCKER_HOST=f"unix://{door.path}")
-        waiting = wait_spares(instance, 2)
-        wait_until(lambda: all(door.is_a_stream(f"{container}/attach".encode()) for container in waiting), 60, "their agents did not answer")
+        wait_spares_ready(make_full_worker(SANDBOX_POOL="2", DOCKER_HOST=f"unix://{door.path}"), 2)
+        waiting = spares(instance)
         door.cut(b"/attach")
         value = calls.run("print('hello')", "cut")
         assert value["sandbox"] in waiting and value["stdout"] == "hello\n"
