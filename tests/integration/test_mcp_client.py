@@ -139,7 +139,7 @@ GROWING = [sys.executable, str(ROOT / "tests/integration/mcp/growing.py")]
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_changes_of_the_stateless_generation(listening, transport):
     """By subscriptions/listen, of a server of the official library."""
-    steps = ["list", *["call:grow:{}"] * 5, "list"]
+    steps = ["list", *["call:grow:{}"] * 5, "heard", "list"]
     if transport == "stdio":
         said = talk(server=[*GROWING, "stdio"], steps=steps)
     else:
