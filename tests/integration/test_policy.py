@@ -80,7 +80,7 @@ def test_a_policy_that_may_not_be_read(make_full_worker, make_postgres, app):
     worker = make_full_worker(start=False, DATABASE_URL=database.url()).spawn()
     worker.wait_log("ERROR.*the policy cannot be loaded: .*permission denied")
     waiting = app.send_task("celeriac.echo", (1,))
-    assert worker.http("/readyz")[0] == 503
+    wait_until(lambda: worker.http("/readyz")[0] == 503, 30, "/readyz does not say so")
     database.sql("GRANT SELECT ON celeriac.policy_rules TO celeriac_worker")
     worker.wait_ready()
     assert waiting.get(timeout=30) == 1
