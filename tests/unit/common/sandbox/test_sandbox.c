@@ -84,13 +84,19 @@ END_TEST
 
 START_TEST(test_limits)
 {
-	usec_t began = clock_mono();
+	usec_t limit = 500 * USEC_PER_MSEC;
 
-	run("print('begun', flush=True)\nwhile True: pass", 500 * USEC_PER_MSEC);
-	ck_assert_int_eq(o.status, SANDBOX_TIMEOUT);
-	ck_assert_int_eq(o.exit_code, 124);
+	ends("pass", SANDBOX_OK, 0);
+	do { /* with as much time as it takes to say something */
+		usec_t began = clock_mono();
+
+		run("print('begun', flush=True)\nwhile True: pass", limit);
+		ck_assert_int_eq(o.status, SANDBOX_TIMEOUT);
+		ck_assert_int_eq(o.exit_code, 124);
+		ck_assert_int_lt(clock_mono() - began, limit + 10 * USEC_PER_SEC);
+		limit *= 2;
+	} while (o.stdout_len == 0);
 	ck_assert_str_eq(o.stdout_text, "begun\n");
-	ck_assert_int_lt(clock_mono() - began, 10 * USEC_PER_SEC);
 	ends("x = bytearray(1 << 30)", SANDBOX_OOM, 137);
 	ends("print('alive')", SANDBOX_OK, 0);
 	ends("f = open('/sandbox/f', 'wb')\nwhile True: f.write(b'x' * 65536)", SANDBOX_DISK_FULL,
