@@ -117,12 +117,26 @@ START_TEST(test_half_made)
 	ck_assert_str_eq(run("d", read_it), "False\n");
 	ck_assert(!o.reused && o.restarted);
 	make_half("e");
-	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
-	ck_assert(report.kept == 2 && report.orphans == 0);
-	ck_assert_int_gt(sweep_until(&f.one, &report), 1);
+	f.one.settings.sandbox_adopt_grace = 600 * USEC_PER_SEC;
+	for (int i = 0; i < 2; i++) {
+		report = sweep(&f.one);
+		ck_assert(report.kept == 2 && report.orphans == 0);
+	}
+	f.one.settings.sandbox_adopt_grace = USEC_PER_SEC;
+	sweep_until(&f.one, &report);
 	ck_assert(report.kept == 1 && report.orphans == 1);
 }
 END_TEST
+
+/* As if it had not been used for an hour. */
+static void make_old(const char *conversation)
+{
+	_cleanup_free_ char *line =
+		xasprintf("HSET celeriac:%s:conversation:%s used %lld", f.instance, conversation,
+			  (long long)((clock_wall() - 3600 * USEC_PER_SEC) / USEC_PER_MSEC));
+
+	sandbox_fixture_tell(&f, line);
+}
 
 START_TEST(test_idle_sweep)
 {
@@ -134,14 +148,13 @@ START_TEST(test_idle_sweep)
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
 	ck_assert(report.kept == 2 && report.idle == 0 && report.orphans == 0 &&
 		  report.failed == 0);
-	usleep(1200000);
+	make_old("c");
+	make_old("d");
 	run("d", read_it);
 	sandbox_worker_settle(&f.one);
-	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	ck_assert_int_eq(sandbox_cleanup(f.one.sandbox, &report, &err), 0);
 	ck_assert(report.kept == 1 && report.idle == 1 && report.orphans == 0 &&
 		  report.failed == 0);
-	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
 	ck_assert_str_eq(run("c", read_it), "False\n");
 	ck_assert(o.restarted && !o.reused);
 	ck_assert_str_eq(run("d", read_it), "True\n");
@@ -409,17 +422,19 @@ START_TEST(test_the_clock_is_set)
 		xasprintf("HSET celeriac:%s:conversation:c used 99999999999999", f.instance);
 	struct sandbox_report report;
 
-	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	run("c", note_it);
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
-	usleep(1100000);
+	make_old("c");
 	f.one.sandbox->clocks.redis -= 3600 * USEC_PER_SEC;
+	report = sweep(&f.one);
+	ck_assert_int_eq(report.kept, 1);
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
 	sandbox_fixture_tell(&f, line);
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
+	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	sweep_until(&f.one, &report);
 	ck_assert_int_eq(report.idle, 1);
 }
@@ -436,8 +451,10 @@ START_TEST(test_redis_emptied)
 	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	report = sweep(&f.one);
 	ck_assert_int_eq(report.kept, 1);
+	f.one.settings.sandbox_idle_timeout = 600 * USEC_PER_SEC;
 	ck_assert_str_eq(run("c", read_it), "True\n");
 	ck_assert_int_eq(sweep(&f.one).kept, 1);
+	f.one.settings.sandbox_idle_timeout = USEC_PER_SEC;
 	ck_assert_int_gt(sweep_until(&f.one, &report), 0);
 	ck_assert_int_eq(report.idle, 1);
 	/* and where nobody uses it any more */
@@ -515,6 +532,7 @@ START_TEST(test_entries_without_container)
 	sandbox_worker_prints(&two, "theirs", note_it, &o);
 	memcpy(id, o.container, sizeof(id));
 	ck_assert_int_eq(engine_remove(f.one.sandbox->engine, id, &err), 0);
+	presence_renew(two.presence, two.link); /* however long that took */
 	sandbox_worker_settle(&two);
 	ck_assert_int_eq(sweep(&f.one).kept, 0);
 	expect_container("mine", "");
