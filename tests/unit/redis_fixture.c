@@ -25,20 +25,24 @@ struct redis_server {
 	char dir[64];
 	char socket[96];
 	int port;
+	int place; /* a socket that has the port, whether the server is up or down */
 	char *password;
 	pid_t pid;
 };
 
-static int free_port(void)
+/* A port that nobody else is given until `ret_place` is closed: a server that reuses addresses may
+ * listen there beside a socket that does not. */
+static int reserve_port(int *ret_place)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	close(fd);
+	*ret_place = fd;
 	return ntohs(sa.sin_port);
 }
 
@@ -136,7 +140,7 @@ struct redis_server *redis_server_start(const char *password)
 	snprintf(s->dir, sizeof(s->dir), "/tmp/celeriac-redis-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(s->dir));
 	snprintf(s->socket, sizeof(s->socket), "%s/socket", s->dir);
-	s->port = free_port();
+	s->port = reserve_port(&s->place);
 	s->password = password ? strdup(password) : NULL;
 	redis_server_up(s);
 	return s;
@@ -175,6 +179,7 @@ void redis_server_free(struct redis_server *s)
 	snprintf(log, sizeof(log), "%s/log", s->dir);
 	unlink(log);
 	rmdir(s->dir);
+	close(s->place);
 	free(s->password);
 	free(s);
 }
