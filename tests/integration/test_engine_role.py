@@ -276,17 +276,20 @@ def test_images_that_lost_their_name(role, peer, instance, make_image):
     stay = [make_image(2001, ["ADD rootfs /", label, "RUN pip install mine"], **recipe), make_image(2001, ["ADD rootfs /", label]),
             make_image(2001, ["ADD rootfs /", "LABEL other=celeriac"], **recipe), make_image(today, [label], **recipe),
             make_image(2001, ["named", label], tag=f"celeriac-test-named:{instance}", **recipe)]
-    used = make_image(2001, ["used", label], **recipe)
+    # workers of other tests sweep, too: it has a name, which goes to another, until it is used
+    tag = f"celeriac-test-used:{instance}"
+    used = make_image(2001, ["used", label], tag=tag, **recipe)
     container = docker("create", used)
+    docker("tag", stay[-1], tag)
     try:
         before = 1009843200 * 1000000  # 2002: whatever else this engine has is newer
-        # workers of other tests sweep, too: what counts is who is there afterwards
+        # what counts is who is there afterwards
         assert "error" not in peer.ask("sweep_images", before=before)
         there = docker("image", "ls", "-aq", "--no-trunc").split()
         assert old not in there and {*stay, used} <= {*there}
     finally:
         docker("rm", "-f", container)
-    assert peer.ask("sweep_images", before=before)["number"] <= 1 and peer.ask("sweep_images", before=before) == {"number": 0}
+    wait_until(lambda: peer.ask("sweep_images", before=before) == {"number": 0}, 30, "there is always more")
     assert used not in docker("image", "ls", "-aq", "--no-trunc").split()
     usage, disk = peer.ask("usage")["usage"], peer.ask("disk").get("disk")
     assert usage["images"] > 0 and usage["own_images"] > 0 and usage["own_volumes"] == 0, usage
@@ -399,7 +402,7 @@ def test_its_memory_is_bounded(role):
                     data = data[one.socket.send(data[:65536]):]
         assert last.ask("ping") == {}, "what is small is served meanwhile"
         assert memory(role) - before < 96 << 20
-    wait_until(lambda: create(Peer(role)).get("text"), 90, "it did not recover")
+    wait_until(lambda: "text" in (create(Peer(role)) or {}), 90, "it did not recover")
     assert memory(role) - before < 96 << 20
 
 
