@@ -60,22 +60,28 @@ def test_with_a_worker_whose_clock_is_right(wrong, make_worker, app, broker):
     """Retries go from one to the other; what either holds is nobody else's."""
     right = make_worker("-c", "2", "--disable-prefetch")
     assert not right.log_lines("Substantial drift")
-    began = time.monotonic()
-    results = [app.send_task("celeriac.retry", (3,), {"countdown": 0.2}) for _ in range(20)]
-    assert [result.get(timeout=60) for result in results] == [3] * 20
-    assert time.monotonic() - began < patience(60)
-    assert min(wrong.metric("messages_received_total"), right.metric("messages_received_total")) > 0
+    results = []
+
+    def both_had_some():
+        """One of them may be quick enough to take all of a round."""
+        began = time.monotonic()
+        results.extend(app.send_task("celeriac.retry", (3,), {"countdown": 0.2}) for _ in range(20))
+        assert [result.get(timeout=60) for result in results[-20:]] == [3] * 20
+        assert time.monotonic() - began < patience(60)
+        return min(wrong.metric("messages_received_total"), right.metric("messages_received_total")) > 0
+
+    wait_until(both_had_some, 60, "one of them takes nothing")
     sleeping = [app.send_task("celeriac.sleep", (600,)) for _ in range(4)]
     wait_until(lambda: wrong.metric("tasks_active") == 2 and right.metric("tasks_active") == 2, 30, "not both are busy")
     assert all(abs(score) < 600 for score in scores(broker)), scores(broker)
     # a Python worker with half an hour of patience sees nothing that is due
-    subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=patience(60))
     assert broker.unacked() == (4, 4) and broker.redis.llen("celery") == 0
     broker.wait_listening(2)
     app.control.revoke([result.id for result in sleeping], terminate=True)
     assert {broker.meta(result.id)["status"] for result in sleeping} == {"REVOKED"}
     broker.wait_settled()
-    assert sum(one.metric("tasks_succeeded_total") for one in (wrong, right)) == 20
+    assert sum(one.metric("tasks_succeeded_total") for one in (wrong, right)) == len(results)
     assert right.metric("messages_restored_total") == wrong.metric("messages_restored_total") == 0
 
 
@@ -114,7 +120,7 @@ def test_set_while_a_worker_holds_and_runs(seconds, directory, make_worker, app,
         wait_until(lambda: broker.unacked() == (2, 2), 30, "it lost or ran what it held")
         assert all(abs(score) < 600 for score in scores(broker)), scores(broker)
         assert late.state == "PENDING" and running.state in ("PENDING", "STARTED")
-    subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", STALE, broker.url], check=True, timeout=patience(60))
     assert broker.unacked() == (2, 2) and worker.metric("messages_restored_total") == 0
     assert len(worker.log_lines("Substantial drift")) == 1
 
