@@ -29,8 +29,8 @@ static inline void open_broker(const char *node)
 	struct err err = {0};
 
 	ck_assert_int_eq(broker_open(&g_settings, &g_broker, &err), 0);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
+	ck_assert_int_eq(
+		redis_open(broker_address(g_broker), "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(presence_join(g_redis, "", "test", node, clock_deadline(20 * USEC_PER_SEC),
 				       &g_presence, &err),
 			 0);

@@ -65,7 +65,7 @@ static void open_publisher(struct publisher *p)
 	struct err err = {0};
 
 	ck_assert_msg(publisher_open(p, &g_settings, &err) == 0, "%s", err.msg);
-	for (int i = 0; i < 100 && !publisher_ready(p); i++)
+	for (int i = 0; i < 400 && !publisher_ready(p); i++)
 		poll(NULL, 0, 50);
 	ck_assert(publisher_ready(p));
 }
@@ -115,7 +115,7 @@ static void lead(struct publisher *p)
 	char leader[LEASE_HOLDER];
 	struct err err = {0};
 	bool ours;
-	int rc = publisher_lead(p, clock_deadline(5 * USEC_PER_SEC), &ours, leader, &err);
+	int rc = publisher_lead(p, clock_deadline(20 * USEC_PER_SEC), &ours, leader, &err);
 
 	ck_assert_msg(rc == 0, "%s", err.msg);
 	ck_assert_msg(ours, "%s", leader);
@@ -249,7 +249,7 @@ START_TEST(test_lease)
 	}
 	lead(&p[0]);
 	lead(&p[0]);
-	must(publisher_lead(&p[1], clock_deadline(USEC_PER_SEC), &leads, leader, &err), &err);
+	must(publisher_lead(&p[1], clock_deadline(20 * USEC_PER_SEC), &leads, leader, &err), &err);
 	ck_assert(!leads);
 	snprintf(ours, sizeof(ours), "process %d on web1", (int)getpid());
 	ck_assert_str_eq(leader, ours);
@@ -471,7 +471,7 @@ START_TEST(test_same_as_python)
 	must(publisher_load(&p, &e, 1, &err), &err);
 	lead(&p);
 	ck_assert_int_eq(send_one(&p, &e), SEND_DONE);
-	must(redis_link_do(broker_link(p.broker), clock_deadline(USEC_PER_SEC), &reply, &err,
+	must(redis_link_do(broker_link(p.broker), clock_deadline(20 * USEC_PER_SEC), &reply, &err,
 			   "LINDEX celery 0"),
 	     &err);
 	raw = redis_reply_str(reply);

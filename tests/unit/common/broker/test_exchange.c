@@ -215,8 +215,8 @@ static void open_broker(const char *options)
 	s.broker_transport_options = options;
 	s.worker_queues = (struct str_list){queues, 1};
 	ck_assert_msg(broker_open(&s, &g_broker, &err) == 0, "%s", err.msg);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
+	ck_assert_int_eq(
+		redis_open(broker_address(g_broker), "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(presence_join(g_redis, "", "test", "a", clock_deadline(20 * USEC_PER_SEC),
 				       &g_presence, &err),
 			 0);

@@ -28,7 +28,7 @@ static void open_fanout(const char *options)
 				       .broker_transport_options = options};
 	ck_assert_msg(fanout_open(&g_settings, NULL, &g_fanout, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(redis_address_parse(g_settings.broker_url, &address, &err), 0);
-	ck_assert_int_eq(redis_open(&address, "test", USEC_PER_SEC, &g_redis, &err), 0);
+	ck_assert_int_eq(redis_open(&address, "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	redis_address_done(&address);
 	while (!fanout_up(g_fanout)) {
 		usleep(1000);

@@ -13,7 +13,7 @@
 #include "mem.h"
 #include "tests/unit/redis_fixture.h"
 
-#define PATIENCE clock_deadline(5 * USEC_PER_SEC)
+#define PATIENCE clock_deadline(20 * USEC_PER_SEC)
 #define COUNT	 BOUND_CLAIM_BATCH
 
 static struct redis_server *g_server;
@@ -36,8 +36,8 @@ static void setup(void)
 	settings.task_create_missing_queues = true;
 	settings.worker_queues = (struct str_list){g_queues, 2};
 	ck_assert_int_eq(broker_open(&settings, &g_broker, &err), 0);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
+	ck_assert_int_eq(
+		redis_open(broker_address(g_broker), "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(presence_join(g_redis, "", "test", "a", PATIENCE, &g_presence, &err), 0);
 	ck_assert_msg(broker_connect(g_broker, g_presence, &err) == 0, "%s", err.msg);
 	while (!broker_ready(g_broker)) {

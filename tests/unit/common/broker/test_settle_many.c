@@ -31,8 +31,8 @@ static void setup(void)
 				       .task_create_missing_queues = true,
 				       .worker_queues = {g_queues, 1}};
 	ck_assert_int_eq(broker_open(&g_settings, &g_broker, &err), 0);
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
+	ck_assert_int_eq(
+		redis_open(broker_address(g_broker), "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(presence_join(g_redis, "", "test", "a", clock_deadline(20 * USEC_PER_SEC),
 				       &g_presence, &err),
 			 0);

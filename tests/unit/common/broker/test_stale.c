@@ -12,7 +12,7 @@
 #include "mem.h"
 #include "tests/unit/redis_fixture.h"
 
-#define PATIENCE clock_deadline(5 * USEC_PER_SEC)
+#define PATIENCE clock_deadline(20 * USEC_PER_SEC)
 #define LIST_6                                                                                     \
 	"celery\x06\x16"                                                                           \
 	"6"
@@ -43,8 +43,8 @@ static void setup(void)
 
 	g_server = redis_server_start(NULL);
 	open_with("{\"visibility_timeout\": 60}");
-	ck_assert_int_eq(redis_open(broker_address(g_broker), "test", USEC_PER_SEC, &g_redis, &err),
-			 0);
+	ck_assert_int_eq(
+		redis_open(broker_address(g_broker), "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(presence_join(g_redis, "", "test", "a", PATIENCE, &g_presence, &err), 0);
 }
 

@@ -15,7 +15,7 @@
 static struct err g_err;
 
 static const struct http_request get = {
-	.method = "GET", .path = "/x", .timeout = 5 * USEC_PER_SEC, .max_body = 1000};
+	.method = "GET", .path = "/x", .timeout = 20 * USEC_PER_SEC, .max_body = 1000};
 
 /* One request by a client of its own; the body is thrown away. */
 static int once(const struct http_request *req, int *ret_status)
@@ -172,7 +172,7 @@ START_TEST(test_nobody)
 END_TEST
 
 static const struct http_request upgrade = {
-	.method = "POST", .path = "/attach?stdin=1", .timeout = 2 * USEC_PER_SEC};
+	.method = "POST", .path = "/attach?stdin=1", .timeout = 20 * USEC_PER_SEC};
 
 static struct http_stream *open_stream(void)
 {
@@ -185,7 +185,7 @@ static struct http_stream *open_stream(void)
 
 static void expect(struct http_stream *s, const char *text)
 {
-	usec_t deadline = clock_deadline(5 * USEC_PER_SEC);
+	usec_t deadline = clock_deadline(20 * USEC_PER_SEC);
 	char got[100] = "";
 	size_t have = 0;
 
@@ -238,7 +238,8 @@ START_TEST(test_stream)
 	ck_assert(http_fixture_asked("Upgrade: tcp\r\n"));
 	expect(s, "ear");
 	expect(s, "ly");
-	ck_assert_int_eq(http_stream_write(s, "ping", 4, clock_deadline(USEC_PER_SEC), &g_err), 0);
+	ck_assert_int_eq(http_stream_write(s, "ping", 4, clock_deadline(20 * USEC_PER_SEC), &g_err),
+			 0);
 	expect(s, "ping");
 	ck_assert_int_eq(http_stream_read(s, &c, 1, clock_mono() - 1, &g_err), -ERR_TIMEOUT);
 	ck_assert_int_eq(http_stream_read(s, &c, 1, clock_mono() + 100 * USEC_PER_MSEC, &g_err),
@@ -248,7 +249,7 @@ START_TEST(test_stream)
 
 	s = open_stream();
 	expect(s, "old");
-	ck_assert_int_eq(http_stream_read(s, &c, 1, clock_deadline(USEC_PER_SEC), &g_err), 0);
+	ck_assert_int_eq(http_stream_read(s, &c, 1, clock_deadline(20 * USEC_PER_SEC), &g_err), 0);
 	http_stream_close(s);
 }
 END_TEST

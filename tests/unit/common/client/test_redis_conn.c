@@ -72,7 +72,8 @@ START_TEST(test_open)
 	ck_assert_int_eq(redis_reply_int(reply), 0);
 	redis_reply_free(reply);
 	redis_close(r);
-	ck_assert_int_eq(open_url(redis_server_socket_url(g_server, 2), USEC_PER_SEC, &r, &err), 0);
+	ck_assert_int_eq(
+		open_url(redis_server_socket_url(g_server, 2), 20 * USEC_PER_SEC, &r, &err), 0);
 	redis_close(r);
 	redis_close(NULL);
 }
@@ -85,20 +86,21 @@ START_TEST(test_password)
 	char *url;
 
 	redis_close(open_server(g_locked));
-	ck_assert_int_eq(open_url(redis_server_socket_url(g_locked, 0), USEC_PER_SEC, &r, &err), 0);
+	ck_assert_int_eq(
+		open_url(redis_server_socket_url(g_locked, 0), 20 * USEC_PER_SEC, &r, &err), 0);
 	redis_close(r);
 	r = NULL;
 
 	url = redis_server_url(g_locked, 0);
 	*strstr(url, "hunter2") = 'X';
-	ck_assert_int_eq(open_url(url, USEC_PER_SEC, &r, &err), -ERR_DENIED);
+	ck_assert_int_eq(open_url(url, 20 * USEC_PER_SEC, &r, &err), -ERR_DENIED);
 	ck_assert(!err_is_transient(&err));
 	ck_assert_ptr_null(strstr(err.msg, "unter2"));
 	ck_assert_ptr_null(r);
 
 	url = redis_server_url(g_locked, 0);
 	memmove(strchr(url, ':') + 3, strchr(url, '@') + 1, strlen(strchr(url, '@')));
-	ck_assert_int_eq(open_url(url, USEC_PER_SEC, &r, &err), -ERR_DENIED);
+	ck_assert_int_eq(open_url(url, 20 * USEC_PER_SEC, &r, &err), -ERR_DENIED);
 	ck_assert_ptr_nonnull(strstr(err.msg, "wants a password"));
 }
 END_TEST

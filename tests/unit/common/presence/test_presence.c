@@ -25,7 +25,7 @@ static void setup(void)
 	g_server = redis_server_start(NULL);
 	url = redis_server_url(g_server, 0);
 	ck_assert_int_eq(redis_address_parse(url, &g_address, &err), 0);
-	ck_assert_int_eq(redis_open(&g_address, "test", USEC_PER_SEC, &g_redis, &err), 0);
+	ck_assert_int_eq(redis_open(&g_address, "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(redis_link_new(&g_address, "test", &g_link, &err), 0);
 	while (!redis_link_up(g_link)) {
 		usleep(1000);
@@ -91,8 +91,9 @@ START_TEST(test_dead_process_is_replaced_at_once)
 		struct err err;
 		ssize_t n;
 
-		if (redis_open(&g_address, "child", USEC_PER_SEC, &r, &err) < 0 ||
-		    presence_join(r, "", "i", "n", clock_deadline(USEC_PER_SEC), &mine, &err) < 0)
+		if (redis_open(&g_address, "child", 20 * USEC_PER_SEC, &r, &err) < 0 ||
+		    presence_join(r, "", "i", "n", clock_deadline(20 * USEC_PER_SEC), &mine, &err) <
+			    0)
 			_exit(1);
 		n = write(fds[1], presence_owner(mine), strlen(presence_owner(mine)) + 1);
 		_exit(n > 0 ? 0 : 1);

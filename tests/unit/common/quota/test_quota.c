@@ -26,7 +26,7 @@ static void setup(void)
 	g_server = redis_server_start(NULL);
 	url = redis_server_url(g_server, 0);
 	ck_assert_int_eq(redis_address_parse(url, &g_address, &err), 0);
-	ck_assert_int_eq(redis_open(&g_address, "test", USEC_PER_SEC, &g_redis, &err), 0);
+	ck_assert_int_eq(redis_open(&g_address, "test", 20 * USEC_PER_SEC, &g_redis, &err), 0);
 	ck_assert_int_eq(redis_link_new(&g_address, "test", &g_link, &err), 0);
 	while (!redis_link_up(g_link))
 		usleep(1000);

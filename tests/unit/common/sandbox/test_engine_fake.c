@@ -183,11 +183,14 @@ START_TEST(test_events)
 	ck_assert(http_fixture_asked("GET /v1.41/events?filters=%7B%22type%22"));
 	ck_assert(http_fixture_asked(" HTTP/1.0\r\n"));
 	ck_assert(!http_fixture_asked("Upgrade"));
-	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 1);
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(20 * USEC_PER_SEC), &n, &g_err),
+			 1);
 	ck_assert_str_eq(n.id, ID);
-	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 1);
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(20 * USEC_PER_SEC), &n, &g_err),
+			 1);
 	ck_assert_str_eq(n.id, "0123456789ab");
-	ck_assert_int_eq(engine_events_next(events, clock_deadline(USEC_PER_SEC), &n, &g_err), 0);
+	ck_assert_int_eq(engine_events_next(events, clock_deadline(20 * USEC_PER_SEC), &n, &g_err),
+			 0);
 	engine_events_close(events);
 	ck_assert_int_lt(engine_events_open(g_engine, &events, &g_err), 0);
 }

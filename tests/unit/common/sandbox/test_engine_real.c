@@ -201,13 +201,13 @@ START_TEST(test_reattach)
 	OK(engine_start(g_engine, id, &g_err));
 	for (int i = 0; i < 3; i++) {
 		OK(engine_attach(g_engine, id, &s, &g_err));
-		OK(engine_stream_write(s, "abc", 3, clock_deadline(USEC_PER_SEC), &g_err));
+		OK(engine_stream_write(s, "abc", 3, clock_deadline(20 * USEC_PER_SEC), &g_err));
 		ck_assert_uint_eq(read_channel(s, ENGINE_STDERR, text, 3), 3);
 		ck_assert_str_eq(text, "abc");
 		engine_stream_close(s);
 	}
 	OK(engine_attach(g_engine, id, &s, &g_err));
-	OK(engine_stream_write(s, "q", 1, clock_deadline(USEC_PER_SEC), &g_err));
+	OK(engine_stream_write(s, "q", 1, clock_deadline(20 * USEC_PER_SEC), &g_err));
 	/* what stdout had to say to the stream before may still come */
 	ck_assert_uint_ge(read_channel(s, ENGINE_STDOUT, NULL, 100), 1);
 	engine_stream_close(s);

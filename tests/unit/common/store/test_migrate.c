@@ -44,7 +44,7 @@ static int migrate(const struct migration_text *list, size_t count, struct err *
 	int applied = 0;
 
 	ck_assert_int_eq(pg_pool_new(g_url, 1, "test", &pool, err), 0);
-	ck_assert_int_eq(pg_get(pool, clock_deadline(USEC_PER_SEC), &c, err), 0);
+	ck_assert_int_eq(pg_get(pool, clock_deadline(20 * USEC_PER_SEC), &c, err), 0);
 	int rc = migrate_run(c, list, count, &applied, err);
 	pg_put(c);
 	pg_pool_free(pool);
