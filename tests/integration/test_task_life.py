@@ -77,7 +77,8 @@ def test_a_limit_that_is_over_at_once(worker, app):
     for _ in range(5):
         with pytest.raises(billiard.exceptions.TimeLimitExceeded):
             app.send_task("celeriac.sleep", (60,), time_limit=0.02).get(timeout=30)
-    assert len(worker.log_lines(r"Hard time limit \(0\.02s\) exceeded")) == 5
+    # the task is told before it is said
+    assert len(worker.wait_log(r"Hard time limit \(0\.02s\) exceeded", count=5)) == 5
 
 
 def test_every_exception_is_retried(make_worker, app):
