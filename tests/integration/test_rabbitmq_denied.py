@@ -7,6 +7,7 @@ import celery
 import kombu
 import pytest
 
+from asking import asking
 from clients import OURS, RabbitBroker
 from rabbitmq import RabbitMQ
 from services import wait_until
@@ -32,7 +33,7 @@ def broker(server, redis_server, instance):
 
 @pytest.fixture
 def app(broker):
-    made = celery.Celery(broker=broker.url, backend=broker.results, set_as_current=False)
+    made = celery.Celery(broker=broker.url, backend=asking(broker.results), set_as_current=False)
     yield made
     made.close()
 

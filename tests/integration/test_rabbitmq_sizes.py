@@ -6,6 +6,7 @@ import celery
 import pytest
 from celery import signature
 
+from asking import asking
 from clients import RabbitBroker
 from rabbitmq import RabbitMQ
 
@@ -23,7 +24,7 @@ def server(session_directory):
 
 
 def client_of(broker, backend):
-    return celery.Celery(broker=broker.url, backend=backend, set_as_current=False)
+    return celery.Celery(broker=broker.url, backend=asking(backend), set_as_current=False)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from celery import chain, chord, group, signature
 from celery.result import GroupResult, ResultSet
 
+from asking import asking
 from clients import PYTHONS, Broker, Client, envelope
 from services import wait_until
 
@@ -217,7 +218,7 @@ def test_another_server_for_results(make_worker, redis_server, broker, instance,
     """Broker and backend apart: chords, nested, failing, and their sets."""
     backend = Broker(redis_server.new_url(), instance)
     make_worker(CELERY_RESULT_BACKEND=backend.url)
-    made = app.__class__(broker=broker.url, backend=backend.url, set_as_current=False)
+    made = app.__class__(broker=broker.url, backend=asking(backend.url), set_as_current=False)
 
     def s(name, *args, **more):
         return signature(f"celeriac.{name}", args=args, app=made, options=more)
