@@ -189,8 +189,11 @@ class RabbitBroker(Broker):
         wait_until(lambda: self.unacked() == (0, 0), 30, "RabbitMQ still waits")
 
     def wait_listening(self, workers=1):
-        wait_until(lambda: sum(name.endswith(".celery.pidbox") and ".reply." not in name for name in self.rabbitmq.counts(self.vhost)) >= workers, 30,
-                   lambda: f"{workers} should listen: {sorted(self.rabbitmq.counts(self.vhost))}")
+        def mailboxes():
+            """A queue is there before it is bound."""
+            return [row["destination"] for row in self.rabbitmq.api("GET", f"bindings/{self.vhost}") if row["source"] == "celery.pidbox"]
+
+        wait_until(lambda: len(mailboxes()) >= workers, 30, lambda: f"{workers} should listen: {mailboxes()}")
 
 
 class Firehose:
