@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 
+from services import wait_until
 from stack import ROOT, SERVICES, Stack
 
 NAMES = """CELERY_BROKER_URL CELERY_RESULT_BACKEND DATABASE_URL CELERIAC_OWNER_DATABASE_URL DOCKER_HOST
@@ -92,8 +93,10 @@ def test_a_second_stack_from_a_shell_that_knows_the_first(stack, make_stack):
 
 def test_up_after_everything_was_killed(make_stack):
     made = make_stack()
-    for name in SERVICES:
-        os.kill(made.pid(name), 9)
+    pids = [made.pid(name) for name in SERVICES]
+    for pid in pids:
+        os.kill(pid, 9)
+    wait_until(lambda: not any(map(alive, pids)), 30, "they live on")  # else it is up already
     made.start()
     assert all(alive(made.pid(name)) for name in SERVICES)
 
