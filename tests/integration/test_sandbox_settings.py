@@ -148,13 +148,13 @@ def test_limits(make_full_worker, app, postgres, rows):
     """Within the settings, the project's row before the one for all, each for its own tool; what is wrong is said by name."""
     make_full_worker(SANDBOX_POOL="0", PLUGIN_DIR=str(ROOT / "tests/data/plugins"))
     calls, conversation = Calls(app, postgres), f"c-{uuid.uuid4()}"
-    rows.set(limits='{"memory": "100m", "pids": 50, "cpus": 0.5, "work_size": "20m", "timeout": 20, "output_limit": "2k", "files_max": 1}')
     rows.set(project="p", limits='{"memory": "80m"}')
+    rows.set(limits='{"memory": "100m", "pids": 50, "cpus": 0.5, "work_size": "20m", "timeout": 20, "output_limit": "2k", "files_max": 1}')
+    until(calls, lambda v: v == ("ValueError", "timeout must be at most 20 seconds (sandbox_settings)"), "1", timeout=21)
     value = calls.run("print('x' * 10000)\nopen('/sandbox/output/a', 'w').write('a')\nopen('/sandbox/output/b', 'w').write('b')", conversation)
     host = inspect(value["sandbox"])["HostConfig"]
     assert (host["Memory"], host["PidsLimit"], host["NanoCpus"]) == (120 * MIB, 50, 500_000_000)
     assert value["stdout_dropped"] == 10001 - 2048 and len(value["files"]) == 1 and len(value["files_skipped"]) == 1
-    assert ended(calls.send("1", conversation, timeout=21)) == ("ValueError", "timeout must be at most 20 seconds (sandbox_settings)")
     other = calls.run("print(1)", project_id="p")
     host = inspect(other["sandbox"])["HostConfig"]
     assert (host["Memory"], host["PidsLimit"], host["NanoCpus"]) == ((80 + 256) * MIB, 256, 1_000_000_000)
