@@ -97,7 +97,7 @@ def test_a_queue_that_is_no_longer_served_keeps_what_is_due(make_worker, broker,
     for seconds in (3, 12, 48):  # on a slow machine later
         ids = fill(broker, 3, eta(seconds), queue="late")
         due = time.time() + seconds
-        scheduled(worker, 3)
+        wait_until(lambda: worker.metric("tasks_scheduled") == 3 or time.time() > due, 120)
         busy = app.send_task("celeriac.sleep", (600,))
         wait_until(lambda: worker.metric("tasks_active") == 1, 20)
         ask("cancel_consumer", queue="late")
