@@ -14,7 +14,7 @@ from test_database_results import Results
 
 pytestmark = pytest.mark.long
 COUNT, LATER = 160, 8  # tasks, and of those the ones that are sent when the trouble is over
-LENGTH, LASTS = 0.2, 2  # seconds of each task, and of the trouble
+LENGTH, LASTS = 0.2, 2  # seconds of each task, on a machine with time for rabbitmqctl, and of the trouble
 RECOVERY = 5  # seconds
 
 
@@ -34,11 +34,11 @@ def store(postgres):
     made.drop()
 
 
-def message(n):
+def message(n, length):
     """A task that takes a while, and what follows it: its message is published by the worker, in the midst of the trouble."""
     then = {"task": "celeriac.echo", "args": [n], "kwargs": {}, "options": {"task_id": f"then-{n}", "reply_to": ""}, "subtask_type": None,
             "immutable": True}
-    body = json.dumps([[LENGTH], {}, {"callbacks": None, "errbacks": None, "chain": [then], "chord": None}])
+    body = json.dumps([[length], {}, {"callbacks": None, "errbacks": None, "chain": [then], "chord": None}])
     return json.dumps(envelope(task="celeriac.sleep", task_id=f"task-{n}", body=body)[1])
 
 
@@ -74,8 +74,9 @@ def test_nothing_is_lost(name, server, store, instance, make_worker, ended, caps
     url = broker.url.replace(f":{server.port}/", f":{door.port}/")
     worker = make_worker("-c", "4", "--prefetch-multiplier", "2", broker=broker, CELERY_BROKER_URL=url,
                          CELERY_TASK_ACKS_LATE="1", CELERIAC_RESULT_PICKLE="0")
+    length = min(1, patience(LENGTH))
     for n in range(COUNT - LATER):
-        broker.push(message(n))
+        broker.push(message(n, length))
     broker.let_go()
     wait_until(lambda: store.row("task-5"), 60, worker.log)
 
@@ -91,7 +92,7 @@ def test_nothing_is_lost(name, server, store, instance, make_worker, ended, caps
     trouble.end(name)
     over = time.monotonic()
     for n in range(COUNT - LATER, COUNT):
-        broker.push(message(n))
+        broker.push(message(n, LENGTH))
     wait_until(lambda: count() > before + 4, 60, worker.log)
     recovered = time.monotonic() - over
     wait_until(lambda: count() == 2 * COUNT, 120, lambda: f"{count()} of {2 * COUNT}\n{worker.log()[-3000:]}")
