@@ -1,5 +1,6 @@
 """Disks that are full, of Redis, PostgreSQL, the media directory or the engine: said, nothing lost, and on within seconds of room."""
 
+import json
 import time
 
 import pytest
@@ -64,22 +65,35 @@ def full_redis(small, directory, instance, ended):
     return make
 
 
-def test_the_append_file_of_redis(full_redis, make_worker):
+@pytest.fixture
+def make_busy(make_worker, headers, directory):
+    """A worker whose two threads are busy until the gate is opened; what they run, and the gate."""
+    def make(broker):
+        gate = directory / "gate"
+        worker = make_worker("-c", "2", "-I", headers.compile("probe"), broker=broker,
+                             CELERY_TASK_ANNOTATIONS=json.dumps({"probe.wait_for": {"acks_late": True}}))
+        held = [broker.send("probe.wait_for", str(gate)) for _ in range(2)]
+        wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
+        return worker, held, gate
+
+    return make
+
+
+def test_the_append_file_of_redis(full_redis, make_busy):
     """Redis refuses all writes: what ends meanwhile keeps its result, nothing is claimed, and all that Redis took is done."""
     disk, _, broker = full_redis()
-    worker = make_worker("-c", "2", broker=broker)
-    slow = [broker.send("celeriac.sleep", patience(4)) for _ in range(2)]
-    wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
+    worker, held, gate = make_busy(broker)
     quick = fill_append_file(disk, broker)
     worker.wait_log("MISCONF.*[Nn]o space left on device")
     wait_until(lambda: worker.http("/readyz")[0] == 503, 20, "/readyz does not say so")
+    gate.touch()
     wait_until(lambda: worker.metric("tasks_succeeded_total") >= 2, 30, "they did not end")
     worker.wait_log("celeriac-broker: .*MISCONF.*; trying again until it works")
-    assert broker.redis.get(f"celery-task-meta-{slow[0]}") is None
+    assert broker.redis.get(f"celery-task-meta-{held[0]}") is None
     disk.free()
     back = time.monotonic()
     worker.wait_ready()
-    assert results(broker, slow) == [("SUCCESS", None)] * 2
+    assert results(broker, held) == [("SUCCESS", 1)] * 2
     assert results(broker, quick) == [("SUCCESS", "x" * 1000)] * len(quick)
     assert time.monotonic() - back < patience(RECOVERY + 1)  # it looks at its disk once a second
     broker.wait_settled()
@@ -88,21 +102,20 @@ def test_the_append_file_of_redis(full_redis, make_worker):
 
 
 @pytest.mark.long
-def test_an_append_file_that_must_be_written(full_redis, make_worker):
+def test_an_append_file_that_must_be_written(full_redis, make_busy):
     """With every answer on disk Redis ends when it has none: that is an outage."""
     disk, server, broker = full_redis(durable=True)
-    worker = make_worker("-c", "2", broker=broker)
-    slow = [broker.send("celeriac.sleep", patience(4)) for _ in range(2)]
-    wait_until(lambda: worker.metric("tasks_active") == 2, 20, "it was not busy")
+    worker, held, gate = make_busy(broker)
     quick = fill_append_file(disk, broker)
     server.wait_end()
     wait_until(lambda: worker.readiness().get("broker") == "away", 20, "the outage went unnoticed")
+    gate.touch()
     disk.free()
     server.start()
     back = time.monotonic()
     worker.wait_ready()
     assert time.monotonic() - back < patience(RECOVERY)
-    assert results(broker, slow) == [("SUCCESS", None)] * 2
+    assert results(broker, held) == [("SUCCESS", 1)] * 2
     assert results(broker, quick) == [("SUCCESS", "x" * 1000)] * len(quick)
     broker.wait_settled()
 
