@@ -109,7 +109,7 @@ def test_what_it_sees_and_says(worker, ask, servers, broker):
     failed = ask("mcp.call_tool", server_id=broken, tool="x")
     assert failed["status"] == "error" and "it ended with code 4; it wrote: no config" in failed["error"], failed
     deaf = served(servers, name="deaf", source="import time; time.sleep(600)")
-    assert "does not take connections on port 9000" in ask("mcp.call_tool", server_id=deaf, tool="x", timeout=patience(3))["error"]
+    assert "does not take connections on port 9000" in ask("mcp.call_tool", server_id=deaf, tool="x", timeout=patience(6))["error"]
     missing = servers(name="missing", image="127.0.0.1:1/no-such-image:1", command="x", transport="sse")
     assert "image 127.0.0.1:1/no-such-image:1: engine: " in ask("mcp.call_tool", server_id=missing, tool="x")["error"]
     ask("mcp.stop_server", server_id=server)
