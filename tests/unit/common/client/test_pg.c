@@ -354,7 +354,7 @@ START_TEST(test_statement_timeout)
 	struct pg *c = get(p);
 	struct err err;
 
-	ck_assert_int_eq(pg_script(c, "SET statement_timeout = 100", &err), 0);
+	ck_assert_int_eq(pg_script(c, "SET statement_timeout = 1000", &err), 0);
 	refuse(c, "SELECT pg_sleep(20)", ERR_TIMEOUT, true);
 	expect(c, "SELECT 1", "1");
 	pg_put(c);
