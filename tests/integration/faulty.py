@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 
 from forwarder import Forwarder
@@ -53,6 +54,26 @@ def truncated(door, sink, data, is_answer):
     sink.sendall(data[:len(data) // 2] if is_answer else data)
     if is_answer:
         raise OSError("truncated")
+
+
+def held_until(text, times):
+    """What clients say stays until they have said `text` so many times, and goes on then."""
+    held, lock, over = {}, threading.Lock(), threading.Event()
+
+    def held_up(door, sink, data, is_answer):
+        if is_answer:
+            sink.sendall(data)
+            return
+        with lock:
+            held[sink] = held.get(sink, b"") + data
+            if not over.is_set() and sum(said.count(text) for said in held.values()) < times:
+                return
+            over.set()
+            for one, said in held.items():
+                one.sendall(said)
+            held.clear()
+
+    return held_up
 
 
 def restart(door, sink, data, is_answer):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clients import Broker, envelope
+from faulty import FaultyDoor, held_until
 from sandboxes import Calls, HELD, container_of, open_gate, wait_said
 from services import wait_until
 
@@ -166,3 +167,25 @@ def test_the_parts_of_a_chord(make_redis, broker, make_gated, directory):
     assert worker.quit(60) == 0
     for task_id in ("early", "wrong"):
         assert worker.log_lines(rf"\[{task_id}\] is lost: it was acknowledged before it ran")
+
+
+def test_the_last_part_of_a_chord_that_is_counted_late(make_redis, broker, make_worker, headers, directory, ended):
+    """Results are away for longer than one answer of theirs is waited for: it is counted when they are back, once, and the body runs."""
+    results = make_redis().start()
+    door = FaultyDoor(("127.0.0.1", results.port)).open()
+    ended.append(door)
+    # the connection itself is not given up meanwhile: what is asked anew is not what it says again
+    worker = make_worker("-I", headers.compile("probe"), CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{door.port}/0", CELERY_REDIS_SOCKET_TIMEOUT="600")
+    inside, gate = results.client(), directory / "gate"
+    inside.set("celery-taskset-meta-g.s", 1)
+    embed = {"callbacks": None, "errbacks": None, "chain": None,
+             "chord": {"task": "celeriac.echo", "args": [], "kwargs": {}, "options": {"task_id": "body"}}}
+    broker.push(json.dumps(envelope("probe.wait_for", task_id="late", headers={"group": "g"}, body=json.dumps([[str(gate)], {}, embed]))[1]))
+    wait_until(lambda: inside.exists("celery-task-meta-late") and broker.unacked() == (0, 0), 30, "it is not acknowledged")
+    door.begin(held_until(b"celeriac:late", 2))
+    gate.touch()
+    meta = wait_until(lambda: inside.get("celery-task-meta-body"), 60, worker.log)
+    assert (json.loads(meta)["status"], json.loads(meta)["result"]) == ("SUCCESS", [1])
+    broker.wait_settled()
+    wait_until(lambda: json.loads(inside.get("celery-task-meta-late"))["status"] == "SUCCESS", 30, "its own result is lost")
+    assert len(worker.log_lines(r"\[body\] received")) == 1
