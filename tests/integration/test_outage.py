@@ -1,6 +1,7 @@
 """Redis, PostgreSQL or the engine away, at the start or in the middle: said once, nothing lost, and on within seconds."""
 
 import json
+import socket
 import threading
 import time
 import uuid
@@ -295,6 +296,40 @@ def test_engine_lost_while_code_runs(make_full_worker, app, broker, postgres, in
     assert value["status"] in ("ok", "lost"), value
     rows = postgres.sql("SELECT state FROM celeriac.tool_results WHERE task_id = %s", result.id)
     assert rows == [("finished",)]
+
+
+class RefusingDoor(Forwarder):
+    """An engine that answers requests for `refused` with an error of its own, and all others as ever."""
+
+    refused = None
+
+    def _carry(self, source, sink, is_answer, gone):
+        text = b'{"message": "it is broken"}'
+        try:
+            while data := source.recv(65536):
+                if not is_answer and self.refused and self.refused in data.partition(b"\r\n")[0]:
+                    source.sendall(b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+                else:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._shut(source)
+            self._shut(sink)
+
+
+@pytest.mark.docker
+def test_an_engine_that_answers_and_cannot(make_full_worker, app, directory, ended):
+    """What is none of its outages is not waited for: the task fails with what the engine says, and the next one goes on."""
+    door = RefusingDoor(DOCKER, path=directory / "docker.sock").open()
+    ended.append(door)
+    worker = make_full_worker(DOCKER_HOST=f"unix://{door.path}")
+    door.refused = b"/containers/json"
+    result = app.send_task("sandbox.cleanup")
+    with pytest.raises(Exception, match="it is broken"):
+        result.get(timeout=60)
+    assert type(result.result).__name__ == "SandboxError" and not worker.log_lines("waiting")
+    door.refused = None
+    assert app.send_task("sandbox.cleanup").get(timeout=60)["failed"] == 0
 
 
 @pytest.mark.docker
