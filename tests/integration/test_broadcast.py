@@ -1,7 +1,13 @@
 """Queues on fanout exchanges (Celery's Broadcast): everybody who listens gets a copy, Python workers and ours alike."""
 
 import collections
+import contextlib
+import fcntl
 import json
+import socket
+import struct
+import subprocess
+import termios
 import time
 
 import pytest
@@ -9,9 +15,11 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 from clients import Broker, told
+from faulty import FaultyDoor
 from services import wait_until
 from test_events import Monitor
 
+SO_SNDBUFFORCE = 32  # socket(7)
 SHOUT = [{"name": "celery"}, {"name": "shout", "exchange": "shout", "exchange_type": "fanout"}]
 
 
@@ -235,3 +243,31 @@ def test_after_an_outage(make_redis, instance, crowd_of):
     crowd.watch()
     crowd.wait_listening()
     crowd.wait_did(crowd.send("once each"), *crowd.names)
+
+
+def test_a_stream_that_does_not_pause(redis_server, broker, crowd_of, ended):
+    """Whoever listens still hears that the worker is to end."""
+    door = FaultyDoor(("127.0.0.1", redis_server.port)).open()
+    ended.append(door)
+    crowd = crowd_of(broker)
+    behind = broker.url.replace(f":{redis_server.port}/", f":{door.port}/")
+    worker = crowd.ours(CELERY_BROKER_URL=behind, CELERY_RESULT_BACKEND=behind)
+    crowd.wait_listening()
+    streams = []
+
+    def flood(door, sink, data, is_answer):
+        """More, by a pattern that is heard no longer, than anybody can look at; on the connection that a message to the queue comes by."""
+        sink.sendall(data)
+        if is_answer and b"pmessage" in data and b".shout" in data:
+            with contextlib.suppress(PermissionError):  # who reads is to find something also while the one who writes waits for a core
+                sink.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 26)
+            streams.append(sink)
+            subprocess.run(["yes", "*4\r\n$8\r\npmessage\r\n$1\r\nx\r\n$1\r\nx\r\n$0\r\n\r"], stdout=sink, stderr=subprocess.DEVNULL)
+
+    def unread():
+        return struct.unpack("i", fcntl.ioctl(streams[0], termios.TIOCOUTQ, b"    "))[0]
+
+    door.begin(flood)
+    crowd.send("one")
+    wait_until(lambda: streams and unread() > 1 << 20, 30, "there is no such stream")
+    assert worker.term() == 0
