@@ -60,7 +60,8 @@ static void hear_spare(struct forker *f)
 	pid_t pid;
 	int got = channel_receive(f->spare_fd, &pid);
 
-	if (got > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+	if (got > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    !state_is_dying(pid)) {
 		f->spare = pid;
 		f->warm = true;
 	} else if (got != 0) {
@@ -148,7 +149,7 @@ bool forker_owns(struct forker *f, pid_t pid)
 	return pid == f->spare;
 }
 
-/* Not as it was at its start, in what another process can change. */
+/* Not as it was at its start, in what another process can change: its limits, and that it lives. */
 static bool is_changed(const struct agent *a, const struct forker *f, pid_t pid)
 {
 	struct rlimit now;
@@ -159,13 +160,14 @@ static bool is_changed(const struct agent *a, const struct forker *f, pid_t pid)
 		if (now.rlim_cur != f->limits[i].rlim_cur || now.rlim_max != f->limits[i].rlim_max)
 			return true;
 	}
-	return state_is_rescheduled(a, pid, RUN_NICE);
+	return state_is_rescheduled(a, pid, RUN_NICE) || state_is_dying(pid);
 }
 
 void forker_after(const struct agent *a, struct forker *f, bool start)
 {
+	/* its group: with it what is on its way to be a spare */
 	if (f->server > 0)
-		kill(f->server, SIGCONT);
+		kill(-f->server, SIGCONT);
 	if (f->spare > 0)
 		kill(f->spare, SIGCONT);
 	if ((f->server > 0 && f->sealed && is_changed(a, f, f->server)) ||

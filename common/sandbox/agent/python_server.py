@@ -99,6 +99,7 @@ def preload_plain():
 
 def serve(fd, load_all):
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=fd)
     control.send(b"S")
     set_title(SERVER_TITLE, "fork-server")
@@ -146,13 +147,14 @@ class Order:
 
 def spare(channel):
     LOADED.update(name.partition(".")[0] for name in sys.modules if name != "__main__")
-    os.setsid()
     while os.getppid() != 1:
         os.sched_yield()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     rehearse()
+    # Until the agent can hear who we are, the server's session is how it knows us from what a run has left behind.
     channel.send(b"R")
+    os.setsid()
     order = Order(channel)
     come_out()
     os.chdir("/sandbox")
@@ -205,6 +207,7 @@ def rehearsed_order():
 def come_out():
     """From here on a process like any other: it may be looked into, and is the first to go when memory is short."""
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")

@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -107,4 +109,31 @@ bool state_is_tampered(const struct agent *a)
 bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice)
 {
 	return getpriority(PRIO_PROCESS, (id_t)pid) != nice || sched_getscheduler(pid) != a->policy;
+}
+
+/* proc(5): the fields of /proc/PID/stat behind the name, which may hold anything. */
+#define STAT_FLAGS   6
+#define STAT_SIGNALS 28
+#define PF_EXITING   0x4
+#define SIGKILL_BIT  (1UL << (SIGKILL - 1))
+
+bool state_is_dying(pid_t pid)
+{
+	char path[32], text[1024];
+	const char *field;
+	unsigned long flags = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (!state_read_text(path, text, sizeof(text)) || (field = strrchr(text, ')')) == NULL)
+		return true;
+	if (field[1] == '\0' || strchr("ZXx", field[2]) != NULL)
+		return true;
+	for (int i = 0; i <= STAT_SIGNALS; i++) {
+		field = strchr(field + 1, ' ');
+		if (field == NULL)
+			return true;
+		if (i == STAT_FLAGS)
+			flags = strtoul(field, NULL, 10);
+	}
+	return flags & PF_EXITING || strtoul(field, NULL, 10) & SIGKILL_BIT;
 }

@@ -325,6 +325,41 @@ static void run_stateful(const char *code)
 	run_as(code, 60000, FRAME_RUN_STATEFUL);
 }
 
+/* Stops a spare that rehearses: one of the server's that is new, and runs while nobody has given
+ * it anything to run. */
+static const char catch[] =
+	"for p in set(os.listdir('/proc')) - seen:\n"
+	" try: line, stat = open(f'/proc/{p}/cmdline').read(), open(f'/proc/{p}/stat').read()\n"
+	" except OSError: continue\n"
+	" if 'fork server' in line and stat.rpartition(') ')[2].split()[:2] == ['R', '1']:\n"
+	"  os.kill(int(p), signal.SIGSTOP); caught = p; print('caught')";
+
+/* What is on its way to be a spare when a run ends is nothing that the run has left behind. Some
+ * are caught when they have just said that they are one. */
+START_TEST(test_a_spare_on_its_way)
+{
+	unsigned caught = 0;
+
+	await_server();
+	run_stateful("import os, signal");
+	for (unsigned tried = 0; caught < 4 && (caught == 0 || tried < 100); tried++) {
+		ck_assert_msg(tried < 1000, "none was caught on its way");
+		run_stateful("seen = set(os.listdir('/proc'))");
+		run("pass");
+		usleep(tried % 16 * 1000);
+		run_stateful(catch);
+		ck_assert_uint_eq(r.exit.left, 0);
+		if (strcmp(r.out.data, "caught\n") != 0)
+			continue;
+		caught++;
+		run_stateful("print(os.path.exists('/proc/' + caught))");
+		ck_assert_str_eq(r.out.data, "True\n");
+	}
+	/* they have been woken */
+	await_server();
+}
+END_TEST
+
 START_TEST(test_variables_last)
 {
 	run_stateful("import os, sys\nx = 1\ndef f(): return y\nprint('begun', sys.argv)");
@@ -429,6 +464,7 @@ int main(void)
 	tcase_add_test(t, test_attacks_on_the_server);
 	tcase_add_test(t, test_server_is_closed_to_runs);
 	tcase_add_test(t, test_shadowed_modules);
+	tcase_add_test(t, test_a_spare_on_its_way);
 	tcase_add_test(t, test_variables_last);
 	tcase_add_test(t, test_variables_are_lost);
 	tcase_add_test(t, test_stdin);
