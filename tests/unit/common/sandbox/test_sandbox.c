@@ -8,7 +8,7 @@
 #include "clock.h"
 #include "tests/unit/sandbox_fixture.h"
 
-#define LONG (20 * USEC_PER_SEC)
+#define LONG (60 * USEC_PER_SEC)
 
 static struct sandbox_fixture f;
 static struct sandbox_outcome o;
