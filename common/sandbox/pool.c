@@ -169,7 +169,7 @@ bool sandbox_pool_has(struct sandbox *s, const char *id)
 	bool found;
 
 	mutex_lock(&s->pool.lock);
-	found = strcmp(s->pool.making, id) == 0;
+	found = strcmp(s->pool.in_hand, id) == 0;
 	for (struct spare *p = s->pool.first; p && !found; p = p->next)
 		found = strcmp(p->id, id) == 0;
 	mutex_unlock(&s->pool.lock);
@@ -177,6 +177,30 @@ bool sandbox_pool_has(struct sandbox *s, const char *id)
 }
 
 /* ---- the thread ---- */
+
+/* The last one, taken into the hand of the pool's thread. */
+static struct spare *hold_last(struct sandbox *s)
+{
+	struct spare **p = &s->pool.first, *found;
+
+	mutex_lock(&s->pool.lock);
+	while (*p && (*p)->next)
+		p = &(*p)->next;
+	found = TAKE(*p);
+	if (found) {
+		s->pool.count--;
+		memcpy(s->pool.in_hand, found->id, sizeof(found->id));
+	}
+	mutex_unlock(&s->pool.lock);
+	return found;
+}
+
+static void let_go(struct sandbox *s)
+{
+	mutex_lock(&s->pool.lock);
+	s->pool.in_hand[0] = '\0';
+	mutex_unlock(&s->pool.lock);
+}
 
 static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 {
@@ -197,7 +221,7 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	mutex_lock(&s->pool.lock);
-	memcpy(s->pool.making, p->id, sizeof(p->id));
+	memcpy(s->pool.in_hand, p->id, sizeof(p->id));
 	mutex_unlock(&s->pool.lock);
 	FAULT_POINT("pool.made");
 	rc = agent_link_open(s->engine, p->id, 1, false, clock_deadline(SANDBOX_HELLO_TIME),
@@ -224,9 +248,7 @@ static int add_one(struct sandbox *s, bool plugin, struct err *err)
 		push(s, p);
 	else
 		spare_free(p);
-	mutex_lock(&s->pool.lock);
-	s->pool.making[0] = '\0';
-	mutex_unlock(&s->pool.lock);
+	let_go(s);
 	return rc;
 }
 
@@ -241,21 +263,21 @@ static bool is_of_no_use(struct sandbox *s, const struct spare *p)
 	return no_use;
 }
 
-/* All of them, once around: those of no use go. */
+/* All of them, once around, one after the other so that calls find the rest: those of no use go. */
 static void look_at_all(struct sandbox *s, bool all_go)
 {
-	struct spare *list, *next;
+	struct spare *p;
+	size_t left;
 
 	mutex_lock(&s->pool.lock);
-	list = TAKE(s->pool.first);
-	s->pool.count = 0;
+	left = s->pool.count;
 	mutex_unlock(&s->pool.lock);
-	for (; list; list = next) {
-		next = list->next;
-		if (!all_go && !is_of_no_use(s, list) && is_good(s, list))
-			push(s, list);
+	for (; left > 0 && (p = hold_last(s)) != NULL; left--) {
+		if (!all_go && !is_of_no_use(s, p) && is_good(s, p))
+			push(s, p);
 		else
-			discard(s, list);
+			discard(s, p);
+		let_go(s);
 	}
 }
 

@@ -59,7 +59,8 @@ struct pool {
 	struct spare *first;
 	size_t count;	     /* of all */
 	usec_t plugin_until; /* until then some with a /plugin are kept: one was asked for lately */
-	char making[ENGINE_ID_SIZE]; /* "" = none */
+	/* Made or looked at by the pool thread; "" = none. */
+	char in_hand[ENGINE_ID_SIZE];
 	bool stopping;
 };
 
