@@ -116,8 +116,9 @@ const char *redis_address_warning(const struct redis_address *a);
 /* ---- one connection [owner] ---- */
 struct redis;
 /* Connects, authenticates, selects, names itself; asks the sentinels first where there are any, and
- * tries one server after the other. Takes at most `timeout`, which every later call obeys too: an
- * answer that comes in pieces has as long for each, as long as it comes with BOUND_LEAST_RATE. */
+ * tries one server after the other. Takes at most `timeout`, which every later call obeys too: a
+ * command that is taken in pieces, and an answer that comes in them, have as long for each, as long
+ * as they go with BOUND_LEAST_RATE. */
 int redis_open(const struct redis_address *a, const char *client_name, usec_t timeout,
 	       struct redis **ret, struct err *err) must_check;
 void redis_close(struct redis *r);

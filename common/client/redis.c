@@ -41,9 +41,24 @@ ssize_t redis_fill(struct redis *r, struct err *err)
 	return n;
 }
 
+/* What `n` more bytes are good for. */
+static void extend(usec_t *deadline, ssize_t n)
+{
+	if (*deadline != USEC_NEVER)
+		*deadline += (usec_t)n * USEC_PER_SEC / BOUND_LEAST_RATE;
+}
+
+/* The deadline is that of one who neither says nor takes anything; it moves on with what goes. */
+static int wait_for_more(struct redis *r, short events, usec_t deadline, struct err *err)
+{
+	usec_t still = clock_deadline(r->timeout);
+
+	return socket_wait(&r->socket, events, still < deadline ? still : deadline, err);
+}
+
 /* Writes all of `data`. Replies are read meanwhile, else two full sockets would wait for each
  * other. */
-static int write_all(struct redis *r, const struct buf *data, usec_t deadline, struct err *err)
+static int write_all(struct redis *r, const struct buf *data, usec_t *deadline, struct err *err)
 {
 	size_t done = 0;
 
@@ -54,26 +69,20 @@ static int write_all(struct redis *r, const struct buf *data, usec_t deadline, s
 		if (n < 0)
 			return (int)n;
 		done += (size_t)n;
+		extend(deadline, n);
 		if (n == 0) {
-			int rc = socket_wait(&r->socket, POLLIN | POLLOUT, deadline, err);
+			int rc = wait_for_more(r, POLLIN | POLLOUT, *deadline, err);
 			if (rc < 0)
 				return rc;
 			n = redis_fill(r, err);
 			if (n < 0)
 				return (int)n;
+			extend(deadline, n);
 		}
 	}
 	return 0;
 }
 
-/* What `n` more bytes are good for. */
-static void extend(usec_t *deadline, ssize_t n)
-{
-	if (*deadline != USEC_NEVER)
-		*deadline += (usec_t)n * USEC_PER_SEC / BOUND_LEAST_RATE;
-}
-
-/* The deadline is that of one who says nothing; it moves on with what is read. */
 static int read_reply(struct redis *r, usec_t *deadline, struct redis_reply **ret, struct err *err)
 {
 	for (;;) {
@@ -87,10 +96,7 @@ static int read_reply(struct redis *r, usec_t *deadline, struct redis_reply **re
 			return (int)n;
 		extend(deadline, n);
 		if (n == 0) {
-			usec_t silent = clock_deadline(r->timeout);
-
-			rc = socket_wait(&r->socket, POLLIN,
-					 silent < *deadline ? silent : *deadline, err);
+			rc = wait_for_more(r, POLLIN, *deadline, err);
 			if (rc < 0)
 				return rc;
 		}
@@ -109,7 +115,7 @@ int redis_exchange(struct redis *r, struct buf *commands, size_t count, struct r
 		buf_reset(commands);
 		return rc;
 	}
-	rc = write_all(r, commands, deadline, err);
+	rc = write_all(r, commands, &deadline, err);
 	buf_reset(commands);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		struct redis_reply *reply;
@@ -150,11 +156,12 @@ int redis_do(struct redis *r, struct redis_reply **ret, struct err *err, const c
 
 int redis_send(struct redis *r, struct buf *commands, struct err *err)
 {
+	usec_t deadline = clock_deadline(r->timeout);
 	int rc = check_usable(r, err);
 
 	if (rc == 0)
 		rc = buf_status(commands, err);
-	if (rc == 0 && write_all(r, commands, clock_deadline(r->timeout), err) < 0)
+	if (rc == 0 && write_all(r, commands, &deadline, err) < 0)
 		rc = give_up(r, err);
 	buf_reset(commands);
 	return rc;

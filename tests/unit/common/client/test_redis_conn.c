@@ -154,12 +154,33 @@ START_TEST(test_silent_server)
 }
 END_TEST
 
-/* ---- a server whose answer comes in pieces ---- */
+/* ---- a server whose answer comes in pieces, or that takes what it is asked in them ---- */
 struct pieces {
 	int listener;
 	size_t count, each;
 	int pause_ms;
+	size_t asked; /* bytes of the question, all of them; 0 = a short one */
 };
+
+static void pause_between(const struct pieces *p)
+{
+	nanosleep(&(struct timespec){.tv_sec = p->pause_ms / 1000,
+				     .tv_nsec = p->pause_ms % 1000 * 1000000L},
+		  NULL);
+}
+
+static void take_in_pieces(const struct pieces *p, int fd, char *room)
+{
+	ssize_t n = 1;
+
+	for (size_t got = 0; n > 0 && got < p->asked; got += (size_t)n) {
+		pause_between(p);
+		n = recv(fd, room, p->asked - got < p->each ? p->asked - got : p->each,
+			 MSG_WAITALL);
+	}
+	if (n > 0)
+		(void)send(fd, "$0\r\n\r\n", 6, MSG_NOSIGNAL);
+}
 
 /* Says OK to the two commands of the handshake, and one text to the next. */
 static void *answer_in_pieces(void *arg)
@@ -172,13 +193,16 @@ static void *answer_in_pieces(void *arg)
 
 	ck_assert_int_gt(read(fd, asked, sizeof(asked)), 0);
 	sent = send(fd, "+OK\r\n+PONG\r\n", 12, MSG_NOSIGNAL);
+	if (p->asked) {
+		take_in_pieces(p, fd, text);
+		close(fd);
+		return NULL;
+	}
 	ck_assert_int_gt(read(fd, asked, sizeof(asked)), 0);
 	snprintf(head, sizeof(head), "$%zu\r\n", p->count * p->each);
 	sent = send(fd, head, strlen(head), MSG_NOSIGNAL);
 	for (size_t i = 0; sent > 0 && i < p->count; i++) {
-		nanosleep(&(struct timespec){.tv_sec = p->pause_ms / 1000,
-					     .tv_nsec = p->pause_ms % 1000 * 1000000L},
-			  NULL);
+		pause_between(p);
 		sent = send(fd, text, p->each, MSG_NOSIGNAL);
 	}
 	if (sent > 0)
@@ -187,8 +211,10 @@ static void *answer_in_pieces(void *arg)
 	return NULL;
 }
 
-static int ask_in_pieces(struct pieces *p, usec_t timeout, size_t *ret_len, struct err *err)
+static int ask_in_pieces(struct pieces *p, const char *question, size_t len, usec_t timeout,
+			 size_t *ret_len, struct err *err)
 {
+	_cleanup_buf_ struct buf b = BUF_INIT(BOUND_REDIS_COMMAND);
 	_cleanup_reply_ struct redis_reply *reply = NULL;
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(at);
@@ -196,7 +222,10 @@ static int ask_in_pieces(struct pieces *p, usec_t timeout, size_t *ret_len, stru
 	pthread_t thread;
 	int rc;
 
+	redis_command(&b, "GET %b", question, len);
+	p->asked = len > p->each ? b.len : 0;
 	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(p->listener, SOL_SOCKET, SO_RCVBUF, &(int){64 << 10}, sizeof(int));
 	ck_assert_int_eq(bind(p->listener, (struct sockaddr *)&at, size), 0);
 	ck_assert_int_eq(listen(p->listener, 1), 0);
 	ck_assert_int_eq(getsockname(p->listener, (struct sockaddr *)&at, &size), 0);
@@ -205,7 +234,9 @@ static int ask_in_pieces(struct pieces *p, usec_t timeout, size_t *ret_len, stru
 				  5 * USEC_PER_SEC, &r, err),
 			 0);
 	r->timeout = timeout;
-	rc = redis_do(r, &reply, err, "GET text");
+	/* little is on its way before it is read */
+	setsockopt(redis_fd(r), SOL_SOCKET, SO_SNDBUF, &(int){64 << 10}, sizeof(int));
+	rc = redis_exchange(r, &b, 1, &reply, err);
 	if (rc == 0)
 		*ret_len = redis_reply_str(reply).len;
 	redis_close(r);
@@ -221,11 +252,30 @@ START_TEST(test_pieces)
 		      crawling = {.count = 100000, .each = 1, .pause_ms = 10};
 	struct err err;
 	size_t len = 0;
-	int rc = ask_in_pieces(&steady, 3 * USEC_PER_SEC, &len, &err);
+	int rc = ask_in_pieces(&steady, "k", 1, 3 * USEC_PER_SEC, &len, &err);
 
 	ck_assert_msg(rc == 0, "%s", err.msg);
 	ck_assert_uint_eq(len, 12u << 20);
-	ck_assert_int_eq(ask_in_pieces(&crawling, USEC_PER_SEC / 2, &len, &err), -ERR_TIMEOUT);
+	ck_assert_int_eq(ask_in_pieces(&crawling, "k", 1, USEC_PER_SEC / 2, &len, &err),
+			 -ERR_TIMEOUT);
+}
+END_TEST
+
+/* The same of what the server is asked. */
+START_TEST(test_asked_in_pieces)
+{
+	struct pieces steady = {.each = 4u << 20, .pause_ms = 900},
+		      crawling = {.each = 1000, .pause_ms = 10};
+	const size_t size = 28u << 20;
+	_cleanup_free_ char *question = xcalloc(1, size);
+	struct err err;
+	size_t len = 1;
+	int rc = ask_in_pieces(&steady, question, size, 3 * USEC_PER_SEC, &len, &err);
+
+	ck_assert_msg(rc == 0, "%s", err.msg);
+	ck_assert_uint_eq(len, 0);
+	ck_assert_int_eq(ask_in_pieces(&crawling, question, size, USEC_PER_SEC / 2, &len, &err),
+			 -ERR_TIMEOUT);
 }
 END_TEST
 
@@ -357,6 +407,7 @@ int main(void)
 	tcase_add_test(c, test_unreachable);
 	tcase_add_test(c, test_silent_server);
 	tcase_add_test(c, test_pieces);
+	tcase_add_test(c, test_asked_in_pieces);
 	tcase_add_test(c, test_errors_are_replies);
 	tcase_add_test(c, test_huge_pipeline);
 	tcase_add_test(c, test_run_script);
