@@ -310,8 +310,7 @@ void state_remember(struct agent *a);
 bool state_is_tampered(const struct agent *a);
 /* Is `pid` (0 = we ourselves) scheduled otherwise than a process of ours is? */
 bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice);
-/* Has `pid` ended, or been given a signal that it will not outlive, though it has not come to it?
- */
+/* Has `pid`, which handles no signal, ended, or been sent one that it has not come to? */
 bool state_is_dying(pid_t pid);
 
 /* bounds.c */

@@ -54,19 +54,46 @@ static void hear_server(struct forker *f)
 	}
 }
 
+/* Not as it was at its start, in what another process can change. */
+static bool is_changed(const struct agent *a, const struct forker *f, pid_t pid)
+{
+	struct rlimit now;
+
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
+		if (prlimit(pid, (__rlimit_resource_t)i, NULL, &now) < 0)
+			return true;
+		if (now.rlim_cur != f->limits[i].rlim_cur || now.rlim_max != f->limits[i].rlim_max)
+			return true;
+	}
+	return state_is_rescheduled(a, pid, RUN_NICE);
+}
+
+/* Fit to become a run. One that a run before has killed may not have come to dying yet. */
+static bool is_fit(const struct agent *a, const struct forker *f, pid_t pid)
+{
+	return !is_changed(a, f, pid) && !state_is_dying(pid);
+}
+
 static void hear_spare(struct forker *f)
 {
 	siginfo_t info;
 	pid_t pid;
 	int got = channel_receive(f->spare_fd, &pid);
 
-	if (got > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-	    !state_is_dying(pid)) {
+	if (got > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
 		f->spare = pid;
 		f->warm = true;
 	} else if (got != 0) {
 		python_kill(&f->spare, &f->spare_fd);
 	}
+}
+
+/* While nobody is there who could change it again. */
+static void hear_fit_spare(const struct agent *a, struct forker *f)
+{
+	hear_spare(f);
+	if (f->spare > 0 && !is_fit(a, f, f->spare))
+		python_kill(&f->spare, &f->spare_fd);
 }
 
 static bool wait_readable(int fd, int ms)
@@ -86,13 +113,13 @@ void forker_seal(struct forker *f)
 		forker_end(f);
 }
 
-bool forker_has_spare(struct forker *f, bool patient)
+bool forker_has_spare(const struct agent *a, struct forker *f, bool patient)
 {
 	if (f->spare_due)
 		ask_for_spare(f);
 	if (f->spare == 0 && f->spare_fd >= 0 && f->warm &&
 	    wait_readable(f->spare_fd, patient ? SPARE_MS : 0))
-		hear_spare(f);
+		hear_fit_spare(a, f);
 	return f->spare > 0;
 }
 
@@ -112,12 +139,14 @@ void forker_watch(const struct forker *f, struct pollfd fds[2])
 	fds[1] = (struct pollfd){.fd = f->spare ? -1 : f->spare_fd, .events = POLLIN};
 }
 
-void forker_heard(struct forker *f, const struct pollfd fds[2])
+void forker_heard(const struct agent *a, struct forker *f, const struct pollfd fds[2])
 {
 	if (fds[0].revents && f->server_fd == fds[0].fd)
 		hear_server(f);
-	if (fds[1].revents && f->spare_fd == fds[1].fd)
+	if (fds[1].revents && f->spare_fd == fds[1].fd && a->run.leader > 0)
 		hear_spare(f);
+	else if (fds[1].revents && f->spare_fd == fds[1].fd)
+		hear_fit_spare(a, f);
 }
 
 bool forker_reaped(struct forker *f, pid_t pid)
@@ -135,43 +164,32 @@ bool forker_reaped(struct forker *f, pid_t pid)
 	return true;
 }
 
-bool forker_owns(struct forker *f, pid_t pid)
+/* The server's session is its own: nobody else can join it. A spare on its way is in there until it
+ * has said who it is, and a leader that was a spare until it reads what it is to run. */
+bool forker_owns(const struct agent *a, struct forker *f, pid_t pid)
 {
 	if (pid == f->server || pid == f->spare)
 		return true;
-	/* A spare on its way is in the server's session, which nobody else can join, until it has
-	 * said who it is. */
-	if (f->server == 0 || f->spare_fd < 0 || f->spare)
+	if (f->server == 0 || pid == a->run.leader)
 		return false;
 	if (getsid(pid) == f->server)
 		return true;
-	hear_spare(f);
+	if (f->spare_fd >= 0 && f->spare == 0)
+		hear_spare(f);
 	return pid == f->spare;
-}
-
-/* Not as it was at its start, in what another process can change: its limits, and that it lives. */
-static bool is_changed(const struct agent *a, const struct forker *f, pid_t pid)
-{
-	struct rlimit now;
-
-	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
-		if (prlimit(pid, (__rlimit_resource_t)i, NULL, &now) < 0)
-			return true;
-		if (now.rlim_cur != f->limits[i].rlim_cur || now.rlim_max != f->limits[i].rlim_max)
-			return true;
-	}
-	return state_is_rescheduled(a, pid, RUN_NICE) || state_is_dying(pid);
 }
 
 void forker_after(const struct agent *a, struct forker *f, bool start)
 {
-	/* its group: with it what is on its way to be a spare */
+	if (f->spare == 0 && f->spare_fd >= 0)
+		hear_spare(f);
+	/* its group: with it what is still on its way to be a spare */
 	if (f->server > 0)
 		kill(-f->server, SIGCONT);
 	if (f->spare > 0)
 		kill(f->spare, SIGCONT);
 	if ((f->server > 0 && f->sealed && is_changed(a, f, f->server)) ||
-	    (f->spare > 0 && is_changed(a, f, f->spare)))
+	    (f->spare > 0 && !is_fit(a, f, f->spare)))
 		forker_end(f);
 	if (start && f->server == 0)
 		python_start_own(f->mode, &f->server, &f->server_fd);

@@ -117,22 +117,23 @@ void python_seal(struct agent *a)
 }
 
 /* The one whose spare is to run it. One that has nothing loaded is better than none. */
-static struct forker *choose(struct python *p, const struct frame_run *spec)
+static struct forker *choose(struct agent *a)
 {
-	struct forker *plain = &p->forkers[FORKER_PLAIN], *loaded = &p->forkers[FORKER_LOADED];
-	bool is_plain = spec->flags & FRAME_RUN_PLAIN;
+	struct forker *plain = &a->python.forkers[FORKER_PLAIN];
+	struct forker *loaded = &a->python.forkers[FORKER_LOADED];
+	bool is_plain = a->run.spec.flags & FRAME_RUN_PLAIN;
 
-	if (forker_has_spare(is_plain ? plain : loaded, true))
+	if (forker_has_spare(a, is_plain ? plain : loaded, true))
 		return is_plain ? plain : loaded;
-	return forker_has_spare(is_plain ? loaded : plain, false) ? is_plain ? loaded : plain
-								  : NULL;
+	return forker_has_spare(a, is_plain ? loaded : plain, false) ? is_plain ? loaded : plain
+								     : NULL;
 }
 
 /* The spare becomes the leader. */
 bool python_use_spare(struct agent *a, uint32_t flags, int *ret_channel)
 {
 	const struct frame_run *spec = &a->run.spec;
-	struct forker *f = choose(&a->python, spec);
+	struct forker *f = choose(a);
 	const struct rlimit nofile = {spec->nofile, spec->nofile};
 	const struct rlimit file_size = {spec->file_size, spec->file_size};
 
@@ -204,7 +205,7 @@ void python_heard(struct agent *a, const struct pollfd fds[PYTHON_WATCHED])
 	struct python *p = &a->python;
 
 	for (int i = 0; i < FORKERS; i++)
-		forker_heard(&p->forkers[i], fds + 2 * i);
+		forker_heard(a, &p->forkers[i], fds + 2 * i);
 	if (fds[2 * FORKERS].revents && p->keeper_fd == fds[2 * FORKERS].fd)
 		keeper_heard(a);
 }
@@ -233,7 +234,7 @@ bool python_is_ours(const struct agent *a, pid_t pid)
 	if (p->keeper > 0 && !p->keeper_runs && (pid == p->keeper || keeper_owns_zombie(p, pid)))
 		return true;
 	for (int i = 0; i < FORKERS; i++)
-		if (forker_owns(&p->forkers[i], pid))
+		if (forker_owns(a, &p->forkers[i], pid))
 			return true;
 	return false;
 }

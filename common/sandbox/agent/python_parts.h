@@ -33,12 +33,13 @@ void forker_end(struct forker *f);
 /* Waits until the server could not be looked into, or ends it. */
 void forker_seal(struct forker *f);
 /* Asks for one if it must, and waits a little if `patient`. */
-bool forker_has_spare(struct forker *f, bool patient);
+bool forker_has_spare(const struct agent *a, struct forker *f, bool patient);
 pid_t forker_take_spare(struct forker *f, int *ret_channel);
 void forker_watch(const struct forker *f, struct pollfd fds[2]);
-void forker_heard(struct forker *f, const struct pollfd fds[2]);
+void forker_heard(const struct agent *a, struct forker *f, const struct pollfd fds[2]);
 bool forker_reaped(struct forker *f, pid_t pid);
-bool forker_owns(struct forker *f, pid_t pid);
+/* Is `pid` the server, its spare, or on its way to be one? */
+bool forker_owns(const struct agent *a, struct forker *f, pid_t pid);
 /* After a run: both are as they should be, or go; started, if it is not there and `start`. */
 void forker_after(const struct agent *a, struct forker *f, bool start);
 /* Asks for the spare that is due. Milliseconds until then, -1 = none is. */

@@ -6,12 +6,14 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#define STAT_FLAGS 6
+#define PF_EXITING 0x4ul /* of the kernel: it ends */
 
 bool state_read_text(const char *path, char *text, size_t size)
 {
@@ -111,29 +113,43 @@ bool state_is_rescheduled(const struct agent *a, pid_t pid, int nice)
 	return getpriority(PRIO_PROCESS, (id_t)pid) != nice || sched_getscheduler(pid) != a->policy;
 }
 
-/* proc(5): the fields of /proc/PID/stat behind the name, which may hold anything. */
-#define STAT_FLAGS   6
-#define STAT_SIGNALS 28
-#define PF_EXITING   0x4
-#define SIGKILL_BIT  (1UL << (SIGKILL - 1))
-
-bool state_is_dying(pid_t pid)
+/* proc(5): /proc/PID/stat's flags, behind the name, which may hold anything. */
+static unsigned long read_flags(pid_t pid)
 {
 	char path[32], text[1024];
 	const char *field;
-	unsigned long flags = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (!state_read_text(path, text, sizeof(text)) || (field = strrchr(text, ')')) == NULL)
-		return true;
-	if (field[1] == '\0' || strchr("ZXx", field[2]) != NULL)
-		return true;
-	for (int i = 0; i <= STAT_SIGNALS; i++) {
+		return PF_EXITING;
+	for (int i = 0; i <= STAT_FLAGS && field; i++)
 		field = strchr(field + 1, ' ');
-		if (field == NULL)
+	return field ? strtoul(field, NULL, 10) : PF_EXITING;
+}
+
+/* Signals sent to the process or its thread that it has not come to, in /proc/PID/status. */
+static bool has_signals(const char *status)
+{
+	static const char *const keys[] = {"\nSigPnd:", "\nShdPnd:"};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const char *line = strstr(status, keys[i]);
+
+		if (line && strtoull(line + strlen(keys[i]), NULL, 16) != 0)
 			return true;
-		if (i == STAT_FLAGS)
-			flags = strtoul(field, NULL, 10);
 	}
-	return flags & PF_EXITING || strtoul(field, NULL, 10) & SIGKILL_BIT;
+	return false;
+}
+
+bool state_is_dying(pid_t pid)
+{
+	char path[32], text[4096];
+	const char *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (!state_read_text(path, text, sizeof(text)) ||
+	    (state = strstr(text, "\nState:\t")) == NULL)
+		return true;
+	return strchr("ZXx", state[sizeof("\nState:\t") - 1]) != NULL || has_signals(text) ||
+	       read_flags(pid) & PF_EXITING;
 }

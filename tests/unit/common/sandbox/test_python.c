@@ -237,6 +237,8 @@ START_TEST(test_attacks_on_the_server)
 		"each(lambda p: os.kill(p, signal.SIGSTOP))",
 		"each(lambda p: os.kill(p, signal.SIGINT))",
 		"each(lambda p: os.kill(p, signal.SIGTERM))",
+		"each(lambda p: os.kill(p, signal.SIGQUIT))",
+		"each(lambda p: (os.kill(p, signal.SIGSTOP), os.kill(p, signal.SIGTERM)))",
 		"os.kill(-1, signal.SIGKILL)",
 		"each(lambda p: resource.prlimit(p, resource.RLIMIT_NOFILE, (3, 3)))",
 		"each(lambda p: resource.prlimit(p, resource.RLIMIT_CPU, (1, 1)))",
@@ -326,36 +328,47 @@ static void run_stateful(const char *code)
 }
 
 /* Stops a spare that rehearses: one of the server's that is new, and runs while nobody has given
- * it anything to run. */
-static const char catch[] =
-	"for p in set(os.listdir('/proc')) - seen:\n"
-	" try: line, stat = open(f'/proc/{p}/cmdline').read(), open(f'/proc/{p}/stat').read()\n"
-	" except OSError: continue\n"
-	" if 'fork server' in line and stat.rpartition(') ')[2].split()[:2] == ['R', '1']:\n"
-	"  os.kill(int(p), signal.SIGSTOP); caught = p; print('caught')";
+ * it anything to run. And what is to be done to it besides. */
+#define CATCH(besides)                                                                             \
+	"for p in set(os.listdir('/proc')) - seen:\n"                                              \
+	" try: line, stat = open(f'/proc/{p}/cmdline').read(), open(f'/proc/{p}/stat').read()\n"   \
+	" except OSError: continue\n"                                                              \
+	" if 'fork server' in line and stat.rpartition(') ')[2].split()[:2] == ['R', '1']:\n"      \
+	"  os.kill(int(p), signal.SIGSTOP); caught = p; print('caught')\n" besides
 
-/* What is on its way to be a spare when a run ends is nothing that the run has left behind. Some
- * are caught when they have just said that they are one. */
-START_TEST(test_a_spare_on_its_way)
+/* Until that has done it; nothing of it is taken for what a run has left behind. */
+static void catch_spare(const char *code)
 {
-	unsigned caught = 0;
+	usec_t deadline = clock_deadline(WAIT);
 
-	await_server();
-	run_stateful("import os, signal");
-	for (unsigned tried = 0; caught < 4 && (caught == 0 || tried < 100); tried++) {
-		ck_assert_msg(tried < 1000, "none was caught on its way");
+	run_stateful("import os, resource, signal");
+	for (unsigned tried = 0;; tried++) {
+		ck_assert_msg(clock_left_ms(deadline) > 0, "none was caught on its way");
 		run_stateful("seen = set(os.listdir('/proc'))");
 		run("pass");
 		usleep(tried % 16 * 1000);
-		run_stateful(catch);
+		run_stateful(code);
 		ck_assert_uint_eq(r.exit.left, 0);
-		if (strcmp(r.out.data, "caught\n") != 0)
-			continue;
-		caught++;
-		run_stateful("print(os.path.exists('/proc/' + caught))");
-		ck_assert_str_eq(r.out.data, "True\n");
+		if (strcmp(r.out.data, "caught\n") == 0)
+			return;
 	}
-	/* they have been woken */
+}
+
+/* Some are caught when they have just said that they are one: hence several. */
+START_TEST(test_a_spare_on_its_way)
+{
+	await_server();
+	for (int i = 0; i < 4; i++) {
+		catch_spare(CATCH(""));
+		run_stateful("print(open(f'/proc/{caught}/stat').read().rpartition(') ')[2][0])");
+		ck_assert_str_ne(r.out.data, "");
+		ck_assert_str_ne(r.out.data, "T\n");
+	}
+	for (int i = 0; i < 4; i++) {
+		catch_spare(CATCH("  resource.prlimit(int(p), resource.RLIMIT_CPU, (1, 1))"));
+		run("import resource; print(resource.getrlimit(resource.RLIMIT_CPU)[0])");
+		ck_assert_str_eq(r.out.data, "-1\n");
+	}
 	await_server();
 }
 END_TEST
