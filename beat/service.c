@@ -90,13 +90,13 @@ static void take_table(struct service *s)
 	if (!rows)
 		return;
 	if (service_entries(s->settings, s->zone, &fresh, &err) < 0) {
-		if (!s->file_said)
+		if (strcmp(err.msg, s->file_said.msg) != 0)
 			log_error("beat: %s; the entries stay as they were", err.msg);
-		s->file_said = true;
+		s->file_said = err;
 		table_give_back(s->table, TAKE(rows)); /* the next tick tries again */
 		return;
 	}
-	s->file_said = false;
+	s->file_said = (struct err){0};
 	entries_add_rows(&fresh, rows, s->settings);
 	leading_forget(s);
 	entries_done(&s->entries);

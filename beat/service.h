@@ -23,8 +23,8 @@ struct service {
 	usec_t apart;		   /* wall minus monotonic, at the last tick */
 	usec_t trouble_since;	   /* monotonic, 0 = none */
 	bool trouble_said;
-	bool file_said; /* that the file of the schedule cannot be read */
-	usec_t retry;	/* the last pause after a failure, 0 = none */
+	struct err file_said; /* last of the schedule's file, "" = it could be read */
+	usec_t retry;	      /* the last pause after a failure, 0 = none */
 };
 
 /* Takes the lease, renews it or looks whose it is; the one that leads reads the states and sends

@@ -177,16 +177,31 @@ def test_the_table(make_beat, broker, table):
 def test_the_table_changes_while_the_file_is_broken(make_beat, broker, directory, table):
     """Entries stay as they were until it is mended, and then the table's are those of now, though nobody says again that it changed."""
     path = directory / "beat.json"
-    path.write_text(json.dumps({"often": {"task": "app.often", "schedule": 0.2, "options": {"queue": "of the file"}}}))
+    whole, said = {"task": "app.often", "schedule": 0.2, "options": {"queue": "of the file"}}, "the entries stay as they were"
+
+    def write(text):
+        """Nobody reads half of it."""
+        (directory / "next.json").write_text(text)
+        (directory / "next.json").rename(path)
+
+    def goes_on(times, why=""):
+        """Having said why not, once for each reason."""
+        beat.wait_log(said, times)
+        assert why in [line for line in beat.log().splitlines() if said in line][-1]
+        count = broker.redis.llen("of the file")
+        wait_until(lambda: broker.redis.llen("of the file") > count + 2, 30, "the entries did not stay")
+        assert broker.redis.llen("rows") == 0 and beat.log().count(said) == times
+
+    write(json.dumps({"often": whole}))
     beat = make_beat(DATABASE_URL=table.url("beat"), CELERIAC_BEAT_SCHEDULE=str(path)).wait_log("Schedule changed: 2 entries")
-    good = path.read_text()
-    path.write_text("{")
+    write("{")
     table.sql("INSERT INTO celeriac.periodic_tasks (name, task, schedule, options) VALUES ('row', 'app.row', '0.2', '{\"queue\": \"rows\"}')")
-    beat.wait_log("the entries stay as they were")
-    count = broker.redis.llen("of the file")
-    wait_until(lambda: broker.redis.llen("of the file") > count + 2, 30, "the entries did not stay")
-    assert broker.redis.llen("rows") == 0 and beat.log().count("the entries stay as they were") == 1
-    path.write_text(good)
+    goes_on(1)
+    write('{"often": {}}')
+    goes_on(2, "entry 'often': task is missing")
+    write("{")
+    goes_on(3)
+    write(json.dumps({"often": whole}))
     wait_until(lambda: broker.redis.llen("rows") >= 1, 30, beat.log)
 
 
