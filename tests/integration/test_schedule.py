@@ -107,6 +107,8 @@ def test_a_queue_that_is_no_longer_served_keeps_what_is_due(make_worker, broker,
         ask("revoke", task_id=busy.id, terminate=True)
         ask("add_consumer", queue="late")
         [broker.meta(task_id, 60) for task_id in ids]
+    else:
+        pytest.fail("they were due before the queue was cancelled")
     wait_until(lambda: time.time() > due, 60)
     ask("revoke", task_id=busy.id, terminate=True)
     assert [broker.meta(task_id, 60)["result"] for task_id in ids] == [1, 2, 3]
