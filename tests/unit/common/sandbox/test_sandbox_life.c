@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "common/sandbox/engine_internal.h"
 #include "mem.h"
 #include "tests/unit/sandbox_fixture.h"
 
@@ -288,15 +289,17 @@ START_TEST(test_dead_worker_in_the_middle)
 }
 END_TEST
 
-/* A program of its own, since it is killed: runs something slow in conversation c. */
+/* A program of its own, since it is killed: what it runs in conversation c goes on to its end once
+ * the test opens the gate. */
 static char **victim_args;
-static const char slow_code[] = "import time\nprint('begun', flush=True)\ntime.sleep(3)\n"
+static const char slow_code[] = "import time, os\nprint('begun', flush=True)\n"
+				"while not os.path.exists('/sandbox/go'): time.sleep(0.02)\n"
 				"open('/sandbox/output/f', 'w').write('x')\nprint('done')";
 static const struct sandbox_run slow_run = {.task_id = "slow-task",
 					    .conversation = "c",
 					    .language = "python",
 					    .code = {slow_code, sizeof(slow_code) - 1},
-					    .timeout = LONG};
+					    .timeout = 3 * LONG};
 
 START_TEST(test_victim)
 {
@@ -335,6 +338,29 @@ static pid_t start_victim(void)
 	return pid;
 }
 
+static void open_gate(const char *container)
+{
+	static const char touch[] = "{\"Cmd\": [\"touch\", \"/sandbox/go\"]}";
+	struct engine *e = f.one.sandbox->engine;
+	_cleanup_free_ char *make = xasprintf("/containers/%s/exec", container), *start = NULL;
+	_cleanup_json_ json_t *made = NULL;
+	struct err why;
+
+	ck_assert_msg(engine_call(e, "POST", make, touch, ENGINE_LIMIT_START, &made, &why) == 0,
+		      "%s", why.msg);
+	start = xasprintf("/exec/%s/start", json_member_str(made, "Id"));
+	ck_assert_msg(engine_call(e, "POST", start, "{\"Detach\": true}", ENGINE_LIMIT_START, NULL,
+				  &why) == 0,
+		      "%s", why.msg);
+}
+
+static void *open_gate_soon(void *container)
+{
+	usleep(1000000);
+	open_gate(container);
+	return NULL;
+}
+
 static int told, noted, noted_again;
 
 static void run_began(void *arg, const char *container, unused_arg bool again)
@@ -350,7 +376,10 @@ static int note_run(void *arg, const char *container, bool again, struct err *e)
 	ck_assert_uint_eq(strlen(container), 64);
 	noted++;
 	noted_again += again;
-	return again ? err_set(e, ERR_DENIED, "not again") : 0;
+	if (again)
+		return err_set(e, ERR_DENIED, "not again");
+	open_gate(container);
+	return 0;
 }
 
 static int take_over(struct sandbox_worker *w)
@@ -369,17 +398,22 @@ static int take_over(struct sandbox_worker *w)
  * takes the task over gets what it said, its verdict and its files, until it is acknowledged. */
 START_TEST(test_killed_in_the_middle)
 {
+	char container[ENGINE_ID_SIZE];
 	struct sandbox_worker two;
+	pthread_t thread;
 	pid_t pid;
 
 	run("c", note_it);
+	memcpy(container, o.container, sizeof(container));
 	sandbox_worker_settle(&f.one);
 	pid = start_victim();
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	sandbox_worker_start(&f, "two", base_env, &two);
+	ck_assert_int_eq(thread_start(&thread, "gate", open_gate_soon, container, &err), 0);
 	sandbox_worker_prints(&two, "c", "import os; print(os.path.exists('/sandbox/output/f'))",
 			      &o);
+	pthread_join(thread, NULL);
 	ck_assert_str_eq(o.stdout_text, "True\n");
 	ck_assert_uint_eq(o.file_count, 0);
 	for (int i = 0; i < 2; i++) {
@@ -398,7 +432,8 @@ START_TEST(test_killed_in_the_middle)
 }
 END_TEST
 
-/* The same while it runs: what comes is followed as if it had been begun here. */
+/* The same while it runs, which it does until that is noted: what comes is followed as if it had
+ * been begun here. */
 START_TEST(test_taken_over_while_it_runs)
 {
 	struct sandbox_worker three;
