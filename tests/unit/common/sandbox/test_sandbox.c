@@ -95,7 +95,7 @@ START_TEST(test_limits)
 		ck_assert_int_eq(o.exit_code, 124);
 		ck_assert_int_lt(clock_mono() - began, limit + 10 * USEC_PER_SEC);
 		limit *= 2;
-	} while (o.stdout_len == 0);
+	} while (o.stdout_len == 0 && limit < LONG / 2);
 	ck_assert_str_eq(o.stdout_text, "begun\n");
 	ends("x = bytearray(1 << 30)", SANDBOX_OOM, 137);
 	ends("print('alive')", SANDBOX_OK, 0);
