@@ -233,7 +233,7 @@ def test_sigterm_ends_it_within_a_second(trouble, make_redis, make_beat):
         return took < patience(1)
 
     # of a machine where it has to wait for a core, not every time
-    wait_until(in_time, 30, "it takes longer")
+    assert any(in_time() for _ in range(3)), "it takes longer"
 
 
 def test_pidfile(make_beat, directory):
