@@ -1,5 +1,6 @@
 """A door to a server with bad weather in it: see FAULTS for what it does to what is carried."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -69,9 +70,10 @@ def held_until(text, times):
             if not over.is_set() and sum(said.count(text) for said in held.values()) < times:
                 return
             over.set()
-            for one, said in held.items():
-                one.sendall(said)
-            held.clear()
+            for one in list(held):
+                said = held.pop(one)
+                with contextlib.suppress(OSError):  # gone, which those who carry for it find out themselves
+                    one.sendall(said)
 
     return held_up
 
