@@ -157,7 +157,7 @@ void sandbox_tell_states(struct sandbox *s)
 		idle++;
 	mutex_unlock(&s->lock);
 	mutex_lock(&s->pool.lock);
-	ready = s->pool.count;
+	ready = s->pool.count + s->pool.looking;
 	mutex_unlock(&s->pool.lock);
 	metric_set(metric_series(METRIC_SANDBOXES, engine, "busy"), atomic_load(&s->busy));
 	metric_set(metric_series(METRIC_SANDBOXES, engine, "idle"), idle);

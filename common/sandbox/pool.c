@@ -89,12 +89,17 @@ static struct spare *pop(struct sandbox *s)
 	return p;
 }
 
+static void push_locked(struct pool *pool, struct spare *p)
+{
+	p->next = pool->first;
+	pool->first = p;
+	pool->count++;
+}
+
 static void push(struct sandbox *s, struct spare *p)
 {
 	mutex_lock(&s->pool.lock);
-	p->next = s->pool.first;
-	s->pool.first = p;
-	s->pool.count++;
+	push_locked(&s->pool, p);
 	mutex_unlock(&s->pool.lock);
 }
 
@@ -117,11 +122,16 @@ static bool join_again(struct sandbox *s, struct spare *p)
 static bool is_good(struct sandbox *s, struct spare *p)
 {
 	char volume[sizeof(p->volume)];
+	bool current;
 
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));
 	mutex_unlock(&s->lock);
-	return strcmp(p->volume, volume) == 0 && (agent_link_is_quiet(p->link) || join_again(s, p));
+	mutex_lock(&s->pool.lock);
+	current = strcmp(p->image, s->pool.image) == 0;
+	mutex_unlock(&s->pool.lock);
+	return current && strcmp(p->volume, volume) == 0 &&
+	       (agent_link_is_quiet(p->link) || join_again(s, p));
 }
 
 int sandbox_pool_take(struct sandbox *s, const char *name, bool plugin, char ret_id[ENGINE_ID_SIZE],
@@ -189,16 +199,21 @@ static struct spare *hold_last(struct sandbox *s)
 	found = TAKE(*p);
 	if (found) {
 		s->pool.count--;
+		s->pool.looking = true;
 		memcpy(s->pool.in_hand, found->id, sizeof(found->id));
 	}
 	mutex_unlock(&s->pool.lock);
 	return found;
 }
 
-static void let_go(struct sandbox *s)
+/* Back among the others, unless `p` is NULL. */
+static void let_go(struct sandbox *s, struct spare *p)
 {
 	mutex_lock(&s->pool.lock);
+	if (p)
+		push_locked(&s->pool, p);
 	s->pool.in_hand[0] = '\0';
+	s->pool.looking = false;
 	mutex_unlock(&s->pool.lock);
 }
 
@@ -222,6 +237,7 @@ static int make_one(struct sandbox *s, struct spare *p, struct err *err)
 		return rc;
 	mutex_lock(&s->pool.lock);
 	memcpy(s->pool.in_hand, p->id, sizeof(p->id));
+	memcpy(p->image, s->pool.image, sizeof(p->image));
 	mutex_unlock(&s->pool.lock);
 	FAULT_POINT("pool.made");
 	rc = agent_link_open(s->engine, p->id, 1, false, clock_deadline(SANDBOX_HELLO_TIME),
@@ -244,11 +260,9 @@ static int add_one(struct sandbox *s, bool plugin, struct err *err)
 		sandbox_capacity_release(s, &place);
 		rc = rc < 0 ? rc : 1;
 	}
-	if (rc > 0)
-		push(s, p);
-	else
+	let_go(s, rc > 0 ? p : NULL);
+	if (rc <= 0)
 		spare_free(p);
-	let_go(s);
 	return rc;
 }
 
@@ -264,20 +278,18 @@ static bool is_of_no_use(struct sandbox *s, const struct spare *p)
 }
 
 /* All of them, once around, one after the other so that calls find the rest: those of no use go. */
-static void look_at_all(struct sandbox *s, bool all_go)
+static void look_at_all(struct sandbox *s)
 {
 	struct spare *p;
 	size_t left;
 
 	mutex_lock(&s->pool.lock);
-	left = s->pool.count;
+	left = s->pool.stopping ? 0 : s->pool.count;
 	mutex_unlock(&s->pool.lock);
 	for (; left > 0 && (p = hold_last(s)) != NULL; left--) {
-		if (!all_go && !is_of_no_use(s, p) && is_good(s, p))
-			push(s, p);
-		else
-			discard(s, p);
-		let_go(s);
+		if (is_of_no_use(s, p) || !is_good(s, p))
+			discard(s, TAKE(p));
+		let_go(s, p);
 	}
 }
 
@@ -289,11 +301,13 @@ static int look_at_image(struct sandbox *s, struct err *err)
 
 	if (rc < 0)
 		return rc;
+	mutex_lock(&s->pool.lock);
 	if (s->pool.image[0] && strcmp(s->pool.image, id) != 0)
 		log_info("the image %s has changed: spare sandboxes are made anew",
 			 s->settings->sandbox_image);
-	look_at_all(s, strcmp(s->pool.image, id) != 0);
 	memcpy(s->pool.image, id, sizeof(id));
+	mutex_unlock(&s->pool.lock);
+	look_at_all(s);
 	return 0;
 }
 

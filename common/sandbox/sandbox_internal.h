@@ -46,21 +46,22 @@ struct live_store {
 struct spare {
 	struct spare *next;
 	bool plugin; /* with a /plugin */
-	char id[ENGINE_ID_SIZE], volume[80];
+	char id[ENGINE_ID_SIZE], image[ENGINE_ID_SIZE], volume[80];
 	struct agent_link *link;
 };
 struct pool {
 	pthread_t thread;
-	bool running;		    /* the services' thread's */
-	char image[ENGINE_ID_SIZE]; /* the pool thread's: what the spares are made of */
+	bool running; /* the services' thread's */
 	struct mutex lock;
 	struct cond changed;
 	/* guarded by lock */
 	struct spare *first;
-	size_t count;	     /* of all */
+	size_t count;
+	char image[ENGINE_ID_SIZE]; /* what they are to be made of */
 	usec_t plugin_until; /* until then some with a /plugin are kept: one was asked for lately */
-	/* Made or looked at by the pool thread; "" = none. */
+	/* Made or looked at by the pool thread, and not in the list; "" = none. */
 	char in_hand[ENGINE_ID_SIZE];
+	bool looking; /* that one is there already */
 	bool stopping;
 };
 
