@@ -285,6 +285,7 @@ check-address:   ## programs of integration tests under ASan and UBSan (ADDRESS_
 COVERAGE_TESTS ?= tests/integration
 coverage:   ## lines and branches that the tests reach, by room (COVERAGE_TESTS=: of unit tests and corpora alone)
 	deploy/setup --long
+	+$(MAKE) --no-print-directory all
 	+$(MAKE) --no-print-directory COVERAGE=1 WERROR=0 coverage-run
 coverage-run: $(TESTS) $O/fuzz-replay $O/fuzz-scarce $(PROGRAMS) build/mcp-client build/amqp-client build/beat-next build/fault/celeriac-worker
 	find $O -name '*.gcda' -delete
@@ -292,7 +293,7 @@ coverage-run: $(TESTS) $O/fuzz-replay $O/fuzz-scarce $(PROGRAMS) build/mcp-clien
 	$O/fuzz-replay tests/fuzz/corpus >/dev/null
 	$O/fuzz-scarce tests/fuzz/corpus >/dev/null
 	-$(if $(COVERAGE_TESTS),CELERIAC_TEST_PROGRAM=$(CURDIR)/$(BIN)/celeriac-worker CELERIAC_TEST_BEAT=$(CURDIR)/$(BIN)/celeriac-beat \
-		CELERIAC_TEST_COUNTED=1 CELERIAC_CAGE_PATHS='$(CURDIR)/$O:rw' \
+		CELERIAC_TEST_COUNTED=1 CELERIAC_CAGE_PATHS='$(CURDIR)/$O:rw' env -u COVERAGE -u WERROR \
 		tests/run pytest $(PYTHON) -n $(TEST_JOBS) --dist loadfile -m 'not long' -k 'not payloads_stay' $(COVERAGE_TESTS))
 	tests/coverage $O
 check-fuzz: $O/fuzz-replay $O/fuzz-scarce   ## what the fuzzers found and began with, once more, and with each request for memory refused
