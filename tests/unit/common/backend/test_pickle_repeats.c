@@ -40,6 +40,7 @@ static const struct {
 	{P("}h\0Nsq\1"), P("h\1"), 62},			     /* a dict with it */
 	{P("}X\1\0\0\0kh\0sq\1"), P("h\1"), 61},	     /* … as a value */
 	{P(""), P("cdecimal\nDecimal\nh\0\x85R"), 32},	     /* its digits: walked too */
+	{P("h\0"), P("cdecimal\nDecimal\nh\0\x85R"), 31},    /* … no room for these */
 	{P("h\0\x85q\1"), P("cdecimal\nDecimal\nh\1R"), 61}, /* … in a tuple */
 };
 
