@@ -3,13 +3,14 @@
 import datetime
 import decimal
 import json
+import signal
 import uuid
 
 import celery
 import celery.exceptions
 import pytest
 
-from clients import Client
+from clients import Client, envelope
 from services import patience, wait_until
 
 NAN = float("nan")
@@ -193,6 +194,19 @@ def test_several_queues_are_served(make_worker, app, broker):
     other = app.send_task("celeriac.echo", ("other",))
     assert [result.get(timeout=60) for result in results] == list(range(60))
     assert other.state == "PENDING" and broker.redis.llen("celery") == 1
+
+
+def test_what_expired_comes_between_others(worker, broker):
+    """All taken at once: each is what it is alone."""
+    sent = [envelope(args=(n,), headers={"expires": "2020-01-01T00:00:00+00:00"} if n % 2 else {}) for n in range(40)]
+    worker.process.send_signal(signal.SIGSTOP)
+    for _, message in sent:
+        broker.push(json.dumps(message))
+    worker.process.send_signal(signal.SIGCONT)
+    metas = [broker.meta(task_id) for task_id, _ in sent]
+    assert [meta["status"] for meta in metas] == ["SUCCESS", "REVOKED"] * 20
+    assert [meta["result"] for meta in metas[::2]] == list(range(0, 40, 2))
+    broker.wait_settled()
 
 
 def test_a_group(worker, app):
