@@ -57,7 +57,7 @@ static size_t count_locked(const struct pool *pool, bool plugin)
 	return n;
 }
 
-/* One of the kind. */
+/* One of the kind, of the image that is to be used. */
 static struct spare *pop_kind(struct sandbox *s, bool plugin)
 {
 	struct spare *found = NULL;
@@ -66,7 +66,7 @@ static struct spare *pop_kind(struct sandbox *s, bool plugin)
 	if (plugin)
 		s->pool.plugin_until = clock_deadline(s->settings->sandbox_idle_timeout);
 	for (struct spare **p = &s->pool.first; *p && !found; p = &(*p)->next)
-		if ((*p)->plugin == plugin) {
+		if ((*p)->plugin == plugin && strcmp((*p)->image, s->pool.image) == 0) {
 			found = *p;
 			*p = found->next;
 			s->pool.count--;
@@ -196,7 +196,7 @@ static struct spare *hold_last(struct sandbox *s)
 	mutex_lock(&s->pool.lock);
 	while (*p && (*p)->next)
 		p = &(*p)->next;
-	found = TAKE(*p);
+	found = s->pool.stopping ? NULL : TAKE(*p);
 	if (found) {
 		s->pool.count--;
 		s->pool.looking = true;
@@ -284,7 +284,7 @@ static void look_at_all(struct sandbox *s)
 	size_t left;
 
 	mutex_lock(&s->pool.lock);
-	left = s->pool.stopping ? 0 : s->pool.count;
+	left = s->pool.count;
 	mutex_unlock(&s->pool.lock);
 	for (; left > 0 && (p = hold_last(s)) != NULL; left--) {
 		if (is_of_no_use(s, p) || !is_good(s, p))
@@ -298,15 +298,17 @@ static int look_at_image(struct sandbox *s, struct err *err)
 {
 	char id[ENGINE_ID_SIZE];
 	int rc = engine_image_id(s->engine, s->settings->sandbox_image, id, err);
+	bool changed;
 
 	if (rc < 0)
 		return rc;
 	mutex_lock(&s->pool.lock);
-	if (s->pool.image[0] && strcmp(s->pool.image, id) != 0)
-		log_info("the image %s has changed: spare sandboxes are made anew",
-			 s->settings->sandbox_image);
+	changed = s->pool.image[0] && strcmp(s->pool.image, id) != 0;
 	memcpy(s->pool.image, id, sizeof(id));
 	mutex_unlock(&s->pool.lock);
+	if (changed)
+		log_info("the image %s has changed: spare sandboxes are made anew",
+			 s->settings->sandbox_image);
 	look_at_all(s);
 	return 0;
 }
