@@ -25,9 +25,9 @@
 #define BOUND_CANVAS_DEPTH     128 /* signatures in signatures; each is three levels of JSON */
 #define BOUND_FOLLOW_BYTES     (96u << 20) /* of what follows from one task: one command takes it */
 #define BOUND_CANVAS_SIZE      200000	   /* signatures in one tree, and messages made of it */
-/* Bytes a second with which an answer of the broker has to come once its time is over: a claim of
- * 16 MiB and one more message as long as may be is here in 44 s, before the watchdog, which has 60,
- * takes who waits for it for one that stands still. */
+/* Bytes a second with which an answer of the broker has to come, and a command to be taken, once
+ * its time is over: a claim of 16 MiB and one more message as long as may be is here in 44 s,
+ * before the watchdog, which has 60, takes who waits for it for one that stands still. */
 #define BOUND_LEAST_RATE (2u << 20)
 
 /* Remote control and events */
