@@ -120,6 +120,12 @@ bool forker_has_spare(const struct agent *a, struct forker *f, bool patient)
 	if (f->spare == 0 && f->spare_fd >= 0 && f->warm &&
 	    wait_readable(f->spare_fd, patient ? SPARE_MS : 0))
 		hear_fit_spare(a, f);
+	/* an earlier step of this run may have been at it */
+	if (f->spare > 0 && a->run.step > 0) {
+		kill(f->spare, SIGCONT);
+		if (!is_fit(a, f, f->spare))
+			python_kill(&f->spare, &f->spare_fd);
+	}
 	return f->spare > 0;
 }
 
@@ -170,9 +176,9 @@ bool forker_owns(const struct agent *a, struct forker *f, pid_t pid)
 {
 	if (pid == f->server || pid == f->spare)
 		return true;
-	if (f->server == 0 || pid == a->run.leader)
+	if (pid == a->run.leader)
 		return false;
-	if (getsid(pid) == f->server)
+	if (f->server > 0 && getsid(pid) == f->server)
 		return true;
 	if (f->spare_fd >= 0 && f->spare == 0)
 		hear_spare(f);
@@ -188,9 +194,12 @@ void forker_after(const struct agent *a, struct forker *f, bool start)
 		kill(-f->server, SIGCONT);
 	if (f->spare > 0)
 		kill(f->spare, SIGCONT);
-	if ((f->server > 0 && f->sealed && is_changed(a, f, f->server)) ||
-	    (f->spare > 0 && !is_fit(a, f, f->spare)))
+	if ((f->server > 0 && f->sealed && !is_fit(a, f, f->server)) ||
+	    (f->spare > 0 && !is_fit(a, f, f->spare))) {
+		if (f->server > 0)
+			kill(-f->server, SIGKILL);
 		forker_end(f);
+	}
 	if (start && f->server == 0)
 		python_start_own(f->mode, &f->server, &f->server_fd);
 	if (f->server > 0 && f->spare_fd < 0)

@@ -29,16 +29,34 @@ static uint64_t cpu_of(pid_t pid)
 	return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
 }
 
+static void lose(struct python *p)
+{
+	python_kill(&p->keeper, &p->keeper_fd);
+	p->lost = true;
+}
+
+void keeper_look(struct agent *a)
+{
+	struct python *p = &a->python;
+	siginfo_t info = {0};
+
+	if (p->keeper == 0 || p->keeper_runs)
+		return;
+	/* The stop that ended its run was taken note of: what is told now came after it. */
+	if (waitid(P_PID, (id_t)p->keeper, &info, WSTOPPED | WCONTINUED | WNOHANG) == 0 &&
+	    info.si_pid == p->keeper)
+		lose(p);
+}
+
 /* The conversation's interpreter, a new one where there is none that listens. */
 int keeper_start(struct agent *a)
 {
 	struct python *p = &a->python;
 
+	keeper_look(a);
 	if (p->keeper > 0 &&
-	    (p->keeper_fd < 0 || !python_send_order(p->keeper_fd, &a->run, ORDER_STATEFUL))) {
-		python_kill(&p->keeper, &p->keeper_fd);
-		p->lost = true;
-	}
+	    (p->keeper_fd < 0 || !python_send_order(p->keeper_fd, &a->run, ORDER_STATEFUL)))
+		lose(p);
 	if (p->keeper > 0) {
 		kill(p->keeper, SIGCONT);
 	} else if (python_use_spare(a, ORDER_STATEFUL, &p->keeper_fd)) {
@@ -88,10 +106,10 @@ void keeper_stop(struct agent *a)
 	while (waitid(P_PID, (id_t)p->keeper, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT) == 0 &&
 	       info.si_pid == 0 && now_mono() < deadline)
 		poll(NULL, 0, 1);
-	if (info.si_pid != p->keeper) {
-		python_kill(&p->keeper, &p->keeper_fd);
-		p->lost = true;
-	}
+	if (info.si_pid == p->keeper)
+		waitid(P_PID, (id_t)p->keeper, &info, WSTOPPED | WNOHANG);
+	else
+		lose(p);
 	reap(a);
 }
 

@@ -212,6 +212,11 @@ void python_heard(struct agent *a, const struct pollfd fds[PYTHON_WATCHED])
 
 /* ---- processes that end, and the end of runs ---- */
 
+void python_children(struct agent *a)
+{
+	keeper_look(a);
+}
+
 bool python_reaped(struct agent *a, pid_t pid)
 {
 	struct python *p = &a->python;

@@ -9,8 +9,8 @@
  * (python_run.py). The spare is our own child, so that it is watched, limited and reaped as every
  * leader.
  *
- * A stateful run's interpreter stays for the next one, stopped in between. It runs hostile code:
- * its report that a call is over is believed as an exit status is.
+ * A stateful run's interpreter stays for the next one, stopped in between, and ends if it was woken
+ * meanwhile. It runs hostile code: its report that a call is over is believed as an exit status is.
  *
  * Server, spare and that interpreter live beside runs of the same user. What such a run can do to
  * them is send signals and change limits: at the end of each run they are continued, looked at, and
@@ -60,6 +60,8 @@ int python_start(struct agent *a, char **argv, char **envp);
 /* What the server, a spare or the keeper have to say. */
 void python_watch(const struct agent *a, struct pollfd fds[PYTHON_WATCHED]);
 void python_heard(struct agent *a, const struct pollfd fds[PYTHON_WATCHED]);
+/* Children have ended, or been stopped or woken. */
+void python_children(struct agent *a);
 /* A process that has ended; true if it was one of these, and not the leader. */
 bool python_reaped(struct agent *a, pid_t pid);
 /* Is `pid` to survive the end of the run? */

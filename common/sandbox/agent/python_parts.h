@@ -52,6 +52,9 @@ int keeper_start(struct agent *a);
 void keeper_heard(struct agent *a);
 /* Until it stands still, or has ended, whatever a run has sent it. */
 void keeper_stop(struct agent *a);
+/* Between two of its runs it stands still: it goes if it has not, whatever it had arranged to be
+ * woken by. At each news of a child. */
+void keeper_look(struct agent *a);
 /* Has `pid` ended as a child of the keeper, which will see to it when it goes on? */
 bool keeper_owns_zombie(const struct python *p, pid_t pid);
 

@@ -41,6 +41,7 @@ void reap(struct agent *a)
 		if (pid == r->leader && !r->leader_gone)
 			run_leader_gone(r, status);
 	}
+	python_children(a);
 }
 
 /* How many processes of the run there are, from /proc; each gets the signal unless that is 0. */

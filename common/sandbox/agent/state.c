@@ -12,8 +12,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define STAT_FLAGS 6
-#define PF_EXITING 0x4ul /* of the kernel: it ends */
+#define STAT_FLAGS  6
+#define PF_EXITING  0x4ul   /* of the kernel: it ends */
+#define PF_SIGNALED 0x400ul /* … as a signal has it */
 
 bool state_read_text(const char *path, char *text, size_t size)
 {
@@ -151,5 +152,5 @@ bool state_is_dying(pid_t pid)
 	    (state = strstr(text, "\nState:\t")) == NULL)
 		return true;
 	return strchr("ZXx", state[sizeof("\nState:\t") - 1]) != NULL || has_signals(text) ||
-	       read_flags(pid) & PF_EXITING;
+	       read_flags(pid) & (PF_EXITING | PF_SIGNALED);
 }

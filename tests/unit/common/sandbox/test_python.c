@@ -446,6 +446,41 @@ START_TEST(test_variables_are_lost)
 }
 END_TEST
 
+/* What wakes it between two calls is not known to it alone: a timer, a child that ends. */
+START_TEST(test_variables_that_wake)
+{
+	static const char *const ways[] = {
+		"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+		"timer, event = ctypes.c_void_p(), (ctypes.c_int * 16)(0, 0, 18, 0)\n"
+		"assert libc.timer_create(1, event, ctypes.byref(timer)) == 0\n"
+		"when = (ctypes.c_long * 4)(0, 50000000, 0, 300000000)\n"
+		"assert libc.timer_settime(timer, 0, when, None) == 0",
+		"import ctypes, os, time\n"
+		"if ctypes.CDLL(None).syscall(56, 18, 0, 0, 0, 0) == 0: time.sleep(1000); "
+		"os._exit(0)",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		usec_t deadline = clock_deadline(WAIT);
+
+		run_stateful("import threading\ndef count():\n while True: pass\n"
+			     "threading.Thread(target=count, daemon=True).start()");
+		run_stateful(ways[i]);
+		ck_assert_msg(r.exit.exit_code == 0, "%zu: %s", i, r.err.data);
+		do {
+			ck_assert_msg(clock_left_ms(deadline) > 0, "%zu: it is still there: %s", i,
+				      r.out.data);
+			run("import os\nfor p in os.listdir('/proc'):\n"
+			    " if p.isdigit() and 'interpreter' in "
+			    "open(f'/proc/{p}/cmdline').read(): "
+			    "print(open(f'/proc/{p}/stat').read())");
+		} while (r.out.len > 0);
+		run_stateful("print('count' in globals())");
+		ck_assert_str_eq(r.out.data, "False\n");
+	}
+}
+END_TEST
+
 START_TEST(test_stdin)
 {
 	for (int i = 0; i < 3; i++) {
@@ -480,6 +515,7 @@ int main(void)
 	tcase_add_test(t, test_a_spare_on_its_way);
 	tcase_add_test(t, test_variables_last);
 	tcase_add_test(t, test_variables_are_lost);
+	tcase_add_test(t, test_variables_that_wake);
 	tcase_add_test(t, test_stdin);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
