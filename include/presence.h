@@ -41,7 +41,10 @@ const char *presence_instance(const struct presence *p);
 
 /* Renews the lease through the link, without waiting. To be called every PRESENCE_RENEW. A lease
  * that was lost while Redis was away is taken again unless somebody else has it. [any] */
-void presence_renew(const struct presence *p, struct redis_link *link);
+void presence_renew(struct presence *p, struct redis_link *link);
+/* From now on nothing is renewed: to be said before the lease is let go of, by who cannot end the
+ * thread that renews it. What was submitted before may still come. [any] */
+void presence_retire(struct presence *p);
 /* Lets go of it, so that others need not wait. Blocks as long as `r` does. [owner of r] */
 void presence_leave(const struct presence *p, struct redis *r);
 /*

@@ -117,11 +117,16 @@ void lease_renew(struct worker *w)
 		presence_renew(w->at_broker, broker_link(w->broker));
 }
 
-static void leave(const struct presence *p, const struct redis_address *at)
+/* A renewal that is on its way would take the lease again: it is waited for. */
+static void leave(struct presence *p, struct redis_link *link, const struct redis_address *at)
 {
 	struct redis *r = NULL;
 	struct err err = {0};
 
+	presence_retire(p);
+	if (redis_link_up(link) &&
+	    redis_link_do(link, clock_deadline(LEAVE_PATIENCE), NULL, &err, "PING") < 0)
+		log_debug("before the node lease is let go of: %s", err.msg);
 	if (redis_open(at, "celeriac-leave", LEAVE_PATIENCE, &r, &err) == 0)
 		presence_leave(p, r);
 	redis_close(r);
@@ -132,9 +137,9 @@ void worker_leave(struct worker *w)
 	if (w->presence == NULL)
 		return;
 	if (w->at_broker != NULL && w->at_broker != w->presence)
-		leave(w->at_broker, broker_address(w->broker));
+		leave(w->at_broker, broker_link(w->broker), broker_address(w->broker));
 	if (shared_state_link(w->shared) != NULL)
-		leave(w->presence, shared_state_address(w->shared));
+		leave(w->presence, shared_state_link(w->shared), shared_state_address(w->shared));
 }
 
 void lease_forget_dead(struct worker *w, bool own_only)

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "process.h"
+#include "thread.h"
 
 extern const char script_join[], script_renew[], script_leave[];
 
@@ -26,7 +27,17 @@ struct presence {
 	char owner[PRESENCE_OWNER_SIZE];
 	char *lease_key, *owners_key;
 	char *lease_value;
+	struct mutex lock;
+	bool retired; /* guarded by lock */
 };
+
+static struct presence *new_presence(void)
+{
+	struct presence *p = xcalloc(1, sizeof(*p));
+
+	mutex_init(&p->lock);
+	return p;
+}
 
 static char *lease_key(const char *key_prefix, const char *instance, const char *node)
 {
@@ -132,7 +143,7 @@ static int join_as(struct redis *r, struct presence *p, usec_t deadline, struct 
 int presence_join(struct redis *r, const char *key_prefix, const char *instance, const char *node,
 		  usec_t deadline, struct presence **ret, struct err *err)
 {
-	struct presence *p = xcalloc(1, sizeof(*p));
+	struct presence *p = new_presence();
 	int rc;
 
 	p->key_prefix = xstrdup(key_prefix);
@@ -161,7 +172,7 @@ fail:
 
 struct presence *presence_alone(const char *instance, const char *node)
 {
-	struct presence *p = xcalloc(1, sizeof(*p));
+	struct presence *p = new_presence();
 
 	p->key_prefix = xstrdup("");
 	p->instance = xstrdup(instance);
@@ -217,15 +228,25 @@ static void renewed(void *arg unused_arg, struct redis_reply *const *replies, si
 			  "CELERIAC_NODE");
 }
 
-void presence_renew(const struct presence *p, struct redis_link *link)
+void presence_renew(struct presence *p, struct redis_link *link)
 {
 	struct buf commands = BUF_INIT(BOUND_URL_BYTES * 4);
 
 	redis_command(&commands, "EVAL %s 2 %s %s %s %lld %s", script_renew, p->lease_key,
 		      p->owners_key, p->lease_value, (long long)(PRESENCE_TTL / USEC_PER_MSEC),
 		      p->owner);
-	redis_link_submit(link, &commands, 1, 0, renewed, NULL);
+	mutex_lock(&p->lock);
+	if (!p->retired)
+		redis_link_submit(link, &commands, 1, 0, renewed, NULL);
+	mutex_unlock(&p->lock);
 	buf_done(&commands);
+}
+
+void presence_retire(struct presence *p)
+{
+	mutex_lock(&p->lock);
+	p->retired = true;
+	mutex_unlock(&p->lock);
 }
 
 void presence_leave(const struct presence *p, struct redis *r)
@@ -240,7 +261,7 @@ void presence_leave(const struct presence *p, struct redis *r)
 
 struct presence *presence_elsewhere(const struct presence *p, const char *key_prefix)
 {
-	struct presence *other = xcalloc(1, sizeof(*other));
+	struct presence *other = new_presence();
 
 	other->key_prefix = xstrdup(key_prefix);
 	other->instance = xstrdup(p->instance);
@@ -274,6 +295,7 @@ void presence_free(struct presence *p)
 	free(p->lease_key);
 	free(p->owners_key);
 	free(p->lease_value);
+	mutex_done(&p->lock);
 	free(p);
 }
 

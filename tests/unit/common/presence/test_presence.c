@@ -146,6 +146,22 @@ START_TEST(test_renewal_takes_a_lost_lease_again)
 }
 END_TEST
 
+/* Who leaves while another thread renews. */
+START_TEST(test_retired)
+{
+	struct presence *a = join("a"), *b = join("b");
+
+	presence_renew(a, g_link);
+	presence_retire(a);
+	ck_assert(alive(b, presence_owner(a)));
+	presence_leave(a, g_redis);
+	presence_renew(a, g_link);
+	ck_assert(!alive(b, presence_owner(a)));
+	presence_free(a);
+	presence_free(b);
+}
+END_TEST
+
 START_TEST(test_owner_parse)
 {
 	char node[128];
@@ -238,6 +254,7 @@ int main(void)
 	tcase_add_test(c, test_dead_process_is_replaced_at_once);
 	tcase_add_test(c, test_epoch_rises_even_when_the_counter_is_lost);
 	tcase_add_test(c, test_renewal_takes_a_lost_lease_again);
+	tcase_add_test(c, test_retired);
 	tcase_add_test(c, test_owner_parse);
 	tcase_add_test(c, test_process_life);
 	tcase_add_test(c, test_who_is_dead);
