@@ -360,7 +360,7 @@ void agent_box_touch(const struct agent_box *b, const char *name)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), "/proc/%d/root/sandbox/%s", b->pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/root%s/%s", b->pid, "/sandbox", name);
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
 	close(fd);
