@@ -82,7 +82,7 @@ def test_everything_that_goes_wrong_leaves_nothing(make_sanitized, broker, make_
         broker.push(json.dumps(envelope(args=[1], headers={"eta": "2099-01-01T00:00:00+00:00"})[1]))
     wait_until(lambda: worker.metric("tasks_active") == 2, 30, "it was not busy")
     broker.redis.client_kill_filter(_type="normal", skipme=True)
-    worker.wait_log("consumer: Cannot connect")
+    worker.wait_log("celeriac-broker: connected again")  # a consumer without room need not have noticed
     wait_until(lambda: worker.http("/readyz")[0] == 200, 30, "it did not come back")
     clean(worker, worker.quit())
 
