@@ -14,6 +14,7 @@ import celery.beat
 import pytest
 
 import beat_load
+from patience import clock_ahead
 from services import patience, wait_until
 from test_beat import Beat, run_beat
 
@@ -325,6 +326,7 @@ LEADING, STANDING_BY = "beat: Leading", "beat: Standing by: process {} on "
 
 def test_another_beat_takes_over(make_beat, broker, directory):
     """Within five seconds when the leader was killed or stopped, at once when it ended; and no slot is left out."""
+    ahead = clock_ahead()
     slots = Slots(broker, directory, 3)
     start = lambda: make_beat(CELERIAC_BEAT_SCHEDULE=str(slots.path))
     first = start().wait_log(LEADING)
@@ -346,7 +348,7 @@ def test_another_beat_takes_over(make_beat, broker, directory):
     assert third.term()[0] == 0
     second.wait_log(f"{LEADING}, after process {third.process.pid}", seconds=2)
     assert second.term()[0] == 0
-    assert slots.check() == 0 or patience(1) > 1, "with a machine to itself none is so late"
+    assert slots.check() == 0 or patience(1) > 1 or clock_ahead() - ahead > 1, "with a machine to itself none is so late"
     assert all(beat.log().count(": Sending due task") > 0 for beat in (first, second, third))
 
 
