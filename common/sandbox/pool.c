@@ -122,16 +122,11 @@ static bool join_again(struct sandbox *s, struct spare *p)
 static bool is_good(struct sandbox *s, struct spare *p)
 {
 	char volume[sizeof(p->volume)];
-	bool current;
 
 	mutex_lock(&s->lock);
 	memcpy(volume, s->agent_volume, sizeof(volume));
 	mutex_unlock(&s->lock);
-	mutex_lock(&s->pool.lock);
-	current = strcmp(p->image, s->pool.image) == 0;
-	mutex_unlock(&s->pool.lock);
-	return current && strcmp(p->volume, volume) == 0 &&
-	       (agent_link_is_quiet(p->link) || join_again(s, p));
+	return strcmp(p->volume, volume) == 0 && (agent_link_is_quiet(p->link) || join_again(s, p));
 }
 
 int sandbox_pool_take(struct sandbox *s, const char *name, bool plugin, char ret_id[ENGINE_ID_SIZE],
@@ -266,13 +261,14 @@ static int add_one(struct sandbox *s, bool plugin, struct err *err)
 	return rc;
 }
 
-/* Nobody has run a plugin for long. */
+/* Of an image that is no longer used, or for plugins, of which nobody has run one for long. */
 static bool is_of_no_use(struct sandbox *s, const struct spare *p)
 {
 	bool no_use;
 
 	mutex_lock(&s->pool.lock);
-	no_use = p->plugin && s->pool.plugin_until <= clock_mono();
+	no_use = strcmp(p->image, s->pool.image) != 0 ||
+		 (p->plugin && s->pool.plugin_until <= clock_mono());
 	mutex_unlock(&s->pool.lock);
 	return no_use;
 }
