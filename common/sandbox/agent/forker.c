@@ -89,9 +89,8 @@ static void hear_spare(struct forker *f)
 }
 
 /* While nobody is there who could change it again. */
-static void hear_fit_spare(const struct agent *a, struct forker *f)
+static void drop_unfit(const struct agent *a, struct forker *f)
 {
-	hear_spare(f);
 	if (f->spare > 0 && !is_fit(a, f, f->spare))
 		python_kill(&f->spare, &f->spare_fd);
 }
@@ -118,13 +117,14 @@ bool forker_has_spare(const struct agent *a, struct forker *f, bool patient)
 	if (f->spare_due)
 		ask_for_spare(f);
 	if (f->spare == 0 && f->spare_fd >= 0 && f->warm &&
-	    wait_readable(f->spare_fd, patient ? SPARE_MS : 0))
-		hear_fit_spare(a, f);
+	    wait_readable(f->spare_fd, patient ? SPARE_MS : 0)) {
+		hear_spare(f);
+		drop_unfit(a, f);
+	}
 	/* an earlier step of this run may have been at it */
 	if (f->spare > 0 && a->run.step > 0) {
 		kill(f->spare, SIGCONT);
-		if (!is_fit(a, f, f->spare))
-			python_kill(&f->spare, &f->spare_fd);
+		drop_unfit(a, f);
 	}
 	return f->spare > 0;
 }
@@ -149,10 +149,11 @@ void forker_heard(const struct agent *a, struct forker *f, const struct pollfd f
 {
 	if (fds[0].revents && f->server_fd == fds[0].fd)
 		hear_server(f);
-	if (fds[1].revents && f->spare_fd == fds[1].fd && a->run.leader > 0)
+	if (fds[1].revents && f->spare_fd == fds[1].fd) {
 		hear_spare(f);
-	else if (fds[1].revents && f->spare_fd == fds[1].fd)
-		hear_fit_spare(a, f);
+		if (a->run.leader == 0)
+			drop_unfit(a, f);
+	}
 }
 
 bool forker_reaped(struct forker *f, pid_t pid)
