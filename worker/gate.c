@@ -11,6 +11,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "json.h"
+#include "log.h"
 #include "mem.h"
 #include "quota.h"
 #include "record.h"
@@ -208,6 +209,7 @@ enum gate_quota gate_enter(struct task_ctx *ctx)
 	const struct request *r = ctx->request;
 	const struct project_quota *limits =
 		ctx->policy ? policy_quota(ctx->policy, ctx->project) : NULL;
+	bool said = false;
 
 	if (limits == NULL || (ctx->task->flags & TASK_STORED) == 0)
 		return GATE_OPEN;
@@ -229,6 +231,11 @@ enum gate_quota gate_enter(struct task_ctx *ctx)
 			refuse(ctx, err.msg);
 			return GATE_CLOSED;
 		}
+		if (!said)
+			log_warning(
+				"Task %s[%s]: its project's quota cannot be counted, waiting: %s",
+				r->shown, r->id, err.msg);
+		said = true;
 		if (atomic_load(&r->worker->releasing))
 			return GATE_ABANDONED;
 		poll(NULL, 0, RETRY_MS);

@@ -92,3 +92,18 @@ def test_what_was_let_in_once_stays_so(make_full_worker, app, broker, postgres, 
     broker.push(json.dumps(message))
     assert broker.meta("again", 60)["result"]["stdout"] == "ran\n"
     assert "calls per minute" in said(Calls(app, postgres), project)
+
+
+def test_what_cannot_be_counted_waits(make_full_worker, app, broker, postgres, project, limit, instance):
+    """As long as Redis refuses to count it; and it is said."""
+    limit(calls_per_minute=5)
+    worker = make_full_worker()
+    key = f"celeriac:{instance}:quota:{project}:calls"
+    broker.redis.set(key, "no such thing")
+    result = Calls(app, postgres).send("print('ran')", "waits", project_id=project)
+    worker.wait_log(rf"\[{result.id}\]: its project's quota cannot be counted, waiting: .*WRONGTYPE")
+    refused = broker.redis.info("errorstats")["errorstat_WRONGTYPE"]["count"]
+    wait_until(lambda: broker.redis.info("errorstats")["errorstat_WRONGTYPE"]["count"] > refused, 30, "it was not tried again")
+    broker.redis.delete(key)
+    assert result.get(timeout=90)["stdout"] == "ran\n"
+    assert len(worker.log_lines("quota cannot be counted")) == 1
