@@ -180,7 +180,7 @@ class Stand:
             self.client.close()
         for service in reversed(self.started):
             service.kill()
-        if self.host == HOST:  # an engine of our own is gone with all that it has
+        if HOST in self.host.split(","):  # an engine of our own is gone with all that it has
             remove_containers(self.instance)
         shutil.rmtree(self.directory, ignore_errors=True)
 
