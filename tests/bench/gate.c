@@ -6,7 +6,9 @@
  *
  * The settings are those of a worker. Without DATABASE_URL there is no rule, no quota and no row,
  * only the audit's line: the least there is. A line on stdout for each call: nanoseconds of policy
- * and terms, of entering the quota, of leaving it, of the record.
+ * and terms, of entering the quota, of leaving it, of the record; and, after a pause like that
+ * before each call, of PING on a connection of its own: the least that any question to this Redis
+ * takes.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -41,16 +43,17 @@ static int64_t now(void)
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+static struct redis *bare;
+
 static void open_redis(struct worker *w)
 {
 	struct redis_address address;
 	struct redis_link *link = NULL;
-	struct redis *r = NULL;
 	struct err err = {0};
 
 	must(redis_address_parse(w->settings.broker_url, &address, &err), &err);
-	must(redis_open(&address, "bench", PATIENCE, &r, &err), &err);
-	must(presence_join(r, "", w->settings.instance, "bench", clock_deadline(PATIENCE),
+	must(redis_open(&address, "bench", PATIENCE, &bare, &err), &err);
+	must(presence_join(bare, "", w->settings.instance, "bench", clock_deadline(PATIENCE),
 			   &w->presence, &err),
 	     &err);
 	must(redis_link_new(&address, "bench", &link, &err), &err);
@@ -120,11 +123,20 @@ static void call(struct worker *w, const char *project, long number)
 		fprintf(stderr, "a call was refused\n");
 		exit(1);
 	}
-	printf("%lld %lld %lld %lld\n", (long long)(at[1] - at[0]), (long long)(at[2] - at[1]),
+	printf("%lld %lld %lld %lld ", (long long)(at[1] - at[0]), (long long)(at[2] - at[1]),
 	       (long long)(at[4] - at[3]), (long long)(at[3] - at[2]));
 	for (size_t i = 0; i < task->param_count; i++)
 		json_decref(values[i]);
 	policy_unref(ctx.policy);
+}
+
+static void ping(void)
+{
+	struct err err = {0};
+	int64_t began = now();
+
+	must(redis_do(bare, NULL, &err, "PING"), &err);
+	printf("%lld\n", (long long)(now() - began));
 }
 
 int main(int argc, char **argv)
@@ -137,6 +149,8 @@ int main(int argc, char **argv)
 	open_worker(&w);
 	for (long i = 0, calls = atol(argv[1]); i < calls; i++) {
 		call(&w, project, i);
+		poll(NULL, 0, atoi(argv[2]));
+		ping();
 		poll(NULL, 0, atoi(argv[2]));
 	}
 	fflush(stdout);
