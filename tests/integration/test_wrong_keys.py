@@ -57,11 +57,13 @@ def test_what_cannot_be_recorded_is_not_taken(make_worker, app, broker, key):
 def test_dead_letters_that_are_no_list(make_worker, app, broker):
     """Nobody makes room among them, and nothing is taken that could not be put there; it goes on when it is one."""
     broker.redis.set("celeriac:dead", "x")
+    result = app.send_task("celeriac.echo", (1,))
     worker = make_worker("-c", "1", start=False).spawn()
     worker.wait_log("WARNING.*making room in celeriac:dead: WRONGTYPE")
     worker.wait_log("consumer: Cannot connect to .*WRONGTYPE")
+    assert broker.redis.llen("celery") == 1 and broker.unacked() == (0, 0)
     broker.redis.delete("celeriac:dead")
-    assert app.send_task("celeriac.echo", (1,)).get(timeout=30) == 1
+    assert result.get(timeout=30) == 1
 
 
 def test_a_server_that_permits_no_channels(make_worker, app, make_redis):
