@@ -5,6 +5,7 @@ import fcntl
 import os
 import pathlib
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -53,6 +54,16 @@ def free_port():
 class Process(subprocess.Popen):
     def wait(self, timeout=None):
         return super().wait(timeout and patience(timeout))
+
+    def send_signal(self, number):
+        """Who is told to stop has stopped: the kernel tells one thread, and the others go on until that one has had a processor."""
+        super().send_signal(number)
+        if number == signal.SIGSTOP:
+            wait_until(lambda: self.poll() is not None or self._has_stopped(), 30, "it did not stop")
+
+    def _has_stopped(self):
+        states = [stat.read_text().rpartition(") ")[2][0] for stat in pathlib.Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        return set(states) <= {"T", "Z"}
 
 
 def launch(argv, log, user=None, place=(), **options):

@@ -233,7 +233,7 @@ def test_sigterm_ends_it_within_a_second(trouble, make_redis, make_beat):
         beat = make_beat(url=server.url())
         beat.wait_log("trying again" if trouble == "away" else SENDING)
         if trouble == "frozen":
-            os.kill(server.process.pid, signal.SIGSTOP)
+            server.process.send_signal(signal.SIGSTOP)
             time.sleep(1.5)
         status, took = beat.term()
         if trouble == "frozen":

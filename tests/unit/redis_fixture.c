@@ -162,7 +162,12 @@ void redis_server_down(struct redis_server *s)
 
 void redis_server_freeze(struct redis_server *s)
 {
+	int status;
+
+	/* One of its threads is told, and the others go on until that one has had a processor. */
 	kill(s->pid, SIGSTOP);
+	ck_assert_int_eq(waitpid(s->pid, &status, WUNTRACED), s->pid);
+	ck_assert(WIFSTOPPED(status));
 }
 
 void redis_server_thaw(struct redis_server *s)

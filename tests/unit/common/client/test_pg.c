@@ -466,6 +466,21 @@ START_TEST(test_silent_server)
 }
 END_TEST
 
+static void stop_process(pid_t pid)
+{
+	char path[64], state = '?';
+
+	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	while (state != 'T') {
+		FILE *stat = fopen(path, "r");
+
+		ck_assert_ptr_nonnull(stat);
+		ck_assert_int_eq(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+		ck_assert_int_eq(fclose(stat), 0);
+	}
+}
+
 /* A server that stops answering in the middle is left, not waited for. */
 START_TEST(test_hung_server)
 {
@@ -474,7 +489,7 @@ START_TEST(test_hung_server)
 	char *pid = ask(c, "SELECT pg_backend_pid()");
 	usec_t begin = clock_mono();
 
-	ck_assert_int_eq(kill(atoi(pid), SIGSTOP), 0);
+	stop_process(atoi(pid));
 	c->patience = 300 * USEC_PER_MSEC;
 	refuse(c, "SELECT 1", ERR_TIMEOUT, true);
 	ck_assert_int_lt(clock_mono() - begin, 2 * USEC_PER_SEC);
