@@ -192,7 +192,7 @@ bool redis_link_join(struct redis_link *l, const struct redis_link_batch *kind, 
 void redis_link_submit_batch(struct redis_link *l, const struct redis_link_batch *kind,
 			     size_t bytes, unsigned flags, void *arg);
 /* Submits and waits, at most until the monotonic `deadline` (then ERR_TIMEOUT, the commands may
- * still run). Replies are given to the caller. */
+ * still run). Replies are given to the caller, who reads them when no others are owed. */
 int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
 			usec_t deadline, struct redis_reply **ret, struct err *err) must_check;
 /* One command; an error reply is ERR_FAILED. */

@@ -90,6 +90,8 @@ int redis_reader_feed(struct redis_reader *r, const void *data, size_t len,
 		      struct err *err) must_check;
 /* 1 and a reply, 0 when none is complete, ERR_PROTOCOL. */
 int redis_reader_next(struct redis_reader *r, struct redis_reply **ret, struct err *err) must_check;
+/* True when it was fed bytes that it has not looked at yet. */
+bool redis_reader_has_more(const struct redis_reader *r);
 /* True for an error reply that begins with `word`. */
 bool redis_reply_is_error(const struct redis_reply *r, const char *word);
 /* True for an error that says "not this server, or not now": -LOADING, -READONLY, -OOM, -MISCONF

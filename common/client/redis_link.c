@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -44,7 +45,9 @@ static void count_backlog(struct redis_link *l, struct link_item *item)
 		      l->address.safe, before);
 }
 
-static void enqueue(struct redis_link *l, struct link_item *item)
+/* The item is somebody else's once it is in the queue, unless it is `own`: the caller waits for it.
+ */
+static void enqueue(struct redis_link *l, struct link_item *item, struct link_item *own)
 {
 	bool wake, held, untimed;
 
@@ -58,7 +61,7 @@ static void enqueue(struct redis_link *l, struct link_item *item)
 	if (wake && untimed)
 		link_wake(l);
 	else if (wake)
-		link_write_at_once(l);
+		link_write_at_once(l, own);
 }
 
 void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count, unsigned flags,
@@ -77,7 +80,7 @@ void redis_link_submit(struct redis_link *l, struct buf *commands, size_t count,
 		item->fault = xmalloc(sizeof(err));
 		*item->fault = err;
 	}
-	enqueue(l, item);
+	enqueue(l, item, NULL);
 }
 
 bool redis_link_join(struct redis_link *l, const struct redis_link_batch *kind, void *entry,
@@ -107,7 +110,7 @@ void redis_link_submit_batch(struct redis_link *l, const struct redis_link_batch
 	item->batch = kind;
 	item->done = kind->done;
 	item->arg = arg;
-	enqueue(l, item);
+	enqueue(l, item, NULL);
 }
 
 /* True when it was finished before `deadline`; else it is the owner's from now on. */
@@ -141,9 +144,12 @@ int redis_link_exchange(struct redis_link *l, struct buf *commands, size_t count
 		BUG("redis_link_exchange: the owner thread would wait for itself");
 	item = link_item_new(commands, count, flags);
 	item->waiter = xcalloc(1, sizeof(*item->waiter));
+	item->waiter->fd = -1;
 	mutex_init(&item->waiter->lock);
 	cond_init(&item->waiter->changed);
-	enqueue(l, item);
+	enqueue(l, item, item);
+	if (item->waiter->fd >= 0)
+		link_read_own(l, item, deadline);
 	if (!await_item(item, deadline))
 		return err_set(err, ERR_TIMEOUT, "%s: no reply in time", l->address.safe);
 	if (item->fault) {
@@ -206,15 +212,38 @@ bool redis_link_up(const struct redis_link *l)
 
 /* ---- beginning and end ---- */
 
+static int open_descriptors(struct redis_link *l, struct err *err)
+{
+	struct epoll_event news = {.events = EPOLLIN};
+
+	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->reader_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake_fd < 0 || l->reader_fd < 0 || l->cancel_fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "eventfd");
+	l->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+	news.data.fd = l->wake_fd;
+	if (l->watch_fd < 0 || epoll_ctl(l->watch_fd, EPOLL_CTL_ADD, l->wake_fd, &news) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "epoll");
+	return 0;
+}
+
+static void close_descriptors(struct redis_link *l)
+{
+	const int fds[] = {l->wake_fd, l->reader_fd, l->cancel_fd, l->watch_fd};
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+}
+
 static int start(struct redis_link *l, struct err *err)
 {
 	_cleanup_free_ char *connector_name = xasprintf("%.9s.conn", l->name);
-	int rc;
+	int rc = open_descriptors(l, err);
 
-	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	l->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->wake_fd < 0 || l->cancel_fd < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "eventfd");
+	if (rc < 0)
+		return rc;
 	rc = thread_start(&l->connector, connector_name, link_connector_main, l, err);
 	if (rc < 0)
 		return rc;
@@ -234,10 +263,11 @@ int redis_link_new(const struct redis_address *a, const char *name, struct redis
 
 	redis_address_copy(a, &l->address);
 	l->name = xstrdup(name);
-	l->wake_fd = l->cancel_fd = -1;
+	l->wake_fd = l->reader_fd = l->cancel_fd = l->watch_fd = -1;
 	mutex_init(&l->lock);
 	mutex_init(&l->work_lock);
 	cond_init(&l->connector_news);
+	cond_init(&l->reader_left);
 	rc = start(l, err);
 	if (rc < 0) {
 		redis_link_free(l, 0);
@@ -279,10 +309,7 @@ void redis_link_free(struct redis_link *l, usec_t deadline)
 		stop_owner(l, deadline);
 	if (l->has_connector)
 		stop_connector(l);
-	if (l->wake_fd >= 0)
-		(void)close(l->wake_fd);
-	if (l->cancel_fd >= 0)
-		(void)close(l->cancel_fd);
+	close_descriptors(l);
 	redis_close(l->made);
 	free(l->made_error);
 	for (size_t i = 0; i < l->script_count; i++)
@@ -290,6 +317,7 @@ void redis_link_free(struct redis_link *l, usec_t deadline)
 	free(l->scripts);
 	redis_address_done(&l->address);
 	cond_done(&l->connector_news);
+	cond_done(&l->reader_left);
 	mutex_done(&l->lock);
 	mutex_done(&l->work_lock);
 	free(l->name);

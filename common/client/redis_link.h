@@ -3,6 +3,7 @@
  *
  *   redis_link.c          what callers call: hand items over, wait for one, stop
  *   redis_link_write.c    … and write them at once, while the owner sleeps
+ *   redis_link_read.c     … and read the reply that they wait for, when no other is owed
  *   redis_link_item.c     items and lists of them
  *   redis_link_owner.c    the owner thread: news, outages, waiting, the end
  *   redis_link_pump.c     … writes and reads its connection, completes items
@@ -13,7 +14,8 @@
  * stopped
  *
  * The owner has the connection but while it sleeps: whoever hands over an item then writes it for
- * it, which saves waking it. All else, replies and failures, is the owner's.
+ * it, which saves waking it. Whoever waits for the only reply that is owed then reads that too. All
+ * else, callbacks and failures, is the owner's.
  *
  * The connector is a thread of its own so that the owner can refuse work at once while a connect or
  * a name lookup takes its time. `lock` is held for list operations only, never during I/O or a
@@ -56,6 +58,7 @@ struct link_item {
 };
 
 struct link_waiter {
+	int fd; /* whoever waits reads the reply, from here; -1: the owner does. [who waits] */
 	struct mutex lock;
 	struct cond changed;
 	/* guarded by lock */
@@ -70,6 +73,8 @@ struct redis_link {
 	struct redis_address address;
 	char *name;
 	int wake_fd;   /* eventfd: there is news for the owner */
+	int watch_fd;  /* epoll: what the owner sleeps on, wake_fd and the connection */
+	int reader_fd; /* eventfd: who reads its own reply is to look again */
 	int cancel_fd; /* eventfd: the connector must give up */
 	pthread_t owner, connector;
 	bool has_owner, has_connector;
@@ -92,10 +97,17 @@ struct redis_link {
 	struct redis *made;	/* by the connector, for the owner */
 	struct err *made_error; /* or why not */
 
-	/* The owner's, but while it sleeps. It is tried alone, and comes before `lock`. */
+	/* The owner's, but while it sleeps. Who writes only tries it, who reads waits for it; it
+	 * comes before `lock`. */
 	struct mutex work_lock;
 	/* guarded by work_lock */
 	struct redis *conn;
+	uint32_t watched; /* EPOLL events of the connection that the owner sleeps on */
+	struct err
+		*fault; /* of the connection, found by a reader: the owner gives it up; or NULL */
+	struct link_item *reader; /* whoever waits for it reads its reply; or NULL */
+	bool reader_leaves;	  /* one was told that it no longer is, and does not know yet … */
+	struct cond reader_left;  /* … until here */
 	struct link_list work;
 	struct link_item *next_send; /* first in work that is not completely written */
 	usec_t opened_at;
@@ -119,12 +131,27 @@ struct link_item *link_item_new(struct buf *commands, size_t count, unsigned fla
 void link_item_rewind(struct link_item *item);
 void link_item_free(struct link_item *item);
 /* Completes it with its replies, or with `err` if not NULL, and frees it. `lock` is not held.
- * [owner] */
+ * [owner; a reader, its own item, and then it is no reader any more] */
 void link_item_finish(struct redis_link *l, struct link_item *item, const struct err *err);
 
 /* Writes what is queued for an owner that sleeps, if that can be done without waiting, and leaves
- * the rest to it. The caller has taken `sleeping` away. [any but the owner] */
-void link_write_at_once(struct redis_link *l);
+ * the rest to it. The caller has taken `sleeping` away. `own`, which the caller waits for, may have
+ * it as its reader afterwards; or NULL. [any but the owner] */
+void link_write_at_once(struct redis_link *l, struct link_item *own);
+
+/* ---- who reads (redis_link_read.c) ---- */
+/* Has the owner sleep on what it has to do with the connection, if there is one. [work_lock] */
+void link_watch(struct redis_link *l);
+/* Makes the caller the reader of `item`, which it has written and waits for, if no other reply is
+ * owed. [work_lock] */
+void link_become_reader(struct redis_link *l, struct link_item *item);
+/* Reads until `item` has its reply, another is to read it, or `deadline`. [reader of `item`] */
+void link_read_own(struct redis_link *l, struct link_item *item, usec_t deadline);
+/* The reader, if there is one, no longer is: it waits for the owner instead. [owner] */
+void link_dismiss_reader(struct redis_link *l);
+/* … and has heard of it, so that it no longer waits on the connection, which is not the link's any
+ * more. [owner] */
+void link_end_reading(struct redis_link *l) REQUIRES(l->work_lock);
 /* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
  * server that is far away, it goes at once. */
 bool link_holds(const struct redis_link *l);
@@ -149,7 +176,12 @@ void link_tell_over(struct redis_link *l);
 usec_t link_patience(const struct redis_link *l);
 /* How long it may owe a reply. */
 usec_t link_owed_patience(const struct redis_link *l);
-/* Writes and reads what is possible without waiting. An error means that the connection is lost. */
+/* Reads what has come and completes items; of a reader (`own`, else NULL) no more than that item,
+ * and what nobody waits for, which is an error. An error means that the connection is lost. */
+int link_read_replies(struct redis_link *l, const struct link_item *own,
+		      struct err *err) must_check;
+/* Writes and reads what is possible without waiting. An error means that the connection is lost.
+ * [owner] */
 int link_pump(struct redis_link *l, struct err *err) must_check;
 
 void *link_owner_main(void *arg);

@@ -89,6 +89,8 @@ static void finish_waiter(struct link_item *item, const struct err *err)
 
 void link_item_finish(struct redis_link *l, struct link_item *item, const struct err *err)
 {
+	if (item == l->reader)
+		link_dismiss_reader(l);
 	if (item->is_written)
 		l->batches--;
 	atomic_fetch_sub_explicit(&l->backlog, item->counted, memory_order_relaxed);

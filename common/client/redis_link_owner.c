@@ -5,9 +5,9 @@
 #include "redis_link.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -89,24 +89,46 @@ static void fail_unkept(struct redis_link *l, struct err *err)
 		link_item_finish(l, item, err);
 }
 
+static void close_connection(struct redis_link *l) REQUIRES(l->work_lock);
+static void close_connection(struct redis_link *l)
+{
+	struct redis *conn = TAKE(l->conn); /* nobody writes there or begins to read meanwhile */
+
+	link_end_reading(l);
+	if (conn)
+		(void)epoll_ctl(l->watch_fd, EPOLL_CTL_DEL, conn->socket.fd, NULL);
+	redis_close(conn);
+}
+
+static void lose_connection(struct redis_link *l, struct err *err) REQUIRES(l->work_lock);
 static void lose_connection(struct redis_link *l, struct err *err)
 {
 	bool settled = clock_mono() - l->opened_at >= LINK_SETTLED_AFTER;
 
 	atomic_store_explicit(&l->up, false, memory_order_relaxed);
-	redis_close(TAKE(l->conn));
+	close_connection(l);
 	l->reloading = false;
 	tell_trouble(l, err);
 	order_connection(l, settled);
 	fail_unkept(l, err);
 }
 
+static void adopt_connection(struct redis_link *l, struct redis *made) REQUIRES(l->work_lock);
 static void adopt_connection(struct redis_link *l, struct redis *made)
 {
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = made->socket.fd};
+	struct err err;
+
 	l->conn = made;
 	l->attempted = true;
 	l->next_send = l->work.head;
 	l->opened_at = l->alive_at = clock_mono();
+	l->watched = event.events;
+	if (epoll_ctl(l->watch_fd, EPOLL_CTL_ADD, made->socket.fd, &event) < 0) {
+		(void)err_set_errno(&err, ERR_UNAVAILABLE, errno, "epoll_ctl");
+		lose_connection(l, &err);
+		return;
+	}
 	atomic_store_explicit(&l->up, true, memory_order_relaxed);
 	/* With commands waiting, their first answer shows whether the server is of use (-READONLY).
 	 */
@@ -135,31 +157,39 @@ static void accept_items(struct redis_link *l, struct link_list *items)
 	}
 }
 
+/* When something is to be done though nothing was heard, at most `until`. */
+static usec_t wake_at(const struct redis_link *l, usec_t until)
+{
+	usec_t patience, owed, check;
+
+	if (!l->conn)
+		return until;
+	patience = link_patience(l);
+	check = patience == USEC_NEVER ? patience : l->alive_at + patience;
+	/* a reply may be owed from any moment on */
+	owed = clock_deadline(link_owed_patience(l));
+	until = check < until ? check : until;
+	return owed < until ? owed : until;
+}
+
 /* Whoever submits may have the connection meanwhile. */
 static void wait_for_news(struct redis_link *l, usec_t until) REQUIRES(l->work_lock);
 static void wait_for_news(struct redis_link *l, usec_t until)
 {
-	struct pollfd fds[] = {
-		{.fd = l->wake_fd, .events = POLLIN},
-		{.fd = l->conn ? l->conn->socket.fd : -1, .events = POLLIN},
-	};
+	struct epoll_event events[2];
 	uint64_t count;
+	int n;
 
-	if (l->conn) {
-		usec_t patience = link_patience(l), owed = clock_deadline(link_owed_patience(l));
-		usec_t check = patience == USEC_NEVER ? patience : l->alive_at + patience;
-
-		if (l->next_send)
-			fds[1].events |= POLLOUT;
-		until = check < until ? check : until;
-		/* a reply may be owed from any moment on */
-		until = owed < until ? owed : until;
-	}
+	until = wake_at(l, until);
+	link_watch(l);
 	mutex_unlock(&l->work_lock);
-	if (poll(fds, ARRAY_LEN(fds), clock_left_ms(until)) < 0 && errno != EINTR)
-		BUG("poll: errno %d", errno);
-	if (fds[0].revents != 0 && read(l->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		BUG("eventfd: errno %d", errno);
+	n = epoll_wait(l->watch_fd, events, ARRAY_LEN(events), clock_left_ms(until));
+	if (n < 0 && errno != EINTR)
+		BUG("epoll_wait: errno %d", errno);
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == l->wake_fd &&
+		    read(l->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			BUG("eventfd: errno %d", errno);
 	/* Nobody writes any more for one who is awake, who might never get the lock. */
 	mutex_lock(&l->lock);
 	l->sleeping = false;
@@ -224,7 +254,7 @@ void *link_owner_main(void *arg)
 							: USEC_NEVER);
 	}
 	cancel_everything(l);
-	redis_close(TAKE(l->conn));
+	close_connection(l);
 	mutex_unlock(&l->work_lock);
 	return NULL;
 }

@@ -1,9 +1,10 @@
 /*
  * redis_link_pump.c: work on a live connection, of who holds its lock: writes all that waits at
- * once; of the owner alone: reads what came, completes items in order.
+ * once, reads what came, completes items in order.
  */
 #include "redis_link.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
@@ -206,27 +207,52 @@ static int take_reply(struct redis_link *l, struct redis_reply *reply, struct er
 	return 0;
 }
 
-static int read_replies(struct redis_link *l, struct err *err)
+static bool may_take(const struct redis_link *l, const struct link_item *own)
 {
-	for (int round = 0; round < READ_ROUNDS; round++) {
+	return !own || !l->work.head || l->work.head == own;
+}
+
+/* What was read, a reader may have left some of it. */
+static int take_replies(struct redis_link *l, const struct link_item *own, struct err *err)
+{
+	struct redis_reply *reply;
+	int rc = 0;
+
+	while (may_take(l, own) && (rc = redis_reader_next(l->conn->reader, &reply, err)) == 1) {
+		rc = take_reply(l, reply, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int link_read_replies(struct redis_link *l, const struct link_item *own, struct err *err)
+{
+	int rc = take_replies(l, own, err);
+
+	for (int round = 0; rc == 0 && round < READ_ROUNDS && may_take(l, own); round++) {
 		ssize_t n = redis_fill(l->conn, err);
-		struct redis_reply *reply;
-		int rc;
 
 		if (n <= 0)
 			return (int)n;
 		l->alive_at = clock_mono();
-		while ((rc = redis_reader_next(l->conn->reader, &reply, err)) == 1) {
-			rc = take_reply(l, reply, err);
-			if (rc < 0)
-				return rc;
-		}
-		if (rc < 0)
-			return rc;
+		rc = take_replies(l, own, err);
 		if (n < (ssize_t)REDIS_READ_SIZE)
-			return 0;
+			break;
 	}
-	return 0;
+	return rc;
+}
+
+/* What a reader found is why the connection is of no more use. */
+static int take_fault(struct redis_link *l, struct err *err)
+{
+	struct err *fault = TAKE(l->fault);
+
+	if (!fault)
+		return 0;
+	*err = *fault;
+	free(fault);
+	return -err->code;
 }
 
 usec_t link_owed_patience(const struct redis_link *l)
@@ -267,10 +293,12 @@ static int check_alive(struct redis_link *l, struct err *err)
 
 int link_pump(struct redis_link *l, struct err *err)
 {
-	int rc = link_send_work(l, err);
+	int rc = take_fault(l, err);
 
 	if (rc == 0)
-		rc = read_replies(l, err);
+		rc = link_send_work(l, err);
+	if (rc == 0)
+		rc = link_read_replies(l, NULL, err);
 	if (rc == 0)
 		rc = check_alive(l, err);
 	return rc < 0 ? err_wrap(err, "%s", l->address.safe) : 0;

@@ -58,7 +58,7 @@ static bool write_items(struct redis_link *l, struct link_list *items)
 	return true;
 }
 
-void link_write_at_once(struct redis_link *l)
+void link_write_at_once(struct redis_link *l, struct link_item *own)
 {
 	bool written = false;
 
@@ -73,6 +73,8 @@ void link_write_at_once(struct redis_link *l)
 		if (written || !write_items(l, &items))
 			break;
 	}
+	if (written && own)
+		link_become_reader(l, own);
 	mutex_unlock(&l->work_lock);
 	if (!written)
 		link_wake(l);

@@ -104,6 +104,13 @@ int redis_reader_next(struct redis_reader *r, struct redis_reply **ret, struct e
 	return 1;
 }
 
+bool redis_reader_has_more(const struct redis_reader *r)
+{
+	const redisReader *known = (const redisReader *)r;
+
+	return known->pos < known->len;
+}
+
 enum redis_type redis_reply_type(const struct redis_reply *r)
 {
 	switch (reply(r)->type) {
