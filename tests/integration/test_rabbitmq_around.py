@@ -3,7 +3,6 @@ clients and programs see them."""
 
 import base64
 import json
-import signal
 import subprocess
 import time
 import urllib.parse
@@ -11,6 +10,7 @@ import uuid
 
 import kombu
 import pytest
+import redis
 from celery import Celery
 from kombu.common import Broadcast
 
@@ -18,7 +18,7 @@ from clients import OURS, PYTHONS, Client, envelope
 from faulty import FAULTS, NONSENSE, FaultyDoor
 from servers import Certificates
 from services import patience, wait_until
-from test_beat import Beat, run_beat, sent_once
+from test_beat import Beat, kill_leader, run_beat, sent_once
 from test_database_results import Results
 from test_events import Monitor
 from test_results import chord_of, plain
@@ -354,7 +354,7 @@ def drained(channel, queue, found):
 
 @pytest.mark.parametrize("ledger", ["Redis", "PostgreSQL"])
 def test_beat_sends_once(place, redis_server, postgres, directory, ended, ledger):
-    """Two beats, of which the one that leads dies: each run is one message, but for its last, confirmed, whoever knows what ran."""
+    """Two beats, of which the one that leads dies: each run is one message, confirmed, but for one that it has not written down."""
     known = {"CELERIAC_STATE_URL": redis_server.new_url()} if ledger == "Redis" else {"DATABASE_URL": postgres.url("beat")}
     beats = [Beat(directory, place.url, place.instance, **known) for _ in range(2)]
     for beat in beats:
@@ -369,10 +369,13 @@ def test_beat_sends_once(place, redis_server, postgres, directory, ended, ledger
         checked = run_beat("--check", **leads.settings).stdout
         assert "ok    broker       answers: RabbitMQ" in checked and f"ok    ledger       {ledger}\n" in checked, checked
         assert f"ok    leader       process {leads.process.pid} on " in checked
-        leads.end(signal.SIGKILL)
+        written = kill_leader(beats, {
+            "Redis": lambda: redis.Redis.from_url(known["CELERIAC_STATE_URL"]).hget(f"celeriac:{place.instance}:beat", "sandbox.cleanup"),
+            "PostgreSQL": lambda: postgres.sql("SELECT state FROM celeriac.beat_entries WHERE instance = %s", place.instance)[0][0],
+        }[ledger])
         before = len(drained(channel, "beaten", found))  # those it had sent meanwhile
         wait_until(lambda: len(drained(channel, "beaten", found)) > before + 2, 60, "nobody took over")
-    sent_once([message.headers["id"] for message in found], before)
+    sent_once([message.headers["id"] for message in found], written)
     assert {message.headers["task"] for message in found} == {"sandbox.cleanup"}
     assert all(message.properties["delivery_mode"] == 2 for message in found)
 

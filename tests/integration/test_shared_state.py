@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from services import Redis, wait_until
-from test_beat import Beat, sent_once
+from test_beat import Beat, kill_leader, sent_once
 from worker import run_program
 
 def keys(server):
@@ -109,12 +109,11 @@ def test_beat_sends_elsewhere(shared, broker, directory, ended, instance):
         ended.append(beat)
         beat.start().wait_role()
     wait_until(lambda: broker.redis.llen("celery") >= 2, 30, "nothing was sent")
-    leads = next(beat for beat in beats if "beat: Leading" in beat.log())
-    leads.end(signal.SIGKILL)
+    written = kill_leader(beats, lambda: shared.client().hget(f"celeriac:{instance}:beat", "sandbox.cleanup"))
     sent = broker.redis.llen("celery")
     wait_until(lambda: broker.redis.llen("celery") > sent + 2, 60, "nobody took over")
     messages = reversed(broker.redis.lrange("celery", 0, -1))
-    sent_once([json.loads(message)["headers"]["id"] for message in messages], sent)
+    sent_once([json.loads(message)["headers"]["id"] for message in messages], written)
     assert f"celeriac:{instance}:beat" in keys(shared.client()) and f"celeriac:{instance}:beat" not in keys(broker.redis)
 
 
