@@ -102,9 +102,8 @@ struct redis_link {
 	struct mutex work_lock;
 	/* guarded by work_lock */
 	struct redis *conn;
-	uint32_t watched; /* EPOLL events of the connection that the owner sleeps on */
-	struct err
-		*fault; /* of the connection, found by a reader: the owner gives it up; or NULL */
+	uint32_t watched;	  /* EPOLL events of the connection that the owner sleeps on */
+	struct err *fault;	  /* why the owner is to give conn up, found by a reader; or NULL */
 	struct link_item *reader; /* whoever waits for it reads its reply; or NULL */
 	bool reader_leaves;	  /* one was told that it no longer is, and does not know yet … */
 	struct cond reader_left;  /* … until here */
@@ -139,6 +138,15 @@ void link_item_finish(struct redis_link *l, struct link_item *item, const struct
  * it as its reader afterwards; or NULL. [any but the owner] */
 void link_write_at_once(struct redis_link *l, struct link_item *own);
 
+/* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
+ * server that is far away, it goes at once. */
+bool link_holds(const struct redis_link *l);
+/* Marks news for the owner; true when the caller must call link_wake after unlocking. */
+bool link_news_locked(struct redis_link *l) REQUIRES(l->lock);
+void link_wake(struct redis_link *l);
+/* Appends SCRIPT LOAD of each script; their number. */
+size_t link_scripts_locked(struct redis_link *l, struct buf *out) REQUIRES(l->lock);
+
 /* ---- who reads (redis_link_read.c) ---- */
 /* Has the owner sleep on what it has to do with the connection, if there is one. [work_lock] */
 void link_watch(struct redis_link *l);
@@ -152,15 +160,6 @@ void link_dismiss_reader(struct redis_link *l);
 /* … and has heard of it, so that it no longer waits on the connection, which is not the link's any
  * more. [owner] */
 void link_end_reading(struct redis_link *l) REQUIRES(l->work_lock);
-/* A batch that comes while another is on its way grows until that one is answered. Alone, or of a
- * server that is far away, it goes at once. */
-bool link_holds(const struct redis_link *l);
-
-/* Marks news for the owner; true when the caller must call link_wake after unlocking. */
-bool link_news_locked(struct redis_link *l) REQUIRES(l->lock);
-void link_wake(struct redis_link *l);
-/* Appends SCRIPT LOAD of each script; their number. */
-size_t link_scripts_locked(struct redis_link *l, struct buf *out) REQUIRES(l->lock);
 
 /* ---- work on a live connection (redis_link_pump.c) ---- */
 /* Makes the commands of a batch, or its fault. */

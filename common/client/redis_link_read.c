@@ -68,7 +68,7 @@ void link_end_reading(struct redis_link *l)
 		cond_wait(&l->reader_left, &l->work_lock);
 }
 
-/* False when `deadline` has come first. */
+/* False once `deadline` has come. */
 static bool wait_to_read(const struct redis_link *l, int fd, usec_t deadline)
 {
 	struct pollfd fds[] = {
