@@ -22,19 +22,25 @@ static struct redis_link *g_link;
 
 /* Whoever is not woken when it should be is not saved by a look at what was silent for long: the
  * test's time is over before. */
-static void start(void)
+static void link_to(const char *url)
 {
 	static const struct redis_tuning tuning = {.socket_timeout = 120 * USEC_PER_SEC,
 						   .health_check_interval = USEC_NEVER};
-	_cleanup_free_ char *url = NULL;
 	struct redis_address a;
 	struct err err;
 
-	g_server = redis_server_start(NULL);
-	url = redis_server_url(g_server, 0);
 	ck_assert_int_eq(redis_address_parse_tuned(url, &tuning, &a, &err), 0);
 	ck_assert_int_eq(redis_link_new(&a, "test-link", &g_link, &err), 0);
 	redis_address_done(&a);
+}
+
+static void start(void)
+{
+	_cleanup_free_ char *url = NULL;
+
+	g_server = redis_server_start(NULL);
+	url = redis_server_url(g_server, 0);
+	link_to(url);
 }
 
 static void stop(void)
@@ -355,6 +361,50 @@ START_TEST(test_a_reply_too_many)
 }
 END_TEST
 
+/* Which server answers: what it has under "where". Given; NULL: none does. */
+static char *where(void)
+{
+	_cleanup_reply_ struct redis_reply *reply = NULL;
+	struct err err;
+	int rc = redis_link_do(g_link, soon(), &reply, &err, "GET where");
+	struct slice text;
+
+	ck_assert_msg(rc == 0 || is_outage(rc), "%d: %s", rc, err.msg);
+	if (rc < 0)
+		return NULL;
+	text = redis_reply_str(reply);
+	return xstrndup(text.data, text.len);
+}
+
+/* Once the site has gone on to its second server, the owner hears of it with the next reply: there
+ * is none that somebody else reads. */
+START_TEST(test_another_server_is_used)
+{
+	struct redis_server *second = redis_server_start(NULL);
+	_cleanup_free_ char *one = redis_server_url(g_server, 0),
+			    *two = redis_server_url(second, 0);
+	_cleanup_free_ char *both = xasprintf("%s;%s", one, two), *last = NULL, *then = NULL;
+	struct waiter w;
+
+	free(redis_server_tell(g_server, "SET where first"));
+	free(redis_server_tell(second, "SET where second"));
+	redis_link_free(g_link, clock_deadline(USEC_PER_SEC));
+	link_to(both);
+	start_reader(&w, 0);
+	let_go(&w);
+	has_its_reply(&w);
+	end_waiter(&w);
+	redis_site_failed(g_link->address.site, 0);
+	last = where();
+	ck_assert_str_eq(last ? last : "first", "first");
+	while (then == NULL)
+		then = where();
+	ck_assert_str_eq(then, "second");
+	redis_link_free(TAKE(g_link), clock_deadline(USEC_PER_SEC));
+	redis_server_free(second);
+}
+END_TEST
+
 START_TEST(test_a_forgotten_script)
 {
 	struct redis_script s;
@@ -488,6 +538,7 @@ int main(void)
 	tcase_add_test(t, test_its_connection_ends_and_it_is_kept);
 	tcase_add_test(t, test_it_reads_of_an_outage);
 	tcase_add_test(t, test_a_reply_too_many);
+	tcase_add_test(t, test_another_server_is_used);
 	tcase_add_test(t, test_a_forgotten_script);
 	tcase_add_test(t, test_the_link_ends);
 	tcase_add_test(t, test_the_link_waits_for_it);
